@@ -1,0 +1,224 @@
+"""The plugin's configuration, as one pydantic model.
+
+Kong's schema of the plugin (:mod:`kong_scim.kong_schema`), the JSON Schema in ``schemas/`` and the
+reference table of the docs are all made from :class:`PluginConfig`: a field is described once, here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+RESERVED_TENANTS = frozenset({"suspended"})
+"""Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
+
+_ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
+
+
+class ConfigurationError(ValueError):
+    """The configuration cannot work. The message names the field and says what to change."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
+
+
+class Token(_Record):
+    """A bearer token an identity provider may present."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = Field(
+        description="What logs call this token. Its value is never logged."
+    )
+    value: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="The token, best as a vault reference such as `{vault://env/scim-token}`, which "
+        "is resolved on each request.",
+        json_schema_extra={"referenceable": True},
+        repr=False,
+    )
+
+
+class ConsumerMapping(_Record):
+    """Which attributes of a user name its consumer."""
+
+    username: str = Field(
+        "userName", description="SCIM attribute that becomes the consumer's `username`."
+    )
+    custom_id: str | None = Field(
+        "externalId",
+        description="SCIM attribute that becomes the consumer's `custom_id`; an empty string for none. "
+        "It must be unique in the workspace.",
+    )
+
+    @field_validator("username", "custom_id")
+    @classmethod
+    def _is_attribute_path(cls, value: str | None) -> str | None:
+        if value in (None, ""):
+            return None
+        if not _ATTRIBUTE_PATH.match(str(value)):
+            raise ValueError(f"{value!r} is no SCIM attribute path such as userName or name.familyName")
+        return value
+
+    @model_validator(mode="after")
+    def _username_is_set(self) -> ConsumerMapping:
+        if self.username is None:
+            raise ValueError("username: name an attribute, such as userName")
+        return self
+
+
+class GroupMapping(_Record):
+    """How a SCIM group's displayName becomes an ACL group's name: map, then pattern, then as it is."""
+
+    map: dict[str, str] = Field(
+        default_factory=dict, description="displayName to ACL group, exact; tried first."
+    )
+    pattern: str | None = Field(
+        None,
+        description="Regular expression (Python, whole name). Where it matches, `replacement` is the "
+        "ACL group's name.",
+    )
+    replacement: str = Field(
+        r"\1", description="What a match of `pattern` becomes; `\\1` is the first bracket."
+    )
+
+    @model_validator(mode="after")
+    def _pattern_compiles(self) -> GroupMapping:
+        if self.pattern:
+            try:
+                pattern = re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern: {error}") from error
+            for reference in re.findall(r"\\(\d+)", self.replacement):
+                if int(reference) > pattern.groups:
+                    raise ValueError(f"replacement: \\{reference} has no bracket in pattern")
+        return self
+
+
+class RoleMapping(_Record):
+    """Whether a user's roles and entitlements become ACL groups too, and under which names."""
+
+    enabled: bool = Field(True, description="Turn `roles` and `entitlements` into ACL groups.")
+    roles_prefix: str = Field("role:", description="Put before a role's value.")
+    entitlements_prefix: str = Field("entitlement:", description="Put before an entitlement's value.")
+
+
+class PluginConfig(_Record):
+    """The configuration of one instance of the plugin ``scim``: one identity provider on one route."""
+
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
+        "default",
+        description="Keeps this identity provider's resources apart from those of other instances. "
+        "Everything created carries the tags `scim` and `scim:<tenant>`.",
+    )
+    tokens: Annotated[list[Token], Field(min_length=1, max_length=32)] = Field(
+        description="Bearer tokens that are accepted, any of them: two during a rotation."
+    )
+    base_url: str | None = Field(
+        None,
+        description="Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. Set "
+        "it where Kong does not know its public name; else it is what Kong trusts of the request.",
+    )
+    require_https: bool = Field(
+        True, description="Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`)."
+    )
+    consumer: ConsumerMapping = Field(
+        default_factory=ConsumerMapping, description="Which attributes of a user name its consumer."
+    )
+    groups: GroupMapping = Field(
+        default_factory=GroupMapping, description="How groups are named in Kong."
+    )
+    roles: RoleMapping = Field(
+        default_factory=RoleMapping, description="How roles and entitlements are named in Kong."
+    )
+    on_deactivate: Literal["revoke", "suspend", "delete"] = Field(
+        "revoke",
+        description="`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: keeps "
+        "the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
+    )
+    adopt: Literal["refuse", "link"] = Field(
+        "refuse",
+        description="A user whose name meets a consumer that SCIM did not create: `refuse` (409) or "
+        "`link` (take it over).",
+    )
+    max_body_size: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
+        1024 * 1024, description="Largest request body, in bytes; a larger one is 413."
+    )
+    max_results: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        200, description="Most resources on one page."
+    )
+    max_operations: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1000, description="Most operations in one Bulk or PATCH request; more is 413."
+    )
+
+    @field_validator("tenant")
+    @classmethod
+    def _tenant_is_free(cls, value: str) -> str:
+        if value in RESERVED_TENANTS:
+            raise ValueError(f"{value!r} is reserved: its tag marks suspended consumers")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_absolute(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not re.match(r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$", value):
+            raise ValueError("give an absolute URL such as https://gw.example.com/scim/v2")
+        return value.rstrip("/")
+
+    @field_validator("tokens")
+    @classmethod
+    def _token_names_differ(cls, tokens: list[Token]) -> list[Token]:
+        names = [token.name for token in tokens]
+        if len(set(names)) != len(names):
+            raise ValueError("two tokens have the same name")
+        return tokens
+
+    def tag(self) -> str:
+        """The tag that marks what belongs to this tenant."""
+        return f"scim:{self.tenant}"
+
+
+def parse(raw: dict[str, Any]) -> PluginConfig:
+    """Read the configuration as Kong hands it to a plugin instance.
+
+    Kong's own keys (``__key__``, ``__seq__``, ``$refs``, ``route_id``, ...) are ignored, and a null
+    is an absent value.
+
+    :raises ConfigurationError: With the field's name, and without any value of it.
+    """
+    try:
+        return PluginConfig.model_validate(_without_nulls(raw))
+    except ValidationError as error:
+        raise ConfigurationError(
+            "; ".join(
+                f"config.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+                for problem in error.errors(include_input=False, include_url=False)
+            )
+        ) from None
+
+
+def references(raw: dict[str, Any]) -> dict[str, str]:
+    """Return the vault reference of each token that has one, by the token's name.
+
+    Kong resolves references before it starts an instance and leaves the reference itself in
+    ``$refs``, also inside nested records (kong-facts 11); the resolved value goes stale, so the
+    plugin asks for the live one on each request.
+    """
+    found = {}
+    for token in raw.get("tokens") or []:
+        reference = (token.get("$refs") or {}).get("value")
+        if not reference and str(token.get("value", "")).startswith("{vault://"):
+            reference = token["value"]
+        if reference:
+            found[token["name"]] = reference
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
