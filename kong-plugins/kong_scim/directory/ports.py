@@ -1,0 +1,123 @@
+"""What the directory needs from outside, and what it tells the outside.
+
+:class:`Database` is where its statements run (the bridge, or a database of the tests).
+:class:`Effects` is what must be committed together with a change: the directory knows which users a
+change affects and with which groups, and nothing of Kong's entities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from scim2_models import PreconditionFailedException, Resource
+
+from kong_scim.bridge import Dialect, Sql, Step, StepResult
+
+
+class Conflict(PreconditionFailedException):  # noqa: N818 - a SCIM exception, as its siblings
+    """Something changed between what was read and the commit: read again and retry.
+
+    Without If-Match the request is retried; with one it is the 412 of RFC 7644 §3.14.
+    """
+
+
+class Database(Protocol):
+    """Runs compiled statements. One call is one step of the RPC."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each statement."""
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Apply every step or none.
+
+        :raises ~kong_scim.bridge.BridgeError: ``ROW_COUNT`` with the step where a guard did not hold.
+        """
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose resources: nothing of one scope is ever visible in another."""
+
+    workspace: str
+    tenant: str
+
+
+@dataclass(frozen=True)
+class GroupRef:
+    """A group a user is in; ``direct`` is False where it is through a nested group."""
+
+    id: str
+    display_name: str
+    direct: bool = True
+
+
+@dataclass(frozen=True)
+class UserState:
+    """A user with every group it is in, nested ones flattened, in the order of their names."""
+
+    user: Resource[Any]
+    groups: tuple[GroupRef, ...] = ()
+
+
+@dataclass(frozen=True)
+class UserChange:
+    """What happens to one user: created (no before), deleted (no after), or changed.
+
+    ``version`` is the version the user was read at; the commit guards it.
+    """
+
+    id: str
+    before: UserState | None
+    after: UserState | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One SCIM write, in terms of the users it affects.
+
+    :param operation: ``create``, ``update`` or ``delete``.
+    :param resource_type: ``User`` or ``Group``: what the client wrote.
+    """
+
+    operation: str
+    resource_type: str
+    resource_id: str
+    users: tuple[UserChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What must be committed together with a change.
+
+    :param steps: Steps on Kong's entities, in order; they run after the SQL of the change.
+    :param records: By user id, the value of the read-only Kong extension to store with the user, in
+        SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``, ``lastChange``).
+    """
+
+    steps: tuple[Step, ...] = ()
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Effects(Protocol):
+    """What a change of the directory entails elsewhere."""
+
+    def of(self, change: Change) -> Outcome:
+        """Return what to commit with the change.
+
+        :raises ~scim2_models.SCIMException: When the change cannot be made, such as a consumer name
+            that is taken (409); nothing is written then.
+        """
+
+
+class NoEffects:
+    """A directory on its own."""
+
+    def of(self, change: Change) -> Outcome:
+        """Entail nothing."""
+        del change
+        return Outcome()
