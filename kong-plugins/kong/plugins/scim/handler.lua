@@ -1,0 +1,57 @@
+--- The Lua face of the Python plugin `scim`: what it does is in kong-plugins/scim.py.
+--
+-- Kong finds this handler before it asks the plugin server, for two reasons:
+--   * `kong config parse` and `kong config db_import` of Kong 3.9 crash on any plugin that only a
+--     plugin server knows (kong/runloop/plugin_servers/init.lua captures `kong` before the command
+--     line has set it). With this file and schema.lua they work, and need no plugin server.
+--   * Kong fails open where a plugin server is gone: it logs and goes on. Here the request ends,
+--     as a SCIM error that says what happened.
+
+local cjson = require "cjson.safe"
+
+
+local kong = kong
+
+
+local UNAVAILABLE = cjson.encode({
+  schemas = { "urn:ietf:params:scim:api:messages:2.0:Error" },
+  status = "503",
+  detail = "The SCIM plugin server does not answer: see that it runs and that " ..
+           "KONG_PLUGINSERVER_SCIM_SOCKET names its socket",
+})
+
+local HEADERS = {
+  ["Content-Type"] = "application/scim+json",
+  ["Retry-After"] = "5",
+}
+
+
+local ScimHandler = {
+  PRIORITY = 755, -- after every guard of the route, before plugins that answer (aws-lambda, 750)
+  VERSION = "0.1.0",
+}
+
+
+local function serve(conf)
+  -- not at the top: this module is also loaded by the command line, where that one breaks
+  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin("scim")
+  if not ok then
+    return error(plugin)
+  end
+
+  plugin:access(conf)
+end
+
+
+function ScimHandler:access(conf)
+  -- an answered request never comes back from here: kong.response.exit ends its coroutine
+  local ok, err = pcall(serve, conf)
+  if not ok then
+    kong.log.err("the plugin server of scim: ", err)
+  end
+
+  return kong.response.exit(503, UNAVAILABLE, HEADERS)
+end
+
+
+return ScimHandler
