@@ -82,12 +82,15 @@ class Change:
 
     :param operation: ``create``, ``update`` or ``delete``.
     :param resource_type: ``User`` or ``Group``: what the client wrote.
+    :param group_name: The displayName of a group that is created or renamed, so that a name which
+        cannot become an ACL group is refused while the group is still empty.
     """
 
     operation: str
     resource_type: str
     resource_id: str
     users: tuple[UserChange, ...] = ()
+    group_name: str | None = None
 
 
 @dataclass(frozen=True)
