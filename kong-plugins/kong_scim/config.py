@@ -89,9 +89,10 @@ class GroupMapping(_Record):
                 pattern = re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"pattern: {error}") from error
-            for reference in re.findall(r"\\(\d+)", self.replacement):
-                if int(reference) > pattern.groups:
-                    raise ValueError(f"replacement: \\{reference} has no bracket in pattern")
+            try:
+                pattern.sub(self.replacement, "")  # reads the whole replacement, match or no match
+            except (re.error, IndexError) as error:
+                raise ValueError(f"replacement: {error}; is its bracket in pattern?") from error
         return self
 
 
