@@ -1,0 +1,159 @@
+"""Which consumer a user should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from scim2_models import InvalidValueException, Path, Resource, Returned
+
+from kong_scim.config import ConfigurationError, ConsumerMapping, PluginConfig
+from kong_scim.projection.names import access_groups, legal, shown
+
+MANAGED = "scim"
+"""The tag of everything SCIM created or took over."""
+SUSPENDED = "scim:suspended"
+"""The tag of a consumer that the guard refuses."""
+USER_TAG = "scim-user:"
+"""Before the SCIM id of a consumer's user, in a tag."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The consumer a user should be, with its ACL groups.
+
+    :param id: The consumer's id: the user's own, or that of an adopted consumer.
+    :param present: Whether there should be a consumer at all. False for a deleted user, and for an
+        inactive one with ``on_deactivate: delete``; everything below is empty then.
+    :param manages_custom_id: Whether ``custom_id`` is SCIM's to write; else what is there stays.
+    :param suspended: Whether the guard must refuse the consumer.
+    :param revoked: Whether it must have no credentials.
+    :param groups: Its ACL groups, sorted.
+    """
+
+    id: str
+    user_id: str
+    tenant: str
+    present: bool = True
+    username: str | None = None
+    custom_id: str | None = None
+    manages_custom_id: bool = True
+    suspended: bool = False
+    revoked: bool = False
+    groups: tuple[str, ...] = ()
+
+    @property
+    def owner_tags(self) -> tuple[str, ...]:
+        """The tags of everything that belongs to this tenant, ACL groups included."""
+        return (MANAGED, f"scim:{self.tenant}")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the consumer itself; legal in Kong, since a user's id is a UUID."""
+        own = (*self.owner_tags, f"{USER_TAG}{self.user_id}")
+        return (*own, SUSPENDED) if self.suspended else own
+
+
+def wanted(
+    config: PluginConfig,
+    user: Resource[Any],
+    group_names: Iterable[str],
+    *,
+    consumer_id: str | None = None,
+) -> Wanted:
+    """Return the consumer a user should be.
+
+    A user without ``active`` is active: RFC 7643 §4.1.1 gives no default, and providers leave it
+    out. An inactive user has no groups, whatever ``on_deactivate`` says; their names are not even
+    looked at, so that none of them can stand in the way of a deactivation.
+
+    :param group_names: The displayName of each group the user is in, nested ones flattened.
+    :param consumer_id: The id of the consumer that the user has already.
+    :raises ~scim2_models.InvalidValueException: When the user has no name for its consumer, or one
+        that cannot be used.
+    """
+    user_id = user.id or ""
+    active = getattr(user, "active", None) is not False
+    if not active and config.on_deactivate == "delete":
+        return gone(config, user_id, consumer_id)
+    username, custom_id = names_of(config.consumer, user)
+    return Wanted(
+        id=consumer_id or user_id,
+        user_id=user_id,
+        tenant=config.tenant,
+        username=_legal_name(username or "", config.consumer.username, "username"),
+        custom_id=custom_id
+        and _legal_name(custom_id, config.consumer.custom_id or "", "custom_id"),
+        manages_custom_id=config.consumer.custom_id is not None,
+        suspended=not active,
+        revoked=not active and config.on_deactivate == "revoke",
+        groups=access_groups(config, user, group_names) if active else (),
+    )
+
+
+def gone(config: PluginConfig, user_id: str, consumer_id: str | None) -> Wanted:
+    """Return that a user should have no consumer."""
+    return Wanted(id=consumer_id or user_id, user_id=user_id, tenant=config.tenant, present=False)
+
+
+def names_of(mapping: ConsumerMapping, user: Resource[Any]) -> tuple[str | None, str | None]:
+    """Return a user's values for ``username`` and ``custom_id``, unchecked; None where absent."""
+    return (
+        _value(mapping.username, user),
+        _value(mapping.custom_id, user) if mapping.custom_id else None,
+    )
+
+
+@lru_cache(maxsize=64)
+def check_mapping(mapping: ConsumerMapping, user_model: type[Resource[Any]]) -> None:
+    """Refuse a mapping that no user of this model can satisfy.
+
+    :raises ConfigurationError: For an attribute that the model does not have, that holds several
+        values or none that is text, or that is never shown (a password).
+    """
+    for field, text in (("username", mapping.username), ("custom_id", mapping.custom_id)):
+        if text is None:
+            continue
+        binding = Path(text).resolve(user_model)
+        problem = None
+        if binding is None:
+            problem = "no schema of a user has this attribute"
+        elif binding.is_multivalued or binding.target_is_multivalued:
+            problem = "the attribute holds several values, and a consumer has one name"
+        elif not (isinstance(binding.target_type, type) and issubclass(binding.target_type, str)):
+            problem = "the attribute is not text"
+        elif (
+            binding.target_model is not None
+            and binding.target_model.get_field_annotation(binding.target_field_name, Returned)
+            is Returned.never
+        ):
+            problem = "the attribute is a secret"
+        if problem:
+            raise ConfigurationError(f"config.consumer.{field}: {text!r} cannot be used: {problem}")
+
+
+@lru_cache(maxsize=64)
+def _path(text: str) -> Path[Any]:
+    return Path(text)
+
+
+def _value(text: str, user: Resource[Any]) -> str | None:
+    value = _path(text).get(user, strict=False)
+    return None if value is None or value == "" else str(value)
+
+
+def _legal_name(value: str, attribute: str, field: str) -> str:
+    if not value:
+        raise InvalidValueException(
+            detail=f"`{attribute}` is missing: it becomes the `{field}` of the user's consumer in "
+            "Kong, so give it a value."
+        )
+    subject = f"`{attribute}` becomes the `{field}` {shown(value)} of the user's consumer in Kong"
+    if value != value.strip():
+        # A header's reader drops blanks at the ends: "alice " would be alice to an upstream.
+        raise InvalidValueException(
+            detail=f"{subject}, which begins or ends with a blank: take it away."
+        )
+    return legal(value, subject, f"change `{attribute}`")

@@ -1,0 +1,68 @@
+"""What a user shows of its consumer: the read-only extension of ``schemas/kong-user.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from scim2_models import Resource
+
+from kong_scim.projection.consumer import Wanted
+
+SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The extension's values. Without ``consumer_id`` the user has no consumer."""
+
+    consumer_id: str | None = None
+    username: str | None = None
+    access_groups: tuple[str, ...] = ()
+    suspended: bool = False
+    last_change: datetime | None = None
+
+    @classmethod
+    def stored(cls, user: Resource[Any]) -> Record:
+        """Read what a user was stored with; an empty record where it has none."""
+        model = type(user).get_extension_models().get(SCHEMA)
+        extension: Any = user[model] if model else None
+        if extension is None:
+            return cls()
+        return cls(
+            consumer_id=extension.consumer_id,
+            username=extension.username,
+            access_groups=tuple(extension.access_groups or ()),
+            suspended=bool(extension.suspended),
+            last_change=extension.last_change,
+        )
+
+    @classmethod
+    def of(cls, wanted: Wanted) -> Record:
+        """Say what a user will be; a deactivated one without a consumer is suspended as well."""
+        if not wanted.present:
+            return cls(suspended=True)
+        return cls(
+            consumer_id=wanted.id,
+            username=wanted.username,
+            access_groups=wanted.groups,
+            suspended=wanted.suspended,
+        )
+
+    def at(self, moment: datetime | None) -> Record:
+        """Return the record with the moment of its last change."""
+        return replace(self, last_change=moment)
+
+    def to_scim(self) -> dict[str, Any]:
+        """Return the extension in SCIM JSON form; what is not there is left out."""
+        values: dict[str, Any] = {
+            "consumerId": self.consumer_id,
+            "username": self.username,
+            "accessGroups": list(self.access_groups),
+            "suspended": self.suspended,
+        }
+        if self.last_change:
+            moment = self.last_change.astimezone(UTC).isoformat(timespec="milliseconds")
+            values["lastChange"] = moment.replace("+00:00", "Z")
+        return {name: value for name, value in values.items() if value is not None}

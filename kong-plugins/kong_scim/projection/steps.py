@@ -1,0 +1,81 @@
+"""What to do about the consumer that is there, so that it becomes the wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID, uuid5
+
+from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
+from kong_scim.projection.consumer import MANAGED, SUSPENDED, USER_TAG, Wanted
+
+
+def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> list[Step]:
+    """Return the fewest steps from what Kong has to what is wanted, in an order that is safe.
+
+    A suspended consumer is held by three locks: the tag that the guard refuses comes first, then
+    its credentials go (``on_deactivate: revoke``), then its groups. What is wanted and missing is
+    made again, so any write of a user or of its groups heals a consumer that somebody removed.
+
+    Tags that SCIM did not set stay, and so do ACL groups that do not carry this tenant's tag: an
+    administrator gave them for a reason SCIM does not know, and they open nothing, since the guard
+    refuses a suspended consumer before the acl plugin is asked.
+
+    :param present: The consumer with the wanted id, or None.
+    :param written: Whether the client wrote this very user. Each write of an inactive user revokes
+        again, because an administrator may have given it a key in the meantime; a change of a group
+        it is in does not, since it would walk every kind of credential for each member.
+    :returns: Nothing where all is as wanted, but for the revocation of an inactive user that is
+        written: which credentials a consumer has is not read.
+    """
+    if not wanted.present:
+        return [Delete("consumers", wanted.id)] if present else []
+    steps: list[Step] = []
+    if present is None or _differs(wanted, present):
+        steps.append(_consumer(wanted, present))
+    if wanted.revoked and present is not None and (written or SUSPENDED not in present.tags):
+        steps.append(Revoke(wanted.id))
+    steps.extend(_groups(wanted, present))
+    return steps
+
+
+def is_reserved(tag: str) -> bool:
+    """Whether a tag of a consumer is SCIM's to set and to take away."""
+    return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG))
+
+
+def _differs(wanted: Wanted, present: Consumer) -> bool:
+    return (
+        present.username != wanted.username
+        or (wanted.manages_custom_id and present.custom_id != wanted.custom_id)
+        or {tag for tag in present.tags if is_reserved(tag)} != set(wanted.tags)
+    )
+
+
+def _consumer(wanted: Wanted, present: Consumer | None) -> Upsert:
+    foreign = [tag for tag in present.tags if not is_reserved(tag)] if present else []
+    entity = {"id": wanted.id, "username": wanted.username, "tags": [*wanted.tags, *foreign]}
+    if wanted.manages_custom_id:
+        entity["custom_id"] = wanted.custom_id
+    return Upsert("consumers", entity)
+
+
+def _groups(wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
+    acls = present.acls if present else ()
+    tenant_tag = wanted.owner_tags[1]
+    for acl in acls:
+        if tenant_tag in acl.tags and acl.group not in wanted.groups:
+            yield Delete("acls", acl.id)
+    held = {acl.group for acl in acls}
+    for group in wanted.groups:
+        if group not in held:
+            yield Upsert(
+                "acls",
+                {
+                    # The same id each time: a commit that is run again writes the same row.
+                    "id": str(uuid5(UUID(wanted.id), group)),
+                    "consumer": {"id": wanted.id},
+                    "group": group,
+                    "tags": list(wanted.owner_tags),
+                },
+                unless_present=True,
+            )
