@@ -1,0 +1,104 @@
+# `make demo` and `make test` do all their set-up themselves: a virtual environment in .venv with
+# what pyproject.toml names. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+IMAGE ?= kong-scim-plugin-server
+
+export PYTHONPATH := $(CURDIR)/kong-plugins
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Worker processes of the tests: each has a PostgreSQL and a sandbox of its own.
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## show the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# -- What a user runs --------------------------------------------------------
+
+.PHONY: demo
+demo: $(STAMP) ## play the main job on a sandbox gateway: no Kong, no Docker, no database
+	@$(BIN)/python -m kong_scim.cli.main demo
+
+.PHONY: sandbox
+sandbox: $(STAMP) ## a sandbox gateway on port 8000, to point an identity provider at
+	@$(BIN)/python -m kong_scim.cli.main sandbox
+
+# -- What a contributor runs -------------------------------------------------
+
+.PHONY: test
+test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	luacheck --quiet kong-plugins/kong
+
+.PHONY: format
+format: $(STAMP) ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(STAMP) ## print the performance ratios of docs/performance.md
+	@$(BIN)/python -m tests.bench
+
+.PHONY: docs
+docs: $(STAMP) ## regenerate docs/configuration.md and schemas/config.schema.json
+	@$(BIN)/python -m kong_scim.kong_schema --markdown > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/python -m kong_scim.kong_schema --json-schema > schemas/config.schema.json.new
+	@mv schemas/config.schema.json.new schemas/config.schema.json
+
+.PHONY: lock
+lock: $(STAMP) ## regenerate requirements.lock, what the image of the plugin server holds
+	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
+	  --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+.PHONY: image
+image: ## build the plugin server's image with Docker
+	docker build --file kong-plugins/Dockerfile --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## remove the virtual environment and every cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# -- Set-up ------------------------------------------------------------------
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) is not there. Install Python 3.11 or later: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "This needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version)."; \
+	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing. Install it: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --progress-bar off --editable '.[sandbox,dev]' 2>$(VENV)/pip-errors.txt \
+	  | sed -nuE 's/^Collecting ([^ ]+).*/  \1/p' || { cat $(VENV)/pip-errors.txt; exit 1; }
+	@touch $@
+	@echo "Set up."
+
+.PHONY: luacheck
+luacheck:
+	@command -v luacheck >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then as_root=(); \
+	  elif sudo -n true 2>/dev/null; then as_root=(sudo -n); \
+	  else echo "luacheck is missing and needs root to install: sudo apt-get install lua-check"; exit 1; fi; \
+	  echo "Installing luacheck (Debian package lua-check) ..."; \
+	  "$${as_root[@]}" apt-get update -qq; \
+	  "$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y lua-check >/dev/null; }
