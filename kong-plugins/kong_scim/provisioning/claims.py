@@ -1,0 +1,82 @@
+"""Whether a user may have the names it wants for its consumer, and whose they are if not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from scim2_models import UniquenessException
+
+from kong_scim.bridge import Consumer
+from kong_scim.config import PluginConfig
+from kong_scim.projection import Wanted
+from kong_scim.projection.consumer import SUSPENDED, USER_TAG
+from kong_scim.projection.names import shown
+from kong_scim.projection.steps import is_reserved
+
+logger = logging.getLogger(__name__)
+
+
+def claim(
+    config: PluginConfig, wanted: Wanted, consumers: Iterable[Consumer], *, first: bool
+) -> Wanted:
+    """Return what is wanted, with the id of the consumer that is taken over where one is.
+
+    Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
+    taken over unless ``adopt: link`` says so; then by username alone, and only by a user that has
+    no consumer yet: a rename would leave the consumer it has behind.
+
+    :param consumers: Those of Kong that have the wanted username or custom_id, among others.
+    :param first: Whether the user has no consumer yet.
+    :raises ~scim2_models.UniquenessException: When somebody else has one of the names (409).
+    """
+    others = [consumer for consumer in consumers if consumer.id != wanted.id]
+    for holder in others:
+        if holder.username == wanted.username:
+            if not first or config.adopt != "link" or any(map(is_reserved, holder.tags)):
+                raise _taken(config, "username", wanted.username, holder, first=first)
+            logger.info(
+                "user %s: consumer %s is adopted by its username", wanted.user_id, holder.id
+            )
+            wanted = replace(wanted, id=holder.id)
+    for holder in others:
+        if wanted.custom_id and holder.custom_id == wanted.custom_id and holder.id != wanted.id:
+            raise _taken(config, "custom_id", wanted.custom_id, holder, first=first)
+    return wanted
+
+
+def _taken(
+    config: PluginConfig, field: str, value: str | None, holder: Consumer, *, first: bool
+) -> UniquenessException:
+    attribute = config.consumer.username if field == "username" else config.consumer.custom_id
+    whose = (
+        f"The {field} {shown(value or '')} (from `{attribute}`) belongs to consumer {_name(holder)}"
+    )
+    tenants = [
+        tag.removeprefix("scim:")
+        for tag in holder.tags
+        if tag.startswith("scim:") and tag not in {SUSPENDED, config.tag()}
+    ]
+    users = [tag.removeprefix(USER_TAG) for tag in holder.tags if tag.startswith(USER_TAG)]
+    if tenants:
+        why = (
+            f"of the SCIM tenant {shown(tenants[0])}. "
+            "Change one of the two, or map another attribute"
+        )
+    elif any(map(is_reserved, holder.tags)):
+        user = users[0] if users else "that is not known any more"
+        why = f"of the user {user}. Change one of the two, or map an attribute that is unique"
+    elif field == "username" and first and config.adopt == "refuse":
+        why = (
+            "that SCIM did not create. Rename one of the two, or set `adopt: link` in the plugin's "
+            "configuration to take that consumer over"
+        )
+    else:
+        why = "that SCIM did not create. Rename one of the two"
+    return UniquenessException(detail=f"{whose} {why}.", attribute=attribute, value=value)
+
+
+def _name(consumer: Consumer) -> str:
+    name = consumer.username or consumer.custom_id
+    return f"{shown(name)} ({consumer.id})" if name else consumer.id

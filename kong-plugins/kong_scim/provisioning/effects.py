@@ -1,0 +1,126 @@
+"""What a change of the directory entails in Kong: the directory's ``Effects``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from kong_scim.bridge import Consumer, Rows, Step
+from kong_scim.config import PluginConfig
+from kong_scim.directory.ports import Change, Outcome, UserChange
+from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
+from kong_scim.provisioning.claims import claim
+
+
+class Consumers(Protocol):
+    """Where Kong's consumers are read: :class:`kong_scim.bridge.Bridge`."""
+
+    def query(
+        self,
+        *,
+        consumer_ids: Sequence[str],
+        usernames: Sequence[str],
+        custom_ids: Sequence[str],
+    ) -> Rows:
+        """Return the consumers with any of these, with their ACL groups."""
+
+
+def now() -> datetime:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class KongEffects:
+    """Steps on Kong's consumers and ACL groups for each user that a change affects.
+
+    However many users there are, Kong is read once. What is there is compared with what is wanted,
+    and not with what was written last: a difference that somebody else made is repaired on the way.
+    """
+
+    def __init__(
+        self, config: PluginConfig, consumers: Consumers, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._config = config
+        self._consumers = consumers
+        self._clock = clock
+
+    def of(self, change: Change) -> Outcome:
+        """Return what to commit with the change.
+
+        :raises ~scim2_models.InvalidValueException: For a name that cannot be used in Kong (400).
+        :raises ~scim2_models.UniquenessException: For a name that is another consumer's (409).
+        :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
+        """
+        if change.group_name is not None:
+            acl_group(self._config.groups, change.group_name)
+        cases = [self._case(user) for user in change.users]
+        if not cases:
+            return Outcome()
+        present = self._present(cases)
+        by_id = {consumer.id: consumer for consumer in present}
+        moment = self._clock()
+        steps: list[Step] = []
+        records: dict[str, dict[str, Any]] = {}
+        for case in cases:
+            target = case.wanted
+            if case.claims:
+                first = case.stored.consumer_id is None
+                target = claim(self._config, target, present, first=first)
+            own = plan(target, by_id.get(target.id), written=change.resource_id == case.change.id)
+            steps.extend(own)
+            record = case.record(target, changed=bool(own), moment=moment)
+            if record is not None:
+                records[case.change.id] = record.to_scim()
+        return Outcome(tuple(steps), records)
+
+    def _case(self, change: UserChange) -> _Case:
+        config, before, after = self._config, change.before, change.after
+        stored = Record.stored(before.user) if before else Record()
+        if after is None:
+            return _Case(change, stored, gone(config, change.id, stored.consumer_id), claims=False)
+        target = wanted(
+            config,
+            after.user,
+            (group.display_name for group in after.groups),
+            consumer_id=stored.consumer_id,
+        )
+        same = (
+            before is not None
+            and stored.consumer_id is not None
+            and stored.username == target.username
+            and names_of(config.consumer, before.user)[1] == target.custom_id
+        )
+        return _Case(change, stored, target, claims=target.present and not same)
+
+    def _present(self, cases: Sequence[_Case]) -> list[Consumer]:
+        claiming = [case.wanted for case in cases if case.claims]
+        return self._consumers.query(
+            consumer_ids=[case.wanted.id for case in cases],
+            usernames=[one.username for one in claiming if one.username],
+            custom_ids=[one.custom_id for one in claiming if one.custom_id],
+        ).consumers
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One affected user.
+
+    :param stored: What it shows of its consumer before the change.
+    :param claims: Whether it wants a name for its consumer that it did not have.
+    """
+
+    change: UserChange
+    stored: Record
+    wanted: Wanted
+    claims: bool
+
+    def record(self, target: Wanted, *, changed: bool, moment: datetime) -> Record | None:
+        """Return what the user must show from now on, or None where it does already."""
+        if self.change.after is None:
+            return None
+        record = Record.of(target)
+        changed = changed or record != self.stored.at(None)
+        record = record.at(moment if changed else self.stored.last_change)
+        return None if record == Record.stored(self.change.after.user) else record

@@ -1,0 +1,73 @@
+"""The gateway as the directory's database: SQL and Kong's entities in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scim2_models import InvalidValueException, UniquenessException
+
+from kong_scim.bridge import Bridge, BridgeError, Dialect, Sql, Step, StepResult, Upsert
+from kong_scim.directory.ports import Conflict
+
+# kong/db/errors.lua
+_SCHEMA_VIOLATION = 2
+_PRIMARY_KEY_VIOLATION = 3
+_FOREIGN_KEY_VIOLATION = 4
+_UNIQUE_VIOLATION = 5
+_NOT_FOUND = 6
+
+
+class GatewayDatabase:
+    """The directory's ``Database``, run by scim-bridge inside Kong."""
+
+    def __init__(self, bridge: Bridge, dialect: Dialect) -> None:
+        self._bridge = bridge
+        self._dialect = dialect
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect that ``begin`` named."""
+        return self._dialect
+
+    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each statement."""
+        return self._bridge.query(statements).sql
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Apply every step or none.
+
+        :raises ~scim2_models.SCIMException: When Kong refuses an entity: 409 for a name that was
+            taken since it was looked up, 400 for a value that is against Kong's schema.
+        :raises ~kong_scim.directory.ports.Conflict: When an entity changed since it was read.
+        :raises ~kong_scim.bridge.BridgeError: For everything else; ``ROW_COUNT`` with the step
+            where a guard did not hold.
+        """
+        try:
+            return self._bridge.commit(steps)
+        except BridgeError as error:
+            step = steps[error.step] if error.step is not None else None
+            if step is None or isinstance(step, Sql):
+                raise
+            raise _refusal(error, step) from error
+
+
+def _refusal(error: BridgeError, step: Step) -> Exception:
+    """Say in SCIM's terms why Kong refused an entity."""
+    if error.code == _SCHEMA_VIOLATION:
+        return InvalidValueException(detail=f"Kong refuses this user: {error.message}.")
+    on_consumer = isinstance(step, Upsert) and step.dao == "consumers"
+    if error.code == _UNIQUE_VIOLATION and on_consumer:
+        taken = " and ".join(f"{field} {value!r}" for field, value in error.fields.items())
+        return UniquenessException(
+            detail=f"Another consumer of Kong has the {taken or 'name'} already. "
+            "Rename one of the two."
+        )
+    if error.code in {
+        _PRIMARY_KEY_VIOLATION,
+        _FOREIGN_KEY_VIOLATION,
+        _UNIQUE_VIOLATION,
+        _NOT_FOUND,
+    }:
+        return Conflict(detail="The consumer changed in Kong at the same moment: try again.")
+    return error
