@@ -1,0 +1,117 @@
+"""The SCIM tables in a SQLite file: for the sandbox, for DB-less Kong, and for tests."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult
+from kong_scim.directory import ddl
+
+
+class SqliteTransaction:
+    """An open transaction. What it ran is undone if the block that opened it raises."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._steps = 0
+
+    def run(self, statement: Sql) -> StepResult:
+        """Run a statement, and hold it to its number of rows.
+
+        :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``DATABASE``
+            when SQLite refuses it; both with the index of the statement in this transaction.
+        """
+        step, self._steps = self._steps, self._steps + 1
+        # SQLite takes ``$1`` for a parameter whose name is 1.
+        values = {str(index): value for index, value in enumerate(statement.params, 1)}
+        try:
+            cursor = self._connection.execute(statement.sql, values)
+        except sqlite3.Error as error:
+            raise BridgeError("DATABASE", str(error), step=step, label=statement.label) from error
+        data: list[dict[str, Any]] = []
+        rows = cursor.rowcount
+        if cursor.description is not None:
+            columns = [column[0] for column in cursor.description]
+            data = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+            rows = len(data)
+        if statement.rows is not None and rows != statement.rows:
+            raise BridgeError(
+                "ROW_COUNT",
+                f"step {step} touched {rows} rows instead of {statement.rows}",
+                step=step,
+                label=statement.label,
+            )
+        return StepResult(rows=rows, data=data)
+
+
+class SqliteDatabase:
+    """A :class:`~kong_scim.directory.ports.Database` on one SQLite file, safe to share by threads.
+
+    One connection, one transaction at a time: SQLite has a single writer anyway.
+
+    :param path: The file; it is created with its tables where there is none. ``:memory:`` works.
+    """
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: str | Path) -> None:
+        self._lock = RLock()
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=10
+        )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # Safe with WAL: a crash of the machine may lose the last commits, never corrupts.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        for statement in ddl.statements("sqlite"):
+            self._connection.execute(statement)
+
+    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each statement, all of one moment."""
+        with self._transaction("BEGIN") as transaction:
+            return [transaction.run(statement).data for statement in statements]
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Apply every statement or none.
+
+        :raises BridgeError: As :meth:`SqliteTransaction.run`; ``BAD_REQUEST`` for a step on an
+            entity, which only a gateway can do.
+        """
+        with self.transaction() as transaction:
+            results = []
+            for index, step in enumerate(steps):
+                if not isinstance(step, Sql):
+                    raise BridgeError("BAD_REQUEST", f"no entities here: {step.op}", step=index)
+                results.append(transaction.run(step))
+            return results
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """Open a writing transaction, so that other writes can be mixed in; commits at its end."""
+        with self._transaction("BEGIN IMMEDIATE") as transaction:
+            yield transaction
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
+        with self._lock:
+            try:
+                self._connection.execute(begin)
+            except sqlite3.Error as error:
+                raise BridgeError("DATABASE", str(error)) from error
+            try:
+                yield SqliteTransaction(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise

@@ -1,0 +1,102 @@
+"""From SQLAlchemy's expressions to the statements of the wire, :class:`~kong_scim.bridge.Sql`.
+
+Statements that every request runs are compiled once per process (:func:`prepare`), since compiling
+takes longer than running them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scim2_models import InvalidValueException
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
+from sqlalchemy.sql.elements import ClauseElement
+
+from kong_scim.bridge import Dialect, Scalar, Sql
+
+_DIALECTS: dict[str, SqlAlchemyDialect] = {
+    "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
+    "sqlite": SQLiteDialect(paramstyle="numeric_dollar"),
+}
+
+
+def dialect_of(dialect: Dialect) -> SqlAlchemyDialect:
+    """Return the dialect that writes ``$1``, ``$2``, ... for parameters, on both databases."""
+    return _DIALECTS[dialect]
+
+
+class Prepared:
+    """A compiled statement, whose parameters are given each time it is run.
+
+    Parameters that the expression holds itself are kept; :meth:`bind` fills those it names.
+    """
+
+    def __init__(
+        self, statement: ClauseElement, dialect: Dialect, rows: int | None, label: str | None
+    ) -> None:
+        compiled = statement.compile(
+            dialect=_DIALECTS[dialect], compile_kwargs={"render_postcompile": True}
+        )
+        self._text = compiled.string
+        self._names: list[str] = list(compiled.positiontup or [])  # type: ignore[attr-defined]
+        self._defaults: dict[str, Any] = dict(compiled.construct_params() or {})
+        self._rows = rows
+        self._label = label
+
+    def bind(self, values: Mapping[str, Scalar] | None = None) -> Sql:
+        """Return the statement with its values.
+
+        :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
+        """
+        given = {**self._defaults, **values} if values else self._defaults
+        params = tuple(given[name] for name in self._names)
+        refuse_unstorable(params)
+        return Sql(self._text, params, self._rows, self._label)
+
+
+def prepare(
+    statement: ClauseElement, dialect: Dialect, *, rows: int | None = None, label: str | None = None
+) -> Prepared:
+    """Compile a statement to be run many times; see :class:`~kong_scim.bridge.Sql` for the rest."""
+    return Prepared(statement, dialect, rows, label)
+
+
+def compile(
+    statement: ClauseElement, dialect: Dialect, *, rows: int | None = None, label: str | None = None
+) -> Sql:
+    """Compile a statement that is run once.
+
+    :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
+    """
+    return Prepared(statement, dialect, rows, label).bind()
+
+
+def storable(text: str) -> bool:
+    """Tell whether both databases can hold a string: no NUL, and nothing that UTF-8 cannot say."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_unstorable(params: tuple[Scalar, ...]) -> None:
+    """Refuse what would be an error of the database, which ends the bridge's connection.
+
+    :raises ~scim2_models.InvalidValueException: For a NUL or an unpaired surrogate.
+    """
+    for param in params:
+        if (
+            isinstance(param, str)
+            and not (param.isascii() and "\0" not in param)
+            and not storable(param)
+        ):
+            raise InvalidValueException(
+                detail="A value holds a NUL character or an unpaired surrogate (such as \\ud800): "
+                "remove it"
+            )

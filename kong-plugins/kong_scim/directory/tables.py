@@ -1,0 +1,131 @@
+"""The SCIM tables, once for PostgreSQL and SQLite.
+
+Dates are text in the fixed-width form of :func:`~kong_scim.directory.values.instant`, documents are
+JSON text, and no column is boolean: whatever reads a row gets the same value from both databases,
+also through Lua and JSON. Text sorts and compares in code point order, as Python's does.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+HEAD = 128
+"""Characters of a value that are indexed: PostgreSQL refuses B-tree rows over about 2,700 bytes."""
+
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+tenants = Table(
+    "scim_tenants",
+    metadata,
+    Column("workspace", _TEXT, primary_key=True),
+    Column("tenant", _TEXT, primary_key=True),
+    # Changes whenever the nesting, a name or the existence of a group does. A membership change
+    # holds it in share mode, so that the groups a user is in cannot change their names meanwhile.
+    Column("graph_version", BigInteger, nullable=False, server_default="0"),
+)
+
+resources = Table(
+    "scim_resources",
+    metadata,
+    Column("id", _TEXT, primary_key=True),
+    Column("workspace", _TEXT, nullable=False),
+    Column("tenant", _TEXT, nullable=False),
+    Column("type", _TEXT, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("display", _TEXT),
+    # The display in the form comparisons use, for filters on members.display and groups.display.
+    Column("display_key", _TEXT),
+    Column("doc", _TEXT, nullable=False),
+    Column("created", _TEXT, nullable=False),
+    Column("modified", _TEXT, nullable=False),
+)
+Index(
+    "scim_resources_order",
+    resources.c.workspace,
+    resources.c.tenant,
+    resources.c.type,
+    resources.c.created,
+    resources.c.id,
+)
+
+
+def _owner(name: str) -> Column[str]:
+    return Column(name, _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False)
+
+
+values = Table(
+    "scim_values",
+    metadata,
+    Column("resource_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    # The attribute's path in lower case, qualified by the URN of its extension.
+    Column("attr", _TEXT, primary_key=True),
+    # Which entry of a multi-valued attribute, and which value of a multi-valued sub-attribute.
+    Column("entry", Integer, primary_key=True, autoincrement=False),
+    Column("item", Integer, primary_key=True, autoincrement=False),
+    # A string in the form comparisons use; head is its first HEAD characters, for the index.
+    Column("val", _TEXT),
+    Column("head", _TEXT),
+    # A number, a boolean as 0 or 1, or in the row of a complex attribute 1 if anything is in it.
+    Column("num", Double),
+    # 1 in the row a sort on the attribute uses: of the primary entry, or else of the first.
+    Column("sorts", Integer, nullable=False),
+)
+Index(
+    "scim_values_head",
+    values.c.attr,
+    values.c.head,
+    values.c.resource_id,
+    values.c.entry,
+    postgresql_where=values.c.head.is_not(None),
+    sqlite_where=values.c.head.is_not(None),
+)
+Index(
+    "scim_values_num",
+    values.c.attr,
+    values.c.num,
+    values.c.resource_id,
+    values.c.entry,
+    postgresql_where=values.c.num.is_not(None),
+    sqlite_where=values.c.num.is_not(None),
+)
+
+unique = Table(
+    "scim_unique",
+    metadata,
+    Column("workspace", _TEXT, primary_key=True),
+    Column("tenant", _TEXT, primary_key=True),
+    Column("attr", _TEXT, primary_key=True),
+    # SHA-256 of the value, in hexadecimal: a value may be longer than an index row.
+    Column("digest", _TEXT, primary_key=True),
+    _owner("resource_id"),
+)
+Index("scim_unique_resource", unique.c.resource_id)
+
+members = Table(
+    "scim_members",
+    metadata,
+    Column("group_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("member_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("member_type", _TEXT, nullable=False),
+)
+Index("scim_members_member", members.c.member_id, members.c.group_id)
+# Nested groups are few; walking them must not walk the users of a large group.
+Index(
+    "scim_members_nested",
+    members.c.group_id,
+    members.c.member_id,
+    postgresql_where=members.c.member_type == "Group",
+    sqlite_where=members.c.member_type == "Group",
+)
