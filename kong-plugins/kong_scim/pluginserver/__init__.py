@@ -1,0 +1,6 @@
+"""A plugin server for Kong that holds up: bounded workers, every exception answered.
+
+It speaks the MsgPack RPC of Kong's ``kong/runloop/plugin_servers/rpc/mp_rpc.lua`` and hands plugins
+the PDK object of kong-pdk. It knows nothing of SCIM but the shape of an error body, and loads any
+plugin file of kong-pdk's format. Run it with ``python -m kong_scim.pluginserver --socket PATH``.
+"""

@@ -1,0 +1,181 @@
+"""``python -m kong_scim.pluginserver``: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kong_scim.pluginserver.listener import Listener, SocketTakenError
+from kong_scim.pluginserver.logs import log_to_stderr
+from kong_scim.pluginserver.pluginfile import PluginFile
+from kong_scim.pluginserver.server import PluginServer
+from kong_scim.pluginserver.wire import encode, messages
+
+DEFAULT_PLUGIN = Path(__file__).resolve().parents[2] / "scim.py"
+
+SWITCH_INTERVAL = 0.0005
+"""In seconds. Each step of the RPC hands over between threads, and behind a worker that computes
+a hand-over waits for one such interval: Python's 5 ms are thirty times what a step costs."""
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    options = _parse(arguments)
+    log_to_stderr(options.log_level)
+    if options.check:
+        return _check(options.socket)
+    sys.path.insert(0, str(options.plugin.parent))  # the plugin's own package is beside it
+    plugin = PluginFile(options.plugin)
+    if options.dump:
+        print(json.dumps([plugin.info()]))
+        return 0
+    return _serve(plugin, options)
+
+
+def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    # Blocked before there are threads, which inherit it, and then waited for: no handler that
+    # interrupts something half done.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    server = PluginServer(
+        plugin,
+        workers=options.workers,
+        queue=options.queue,
+        event_timeout=options.event_timeout,
+    )
+    try:
+        listener = Listener(
+            options.socket,
+            server.handle,
+            mode=options.socket_mode,
+            send_timeout=options.event_timeout,
+        )
+    except SocketTakenError as error:
+        log.critical("%s", error)
+        return 1
+    log.info("plugin %s is served at %s", plugin.name, options.socket)
+    received = signal.sigwait(signals)
+    log.info("%s: finishing what runs", signal.Signals(received).name)
+    server.stop(options.grace)
+    listener.close()
+    log.info("stopped")
+    return 0
+
+
+def _check(path: Path) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(5)
+        try:
+            sock.connect(str(path))
+            sock.sendall(encode([0, 1, "plugin.GetStatus", []]))
+            _, _, error, status = next(messages(sock))
+        except (OSError, StopIteration) as failure:
+            log.critical("no server answers at %s: %s", path, failure)
+            return 1
+    print(json.dumps(status))
+    return 1 if error else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m kong_scim.pluginserver",
+        description="Serve a Python plugin to Kong. SIGTERM stops it cleanly.",
+    )
+    doing = parser.add_mutually_exclusive_group()
+    doing.add_argument(
+        "--dump",
+        action="store_true",
+        help="print what Kong asks with pluginserver_NAME_query_cmd, and exit",
+    )
+    doing.add_argument(
+        "--check",
+        action="store_true",
+        help="ask the server at --socket for its status, print it, and exit 0 if it answers",
+    )
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="unix socket to listen at; Kong's image deletes those in its prefix at start, so "
+        "give it a directory of its own",
+    )
+    parser.add_argument(
+        "--socket-mode",
+        type=lambda text: int(text, 8),
+        default=0o660,
+        metavar="OCTAL",
+        help="permissions of the socket (default: 660)",
+    )
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        default=DEFAULT_PLUGIN,
+        metavar="FILE",
+        help="plugin file of kong-pdk's format (default: scim.py)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_at_least_one,
+        default=16,
+        metavar="N",
+        help="requests served at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=_at_least_one,
+        default=256,
+        metavar="N",
+        help="requests that may wait for a worker; more get a 503 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--event-timeout",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="drop a request when Kong does not go on with it for so long (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=8.0,
+        metavar="SECONDS",
+        help="how long a stop waits for what runs (default: %(default)g, below Docker's 10)",
+    )
+    parser.add_argument(
+        "--log-level",
+        type=str.upper,
+        choices=["DEBUG", "INFO", "WARNING", "ERROR"],
+        default="INFO",
+        help="least severe records to log, to stderr (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.socket is None and not options.dump:
+        parser.error("--socket is needed")
+    return options
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("give a number of seconds above 0")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

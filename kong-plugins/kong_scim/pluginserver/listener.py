@@ -1,0 +1,132 @@
+"""The unix socket, and a thread for each connection to it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kong_scim.pluginserver.wire import Call, Connection
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+"""Connections the kernel holds until they are accepted; it cuts this at ``net.core.somaxconn``."""
+
+
+class SocketTakenError(Exception):
+    """The path of the socket cannot be used. The message says why."""
+
+
+class Listener:
+    """Accepts Kong's connections.
+
+    The socket appears under its path when it already listens, with its mode: Kong finds it working
+    or not at all. A dead server's socket at that path is replaced.
+
+    :param mode: Permissions of the socket file, such as 0o660: who may connect is who may call.
+    :param send_timeout: In seconds, see :class:`Connection`.
+    :raises SocketTakenError: When another server is listening there, or the path cannot be used.
+    """
+
+    def __init__(
+        self, path: Path, handle: Callable[[Call], None], *, mode: int, send_timeout: float
+    ) -> None:
+        self._path = path
+        self._handle = handle
+        self._send_timeout = send_timeout
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._socket, self._inode = _bind(path, mode)
+        self._accepting = threading.Thread(target=self._accept, name="listener", daemon=True)
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Remove the socket and end every connection."""
+        if _inode(self._path) == self._inode:  # else somebody put another there
+            self._path.unlink()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._socket.close()
+        with self._lock:
+            connections = dict(self._connections)
+        for connection in connections:
+            connection.close()
+        for thread in connections.values():
+            thread.join(timeout=1)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._socket.accept()
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # what shutdown() makes accept() end with
+                    return
+                log.warning("cannot accept a connection: %s", error)
+                time.sleep(0.1)  # out of descriptors, most likely: others must be closed first
+                continue
+            connection = Connection(sock, self._handle, send_timeout=self._send_timeout)
+            thread = threading.Thread(
+                target=self._serve, args=(connection,), name="connection", daemon=True
+            )
+            with self._lock:
+                self._connections[connection] = thread
+            try:
+                thread.start()
+            except RuntimeError as error:
+                log.warning("cannot serve a connection: %s", error)
+                with self._lock:
+                    del self._connections[connection]
+                sock.close()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                del self._connections[connection]
+
+
+def _bind(path: Path, mode: int) -> tuple[socket.socket, tuple[int, int] | None]:
+    if path.exists():
+        _refuse_unless_stale(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unready = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unready.unlink(missing_ok=True)
+        listening.bind(str(unready))
+        unready.chmod(mode)
+        listening.listen(BACKLOG)
+        unready.rename(path)
+    except OSError as error:
+        listening.close()
+        raise SocketTakenError(f"cannot listen at {path}: {error}") from error
+    return listening, _inode(path)
+
+
+def _refuse_unless_stale(path: Path) -> None:
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise SocketTakenError(f"{path} is there and is no socket: remove it, or name another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            log.info("replacing the socket of a server that is gone: %s", path)
+            return
+        except OSError as error:
+            raise SocketTakenError(f"cannot tell whether {path} is in use: {error}") from error
+    raise SocketTakenError(f"another server is listening at {path}: stop it, or name another path")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

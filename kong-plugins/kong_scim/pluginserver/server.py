@@ -1,0 +1,201 @@
+"""The methods of the RPC, and what happens between a call and the plugin."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+from kong_pdk.pdk import Kong
+
+from kong_scim.pluginserver.answers import refusal
+from kong_scim.pluginserver.event import Event, KongGoneError, NotWaitingError
+from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
+from kong_scim.pluginserver.pluginfile import PluginFile
+from kong_scim.pluginserver.pool import WorkerPool
+from kong_scim.pluginserver.wire import Call, CallGoneError
+
+log = logging.getLogger(__name__)
+
+
+class RpcError(Exception):
+    """A call that cannot be served. Kong logs the text."""
+
+
+class PluginServer:
+    """Serves one plugin.
+
+    :param workers: How many events run at a time.
+    :param queue: How many more may wait; above that, an event is refused with 503 at once.
+    :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
+    """
+
+    def __init__(
+        self, plugin: PluginFile, *, workers: int, queue: int, event_timeout: float
+    ) -> None:
+        self._plugin = plugin
+        self._instances = Instances(plugin.plugin_class)
+        self._event_timeout = event_timeout
+        self._events: dict[int, Event] = {}
+        self._events_changed = threading.Condition()
+        self._next_event = random_base()
+        self._draining = False
+        self._pool = WorkerPool(workers=workers, queue=queue)
+        self._methods: dict[str, Callable[[Call, Any], None]] = {
+            "plugin.StartInstance": self._start_instance,
+            "plugin.CloseInstance": self._close_instance,
+            "plugin.InstanceStatus": self._instance_status,
+            "plugin.GetStatus": self._get_status,
+            "plugin.GetPluginInfo": self._get_plugin_info,
+            "plugin.HandleEvent": self._handle_event,
+            "plugin.StepError": partial(self._step, failed=True),
+        }
+
+    def handle(self, call: Call) -> None:
+        """Serve a call: answer it, or see to it that a worker does."""
+        try:
+            self._method(call.method)(call, call.arguments[0] if call.arguments else None)
+        except (RpcError, NoInstanceError, NotWaitingError) as error:
+            log.info("%s: %s", call.method, error)
+            call.fail(str(error))
+        except CallGoneError:
+            log.debug("%s: Kong did not wait for the answer", call.method)
+        except Exception as error:
+            log.exception("%s failed", call.method)
+            call.fail(f"{call.method}: {type(error).__name__}")
+
+    def stop(self, grace: float) -> None:
+        """Refuse new events, let those that run finish, and end the workers.
+
+        :param grace: In seconds; what runs for longer is left behind.
+        """
+        deadline = time.monotonic() + grace
+        with self._events_changed:
+            self._draining = True
+            if not self._events_changed.wait_for(lambda: not self._events, grace):
+                log.warning("stopping with %d events unfinished", len(self._events))
+        self._pool.close(max(0.0, deadline - time.monotonic()))
+
+    # -- The methods ------------------------------------------------------
+
+    def _method(self, name: str) -> Callable[[Call, Any], None]:
+        method = self._methods.get(name)
+        # StepCredential, StepMultiMap, ...: the type Kong names is of no use to Python.
+        if method is None and name.startswith("plugin.Step"):
+            return self._step
+        if method is None:
+            raise RpcError(f"unknown method {name}")
+        return method
+
+    def _start_instance(self, call: Call, argument: Any) -> None:
+        if _field(argument, "Name") != self._plugin.name:
+            raise RpcError(f"no plugin {_field(argument, 'Name')!r}: this is {self._plugin.name!r}")
+        instance, config = self._instances.start(argument.get("Config") or "")
+        call.answer({**self._described(instance), "Config": config})
+
+    def _close_instance(self, call: Call, argument: Any) -> None:
+        self._instances.close(argument)
+        call.answer({"Name": self._plugin.name, "Id": argument})
+
+    def _instance_status(self, call: Call, argument: Any) -> None:
+        call.answer(self._described(self._instances.get(argument)))
+
+    def _get_plugin_info(self, call: Call, argument: Any) -> None:
+        if argument != self._plugin.name:
+            raise RpcError(f"no plugin {argument!r}: this is {self._plugin.name!r}")
+        call.answer(self._plugin.info())
+
+    def _get_status(self, call: Call, argument: Any) -> None:
+        del argument
+        instances = [self._described(instance) for instance in self._instances.all()]
+        call.answer(
+            {
+                "Pid": os.getpid(),
+                "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
+                "Events": len(self._events),
+                "Queued": self._pool.waiting,
+                "Workers": self._pool.size,
+                "Threads": threading.active_count(),
+            }
+        )
+
+    def _handle_event(self, call: Call, argument: Any) -> None:
+        instance = self._instances.get(_field(argument, "InstanceId"))
+        phase = _field(argument, "EventName")
+        if not self._plugin.handles(phase):
+            raise RpcError(f"plugin {self._plugin.name} has no method {phase!r}")
+        event = self._open_event(phase, call)
+        if self._draining:
+            event.finish(refusal(phase, 503, "The plugin server is stopping.", retry_after=1))
+        elif not self._pool.submit(partial(Context().run, self._run, event, instance)):
+            log.warning("event %d (%s) refused: the queue is full", event.id, phase)
+            event.finish(refusal(phase, 503, "The plugin server is busy.", retry_after=1))
+
+    def _step(self, call: Call, argument: Any, *, failed: bool = False) -> None:
+        event = self._events.get(_field(argument, "EventId"))
+        if event is None:
+            raise RpcError(f"event id {argument['EventId']} not found")
+        value = argument.get("Data")  # absent for nil
+        if failed:
+            event.step(call, None, str(value or "Kong gave no reason"))
+        else:
+            event.step(call, value, None)
+
+    # -- The worker's part ------------------------------------------------
+
+    def _run(self, event: Event, instance: Instance) -> None:
+        if event.lost is None:  # else Kong went away while it waited for a worker
+            self._run_plugin(event, instance)
+        if event.lost is not None:
+            log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
+
+    def _run_plugin(self, event: Event, instance: Instance) -> None:
+        if instance.plugin is None:
+            log.error("instance %d never started: its requests are refused", instance.id)
+            event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
+            return
+        try:
+            getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)
+        except KongGoneError:
+            log.debug("event %d (%s): the plugin was told", event.id, event.phase)
+        except BaseException:  # SystemExit too: a worker that dies is not replaced
+            log.exception("event %d (%s): the plugin raised", event.id, event.phase)
+            event.finish(refusal(event.phase, 500, "The request failed on an internal error."))
+        else:
+            event.finish()
+
+    # ---------------------------------------------------------------------
+
+    def _open_event(self, phase: str, call: Call) -> Event:
+        with self._events_changed:
+            event = Event(
+                self._next_event,
+                phase,
+                call,
+                timeout=self._event_timeout,
+                on_end=self._forget_event,
+            )
+            self._next_event += 1
+            self._events[event.id] = event
+        return event
+
+    def _forget_event(self, event_id: int) -> None:
+        with self._events_changed:
+            self._events.pop(event_id, None)
+            self._events_changed.notify_all()
+
+    def _described(self, instance: Instance) -> dict[str, Any]:
+        # Without the configuration: it holds secrets.
+        return {"Name": self._plugin.name, "Id": instance.id, "StartTime": instance.started}
+
+
+def _field(argument: Any, name: str) -> Any:
+    try:
+        return argument[name]
+    except (KeyError, TypeError, IndexError):
+        raise RpcError(f"the argument has no {name}") from None
