@@ -1,4 +1,4 @@
-"""A PostgreSQL for the tests: throw-away data, on loopback, from a pip package, without root's help."""
+"""A PostgreSQL for the tests: throw-away data, on loopback, from a pip package."""
 
 from __future__ import annotations
 
