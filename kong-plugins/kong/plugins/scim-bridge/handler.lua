@@ -1,0 +1,35 @@
+local begin = require "kong.plugins.scim-bridge.begin"
+local caches = require "kong.plugins.scim-bridge.caches"
+local commit = require "kong.plugins.scim-bridge.commit"
+local envelope = require "kong.plugins.scim-bridge.envelope"
+local guard = require "kong.plugins.scim-bridge.guard"
+local query = require "kong.plugins.scim-bridge.query"
+
+
+local kong = kong
+
+
+local ScimBridgeHandler = {
+  PRIORITY = 960, -- after authentication (1000 and above), before acl (950)
+  VERSION = "0.1.0",
+}
+
+
+function ScimBridgeHandler:init_worker()
+  -- the plugin server finds methods by name on the global table (plugin_servers/rpc/mp_rpc.lua)
+  kong.scim = {
+    begin = envelope.wrap(begin),
+    query = envelope.wrap(query),
+    commit = envelope.wrap(commit),
+  }
+
+  caches.init_worker()
+end
+
+
+function ScimBridgeHandler:access()
+  guard.access()
+end
+
+
+return ScimBridgeHandler
