@@ -131,7 +131,7 @@ class Request:
     body_too_large: bool
     """Whether the body was over ``max_body_size`` and therefore not read."""
     https: bool
-    """Whether the client came over TLS (``kong.client.get_protocol`` with trusted proxies)."""
+    """Whether the client came over TLS, or a trusted proxy says so with ``X-Forwarded-Proto``."""
     base_url: str
     """Public scheme, host, port and route prefix, such as ``https://gw.example/scim/v2``."""
     client_ip: str
@@ -169,11 +169,14 @@ class BridgeUnavailableError(Exception):
 class BridgeError(Exception):
     """The bridge refused a query or rolled a commit back; nothing of it was written.
 
-    :param name: Kong's own error name in lower case words, such as ``unique violation``, or one of
-        the bridge's: ``ROW_COUNT`` (a guard did not hold), ``CONFLICT`` (serialization failure or
-        deadlock: run the request again), ``DATABASE`` (the database is away), ``READ_ONLY`` (this
-        node cannot write), ``BAD_REQUEST`` (a defect of the caller), ``INTERNAL``.
-    :param code: Kong's DAO error code (``kong/db/errors.lua``), or 0.
+    :param name: Kong's own error name (``kong/db/errors.lua``), such as ``unique constraint violation``
+        (of an entity or of a SQL step), or one of the bridge's: ``ROW_COUNT`` (a guard did not hold),
+        ``CONFLICT`` (serialization failure or deadlock: run the request again), ``DATABASE`` (the
+        database is away), ``READ_ONLY`` (this node cannot write), ``BAD_REQUEST`` (a defect of the
+        caller, such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the
+        connection breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it
+        was written.
+    :param code: Kong's DAO error code, or 0: 3 and 5 say that something is taken already.
     :param step: Index of the step that failed, from 0, or None.
     :param fields: Field errors of a DAO, such as ``{"username": "alice"}``.
     """
@@ -309,6 +312,8 @@ class Bridge:
             )
         answer: dict[str, Any] = json.loads(text)
         error = answer.get("error")
+        if error is not None and error.get("name") == "BRIDGE_VERSION":
+            raise BridgeUnavailableError(error["message"])
         if error is not None:
             raise BridgeError(
                 error.get("name") or "INTERNAL",

@@ -14,8 +14,8 @@ local fail     = envelope.fail
 
 -- Kong's codes (kong/db/errors.lua) of the violations that a statement of our own can meet
 local CODES = {
-  ["foreign key violation"] = 4,
-  ["unique violation"]      = 5,
+  ["foreign key violation"]       = 4,
+  ["unique constraint violation"] = 5,
 }
 
 -- by SQLSTATE, else by its class (PostgreSQL, appendix A); what is not here is a defect of the caller
@@ -24,7 +24,7 @@ local NAMES = {
   ["40P01"] = "CONFLICT", -- deadlock
   ["55P03"] = "CONFLICT", -- lock not available
   ["23503"] = "foreign key violation",
-  ["23505"] = "unique violation",
+  ["23505"] = "unique constraint violation",
   ["25006"] = "READ_ONLY", -- a standby
   ["08"]    = "DATABASE",  -- connection exception
   ["53"]    = "DATABASE",  -- insufficient resources
