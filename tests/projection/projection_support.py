@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from scim2_models import EnterpriseUser, Extension, Resource, Schema, User
+from scim2_models import EnterpriseUser, Extension, Resource, Schema, UniquenessException, User
 
 from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig, parse
@@ -179,6 +179,9 @@ class Directory:
         """Create or replace a user, in these groups."""
         id_ = str(user.id)
         before = self.users.get(id_)
+        for other, state in self.users.items():
+            if other != id_ and state.user.user_name == user.user_name:
+                raise UniquenessException(detail="userName is unique among the users of a tenant")
         if before:
             user[KongUser] = before.user[KongUser]
         refs = _refs(groups) if groups or before is None else before.groups

@@ -130,6 +130,16 @@ def test_a_group_that_was_taken_away_by_hand_comes_back(directory, kong):
     assert kong.groups(user.id) == {"Sales"}
 
 
+def test_a_consumer_whose_name_was_given_away_since_is_a_clash_that_says_with_what(directory, kong):
+    user = person()
+    directory.put(user)
+    kong.apply([Delete("consumers", user.id)])
+    id_ = kong.add_consumer("alice")
+
+    with pytest.raises(UniquenessException, match=f"'alice' \\({id_}\\) that SCIM did not create"):
+        directory.regroup({user.id: ["Sales"]})
+
+
 # -- deactivation ----------------------------------------------------------
 
 
@@ -306,6 +316,18 @@ def test_an_adopted_consumer_is_the_users_from_then_on(adopting, kong):
 
     adopting.delete(user.id)
     assert kong.consumers == {}
+
+
+def test_a_user_whose_consumer_was_replaced_by_hand_adopts_the_new_one(adopting, kong):
+    user = person()
+    adopting.put(user, "Sales")
+    kong.apply([Delete("consumers", user.id)])
+    id_ = kong.add_consumer("alice")
+
+    adopting.change(user.id, title="Engineer")
+
+    assert adopting.record(user.id)["consumerId"] == id_
+    assert kong.groups(id_) == {"Sales"}
 
 
 def test_an_inactive_user_adopts_a_consumer_and_closes_it(adopting, kong):

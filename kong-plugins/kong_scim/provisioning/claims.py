@@ -25,10 +25,10 @@ def claim(
 
     Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
     taken over unless ``adopt: link`` says so; then by username alone, and only by a user that has
-    no consumer yet: a rename would leave the consumer it has behind.
+    no consumer: a rename would leave the one it has behind.
 
     :param consumers: Those of Kong that have the wanted username or custom_id, among others.
-    :param first: Whether the user has no consumer yet.
+    :param first: Whether the user has no consumer, or none any more.
     :raises ~scim2_models.UniquenessException: When somebody else has one of the names (409).
     """
     others = [consumer for consumer in consumers if consumer.id != wanted.id]

@@ -35,8 +35,9 @@ def now() -> datetime:
 class KongEffects:
     """Steps on Kong's consumers and ACL groups for each user that a change affects.
 
-    However many users there are, Kong is read once. What is there is compared with what is wanted,
-    and not with what was written last: a difference that somebody else made is repaired on the way.
+    However many users there are, Kong is read once, and a second time only where a consumer is gone
+    that was there before. What is there is compared with what is wanted, and not with what was
+    written last: a difference that somebody else made is repaired on the way.
     """
 
     def __init__(
@@ -65,9 +66,8 @@ class KongEffects:
         records: dict[str, dict[str, Any]] = {}
         for case in cases:
             target = case.wanted
-            if case.claims:
-                first = case.stored.consumer_id is None
-                target = claim(self._config, target, present, first=first)
+            if target.present and (case.claims or target.id not in by_id):
+                target = claim(self._config, target, present, first=target.id not in by_id)
             own = plan(target, by_id.get(target.id), written=change.resource_id == case.change.id)
             steps.extend(own)
             record = case.record(target, changed=bool(own), moment=moment)
@@ -95,9 +95,21 @@ class KongEffects:
         return _Case(change, stored, target, claims=target.present and not same)
 
     def _present(self, cases: Sequence[_Case]) -> list[Consumer]:
-        claiming = [case.wanted for case in cases if case.claims]
+        """Read the users' consumers, and whoever has a name that one of them claims."""
+        present = self._read(
+            [case.wanted.id for case in cases], [c.wanted for c in cases if c.claims]
+        )
+        found = {consumer.id for consumer in present}
+        removed = [
+            case.wanted
+            for case in cases
+            if case.wanted.present and not case.claims and case.wanted.id not in found
+        ]
+        return present + self._read([], removed) if removed else present
+
+    def _read(self, ids: Sequence[str], claiming: Sequence[Wanted]) -> list[Consumer]:
         return self._consumers.query(
-            consumer_ids=[case.wanted.id for case in cases],
+            consumer_ids=ids,
             usernames=[one.username for one in claiming if one.username],
             custom_ids=[one.custom_id for one in claiming if one.custom_id],
         ).consumers
