@@ -45,7 +45,7 @@ check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	luacheck --quiet kong-plugins/kong
+	luacheck --quiet kong-plugins/kong tests
 
 .PHONY: format
 format: $(STAMP) ## put the code into shape
