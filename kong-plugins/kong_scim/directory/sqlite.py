@@ -12,25 +12,39 @@ from typing import Any
 from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult
 from kong_scim.directory import ddl
 
+# Kong's names and codes (kong/db/errors.lua), as scim-bridge's sql.lua gives them.
+_VIOLATIONS = {
+    "SQLITE_CONSTRAINT_FOREIGNKEY": ("foreign key violation", 4),
+    "SQLITE_CONSTRAINT_PRIMARYKEY": ("unique violation", 5),
+    "SQLITE_CONSTRAINT_UNIQUE": ("unique violation", 5),
+}
+
 
 class SqliteTransaction:
     """An open transaction. What it ran is undone if the block that opened it raises."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
+        """For what belongs into the same transaction and is no statement of the SCIM tables."""
         self._steps = 0
 
     def run(self, statement: Sql) -> StepResult:
         """Run a statement, and hold it to its number of rows.
 
-        :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``DATABASE``
-            when SQLite refuses it; both with the index of the statement in this transaction.
+        :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``unique
+            violation`` and ``foreign key violation`` as scim-bridge says them, ``DATABASE`` when
+            SQLite refuses it; each with the index of the statement in this transaction.
         """
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
         values = {str(index): value for index, value in enumerate(statement.params, 1)}
         try:
-            cursor = self._connection.execute(statement.sql, values)
+            cursor = self.connection.execute(statement.sql, values)
+        except sqlite3.IntegrityError as error:
+            name, code = _VIOLATIONS.get(error.sqlite_errorname, ("BAD_REQUEST", 0))
+            raise BridgeError(
+                name, str(error), code=code, step=step, label=statement.label
+            ) from error
         except sqlite3.Error as error:
             raise BridgeError("DATABASE", str(error), step=step, label=statement.label) from error
         data: list[dict[str, Any]] = []
@@ -73,7 +87,7 @@ class SqliteDatabase:
 
     def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
         """Return the rows of each statement, all of one moment."""
-        with self._transaction("BEGIN") as transaction:
+        with self.reading() as transaction:
             return [transaction.run(statement).data for statement in statements]
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
@@ -94,6 +108,12 @@ class SqliteDatabase:
     def transaction(self) -> Iterator[SqliteTransaction]:
         """Open a writing transaction, so that other writes can be mixed in; commits at its end."""
         with self._transaction("BEGIN IMMEDIATE") as transaction:
+            yield transaction
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteTransaction]:
+        """Open a transaction whose reads are all of one moment."""
+        with self._transaction("BEGIN") as transaction:
             yield transaction
 
     def close(self) -> None:
