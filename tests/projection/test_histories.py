@@ -59,6 +59,7 @@ class Histories(RuleBasedStateMachine):
             with suppress(UniquenessException):
                 self.directory.change(user, **values)
                 self.settled.add(user)
+            self.forget_what_was_deleted()
 
     @rule(members=st.dictionaries(USERS, GROUPS, max_size=4))
     def regroup(self, members: dict[int, set[str]]) -> None:
@@ -66,6 +67,11 @@ class Histories(RuleBasedStateMachine):
         with suppress(UniquenessException):  # a consumer was removed and its name given away
             self.directory.regroup(chosen)
             self.settle(chosen)
+        self.forget_what_was_deleted()
+
+    def forget_what_was_deleted(self) -> None:
+        self.given = {c: given for c, given in self.given.items() if c in self.kong.consumers}
+        self.tagged = {c: given for c, given in self.tagged.items() if c in self.kong.consumers}
 
     def settle(self, chosen: dict[str, list[str]]) -> None:
         for user in chosen:
@@ -121,8 +127,7 @@ class Histories(RuleBasedStateMachine):
             self.kong.credentials = {
                 key: owner for key, owner in self.kong.credentials.items() if owner != consumer
             }
-            self.given.pop(consumer, None)
-            self.tagged.pop(consumer, None)
+            self.forget_what_was_deleted()
         else:
             self.kong.consumers[consumer]["tags"] = list(self.tagged.get(consumer, ()))
         self.kong.acls = {
