@@ -1,0 +1,183 @@
+"""One instance of the plugin: configuration in, requests in, answers out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from scim2_models import (
+    ForbiddenException,
+    InvalidValueException,
+    NotImplementedException,
+    PayloadTooLargeException,
+    SCIMException,
+    UniquenessException,
+)
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+
+from kong_scim.access.tokens import Authenticator, Identity
+from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Opening
+from kong_scim.config import ConfigurationError, parse, references
+from kong_scim.provisioning import storage_for
+from kong_scim.scim.errors import ServiceUnavailableException, error_response
+from kong_scim.scim.handler import KongScimHandler
+from kong_scim.scim.requests import scim_request
+from kong_scim.scim.resources import provider
+from kong_scim.scim.service import KongScimService
+
+log = logging.getLogger(__name__)
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+_UNIQUE = (3, 5)
+_INVALID = (2, 4, 13, 16)
+"""Codes of Kong's DAO errors (``kong/db/errors.lua``): primary key and unique violation; schema and
+foreign key violation, foreign keys unresolved, invalid foreign key."""
+
+
+class Plugin:
+    """The plugin as kong-pdk knows it: built with a configuration, called for each request.
+
+    A configuration that cannot work does not stop the instance, because Kong would log that and go
+    on without the plugin (kong-facts 5): it is logged here, and each request is answered with 503.
+
+    :param config: As Kong hands it over, with Kong's own keys among it (kong-facts 12).
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._defect: str | None = None
+        try:
+            self.config = parse(config)
+            # Building models takes tenths of a second: once, and not for each request.
+            self.provider = provider(self.config)
+        except ConfigurationError as error:
+            self._defect = f"The plugin scim cannot work: {error}"
+            log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
+            return
+        self._authenticator = Authenticator(self.config.tokens, references(config))
+        self._service = KongScimService(
+            self.provider,
+            tenant=self.config.tenant,
+            max_operations=self.config.max_operations,
+            failures=_of_gateway,
+        )
+
+    def access(self, kong: Any) -> None:
+        """Answer a request, whatever it is; none ever goes on to an upstream.
+
+        :param kong: The PDK object of this request.
+        """
+        response = self._answer(kong)
+        # Personal data: no cache but the client's own may keep it, and that one asks each time.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
+        # Terminal: a call of the PDK after it waits for ever (kong-facts 7).
+        kong.response.exit(int(response.status), body, response.headers)
+
+    def _answer(self, kong: Any) -> ScimResponse:
+        if self._defect is not None:
+            return error_response(
+                ServiceUnavailableException(detail=self._defect, retry_after=None)
+            )
+        try:
+            bridge = Bridge(kong)
+            opening = bridge.begin(
+                max_body_size=self.config.max_body_size,
+                require_https=self.config.require_https,
+                secrets=self._authenticator.secrets,
+            )
+            identity = self._admit(opening)
+        except Exception as exception:
+            return self._service.error_response(exception)
+        response = self._serve(bridge, opening, identity)
+        if opening.request.method in WRITES:
+            kong.log.notice(_record(opening, identity, response))
+        return response
+
+    def _admit(self, opening: Opening) -> Identity:
+        """Return who calls, before anything of the request is read.
+
+        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 401 without a right token, 413 for
+            a large body.
+        """
+        request = opening.request
+        if self.config.require_https and not request.https:
+            raise ForbiddenException(
+                detail="Use https: this endpoint takes tokens and personal data over TLS only"
+            )
+        identity = self._authenticator.authenticate(
+            request.headers.get("authorization"), opening.secrets
+        )
+        if request.body_too_large or len(request.body) > self.config.max_body_size:
+            raise PayloadTooLargeException(
+                detail=f"The body is over {self.config.max_body_size} bytes: send less at once"
+            )
+        return identity
+
+    def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
+        try:
+            request = self._scim_request(opening, identity)
+            storage = storage_for(self.config, bridge, opening.host, self.provider)
+            return KongScimHandler(self._service, storage).handle(request)
+        except Exception as exception:
+            return self._service.error_response(exception)
+
+    def _scim_request(self, opening: Opening, identity: Identity) -> ScimRequest:
+        request = opening.request
+        return scim_request(
+            method=request.method,
+            base_url=self.config.base_url or request.base_url,
+            path=request.path,
+            query=request.query,
+            headers=request.headers,
+            body=request.body,
+            subject=identity,
+        )
+
+
+def _of_gateway(exception: Exception) -> SCIMException | None:
+    """Return what a failure of the bridge is in SCIM's terms, or None for a defect."""
+    if isinstance(exception, BridgeUnavailableError):
+        return ServiceUnavailableException(detail=str(exception), retry_after=None)
+    if not isinstance(exception, BridgeError):
+        return None
+    if exception.name == "DATABASE":
+        return ServiceUnavailableException(
+            detail="The gateway's database does not answer; nothing was written", retry_after=5
+        )
+    if exception.name == "CONFLICT":
+        return ServiceUnavailableException(
+            detail="Too many changes at once; nothing was written, send the request again"
+        )
+    if exception.name == "READ_ONLY":
+        return NotImplementedException(
+            detail="This node of the gateway cannot write: send provisioning to one that has the "
+            "database"
+        )
+    fields = ", ".join(sorted(str(name) for name in exception.fields)) or "value"
+    if exception.code in _UNIQUE:
+        return UniquenessException(detail=f"The gateway already has this {fields}")
+    if exception.code in _INVALID:
+        return InvalidValueException(detail=f"The gateway refuses the {fields}")
+    return None
+
+
+def _record(opening: Opening, identity: Identity, response: ScimResponse) -> str:
+    """Return the log line of a write: who did what to which resource, and nothing about people."""
+    request = opening.request
+    resource = request.path.strip("/")
+    if response.status >= 400:
+        resource = resource.partition("/")[0]  # what is no id of ours may be anything
+    elif "Location" in response.headers:
+        resource = "/".join(response.headers["Location"].split("/")[-2:])
+    return "scim " + json.dumps(
+        {
+            "operation": request.method,
+            "resource": resource[:80],
+            "status": int(response.status),
+            "token": identity.token,
+            "request_id": request.request_id,
+        }
+    )

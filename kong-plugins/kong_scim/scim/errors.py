@@ -1,0 +1,44 @@
+"""Errors of this service beyond those of scim2-models, and how much an error may say."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from scim2_models import Error, SCIMException
+from scim2_server.responses import ScimResponse
+
+MAX_DETAIL = 400
+"""Characters of an error's detail."""
+
+_LONG_QUOTE = re.compile(r"""(['"])([^'"]{101,})\1""")
+
+
+class ServiceUnavailableException(SCIMException):
+    """Nothing is wrong with the request; it may be sent again (503 with Retry-After).
+
+    :param retry_after: In seconds, or None where trying again alone will not help.
+    """
+
+    status = 503
+    _default_detail = "The service is not available at this moment"
+
+    def __init__(self, *, detail: str, retry_after: int | None = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail=detail)
+
+
+def error_response(exception: SCIMException) -> ScimResponse:
+    """Return the answer to a request that failed before there is a service to ask."""
+    error = bounded(exception.to_error())
+    return ScimResponse(HTTPStatus(exception.status), error.model_dump())
+
+
+def bounded(error: Error) -> Error:
+    """Return an error whose detail repeats only a little of what the client sent."""
+    if error.detail is None:
+        return error
+    detail = _LONG_QUOTE.sub(lambda found: f"'{found.group(2)[:99]}…'", error.detail)
+    if len(detail) > MAX_DETAIL:
+        detail = detail[: MAX_DETAIL - 1] + "…"
+    return error.model_copy(update={"detail": detail})

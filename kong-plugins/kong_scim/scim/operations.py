@@ -1,0 +1,188 @@
+"""PATCH operations as real providers send them, in the form RFC 7644 §3.5.2 wants.
+
+Every operation comes out with a path: one without is split into one per attribute of its value, so
+that Entra's dotted, URN-qualified and filtered keys (interop 6) and Okta's plain objects (interop
+13, 16) are read by the same rules as a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from scim2_models import (
+    AttributeBinding,
+    BaseModel,
+    InvalidPathException,
+    InvalidSyntaxException,
+    Mutability,
+    Path,
+    PathNotFoundException,
+    PayloadTooLargeException,
+    Resource,
+)
+
+from kong_scim.scim.expressions import lenient_path
+from kong_scim.scim.limits import check_path, shown
+from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, shaped
+
+Operation = dict[str, Any]
+
+
+def lenient_patch(
+    model: type[Resource[Any]], payload: dict[str, Any], max_operations: int
+) -> dict[str, Any]:
+    """Return a PATCH request whose operations each have a path and a value in the declared shape.
+
+    :raises PayloadTooLargeException: When there are more operations than ``max_operations``.
+    :raises InvalidPathException: When a path names nothing (interop 25).
+    """
+    result = {}
+    for name, value in payload.items():
+        if name.lower() == "operations" and isinstance(value, list):
+            if len(value) > max_operations:
+                raise PayloadTooLargeException(
+                    detail=f"The PATCH has {len(value)} operations, the limit is {max_operations}: "
+                    "send several requests"
+                )
+            result[name] = [each for item in value for each in _lenient(model, item)]
+        else:
+            result[name] = value
+    return result
+
+
+def _lenient(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:
+    if not isinstance(sent, dict):
+        raise InvalidSyntaxException(detail="Each of the Operations must be an object")
+    operation = {name.lower(): value for name, value in sent.items()}
+    op, path = operation.get("op"), operation.get("path")
+    if not isinstance(op, str) or not isinstance(path, str | None):
+        yield {key: operation[key] for key in ("op", "path", "value") if key in operation}
+        return
+    op = op.strip().lower()
+    path = (path or "").strip()
+    if op == "remove":
+        yield _removal(model, path, operation.get("value"))
+    elif op not in ("add", "replace") or "value" not in operation:
+        yield {"op": op, **({"path": path} if path else {})}
+    else:
+        parts = list(_written(model, op, path, operation["value"]))
+        # An operation on nothing we serve changes nothing, and is no error.
+        yield from parts or [{"op": op, "value": {}}]
+
+
+def _written(model: type[Resource[Any]], op: str, path: str, value: Any) -> Iterator[Operation]:
+    target = _path(model, path)
+    if target.model is None:
+        yield from _write(target, op, value)
+    elif isinstance(value, dict):
+        yield from _by_attribute(model, op, target, value)
+    else:
+        yield {"op": op, "value": value}
+
+
+def _by_attribute(
+    model: type[Resource[Any]], op: str, parent: Path[Any], value: dict[str, Any]
+) -> Iterator[Operation]:
+    """Split the value for a whole resource or extension into one operation for each attribute.
+
+    What the server alone writes is left out: Okta sends the id back (interop 13).
+    """
+    prefix = "" if parent.model is model else f"{parent}:"
+    for name, item in value.items():
+        try:
+            target = _path(model, prefix + name)
+        except InvalidPathException:
+            continue  # unknown attributes of a value are ignored (interop 25)
+        if target.model is not None:
+            if item is None:
+                yield {"op": "remove", "path": str(target)}
+            elif isinstance(item, dict):
+                yield from _by_attribute(model, op, target, item)
+        elif name.lower() != "schemas" and not _is_read_only(target):
+            yield from _write(target, op, item)
+
+
+def _write(target: Path[Any], op: str, value: Any) -> Iterator[Operation]:
+    attribute = _attribute(target)
+    if attribute.name == FORGOTTEN and isinstance(value, str):
+        return
+    selects = target.value_filter is not None
+    value = shaped(attribute, value)
+    if selects and value in (None, ""):
+        # Nothing is written to an entry that is not there (Entra, an attribute without a value).
+        yield {"op": "remove", "path": str(target)}
+        return
+    if value is None and op == "add":
+        op = "replace"  # Entra adds an empty manager to clear it (interop 5)
+    yield {"op": op, "path": str(target), "value": value}
+
+
+def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
+    """Return a removal; its value selects entries only where a list of them is the target.
+
+    Entra lists the members to remove in the value (interop 3), and also sends along the value of
+    what it removes.
+    """
+    operation: Operation = {"op": "remove"}
+    if not path:
+        return operation
+    target = _path(model, path)
+    operation["path"] = str(target)
+    if target.model is None and value is not None:
+        attribute = _attribute(target)
+        if attribute.multivalued and target.value_filter is None and value != "":
+            operation["value"] = [_selecting(entry) for entry in shaped(attribute, value)]
+    return operation
+
+
+def _selecting(entry: Any) -> Any:
+    """Return what identifies an entry: its value where it has one (RFC 7643 §2.4)."""
+    if isinstance(entry, dict):
+        for name, value in entry.items():
+            if name.lower() == "value":
+                return {"value": value}
+        return entry
+    return {"value": entry}
+
+
+def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
+    """Return a path bound to the model.
+
+    :raises InvalidPathException: When it is malformed, or names nothing the model declares.
+    """
+    check_path(text)
+    path: Path[Any] = Path[model](lenient_path(model, text))  # type: ignore[valid-type]
+    if path.model is None and path.resolve() is None:
+        raise PathNotFoundException(
+            path=text,
+            detail=f"The path {shown(text)} names no attribute of the schemas this service has",
+        )
+    return path
+
+
+def _attribute(target: Path[Any]) -> Attribute:
+    binding = target.resolve()
+    assert isinstance(binding, AttributeBinding)  # noqa: S101 - _path refused the others
+    holder = binding.target_model
+    assert holder is not None  # noqa: S101
+    name = holder.model_fields[binding.target_field_name].serialization_alias
+    attribute = attributes_of(holder)[str(name).lower()]
+    if (
+        binding.is_multivalued
+        and binding.sub_field_name is None
+        and target.value_filter is not None
+    ):
+        return attribute._replace(multivalued=False)
+    return attribute
+
+
+def _is_read_only(target: Path[Any]) -> bool:
+    binding = target.resolve()
+    if binding is None:
+        return False
+    holder: type[BaseModel] = binding.model
+    return Mutability.read_only in (
+        holder.get_field_annotation(binding.field_name, Mutability),
+        binding.get_annotation(Mutability),
+    )

@@ -1,0 +1,157 @@
+"""What this service serves: Users and Groups, their extensions, and the capabilities it announces.
+
+The models are those of scim2-models (RFC 7643 §8), with the few differences that real directories
+need; each says which.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar
+
+import scim2_models
+from pydantic import Field
+from scim2_models import (
+    AuthenticationScheme,
+    Bulk,
+    CaseExact,
+    ChangePassword,
+    ComplexAttribute,
+    ETag,
+    Extension,
+    External,
+    Filter,
+    Group,
+    Mutability,
+    Pagination,
+    Patch,
+    Reference,
+    Resource,
+    ResourceType,
+    ScimPolicy,
+    ScimProvider,
+    ServiceProviderConfig,
+    Sort,
+)
+from scim2_models.resources.resource import AnyExtension
+
+from kong_scim.config import PluginConfig
+from kong_scim.scim.extensions import SchemaFile, schema_files
+
+
+class Email(scim2_models.Email):
+    # EmailStr refuses special-use domains, which companies use (corp.local), and rewrites what was
+    # sent; a provider that reads its own value back changed sends it again for ever.
+    value: str | None = None
+    """Email address of the user, as it was sent."""
+
+
+class Manager(ComplexAttribute):
+    # RFC 7643 §8.7.1 requires neither; Entra and Okta send the value without $ref.
+    value: Annotated[str | None, CaseExact.true] = None
+    """The id of the SCIM resource representing the User's manager."""
+
+    ref: Annotated[Reference[User] | None, Mutability.read_write] = Field(  # type: ignore[type-arg]
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+    """The URI of the SCIM resource representing the User's manager."""
+
+    display_name: Annotated[str | None, Mutability.read_only] = None
+    """The displayName of the User's manager."""
+
+
+class EnterpriseUser(scim2_models.EnterpriseUser):
+    """The enterprise extension of RFC 7643 §4.3."""
+
+    manager: Manager | None = None  # type: ignore[assignment]
+    """The User's manager."""
+
+
+class User(scim2_models.User[AnyExtension]):
+    """A person, or a service, that may become a consumer of the gateway (RFC 7643 §4.1)."""
+
+    emails: list[Email] | None = None  # type: ignore[assignment]
+    """Email addresses for the user."""
+
+    Emails: ClassVar[type[ComplexAttribute]] = Email
+
+
+Model = type[Resource[Any]] | type[Extension]
+
+RESOURCES: dict[str, type[Resource[Any]]] = {"User": User, "Group": Group}
+BUILT_IN_EXTENSIONS: dict[str, tuple[type[Extension], ...]] = {"User": (EnterpriseUser,)}
+
+POLICY = ScimPolicy(
+    # JumpCloud, OneLogin, Google, Ping, SailPoint, Keycloak and authentik send schemas and
+    # attributes of their own with every resource (interop 9, 25).
+    unknown=ScimPolicy.Unknown.ignore,
+    # Entra names the members to remove in the value (interop 3).
+    remove_value_as_filter=ScimPolicy.RemoveValue.apply,
+    # Entra replaces emails[type eq "work"].value of a user that has none (interop 4).
+    unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
+)
+
+
+def provider(config: PluginConfig) -> ScimProvider:
+    """Describe the service of one plugin instance.
+
+    :raises ~kong_scim.config.ConfigurationError: When a schema file is broken, with its name.
+    """
+    models, resource_types = _catalog(schema_files())
+    return ScimProvider(
+        models=models,
+        resource_types=resource_types,
+        config=service_provider_config(config),
+        policy=POLICY,
+    )
+
+
+@lru_cache(maxsize=4)
+def _catalog(files: tuple[SchemaFile, ...]) -> tuple[tuple[Model, ...], tuple[ResourceType, ...]]:
+    """Build the models once for all instances: pydantic takes tenths of a second for them."""
+    extensions: dict[str, list[type[Extension]]] = {
+        name: list(BUILT_IN_EXTENSIONS.get(name, ())) for name in RESOURCES
+    }
+    for file in files:
+        extensions[file.resource].append(file.extension(RESOURCES[file.resource], extensions))
+    resource_types = []
+    for name, model in RESOURCES.items():
+        union: Any = reduce(or_, extensions[name]) if extensions[name] else Any
+        resource_types.append(ResourceType.from_resource(model.__class_getitem__(union)))
+    bare: list[Model] = [*RESOURCES.values()]
+    bare += [each for group in extensions.values() for each in group]
+    return tuple(bare), tuple(resource_types)
+
+
+def service_provider_config(config: PluginConfig) -> ServiceProviderConfig:
+    """Return what the service can do; clients choose PUT, PATCH and bulk by it (interop 24)."""
+    return ServiceProviderConfig(
+        patch=Patch(supported=True),
+        bulk=Bulk(
+            supported=True,
+            max_operations=config.max_operations,
+            max_payload_size=config.max_body_size,
+        ),
+        filter=Filter(supported=True, max_results=config.max_results),
+        # A password that is sent is accepted and forgotten: the gateway has no use for it.
+        change_password=ChangePassword(supported=False),
+        sort=Sort(supported=True),
+        etag=ETag(supported=True),
+        pagination=Pagination(
+            cursor=True,
+            index=True,
+            default_pagination_method=Pagination.DefaultPaginationMethod.index,
+            default_page_size=config.max_results,
+            max_page_size=config.max_results,
+        ),
+        authentication_schemes=[
+            AuthenticationScheme(
+                type=AuthenticationScheme.Type.oauthbearertoken,
+                name="OAuth Bearer Token",
+                description="One of the bearer tokens that the plugin is configured with",
+                spec_uri=Reference[External]("https://www.rfc-editor.org/rfc/rfc6750"),
+                primary=True,
+            )
+        ],
+    )

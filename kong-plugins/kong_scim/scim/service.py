@@ -1,0 +1,297 @@
+"""The SCIM protocol of this service: scim2-server's, with the steps that real providers need else.
+
+No input or output happens here; :mod:`kong_scim.scim.handler` calls the storage between the steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+from scim2_models import (
+    BaseModel,
+    BulkOperation,
+    BulkRequest,
+    Context,
+    Error,
+    InvalidSyntaxException,
+    InvalidValueException,
+    Mutability,
+    NotImplementedException,
+    PatchOp,
+    Resource,
+    ResourceType,
+    ResponseParameters,
+    SCIMException,
+    ScimProvider,
+    SearchRequest,
+)
+from scim2_server.bulk import BulkPlan
+from scim2_server.conditions import Conditions
+from scim2_server.errors import MethodNotAllowedException
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+from scim2_server.routing import Target
+from scim2_server.service import ScimService
+from scim2_server.service import scim_exception_of as exception_of_validation
+from scim2_server.utils import parametrize
+
+from kong_scim.access.tokens import InvalidTokenException
+from kong_scim.scim.errors import bounded
+from kong_scim.scim.expressions import lenient_filter
+from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
+from kong_scim.scim.limits import MAX_ATTRIBUTES, parse_json
+from kong_scim.scim.operations import lenient_patch
+
+MAX_INDEX = 2**31 - 1
+"""Largest startIndex: what lies beyond is an empty page anyway, and databases count in 64 bits."""
+
+log = logging.getLogger(__name__)
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class KongScimService(ScimService):
+    """The protocol, lenient towards what providers send and strict in what it answers.
+
+    :param tenant: Whose cursors these are.
+    :param max_operations: Most operations of one PATCH or bulk request.
+    :param failures: Says what a failure of the storage is in SCIM's terms; None for a defect.
+    """
+
+    def __init__(
+        self,
+        provider: ScimProvider,
+        *,
+        tenant: str,
+        max_operations: int,
+        failures: Callable[[Exception], SCIMException | None] = lambda _: None,
+    ) -> None:
+        # Every node of a cluster must open every node's cursors, and the configuration has no
+        # secret that outlives a token. Forging one gains nothing: it holds a sort value and an id
+        # after which a page begins, within what the same token may list anyway.
+        secret = hashlib.sha256(b"kong-scim cursors of tenant " + tenant.encode()).digest()
+        super().__init__(provider, secret=secret)
+        self.max_operations = max_operations
+        self._failures = failures
+
+    # -- Routes ---------------------------------------------------------
+
+    @staticmethod
+    def match(request: ScimRequest) -> Target:
+        """Return what a request asks for.
+
+        :raises MethodNotAllowedException: Naming the methods of the endpoint.
+        """
+        try:
+            return ScimService.match(request)
+        except MethodNotAllowedException as exception:
+            allowed = {*exception.allowed, "OPTIONS"}
+            if "GET" in allowed:
+                allowed.add("HEAD")
+            raise MethodNotAllowedException(
+                detail=f"This endpoint takes {', '.join(exception.allowed)} only", allowed=allowed
+            ) from None
+
+    def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002
+        """Refuse ``/Me``: the callers are provisioning clients, which are nobody's user.
+
+        :raises NotImplementedException: Always.
+        """
+        raise NotImplementedException(
+            detail="/Me is not served: a token of this endpoint stands for an identity provider, "
+            "not for a user; ask for /Users/{id}"
+        )
+
+    # -- Bodies ---------------------------------------------------------
+
+    def decode_body(self, body: bytes, content_type: str | None) -> dict[str, Any]:
+        """Return the JSON object of a body, within the limits of :mod:`kong_scim.scim.limits`."""
+        self.ensure_json(content_type)
+        payload = parse_json(body)
+        if not isinstance(payload, dict):
+            raise InvalidSyntaxException(detail="The body must be a JSON object")
+        return payload
+
+    def read_creation(
+        self, resource_type: ResourceType, body: bytes, content_type: str | None
+    ) -> Resource[Any]:
+        """Validate the body of a POST, lenient as :mod:`kong_scim.scim.leniency` says."""
+        model = self.get_model(resource_type)
+        payload = lenient_resource(model, self.decode_body(body, content_type), creation=True)
+        return _validated(model, payload, Context.RESOURCE_CREATION_REQUEST)
+
+    def read_replacement(
+        self, resource_type: ResourceType, body: bytes, content_type: str | None
+    ) -> Resource[Any]:
+        """Validate the body of a PUT, lenient as :mod:`kong_scim.scim.leniency` says."""
+        model = self.get_model(resource_type)
+        payload = lenient_resource(model, self.decode_body(body, content_type), creation=False)
+        return _validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
+
+    def read_patch(
+        self, resource_type: ResourceType, body: bytes, content_type: str | None
+    ) -> PatchOp[Any]:
+        """Validate the body of a PATCH, lenient as :mod:`kong_scim.scim.operations` says."""
+        model = self.get_model(resource_type)
+        payload = self.decode_body(body, content_type)
+        refuse_scim_1(payload, str(PatchOp.__schema__))
+        payload = lenient_patch(model, payload, self.max_operations)
+        return _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
+
+    def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
+        """Validate a bulk request, each operation as lenient as a request of its own."""
+        self.ensure_bulk_payload_size(len(body))
+        payload, failures = lenient_bulk(
+            self.provider, self.decode_body(body, content_type), self.max_operations
+        )
+        models = self.get_models()
+        request = _validated(
+            parametrize(BulkRequest, models[0] | models[1]), payload, Context.BULK_REQUEST
+        )
+        operations = cast(list[BulkOperation[Resource[Any]]], request.operations or [])
+        for index, exception in failures.items():
+            error = self.error_of(exception)
+            operations[index] = operations[index].model_copy(
+                update={"status": error.status, "response": error, "data": None}
+            )
+        return BulkPlan(operations, request.fail_on_errors)
+
+    # -- Search ---------------------------------------------------------
+
+    def read_search(
+        self, resource_types: list[ResourceType], payload: Any
+    ) -> tuple[SearchRequest[Any], Any]:
+        """Read a search; an empty parameter is none, but for the cursor (RFC 9865 §2)."""
+        models = self.search_models(resource_types)
+        parameters = {
+            name: _parameter(models, name, value)
+            for name, value in payload.items()
+            if value is not None and (value not in ("", []) or name.lower() == "cursor")
+        }
+        return super().read_search(resource_types, parameters)
+
+    def read_response_parameters(
+        self, resource_type: ResourceType, query: Mapping[str, str]
+    ) -> ResponseParameters[Any]:
+        """Read ``attributes`` and ``excludedAttributes``, of bounded length."""
+        for name in ("attributes", "excludedAttributes"):
+            _check_number_of_attributes(name, query.get(name, ""))
+        return super().read_response_parameters(resource_type, query)
+
+    # -- Answers to writes ----------------------------------------------
+
+    def apply_replacement(
+        self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions
+    ) -> Resource[Any] | None:
+        """Apply a PUT; what it cannot or does not say stays (RFC 7644 §3.5.1).
+
+        A PUT without ``active`` must not let somebody in again who was disabled, and what the
+        gateway writes into an extension is not the client's to drop.
+        """
+        if getattr(replacement, "active", None) is None and "active" in type(current).model_fields:
+            replacement["active"] = current["active"]
+        for extension in type(current).get_extension_models().values():
+            stored = getattr(current, extension.__name__)
+            if stored is None or getattr(replacement, extension.__name__) is not None:
+                continue
+            kept = {
+                name: getattr(stored, name)
+                for name in extension.model_fields
+                if extension.get_field_annotation(name, Mutability) == Mutability.read_only
+                and getattr(stored, name) is not None
+            }
+            if kept:
+                setattr(replacement, extension.__name__, extension.model_construct(**kept))
+        return super().apply_replacement(current, replacement, conditions)
+
+    def patch_response(
+        self,
+        base_url: str,
+        resource: Resource[Any],
+        response_parameters: ResponseParameters[Any],
+    ) -> ScimResponse:
+        """Answer a user's PATCH with the user (Okta reads it), a group's with 204 (interop 11).
+
+        A group is answered where the client asks for attributes of it (RFC 7644 §3.5.2).
+        """
+        if self.get_resource_type_of(resource).name == "Group":
+            return super().patch_response(base_url, resource, response_parameters)
+        return self.replacement_response(base_url, resource, response_parameters)
+
+    # -- Errors ---------------------------------------------------------
+
+    def scim_exception_of(self, exception: Exception) -> SCIMException | None:
+        """Return what a failure is in SCIM's terms, or None where it is a defect of ours."""
+        if isinstance(exception, SCIMException):
+            return exception
+        if isinstance(exception, RecursionError):
+            # The limits are below what any parser here can take; this is the net under them.
+            return InvalidSyntaxException(detail="The request nests too deeply")
+        return self._failures(exception)
+
+    def error_of(self, exception: Exception) -> Error:  # type: ignore[override]
+        """Return the SCIM error of any failure; a defect of ours is logged and says nothing."""
+        known = self.scim_exception_of(exception)
+        if known is None:
+            log.error("A defect of this service", exc_info=exception)
+            return Error(status=500, detail="Internal server error")
+        return bounded(known.to_error())
+
+    def error_response(self, exception: Exception) -> ScimResponse:
+        """Return the answer to a failed request, with the headers its status wants."""
+        known = self.scim_exception_of(exception)
+        response = super().error_response(known or exception)
+        retry_after = getattr(known, "retry_after", None)
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
+        return response
+
+    def www_authenticate(self, exception: SCIMException) -> str | None:
+        """Return the challenge of a 401, which tells a wrong token from none (RFC 6750 §3)."""
+        challenge = super().www_authenticate(exception)
+        if challenge and isinstance(exception, InvalidTokenException):
+            return f'{challenge}, error="invalid_token"'
+        return challenge
+
+
+def _validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:
+    try:
+        return model.model_validate(payload, scim_ctx=scim_ctx)
+    except ValidationError as error:
+        raise exception_of_validation(error) from None
+
+
+def _parameter(models: list[type[Resource[Any]]], name: str, value: Any) -> Any:
+    """Return a parameter of a search as the models take it."""
+    key = name.lower()
+    if key == "filter" and isinstance(value, str):
+        return lenient_filter(models, value)
+    if key == "sortorder" and isinstance(value, str):
+        return value.strip().lower()
+    if key in ("startindex", "count"):
+        return _number(value)
+    if key in ("attributes", "excludedattributes"):
+        _check_number_of_attributes(name, value)
+    return value
+
+
+def _number(value: Any) -> Any:
+    """Return a startIndex or count that a database can take; what is no number is left as it is."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.lstrip("+-").isdecimal():
+        return value
+    if len(text) > len(str(MAX_INDEX)):
+        return 0 if text.startswith("-") else MAX_INDEX
+    return max(-1, min(int(text), MAX_INDEX))
+
+
+def _check_number_of_attributes(name: str, value: Any) -> None:
+    names = value.split(",") if isinstance(value, str) else value
+    if isinstance(names, list) and len(names) > MAX_ATTRIBUTES:
+        raise InvalidValueException(
+            detail=f"{name} lists {len(names)} attributes, the limit is {MAX_ATTRIBUTES}"
+        )
