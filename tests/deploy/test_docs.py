@@ -1,0 +1,82 @@
+"""What the documentation says is there, is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from composition import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def without_code(text: str) -> str:
+    """Drop code blocks: their brackets are no links."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def named(path: Path) -> str:
+    """A document's name in the test's id."""
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(document.read_text())):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = (document.parent / file).resolve() if file else document
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_make_targets_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE)) <= targets
+
+
+def test_the_readme_starts_with_what_the_reader_gets_and_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    introduction, _, rest = text.partition("\n## ")
+    assert len(introduction.split("\n\n")) == 2
+    assert re.findall(r"^make (\w+)", rest.split("\n## ")[0], re.MULTILINE) == ["demo", "test"]
+
+
+def test_every_provider_has_a_page_that_the_index_and_the_readme_name() -> None:
+    pages = {path.name for path in (ROOT / "docs/providers").glob("*.md")} - {"index.md"}
+    assert len(pages) == 9
+    for index in ("README.md", "docs/index.md", "docs/providers/index.md"):
+        assert {page for page in pages if page in (ROOT / index).read_text()} == pages
+
+
+@pytest.mark.parametrize(
+    "heading", ["Settings", "Attribute mapping", "Quirks", "Test", "Not supported"]
+)
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs/providers").glob("[!i]*.md")), ids=lambda path: path.stem
+)
+def test_a_providers_page_answers_the_same_questions(page: Path, heading: str) -> None:
+    assert re.search(rf"^## {heading}\b", page.read_text(), re.MULTILINE)
+
+
+def test_the_json_template_for_onelogin_is_json() -> None:
+    text = (ROOT / "docs/providers/onelogin.md").read_text()
+    template = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])  # type: ignore[index]
+    assert template["userName"]
+
+
+def test_ci_runs_what_a_contributor_runs() -> None:
+    commands = (ROOT / ".ci/run").read_text().splitlines()
+    assert commands[-2:] == ["make check", "make test"]

@@ -1,0 +1,171 @@
+"""The plugin server's image, without Docker: its files laid out, its command run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from composition import ROOT
+
+DOCKERFILE = ROOT / "kong-plugins/Dockerfile"
+
+
+def copied() -> list[tuple[str, str]]:
+    """What the image takes from the repository, and where to."""
+    return re.findall(r"^COPY (\S+) (/\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's files, under a directory that stands for its root."""
+    root = tmp_path_factory.mktemp("image")
+    for source, target in copied():
+        place = root / target.lstrip("/")
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            if target.endswith("/"):
+                place /= Path(source).name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, place)
+    return root
+
+
+@pytest.fixture(scope="module")
+def description(image: Path) -> Path:
+    """What the Dockerfile's RUN leaves for Kong."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kong_scim.pluginserver", "--dump"],
+        env=environment(image),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    path = image / "opt/kong-scim/scim.json"
+    path.write_text(done.stdout)
+    return path
+
+
+def environment(image: Path, **more: str) -> dict[str, str]:
+    """The image's environment; `python` is the interpreter of the tests."""
+    interpreter = str(Path(sys.executable).parent)
+    return {
+        "PATH": f"{interpreter}:/usr/bin:/bin",
+        "PYTHONPATH": str(image / "opt/kong-scim"),
+        **more,
+    }
+
+
+@contextmanager
+def started(image: Path, description: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The image's command, until its socket is there."""
+    process = subprocess.Popen(
+        [str(image / "usr/local/bin/start-plugin-server"), str(description)],
+        env=environment(image, SOCKET_DIRECTORY=str(directory)),
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (directory / "scim.socket").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_everything_it_copies_is_there_and_not_ignored() -> None:
+    """The .dockerignore ignores all, then takes back what is named."""
+    lines = (ROOT / "kong-plugins/Dockerfile.dockerignore").read_text().splitlines()
+    assert lines[0] == "*"
+    taken_back = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    for source, _ in copied():
+        path = ROOT / source
+        assert path.exists()
+        names = [source] if path.is_file() else [source, f"{source}/{next(path.iterdir()).name}"]
+        assert any(fnmatch(name, pattern) for name in names for pattern in taken_back)
+
+
+def test_it_describes_the_plugin_to_kong(description: Path) -> None:
+    [plugin] = json.loads(description.read_text())
+    assert plugin["Name"] == "scim"
+    assert plugin["Phases"] == ["access"]
+
+
+def test_it_has_the_schema_files(image: Path) -> None:
+    names = {path.name for path in (ROOT / "schemas").glob("*.json")}
+    assert names <= {path.name for path in (image / "opt/kong-scim/kong_scim/_schemas").iterdir()}
+
+
+def test_its_command_serves_where_kong_looks(
+    image: Path, description: Path, tmp_path: Path
+) -> None:
+    with started(image, description, tmp_path) as process:
+        assert (tmp_path / "scim.json").read_text() == description.read_text()
+        assert stat.S_IMODE(os.stat(tmp_path / "scim.socket").st_mode) == 0o660
+        healthy = subprocess.run(
+            health_command(),
+            shell=True,
+            env=environment(image, SOCKET_DIRECTORY=str(tmp_path)),
+            cwd="/",
+            timeout=30,
+            check=False,
+        )
+        assert healthy.returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert not (tmp_path / "scim.socket").exists()
+
+
+def test_its_health_check_sees_that_nothing_serves(image: Path, tmp_path: Path) -> None:
+    sick = subprocess.run(
+        health_command(),
+        shell=True,
+        env=environment(image, SOCKET_DIRECTORY=str(tmp_path)),
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+        timeout=30,
+        check=False,
+    )
+    assert sick.returncode != 0
+
+
+def health_command() -> str:
+    """The Dockerfile's HEALTHCHECK, as Docker gives it to a shell."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    return re.search(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)[1]  # type: ignore[index]
+
+
+def test_the_lock_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = set(
+        re.findall(r"^(\S+==\S+) \\$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    for requirement in project["dependencies"]:
+        name, version = requirement.split("==")
+        assert f"{name.partition('[')[0].lower()}=={version}" in pinned
+
+
+def test_every_package_of_the_lock_has_a_hash() -> None:
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text())
+    for entry in entries:
+        if entry.strip() and not entry.startswith("#"):
+            assert "--hash=sha256:" in entry
