@@ -1,7 +1,9 @@
 """The plugin's configuration, as one pydantic model.
 
-Kong's schema of the plugin (:mod:`kong_scim.kong_schema`), the JSON Schema in ``schemas/`` and the
-reference table of the docs are all made from :class:`PluginConfig`: a field is described once, here.
+Kong's schema of the plugin (:mod:`kong_scim.kong_schema`), the JSON Schema in ``schemas/`` and
+the reference table of the docs are all made from :class:`PluginConfig`: a field is described once,
+here. What ``kong`` holds under ``json_schema_extra`` goes into Kong's schema as it is: a rule that
+is a regular expression or a validator here is a Lua pattern there.
 """
 
 from __future__ import annotations
@@ -16,6 +18,17 @@ RESERVED_TENANTS = frozenset({"suspended"})
 
 _ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
 
+_LUA_ATTRIBUTE_PATH: dict[str, Any] = {
+    "patterns": [
+        "^%a[%w_$%-]*$",
+        "^%a[%w_$%-]*%.%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*%.%a[%w_$%-]*$",
+    ],
+    "err": "name a SCIM attribute path such as userName or name.familyName",
+}
+"""The same, as Kong can say it: a Lua pattern has no optional groups."""
+
 
 class ConfigurationError(ValueError):
     """The configuration cannot work. The message names the field and says what to change."""
@@ -28,13 +41,14 @@ class _Record(BaseModel):
 class Token(_Record):
     """A bearer token an identity provider may present."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = Field(
-        description="What logs call this token. Its value is never logged."
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
+        description="What logs call this token. Its value is never logged.",
+        json_schema_extra={"kong": {"match": "^[%w_.%-]+$"}},
     )
     value: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="The token, best as a vault reference such as `{vault://env/scim-token}`, which "
-        "is resolved on each request.",
-        json_schema_extra={"referenceable": True},
+        description="The token, best as a vault reference such as `{vault://env/scim-token}`, "
+        "which is resolved on each request.",
+        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
         repr=False,
     )
 
@@ -43,12 +57,22 @@ class ConsumerMapping(_Record):
     """Which attributes of a user name its consumer."""
 
     username: str = Field(
-        "userName", description="SCIM attribute that becomes the consumer's `username`."
+        default="userName",
+        description="SCIM attribute that becomes the consumer's `username`.",
+        json_schema_extra={"kong": {"match_any": _LUA_ATTRIBUTE_PATH}},
     )
     custom_id: str | None = Field(
-        "externalId",
-        description="SCIM attribute that becomes the consumer's `custom_id`; an empty string for none. "
-        "It must be unique in the workspace.",
+        default="externalId",
+        description="SCIM attribute that becomes the consumer's `custom_id`; an empty string for "
+        "none. It must be unique in the workspace.",
+        json_schema_extra={
+            "kong": {
+                "match_any": {
+                    **_LUA_ATTRIBUTE_PATH,
+                    "patterns": [*_LUA_ATTRIBUTE_PATH["patterns"], "^$"],
+                }
+            }
+        },
     )
 
     @field_validator("username", "custom_id")
@@ -57,7 +81,9 @@ class ConsumerMapping(_Record):
         if value in (None, ""):
             return None
         if not _ATTRIBUTE_PATH.match(str(value)):
-            raise ValueError(f"{value!r} is no SCIM attribute path such as userName or name.familyName")
+            raise ValueError(
+                f"{value!r} is no SCIM attribute path such as userName or name.familyName"
+            )
         return value
 
     @model_validator(mode="after")
@@ -68,18 +94,19 @@ class ConsumerMapping(_Record):
 
 
 class GroupMapping(_Record):
-    """How a SCIM group's displayName becomes an ACL group's name: map, then pattern, then as it is."""
+    """How a SCIM group's displayName becomes an ACL group's name: map, pattern, or as it is."""
 
     map: dict[str, str] = Field(
         default_factory=dict, description="displayName to ACL group, exact; tried first."
     )
     pattern: str | None = Field(
-        None,
-        description="Regular expression (Python, whole name). Where it matches, `replacement` is the "
-        "ACL group's name.",
+        default=None,
+        description="Regular expression (Python, whole name). Where it matches, `replacement` is "
+        "the ACL group's name.",
+        json_schema_extra={"kong": {"is_regex": True}},
     )
     replacement: str = Field(
-        r"\1", description="What a match of `pattern` becomes; `\\1` is the first bracket."
+        default=r"\1", description="What a match of `pattern` becomes; `\\1` is the first bracket."
     )
 
     @model_validator(mode="after")
@@ -99,29 +126,50 @@ class GroupMapping(_Record):
 class RoleMapping(_Record):
     """Whether a user's roles and entitlements become ACL groups too, and under which names."""
 
-    enabled: bool = Field(True, description="Turn `roles` and `entitlements` into ACL groups.")
-    roles_prefix: str = Field("role:", description="Put before a role's value.")
-    entitlements_prefix: str = Field("entitlement:", description="Put before an entitlement's value.")
+    enabled: bool = Field(
+        default=True, description="Turn `roles` and `entitlements` into ACL groups."
+    )
+    roles_prefix: str = Field(default="role:", description="Put before a role's value.")
+    entitlements_prefix: str = Field(
+        default="entitlement:", description="Put before an entitlement's value."
+    )
 
 
 class PluginConfig(_Record):
-    """The configuration of one instance of the plugin ``scim``: one identity provider on one route."""
+    """The configuration of one instance of the plugin: one identity provider on one route."""
 
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
         "default",
         description="Keeps this identity provider's resources apart from those of other instances. "
         "Everything created carries the tags `scim` and `scim:<tenant>`.",
+        json_schema_extra={
+            "kong": {
+                "match": "^%w[%w_.%-]*$",
+                "len_max": 64,
+                "not_one_of": [*sorted(RESERVED_TENANTS)],
+            }
+        },
     )
     tokens: Annotated[list[Token], Field(min_length=1, max_length=32)] = Field(
         description="Bearer tokens that are accepted, any of them: two during a rotation."
     )
     base_url: str | None = Field(
         None,
-        description="Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. Set "
-        "it where Kong does not know its public name; else it is what Kong trusts of the request.",
+        description="Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. "
+        "Set it where Kong does not know its public name; else it is what Kong trusts of the "
+        "request.",
+        json_schema_extra={
+            "kong": {
+                "match_any": {
+                    "patterns": ["^https?://[^%s/?#@]+$", "^https?://[^%s/?#@]+/[^%s?#]*$"],
+                    "err": "give an absolute URL such as https://gw.example.com/scim/v2",
+                }
+            }
+        },
     )
     require_https: bool = Field(
-        True, description="Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`)."
+        True,
+        description="Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`).",
     )
     consumer: ConsumerMapping = Field(
         default_factory=ConsumerMapping, description="Which attributes of a user name its consumer."
@@ -134,13 +182,13 @@ class PluginConfig(_Record):
     )
     on_deactivate: Literal["revoke", "suspend", "delete"] = Field(
         "revoke",
-        description="`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: keeps "
-        "the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
+        description="`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: "
+        "keeps the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
     )
     adopt: Literal["refuse", "link"] = Field(
         "refuse",
-        description="A user whose name meets a consumer that SCIM did not create: `refuse` (409) or "
-        "`link` (take it over).",
+        description="A user whose name meets a consumer that SCIM did not create: `refuse` (409) "
+        "or `link` (take it over).",
     )
     max_body_size: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
         1024 * 1024, description="Largest request body, in bytes; a larger one is 413."

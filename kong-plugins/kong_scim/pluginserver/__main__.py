@@ -32,7 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr(options.log_level)
     if options.check:
         return _check(options.socket)
-    sys.path.insert(0, str(options.plugin.parent))  # the plugin's own package is beside it
     plugin = PluginFile(options.plugin)
     if options.dump:
         print(json.dumps([plugin.info()]))

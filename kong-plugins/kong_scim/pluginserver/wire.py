@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-MAX_MESSAGE = 64 * 1024 * 1024
-"""In bytes: above the largest body the configuration allows, and what one peer can make us hold."""
+MAX_MESSAGE = 96 * 1024 * 1024
+"""In bytes: what one peer can make us hold. A body of 64 MiB fits in, as Base64."""
 
 MAX_ITEMS = 128 * 1024
 """Of one array or map. Lists of that length travel as JSON text, and the decoder allocates what a
@@ -61,7 +61,7 @@ def messages(sock: socket.socket) -> Iterator[Any]:
             raise MalformedError(f"{type(error).__name__}: {error}") from None
         fed += len(chunk)
         # An unpacker keeps the largest buffer it ever needed, and a connection lives for long.
-        if fed > MAX_MESSAGE // 64 and unpacker.tell() == fed:
+        if fed > 16 * CHUNK and unpacker.tell() == fed:
             unpacker, fed = _unpacker(), 0
 
 

@@ -1,0 +1,16 @@
+"""The plugin ``scim`` as kong-pdk knows it: for this project's server and the stock one alike."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Beside this file, where the package is not installed; the stock server looks nowhere else.
+sys.path.append(str(Path(__file__).parent))
+
+from kong_scim import __version__ as version  # noqa: F401
+from kong_scim.kong_schema import fields
+from kong_scim.plugin import Plugin  # noqa: F401
+
+Schema = fields()
+priority = 755  # after every guard, before what answers for an upstream (kong-facts 26)
