@@ -73,8 +73,8 @@ def test_a_providers_page_answers_the_same_questions(page: Path, heading: str) -
 
 def test_the_json_template_for_onelogin_is_json() -> None:
     text = (ROOT / "docs/providers/onelogin.md").read_text()
-    template = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])  # type: ignore[index]
-    assert template["userName"]
+    [block] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert json.loads(block)["userName"]
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:

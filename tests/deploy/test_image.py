@@ -151,7 +151,8 @@ def test_its_health_check_sees_that_nothing_serves(image: Path, tmp_path: Path) 
 def health_command() -> str:
     """The Dockerfile's HEALTHCHECK, as Docker gives it to a shell."""
     text = DOCKERFILE.read_text().replace("\\\n", " ")
-    return re.search(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)[1]  # type: ignore[index]
+    [command] = re.findall(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)
+    return command
 
 
 def test_the_lock_is_that_of_the_project() -> None:
