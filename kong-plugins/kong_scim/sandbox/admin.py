@@ -1,0 +1,248 @@
+"""The admin port: Kong's entities in the Admin API's shapes, as far as one needs to see and to try.
+
+Consumers, their keys and their groups can be read, made and deleted; nothing else can be changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from kong_scim.sandbox import entities
+from kong_scim.sandbox.entity_schema import DaoError, Entity
+from kong_scim.sandbox.exchange import JSON, SERVER
+from kong_scim.sandbox.store import Store
+
+_Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_LARGEST_BODY = 1024 * 1024
+_MAX_SIZE = 1000
+
+_STATUS = {2: 400, 3: 409, 4: 400, 5: 409, 6: 404}
+"""HTTP status by a DAO error's code (``kong/api/endpoints.lua``)."""
+
+_OWNED = {"acls": ("acls", "group"), "key-auth": ("keyauth_credentials", "key")}
+"""DAO and the field that names an entity in a URL, by the part of the path."""
+
+_READ_ONLY = (
+    "Method not allowed: this sandbox is no Kong. Its Admin API reads, creates and deletes "
+    "consumers, acls and key-auth; the rest is in the declarative file"
+)
+
+
+def admin_api(store: Store, status: Callable[[], dict[str, Any]]) -> Starlette:
+    """Return the application of the admin port.
+
+    :param status: What ``GET /status`` answers.
+    """
+    api = _AdminApi(store, status)
+    routes = [
+        ("/", api.root),
+        ("/status", api.status),
+        ("/consumers", api.consumers),
+        ("/consumers/{consumer}", api.consumer),
+        ("/consumers/{consumer}/{kind}", api.owned),
+        ("/consumers/{consumer}/{kind}/{entity}", api.owned_entity),
+    ]
+    return Starlette(
+        # Without a list of methods starlette hands over all of them, so that 405 says something.
+        routes=[Route(path, _Endpoint(handler)) for path, handler in routes],
+        exception_handlers={HTTPException: _refused, DaoError: _violated},
+    )
+
+
+class _Endpoint:
+    def __init__(self, handler: _Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self._handler(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+class _AdminApi:
+    def __init__(self, store: Store, status: Callable[[], dict[str, Any]]) -> None:
+        self._store = store
+        self._status = status
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        return self._store.entities
+
+    async def root(self, request: Request) -> Response:
+        _allow(request, "GET")
+        return _json(
+            200, {"tagline": "A sandbox for Kong SCIM. This is no Kong.", "version": SERVER}
+        )
+
+    async def status(self, request: Request) -> Response:
+        _allow(request, "GET")
+        return _json(200, self._status())
+
+    async def consumers(self, request: Request) -> Response:
+        _allow(request, "GET", "POST")
+        if request.method == "POST":
+            with self._store.writing() as connection:
+                made = entities.insert(connection, "consumers", await _body(request))
+            return _json(201, made)
+        custom_id = request.query_params.get("custom_id")
+        return self._page(request, "consumers", {"custom_id": custom_id} if custom_id else {})
+
+    async def consumer(self, request: Request) -> Response:
+        _allow(request, "GET", "DELETE")
+        found = entities.find_consumer(self._database, request.path_params["consumer"])
+        if request.method == "GET":
+            return _json(200, _present(found))
+        if found is not None:
+            with self._store.writing() as connection:
+                entities.delete(connection, "consumers", found["id"])
+        return Response(status_code=204, headers={"Server": SERVER})
+
+    async def owned(self, request: Request) -> Response:
+        name, _ = _kind(request)
+        _allow(request, "GET", "POST")
+        owner = {"id": self._owner(request)["id"]}
+        if request.method == "POST":
+            fields = {**await _body(request), "consumer": owner}
+            with self._store.writing() as connection:
+                made = entities.insert(connection, name, fields)
+            return _json(201, made)
+        return self._page(request, name, {"consumer": owner["id"]})
+
+    async def owned_entity(self, request: Request) -> Response:
+        name, field = _kind(request)
+        _allow(request, "GET", "DELETE")
+        wanted = request.path_params["entity"]
+        owned = entities.select(self._database, name, "consumer", self._owner(request)["id"])
+        found = next((row for row in owned if wanted in (row["id"], row[field])), None)
+        if request.method == "GET":
+            return _json(200, _present(found))
+        if found is not None:
+            with self._store.writing() as connection:
+                entities.delete(connection, name, found["id"])
+        return Response(status_code=204, headers={"Server": SERVER})
+
+    def _owner(self, request: Request) -> Entity:
+        return _present(entities.find_consumer(self._database, request.path_params["consumer"]))
+
+    def _page(self, request: Request, name: str, equal: dict[str, Any]) -> Response:
+        query = request.query_params
+        size = _size(query.get("size", "100"))
+        tags, any_tag = _tags(query.get("tags"))
+        after = _unpacked(query["offset"]) if "offset" in query else ""
+        rows = entities.page(
+            self._database,
+            name,
+            size=size + 1,
+            after=after,
+            equal=equal,
+            tags=tags,
+            any_tag=any_tag,
+        )
+        body: dict[str, Any] = {"data": rows[:size], "next": None}
+        if len(rows) > size:
+            body["offset"] = _packed(rows[size - 1]["id"])
+            again = {**dict(query.items()), "offset": body["offset"]}
+            body["next"] = f"{request.url.path}?{urlencode(sorted(again.items()))}"
+        return _json(200, body)
+
+
+def _json(status: int, body: Any) -> Response:
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return Response(text, status, headers={"Server": SERVER, "Content-Type": JSON})
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
+        raise HTTPException(405, _READ_ONLY, headers={"Allow": ", ".join(methods)})
+
+
+def _present(entity: Entity | None) -> Entity:
+    if entity is None:
+        raise HTTPException(404, "Not found")
+    return entity
+
+
+def _kind(request: Request) -> tuple[str, str]:
+    kind = request.path_params["kind"]
+    if kind not in _OWNED:
+        raise HTTPException(404, "Not found")
+    return _OWNED[kind]
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _LARGEST_BODY:
+            raise HTTPException(413, "Payload too large")
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return _form(raw.decode(errors="replace"))
+    try:
+        body = json.loads(raw or b"{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "Cannot parse JSON body")
+    return body
+
+
+def _form(text: str) -> dict[str, Any]:
+    """Return the fields of a form such as ``group=devs&tags[]=a&tags[]=b``."""
+    fields: dict[str, Any] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name.endswith("[]"):
+            fields.setdefault(name[:-2], []).append(value)
+        else:
+            fields[name] = value
+    return fields
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_SIZE:
+        message = f"size must be an integer between 1 and {_MAX_SIZE}"
+        raise DaoError(9, "invalid size", message, {"size": message})
+    return int(text)
+
+
+def _tags(text: str | None) -> tuple[list[str], bool]:
+    if not text:
+        return [], False
+    any_tag = "/" in text
+    return text.split("/" if any_tag else ","), any_tag
+
+
+def _packed(identifier: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([identifier]).encode()).decode().rstrip("=")
+
+
+def _unpacked(offset: str) -> str:
+    try:
+        [identifier] = json.loads(base64.urlsafe_b64decode(offset + "=" * (-len(offset) % 4)))
+    except ValueError:
+        message = f"'{offset}' is not a valid offset: bad base64 encoding"
+        raise DaoError(7, "invalid offset", message, {}) from None
+    return str(identifier)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    refusal = cast(HTTPException, error)
+    message = refusal.detail.replace("Not Found", "Not found")
+    response = _json(refusal.status_code, {"message": message})
+    response.headers.update(refusal.headers or {})
+    return response
+
+
+async def _violated(_request: Request, error: Exception) -> Response:
+    violation = cast(DaoError, error)
+    return _json(_STATUS.get(violation.code, 400), violation.body())

@@ -1,0 +1,154 @@
+"""``kong.scim.begin``, ``query`` and ``commit``, after ``kong/plugins/scim-bridge``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any
+from urllib.parse import quote
+
+from kong_scim.bridge import BRIDGE_VERSION, BridgeError
+from kong_scim.sandbox import vault
+from kong_scim.sandbox.entities import WORKSPACE
+from kong_scim.sandbox.exchange import SERVER, ClientGoneError, Exchange
+from kong_scim.sandbox.router import normalized
+from kong_scim.sandbox.store import Store
+
+_log = logging.getLogger(__name__)
+
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\])")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# kong/tools/uri.lua, escape
+_KEPT = "!#$&'()*+,/:;=?@[]~%"
+
+
+class BridgeFunctions:
+    """The three functions, for one request.
+
+    :param executor: Where SQLite works, so that a large query does not hold up every request.
+    """
+
+    def __init__(self, exchange: Exchange, store: Store, executor: Executor, node_id: str) -> None:
+        self._exchange = exchange
+        self._store = store
+        self._executor = executor
+        self._node_id = node_id
+
+    def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
+        """Return the functions by the names under which plugins call them."""
+        return {
+            "kong.scim.begin": lambda text: self._answer(self._begin, text),
+            "kong.scim.query": lambda text: self._answer(self._query, text),
+            "kong.scim.commit": lambda text: self._answer(self._commit, text),
+        }
+
+    async def _answer(
+        self, function: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]], text: str
+    ) -> str:
+        try:
+            answer = {"ok": await function(_argument(text))}
+        except ClientGoneError:
+            # The plugin must hear something, or its event would wait for nobody.
+            answer = {"error": {"code": 0, "name": "INTERNAL", "message": "the client went away"}}
+        except BridgeError as error:
+            fields = ("code", "name", "message", "fields", "step", "label")
+            answer = {"error": {field: getattr(error, field) for field in fields}}
+        except Exception:
+            _log.exception("the bridge failed")
+            message = "the bridge failed: see the sandbox's own output"
+            answer = {"error": {"code": 0, "name": "INTERNAL", "message": message}}
+        return json.dumps(answer, separators=(",", ":"))
+
+    async def _begin(self, argument: dict[str, Any]) -> dict[str, Any]:
+        exchange = self._exchange
+        https = exchange.scope["scheme"] == "https"
+        body, too_large = b"", False
+        if https or not argument["require_https"]:
+            body, too_large = await exchange.body(argument["max_body_size"])
+        prefix, path = self._split_path()
+        return {
+            "bridge_version": BRIDGE_VERSION,
+            "host": {
+                "dialect": "sqlite",
+                "database": "sqlite",
+                "kong_version": SERVER,
+                "node_id": self._node_id,
+                "workspace": WORKSPACE,
+            },
+            "request": {
+                "method": exchange.method,
+                "path": path,
+                "query": _escaped(exchange.raw_query),
+                "headers": {name: _utf8(values[0]) for name, values in exchange.headers.items()},
+                "body": base64.b64encode(body).decode(),
+                "body_too_large": too_large,
+                "https": https,
+                "base_url": self._origin() + prefix,
+                "client_ip": exchange.client_ip,
+                "request_id": exchange.request_id,
+            },
+            "secrets": {reference: vault.get(reference) for reference in argument["secrets"] or []},
+        }
+
+    async def _query(self, argument: dict[str, Any]) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor,
+            self._store.query,
+            argument.get("sql") or [],
+            argument.get("consumers") or {},
+        )
+
+    async def _commit(self, argument: dict[str, Any]) -> dict[str, Any]:
+        # Not to be cancelled with the client: a commit that began is a commit.
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(
+                self._executor, self._store.commit, argument["steps"]
+            )
+        )
+
+    def _split_path(self) -> tuple[str, str]:
+        """Return the part of the path that led to the route, and the rest, still encoded."""
+        exchange = self._exchange
+        prefix = exchange.match.prefix if exchange.match else "/"
+        raw = exchange.raw_path
+        path = raw if raw.startswith(prefix) else normalized(raw)
+        prefix = prefix.rstrip("/")
+        rest = path[len(prefix) :]
+        return _escaped(prefix), _escaped(rest if rest.startswith("/") else f"/{rest}")
+
+    def _origin(self) -> str:
+        exchange = self._exchange
+        scheme = exchange.scope["scheme"]
+        host, port = exchange.host, re.search(r":(\d+)$", exchange.header("host") or "")
+        number = int(port[1]) if port else _DEFAULT_PORTS[scheme]
+        if not _HOST.fullmatch(host):
+            host, number = "127.0.0.1", exchange.port
+        if not 0 < number < 65536 or number == _DEFAULT_PORTS[scheme]:
+            return f"{scheme}://{host}"
+        return f"{scheme}://{host}:{number}"
+
+
+def _argument(text: str) -> dict[str, Any]:
+    argument: dict[str, Any] = json.loads(text)
+    if argument.get("bridge_version") != BRIDGE_VERSION:
+        raise BridgeError("BRIDGE_VERSION", f"the sandbox speaks version {BRIDGE_VERSION}")
+    return argument
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe=_KEPT, encoding="latin-1")
+
+
+def _utf8(value: str) -> str:
+    """Return a header's value as text; what is no UTF-8 is read as Latin-1."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value

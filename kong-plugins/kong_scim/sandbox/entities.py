@@ -1,0 +1,215 @@
+"""Kong's entities on SQLite: consumers, their ACL groups and their keys, as Kong's DAOs have them.
+
+There is one workspace. Functions take the connection of a transaction that is the caller's.
+"""
+
+# Names in SQL text are those of DAOS; values are always parameters.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+import string
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kong_scim.bridge import Scalar
+from kong_scim.sandbox.entity_schema import DAOS, Dao, DaoError, Entity, lua, validate
+
+WORKSPACE = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
+"""The id of the one workspace, ``default``."""
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS consumers (
+  id TEXT PRIMARY KEY, username TEXT UNIQUE, custom_id TEXT UNIQUE, tags TEXT,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS acls (
+  id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
+  "group" TEXT NOT NULL, tags TEXT, created_at INTEGER NOT NULL, UNIQUE (consumer, "group")
+) STRICT;
+CREATE TABLE IF NOT EXISTS keyauth_credentials (
+  id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
+  "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
+"""
+
+CREDENTIALS = ("keyauth_credentials",)
+
+_KEY_LENGTH = 32
+_UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
+
+
+def select(connection: sqlite3.Connection, name: str, field: str, value: Scalar) -> list[Entity]:
+    """Return the entities whose field has a value, in the order of their ids."""
+    return _rows(connection, DAOS[name], f'WHERE "{field}" = ? ORDER BY id', [value])
+
+
+def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity | None:
+    """Return a consumer by its id, or else by its username."""
+    for field in ("id", "username"):
+        for entity in select(connection, "consumers", field, id_or_username):
+            return entity
+    return None
+
+
+def page(
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    size: int,
+    after: str = "",
+    equal: Mapping[str, Scalar] | None = None,
+    tags: Sequence[str] = (),
+    any_tag: bool = False,
+) -> list[Entity]:
+    """Return up to ``size`` entities in the order of their ids.
+
+    :param after: The id that the page starts behind.
+    :param equal: Values that fields must have.
+    :param tags: Tags that an entity must have, all of them or, with ``any_tag``, one.
+    """
+    where = ["id > ?"]
+    values: list[Scalar] = [after]
+    for field, value in (equal or {}).items():
+        where.append(f'"{field}" = ?')
+        values.append(value)
+    if tags:
+        has = "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)"
+        where.append("(" + (" OR " if any_tag else " AND ").join([has] * len(tags)) + ")")
+        values.extend(tags)
+    values.append(size)
+    return _rows(connection, DAOS[name], f"WHERE {' AND '.join(where)} ORDER BY id LIMIT ?", values)
+
+
+def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> Entity:
+    """Write a new entity, with an id, times and a key where it has none.
+
+    :raises DaoError: As Kong's DAO would.
+    """
+    schema = DAOS[name]
+    row = {"id": str(uuid.uuid4()), **entity}
+    if name == "keyauth_credentials" and not row.get("key"):
+        alphabet = string.ascii_letters + string.digits
+        row["key"] = "".join(secrets.choice(alphabet) for _ in range(_KEY_LENGTH))
+    validate(schema, row)
+    _write(connection, schema, row, known=None)
+    return select(connection, name, "id", row["id"])[0]
+
+
+def upsert(
+    connection: sqlite3.Connection,
+    name: str,
+    entity: Mapping[str, Any],
+    *,
+    unless_present: bool = False,
+) -> bool:
+    """Write the given fields of an entity by its id, new or not, and return whether anything was.
+
+    :param unless_present: Do nothing where an entity with the same cache key is there.
+    :raises DaoError: As Kong's DAO would.
+    """
+    schema = DAOS[name]
+    known = next(iter(select(connection, name, "id", entity["id"])), None)
+    validate(schema, {**(known or {}), **entity})
+    if unless_present:
+        row = _flat(schema, entity)
+        same = " AND ".join(f'"{field}" = ?' for field in schema.cache_key)
+        if _rows(connection, schema, f"WHERE {same}", [row[field] for field in schema.cache_key]):
+            return False
+    _write(connection, schema, entity, known=known)
+    return True
+
+
+def delete(connection: sqlite3.Connection, name: str, identifier: str) -> dict[str, int]:
+    """Delete an entity with all that belongs to it, and return how many went, by DAO."""
+    gone = {}
+    if name == "consumers":
+        for owned in (schema for schema in DAOS.values() if schema.owned):
+            count = delete_owned(connection, owned.name, identifier)
+            gone.update({owned.name: count} if count else {})
+    deleted = connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
+    return gone | ({name: deleted.rowcount} if deleted.rowcount else {})
+
+
+def delete_owned(connection: sqlite3.Connection, name: str, consumer: str) -> int:
+    """Delete the entities of one kind that belong to a consumer, and return how many went."""
+    return connection.execute(
+        f'DELETE FROM "{DAOS[name].name}" WHERE consumer = ?', [consumer]
+    ).rowcount
+
+
+def _rows(
+    connection: sqlite3.Connection, schema: Dao, clause: str, values: Sequence[Scalar]
+) -> list[Entity]:
+    columns = ", ".join(f'"{column}"' for column in schema.columns)
+    found = connection.execute(f'SELECT {columns} FROM "{schema.name}" {clause}', values)
+    entities = []
+    for row in found.fetchall():
+        entity = dict(zip(schema.columns, row, strict=True))
+        entity["tags"] = None if entity["tags"] is None else json.loads(entity["tags"])
+        if schema.owned:
+            entity["consumer"] = {"id": entity["consumer"]}
+        entities.append(entity)
+    return entities
+
+
+def _flat(schema: Dao, entity: Mapping[str, Any]) -> dict[str, Scalar]:
+    row = {key: entity[key] for key in schema.columns if key in entity}
+    if row.get("tags") is not None:
+        row["tags"] = json.dumps(row["tags"])
+    if schema.owned and "consumer" in row:
+        row["consumer"] = row["consumer"]["id"]
+    return row
+
+
+def _write(
+    connection: sqlite3.Connection, schema: Dao, entity: Mapping[str, Any], known: Entity | None
+) -> None:
+    now = int(time.time())
+    row = _flat(schema, entity)
+    row["created_at"] = known["created_at"] if known else now
+    if not schema.owned:
+        row["updated_at"] = now
+    names = ", ".join(f'"{column}"' for column in row)
+    places = ", ".join("?" * len(row))
+    changes = ", ".join(f'"{column}" = excluded."{column}"' for column in row)
+    statement = f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})'
+    if known:
+        statement += f" ON CONFLICT (id) DO UPDATE SET {changes}"
+    try:
+        connection.execute(statement, list(row.values()))
+    except sqlite3.IntegrityError as error:
+        raise _violation(entity, error) from error
+
+
+def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
+    failure = _UNIQUE_FAILURE.match(str(error))
+    if failure is None:  # the one foreign key there is
+        consumer = entity["consumer"]["id"]
+        return DaoError(
+            4,
+            "foreign key violation",
+            f"the foreign key '{{id=\"{consumer}\"}}' does not reference an existing "
+            "'consumers' entity.",
+            {"consumer": {"id": consumer}},
+        )
+    fields = {
+        column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
+    }
+    if "id" in fields:
+        return DaoError(
+            3, "primary key violation", f"primary key violation on key '{lua(fields)}'", fields
+        )
+    return DaoError(
+        5,
+        "unique constraint violation",
+        f"UNIQUE violation detected on '{lua(fields)}'",
+        fields,
+    )

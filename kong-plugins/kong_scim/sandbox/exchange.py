@@ -1,0 +1,151 @@
+"""One request and its answer, on top of ASGI, as the plugins and the PDK see them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import unquote_plus
+
+from starlette.types import Receive, Scope, Send
+
+from kong_scim import __version__
+from kong_scim.sandbox.entity_schema import Entity
+from kong_scim.sandbox.mp_rpc import Exit
+from kong_scim.sandbox.router import Match
+
+SERVER = f"kong-scim-sandbox/{__version__}"
+
+JSON = "application/json; charset=utf-8"
+
+_DRAINED_AT_MOST = 64 * 1024 * 1024
+"""How much of an unread body is taken off the wire, so that the client gets to read the answer."""
+
+Headers: TypeAlias = Mapping[str, Any]
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was read."""
+
+
+@dataclass
+class Exchange:
+    """A request, what the plugins find out about it, and the way to answer it.
+
+    :param upstream_headers: Headers that plugins set for the upstream, or unset (None).
+    """
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    port: int
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    match: Match | None = None
+    plugin_id: str | None = None
+    consumer: Entity | None = None
+    credential: Entity | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
+    upstream_headers: dict[str, str | None] = field(default_factory=dict)
+    hidden_query: set[str] = field(default_factory=set)
+    response_headers: dict[str, Any] = field(default_factory=dict)
+    _body_ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.method: str = self.scope["method"]
+        self.raw_path: str = self.scope["raw_path"].decode("latin-1") or "/"
+        self.raw_query: str = self.scope["query_string"].decode("latin-1")
+        self.headers: dict[str, list[str]] = {}
+        for name, value in self.scope["headers"]:
+            # latin-1 would be turned into other octets on the way through MsgPack.
+            text = value.decode("utf-8", "surrogateescape")
+            self.headers.setdefault(name.decode("latin-1").lower(), []).append(text)
+
+    @property
+    def host(self) -> str:
+        """Return the host that the client asked for, in lower case and without a port."""
+        host = self.header("host") or "127.0.0.1"
+        return (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
+
+    @property
+    def client_ip(self) -> str:
+        """Return the address of the client; no proxy is trusted."""
+        client = self.scope.get("client")
+        return client[0] if client else "127.0.0.1"
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, or None."""
+        return self.headers.get(name.lower(), [None])[0]
+
+    def query(self) -> dict[str, list[str]]:
+        """Return the decoded query arguments; one without ``=`` has no value at all."""
+        arguments: dict[str, list[str]] = {}
+        for part in filter(None, self.raw_query.split("&")):
+            name, equals, value = part.partition("=")
+            values = arguments.setdefault(_unquoted(name), [])
+            if equals:
+                values.append(_unquoted(value))
+        return arguments
+
+    async def chunks(self) -> MutableMapping[str, Any] | None:
+        """Return the next message with a piece of the body, or None at its end."""
+        if self._body_ended:
+            return None
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            self._body_ended = True
+            raise ClientGoneError
+        self._body_ended = not message.get("more_body", False)
+        return message
+
+    async def body(self, limit: int) -> tuple[bytes, bool]:
+        """Return the request's body, and whether it is over the limit and therefore not read.
+
+        :param limit: In bytes.
+        """
+        announced = self.header("content-length") or "0"
+        if announced.isdecimal() and int(announced) > limit:
+            return b"", True
+        body = bytearray()
+        while (message := await self.chunks()) is not None:
+            body += message.get("body", b"")
+            if len(body) > limit:
+                return b"", True
+        return bytes(body), False
+
+    def error(self, status: int, message: str, headers: Headers | None = None) -> Exit:
+        """Return the answer of ``kong.response.error`` as the exception that ends the request."""
+        body = f'{{\n  "message":{json.dumps(message)},\n  "request_id":"{self.request_id}"\n}}'
+        return Exit(status, body.encode(), {"Content-Type": JSON, **(headers or {})})
+
+    async def respond(self, status: int, body: bytes, headers: Headers) -> None:
+        """Send a whole answer."""
+        drained = 0
+        while drained < _DRAINED_AT_MOST and (message := await self.chunks()) is not None:
+            drained += len(message.get("body", b""))
+        names = {name.lower() for name in headers}
+        lines = [
+            *encoded({k: v for k, v in self.response_headers.items() if k.lower() not in names})
+        ]
+        lines += encoded({k: v for k, v in headers.items() if k.lower() != "content-length"})
+        if status not in (204, 304):
+            lines.append((b"content-length", str(len(body)).encode()))
+        lines += self.own_headers()
+        await self.send({"type": "http.response.start", "status": status, "headers": lines})
+        await self.send({"type": "http.response.body", "body": b"" if status == 204 else body})
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what the gateway adds to every answer."""
+        return [(b"server", SERVER.encode()), (b"x-kong-request-id", self.request_id.encode())]
+
+
+def encoded(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
+    """Return headers as they go over the wire; a list is one line per value."""
+    for name, value in headers.items():
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            yield name.lower().encode("latin-1"), str(item).encode("utf-8", "surrogateescape")
+
+
+def _unquoted(text: str) -> str:
+    return unquote_plus(text, errors="surrogateescape")

@@ -1,0 +1,291 @@
+"""The sandbox as a whole: both ports, the plugin server and the store, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from kong_scim.sandbox import vault
+from kong_scim.sandbox.admin import admin_api
+from kong_scim.sandbox.declarative import Declaration, DeclarationError, Route, load
+from kong_scim.sandbox.entities import WORKSPACE
+from kong_scim.sandbox.exchange import SERVER
+from kong_scim.sandbox.mp_rpc import PluginInstances, RpcClient
+from kong_scim.sandbox.plugin_process import PluginProcess
+from kong_scim.sandbox.plugins import Plugin
+from kong_scim.sandbox.proxy import Proxy
+from kong_scim.sandbox.router import Router
+from kong_scim.sandbox.store import Store
+from kong_scim.sandbox.upstream import Upstreams
+
+HOST = "127.0.0.1"
+"""Where both ports listen. Never elsewhere: the Admin API asks nobody who they are."""
+
+ECHO_HOST = "echo"
+
+FIRST_LINE = "This is the Kong SCIM sandbox. It is no Kong: try and test with it, never run it."
+
+_DATABASE = "sandbox.sqlite"
+_SQLITE_THREADS = 4
+_LARGEST_HEAD = 128 * 1024
+_GRACE = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``kong-scim sandbox`` was asked for.
+
+    :param config: The declarative file; None for the one that comes with the sandbox.
+    :param port: Of the proxy; 0 for a free one. ``admin_port`` likewise.
+    :param data: Where everything is kept; None for a directory that is removed at the end.
+    :param token: What the first SCIM plugin's first token is set to.
+    :param echo: Whether services at host ``echo`` are answered by the sandbox itself.
+    """
+
+    config: Path | None = None
+    port: int = 8000
+    admin_port: int = 8001
+    data: Path | None = None
+    token: str | None = None
+    echo: bool = True
+
+
+def run(options: Options, write: Callable[[str], None]) -> None:
+    """Run the sandbox until SIGTERM or SIGINT.
+
+    :param write: Takes what there is to say, once both ports answer.
+    :raises DeclarationError: When the declarative file cannot be used.
+    :raises OSError: When a port or the data directory cannot be had.
+    :raises ~.plugin_process.PluginServerError: When the plugin server does not start.
+    """
+    declaration = _declaration(options.config)
+    tokens = _tokens(declaration, options.token)
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(_listen(port)) for port in (options.port, options.admin_port)
+        ]
+        store = Store(stack.enter_context(_data_directory(options.data)) / _DATABASE)
+        stack.callback(store.close)
+        store.declare(declaration.consumers)
+        # Not below --data, whose path may be too long for a unix socket.
+        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-"))
+        ports = [bound.getsockname()[1] for bound in sockets]
+        sandbox = _Sandbox(
+            declaration=declaration,
+            store=store,
+            process=PluginProcess(Path(private) / "plugin.sock"),
+            port=ports[0],
+            echo=options.echo,
+        )
+        greeting = [FIRST_LINE, *_greeting(declaration, tokens, *ports)]
+        asyncio.run(sandbox.run(sockets, lambda: write("\n".join(greeting))))
+
+
+def default_config() -> str:
+    """Return the declarative file that comes with the sandbox."""
+    return files("kong_scim.sandbox").joinpath("kong.yml").read_text()
+
+
+@dataclass
+class _Sandbox:
+    declaration: Declaration
+    store: Store
+    process: PluginProcess
+    port: int
+    echo: bool
+
+    async def run(self, sockets: Sequence[socket.socket], started: Callable[[], object]) -> None:
+        """Serve both ports, proxy and admin, until a signal."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        client = RpcClient(self.process.socket)
+        instances = PluginInstances(client, _instance_config(self.declaration), self.process.ready)
+        self.process.ended = instances.reset
+        upstreams = Upstreams(ECHO_HOST if self.echo else None)
+        try:
+            await self.process.start()
+            with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
+                proxy = Proxy(
+                    router=Router(self.declaration.routes),
+                    instances=instances,
+                    store=self.store,
+                    upstreams=upstreams,
+                    executor=executor,
+                    node_id=str(uuid.uuid4()),
+                    port=self.port,
+                )
+                await self._serve(
+                    [proxy, admin_api(self.store, self._status)], sockets, stop, started
+                )
+        finally:
+            client.close()
+            await self.process.stop()
+            await upstreams.close()
+
+    async def _serve(
+        self,
+        applications: Sequence[Any],
+        sockets: Sequence[socket.socket],
+        stop: asyncio.Event,
+        started: Callable[[], object],
+    ) -> None:
+        servers = [_server(application) for application in applications]
+        running = [
+            asyncio.create_task(server.serve(sockets=[bound]))
+            for server, bound in zip(servers, sockets, strict=True)
+        ]
+        started()
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*running)
+        stopped.cancel()
+
+    def _status(self) -> dict[str, Any]:
+        return {"server": SERVER, "plugin_server": {"pid": self.process.pid}}
+
+
+def _declaration(config: Path | None) -> Declaration:
+    if config is None:
+        return load(default_config(), "the sandbox's own kong.yml")
+    try:
+        return load(config.read_text(), str(config))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{config}: {error}") from error
+
+
+def _scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
+    for route in declaration.routes:
+        for plugin in route.plugins:
+            if plugin.name == "scim":
+                yield route, plugin
+
+
+def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
+    """Return the first token of each SCIM plugin, by the plugin's id, as the output shows it.
+
+    Where it is a vault reference without a value, one is made and put into this environment.
+    """
+    own: set[str] = set()
+    shown: dict[str, str] = {}
+    for _, plugin in _scim_plugins(declaration):
+        reference = plugin.config["tokens"][0]["value"]
+        name = vault.variable(reference) if vault.is_reference(reference) else None
+        if name is None:
+            shown[plugin.id] = "(as in the declarative file)"
+            continue
+        if wanted is not None and not shown:
+            os.environ[name] = wanted
+            own.add(name)
+        if name not in os.environ:
+            os.environ[name] = secrets.token_urlsafe(24)
+            own.add(name)
+        shown[plugin.id] = os.environ[name] if name in own else f"(as in the environment, {name})"
+    if wanted is not None and not own:
+        raise DeclarationError(
+            "--token needs a token that is a reference in the declarative file, such as "
+            '`value: "{vault://env/scim-token}"`'
+        )
+    return shown
+
+
+def _greeting(
+    declaration: Declaration, tokens: dict[str, str], port: int, admin_port: int
+) -> Iterator[str]:
+    for index, (route, plugin) in enumerate(_scim_plugins(declaration)):
+        path = (route.paths or ("",))[0]
+        of = f" of tenant {plugin.config.get('tenant', 'default')}" if index else ""
+        yield f"SCIM base URL{of}: http://{HOST}:{port}{path}"
+        yield f"SCIM token{of}: {tokens[plugin.id]}"
+    yield f"Proxy: http://{HOST}:{port}"
+    yield f"Admin API: http://{HOST}:{admin_port}"
+
+
+def _instance_config(declaration: Declaration) -> Callable[[Plugin], dict[str, Any]]:
+    routes = {plugin.id: route for route, plugin in _scim_plugins(declaration)}
+
+    def config(plugin: Plugin) -> dict[str, Any]:
+        route = routes[plugin.id]
+        return {
+            **vault.resolved(plugin.config),
+            "__seq__": 1,
+            "__plugin_id": plugin.id,
+            "__key__": f"plugins:{plugin.name}:{route.id}::::{WORKSPACE}",
+            "__ws_id": WORKSPACE,
+            "route_id": route.id,
+        }
+
+    return config
+
+
+@contextlib.contextmanager
+def _data_directory(data: Path | None) -> Iterator[Path]:
+    if data is None:
+        with tempfile.TemporaryDirectory(prefix="kong-scim-data-") as directory:
+            yield Path(directory)
+    else:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield data
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"port {port} of {HOST}: {error.strerror}") from error
+    return listening
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the sandbox, which stops more than one server."""
+        yield
+
+
+def _server(application: Any) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            application,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            # By default uvicorn believes X-Forwarded-* from loopback, and Kong nobody's.
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            timeout_graceful_shutdown=_GRACE,
+            backlog=1024,
+        )
+    )
+
+
+def log_to_stderr() -> None:
+    """Show warnings of the sandbox and everything that plugins log."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s [%(levelname)s] %(message)s"
+    )
+    for chatty in ("httpx", "httpcore", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

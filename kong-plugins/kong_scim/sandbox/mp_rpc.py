@@ -1,0 +1,240 @@
+"""Kong's side of the plugin-server protocol: MsgPack RPC over a unix socket.
+
+After ``kong/runloop/plugin_servers/rpc/mp_rpc.lua`` and ``plugin.lua``, tag 3.9.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import itertools
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgpack
+
+from kong_scim.sandbox.plugins import Plugin
+
+_log = logging.getLogger(__name__)
+
+READ_TIMEOUT = 60.0
+"""Seconds that Kong waits for an answer (``lua_socket_read_timeout``)."""
+
+_ATTEMPTS = 20
+_ATTEMPT_DELAY = 0.05
+
+_MAX_MESSAGE = 256 * 1024 * 1024
+
+_STEP_METHODS = {
+    "kong.client.get_credential": "plugin.StepCredential",
+    "kong.client.load_consumer": "plugin.StepConsumer",
+    "kong.client.get_consumer": "plugin.StepConsumer",
+    "kong.client.authenticate": "plugin.StepCredential",
+    "kong.router.get_route": "plugin.StepRoute",
+    "kong.router.get_service": "plugin.StepService",
+    "kong.request.get_query": "plugin.StepMultiMap",
+    "kong.request.get_headers": "plugin.StepMultiMap",
+    "kong.response.get_headers": "plugin.StepMultiMap",
+}
+
+
+class RpcError(Exception):
+    """The plugin server answered with an error, or not at all."""
+
+
+class NotListeningError(RpcError):
+    """Nothing listens on the plugin server's socket; nothing was sent."""
+
+
+class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
+    """A PDK call ended the request: nothing after it runs, and its RPC message stays unanswered."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, Any]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+class Pdk(Protocol):
+    """What a plugin may call of Kong, for one request."""
+
+    def lookup(self, method: str) -> Any:
+        """Return the function of a name such as ``kong.log.err``, or None."""
+
+
+class RpcClient:
+    """Calls of one plugin server. Connections are kept and used again."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._idle: list[_Connection] = []
+        self._ids = itertools.count(1)
+
+    async def call(self, method: str, argument: Any) -> Any:
+        """Send one request and return its result.
+
+        :raises RpcError: With the plugin server's message, or what happened to the connection.
+        """
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                return await self._call(method, argument)
+        except TimeoutError:
+            raise RpcError(f"no answer to {method} within {READ_TIMEOUT:g} s") from None
+        except (OSError, EOFError, ValueError, msgpack.UnpackException) as error:
+            raise RpcError(f"{method}: {error or type(error).__name__}") from error
+
+    async def _call(self, method: str, argument: Any) -> Any:
+        connection = self._from_pool() or await _Connection.open(self._socket)
+        message_id = next(self._ids)
+        try:
+            answer = await connection.exchange([0, message_id, method, [argument]])
+        except BaseException:
+            connection.close()
+            raise
+        if answer[0] != 1 or answer[1] != message_id:
+            connection.close()
+            raise RpcError(f"unexpected message from the plugin server: {answer[:2]!r}")
+        self._idle.append(connection)
+        if answer[2] is not None:
+            raise RpcError(_text(answer[2]))
+        return answer[3]
+
+    def _from_pool(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                return connection
+            connection.close()
+        return None
+
+    def close(self) -> None:
+        """Close every connection that waits to be used again."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._unpacker = msgpack.Unpacker(
+            raw=False, unicode_errors="surrogateescape", max_buffer_size=_MAX_MESSAGE
+        )
+
+    @classmethod
+    async def open(cls, socket: str) -> _Connection:
+        try:
+            return cls(*await asyncio.open_unix_connection(socket))
+        except OSError as error:
+            raise NotListeningError(f"trying to connect: {error}") from error
+
+    def usable(self) -> bool:
+        return not (self._reader.at_eof() or self._writer.is_closing())
+
+    async def exchange(self, message: list[Any]) -> list[Any]:
+        self._writer.write(msgpack.packb(message, unicode_errors="surrogateescape"))
+        await self._writer.drain()
+        while True:
+            for answer in self._unpacker:
+                if answer[0] != 2:  # 2 is a notification, such as serverPid
+                    return list(answer)
+            data = await self._reader.read(65536)
+            if not data:
+                raise EOFError("the plugin server closed the connection")
+            self._unpacker.feed(data)
+
+    def close(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._writer.close()
+
+
+class PluginInstances:
+    """The plugin instances of one plugin server, started when first needed.
+
+    :param configuration: The JSON object that the instance of a plugin is started with.
+    :param ready: Waits until the plugin server listens, or gives up.
+    """
+
+    def __init__(
+        self,
+        client: RpcClient,
+        configuration: Callable[[Plugin], dict[str, Any]],
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._client = client
+        self._configuration = configuration
+        self._ready = ready
+        self._ids: dict[str, int] = {}
+        self._starting = asyncio.Lock()
+
+    def reset(self) -> None:
+        """Forget every instance: their plugin server is gone."""
+        self._ids.clear()
+        self._client.close()
+
+    async def handle_event(self, plugin: Plugin, phase: str, pdk: Pdk) -> None:
+        """Run one phase of a plugin.
+
+        A plugin server that fails ends the phase and is logged; the request goes on, as in Kong.
+
+        :raises Exit: When the plugin ended the request.
+        """
+        for _ in range(_ATTEMPTS):
+            await self._ready()
+            try:
+                await self._bridge_loop(await self._instance_id(plugin), phase, pdk)
+            except NotListeningError as error:
+                # It died and its end is not noticed yet. Nothing was sent, so once more is safe.
+                await asyncio.sleep(_ATTEMPT_DELAY)
+                failure: RpcError = error
+            except RpcError as error:
+                failure = error
+                if "no plugin instance" not in str(error).lower():
+                    break
+                self._ids.clear()
+            else:
+                return
+        _log.error("plugin %s: %s", plugin.name, failure)
+
+    async def _instance_id(self, plugin: Plugin) -> int:
+        async with self._starting:
+            if plugin.id not in self._ids:
+                status = await self._client.call(
+                    "plugin.StartInstance",
+                    {
+                        "Name": plugin.name,
+                        "Config": json.dumps(self._configuration(plugin), separators=(",", ":")),
+                    },
+                )
+                self._ids[plugin.id] = status["Id"]
+            return self._ids[plugin.id]
+
+    async def _bridge_loop(self, instance_id: int, phase: str, pdk: Pdk) -> None:
+        step = await self._client.call(
+            "plugin.HandleEvent", {"InstanceId": instance_id, "EventName": phase}
+        )
+        event_id = step["EventId"]
+        while step["Data"] != "ret":
+            method = _text(step["Data"]["Method"])
+            answer = {"EventId": event_id}
+            result = await _call_pdk_method(pdk, method, step["Data"].get("Args"))
+            if result is not None:
+                answer["Data"] = result
+            step = await self._client.call(_STEP_METHODS.get(method, "plugin.Step"), answer)
+
+
+async def _call_pdk_method(pdk: Pdk, method: str, arguments: Any) -> Any:
+    function = pdk.lookup(method)
+    if function is None:
+        _log.error("could not find pdk method: %s", method)
+        return None
+    result = function(*(arguments if isinstance(arguments, (list, tuple)) else [arguments]))
+    return await result if inspect.isawaitable(result) else result
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

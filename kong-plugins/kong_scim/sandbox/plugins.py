@@ -1,0 +1,119 @@
+"""The plugins that the sandbox has, and their configurations, checked as by Kong's schemas."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kong_scim.config import PluginConfig
+from kong_scim.sandbox.places import Place, written
+
+_log = logging.getLogger(__name__)
+
+_SAID_AT_THE_START = "value_error"
+"""pydantic's type of what only our own validators can say: Kong's schema lets it pass."""
+
+
+class PluginConfigError(ValueError):
+    """A plugin's configuration is wrong at a place within it."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_HeaderName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$")]
+
+
+class KeyAuthConfig(_Config):
+    """``kong/plugins/key-auth/schema.lua``, without anonymous consumers and keys in bodies."""
+
+    key_names: Annotated[list[_HeaderName], Field(min_length=1)] = ["apikey"]
+    hide_credentials: bool = False
+    key_in_header: bool = True
+    key_in_query: bool = True
+    key_in_body: Literal[False] = False
+    anonymous: None = None
+    run_on_preflight: bool = True
+    realm: str | None = None
+
+
+class AclConfig(_Config):
+    """``kong/plugins/acl/schema.lua``, without authenticated groups."""
+
+    allow: list[str] | None = None
+    deny: list[str] | None = None
+    hide_groups_header: bool = False
+    always_use_authenticated_groups: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _allow_or_deny(self) -> AclConfig:
+        if (self.allow is None) == (self.deny is None):
+            raise ValueError("exactly one of 'config.allow' and 'config.deny' must be set")
+        return self
+
+
+class BridgeConfig(_Config):
+    """``kong/plugins/scim-bridge/schema.lua``."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin on one route.
+
+    :param config: With defaults filled in; for ``scim`` a JSON object, vault references unresolved.
+    """
+
+    name: str
+    id: str
+    priority: int
+    config: Any
+
+
+PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
+    "key-auth": (1250, KeyAuthConfig),
+    "scim-bridge": (960, BridgeConfig),
+    "acl": (950, AclConfig),
+    "scim": (755, PluginConfig),
+}
+"""Priority (Kong runs the highest first) and configuration by name."""
+
+
+def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
+    """Return a plugin with its configuration checked.
+
+    :raises PluginConfigError: Where Kong's schema would refuse the configuration. What the schema
+        of ``scim`` cannot say is left to its instance, which answers 503 with the reason.
+    """
+    priority, model = PLUGINS[name]
+    try:
+        parsed = model.model_validate(config, strict=True, extra="forbid")
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = (
+                    f"{problem['loc'][-1]}: unknown field, or one that this sandbox does not have"
+                )
+            if problem["type"] != _SAID_AT_THE_START or model is not PluginConfig:
+                raise PluginConfigError(problem["loc"], message) from None
+            _log.warning("plugin scim: in config.%s: %s", written(problem["loc"]), message)
+        return Plugin(name, identifier, priority, config)
+    if model is PluginConfig:
+        return Plugin(name, identifier, priority, _filled(parsed.model_dump(), config))
+    return Plugin(name, identifier, priority, parsed)
+
+
+def _filled(defaults: Any, given: Any) -> Any:
+    """Return what was given, with every absent field at its default, as Kong fills a config."""
+    if isinstance(defaults, dict) and isinstance(given, dict):
+        return defaults | {key: _filled(defaults.get(key), item) for key, item in given.items()}
+    return given

@@ -1,0 +1,98 @@
+"""The proxy port: finds the route, runs its plugins in Kong's order, and goes to the upstream."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from kong_scim.sandbox import guards
+from kong_scim.sandbox.bridge_functions import BridgeFunctions
+from kong_scim.sandbox.exchange import ClientGoneError, Exchange
+from kong_scim.sandbox.mp_rpc import Exit, PluginInstances
+from kong_scim.sandbox.pdk import RequestPdk
+from kong_scim.sandbox.plugins import Plugin
+from kong_scim.sandbox.router import Match, Router
+from kong_scim.sandbox.store import Store
+from kong_scim.sandbox.upstream import Upstreams
+
+_log = logging.getLogger(__name__)
+
+_GUARDS: dict[str, Callable[..., None]] = {
+    "key-auth": guards.key_auth,
+    "scim-bridge": guards.suspended,
+    "acl": guards.acl,
+}
+
+# kong/plugins/scim/handler.lua: where Kong would fail open, its Lua face of the plugin does not.
+_UNAVAILABLE = json.dumps(
+    {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": "503",
+        "detail": "The SCIM plugin server does not answer: see the sandbox's own output",
+    }
+).encode()
+_UNAVAILABLE_HEADERS = {"Content-Type": "application/scim+json", "Retry-After": "5"}
+
+
+@dataclass
+class Proxy:
+    """The ASGI application of the proxy port."""
+
+    router: Router
+    instances: PluginInstances
+    store: Store
+    upstreams: Upstreams
+    executor: Executor
+    node_id: str
+    port: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send, self.port)
+        try:
+            await self._serve(exchange)
+        except Exit as end:
+            await exchange.respond(end.status, end.body, end.headers)
+        except ClientGoneError:
+            return
+        except Exception:
+            _log.exception("request %s failed", exchange.request_id)
+            answer = exchange.error(500, "An unexpected error occurred")
+            await exchange.respond(answer.status, answer.body, answer.headers)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        match = self.router.match(exchange.method, exchange.host, exchange.raw_path)
+        if match is None:
+            raise exchange.error(404, "no Route matched with those values")
+        exchange.match = match
+        if exchange.scope["scheme"] not in match.route.protocols:
+            _refuse_protocol(exchange, match)
+        for plugin in match.route.plugins:
+            exchange.plugin_id = plugin.id
+            if plugin.name == "scim":
+                await self._scim(exchange, plugin)
+            else:
+                _GUARDS[plugin.name](exchange, plugin.config, self.store.entities)
+        if match.route.service is None:
+            raise exchange.error(503, "no Service found with those values")
+        await self.upstreams.forward(exchange, match, match.route.service)
+
+    async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
+        bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
+        pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
+        await self.instances.handle_event(plugin, "access", pdk)
+        raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)
+
+
+def _refuse_protocol(exchange: Exchange, match: Match) -> Any:
+    if match.route.protocols == ("https",):
+        upgrade = {"Connection": "Upgrade", "Upgrade": "TLS/1.2, HTTP/1.1"}
+        raise exchange.error(426, "Please use HTTPS protocol", upgrade)

@@ -1,0 +1,92 @@
+"""Which route a request belongs to, as Kong's ``traditional_compatible`` router decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kong_scim.sandbox.declarative import Route
+
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A route, and what of the request's path it matched.
+
+    :param prefix: The route's path that matched, such as ``/scim/v2``; ``/`` where it has none.
+    :param upstream_path: What goes to the upstream, before the service's own path is put in front.
+    """
+
+    route: Route
+    prefix: str
+    upstream_path: str
+
+
+class Router:
+    """The routes, the most specific first.
+
+    A route that matches by more of methods, hosts and paths goes first, then exact hosts before
+    wildcards, then the longest path.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        candidates = [(route, path) for route in routes for path in route.paths or ("",)]
+        self._candidates = sorted(candidates, key=_precedence)
+
+    def match(self, method: str, host: str, path: str) -> Match | None:
+        """Return the route of a request, or None where no route matches.
+
+        :param host: Without a port.
+        :param path: The raw path, still percent-encoded.
+        """
+        path = normalized(path)
+        for route, prefix in self._candidates:
+            if (
+                path.startswith(prefix)
+                and (not route.methods or method in route.methods)
+                and (not route.hosts or any(_is_host(pattern, host) for pattern in route.hosts))
+            ):
+                rest = path[len(prefix) :] if route.strip_path else path
+                return Match(route, prefix or "/", "/" + rest.removeprefix("/"))
+        return None
+
+
+def normalized(path: str) -> str:
+    """Return the path as Kong's router sees it (``kong/tools/uri.lua``, normalize)."""
+    path = _ENCODED.sub(_decoded, path)
+    if "." not in path and "//" not in path:
+        return path
+    segments: list[str] = []
+    parts = path.split("/")[1:]
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "..":
+            del segments[-1:]
+        if part in (".", "..", "") and not last:
+            continue
+        segments.append("" if part in (".", "..") else part)
+    return "/" + "/".join(segments)
+
+
+def _decoded(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else match[0].upper()
+
+
+def _precedence(candidate: tuple[Route, str]) -> tuple[int, int, int]:
+    route, path = candidate
+    attributes = sum(1 for attribute in (route.methods, route.hosts, route.paths) if attribute)
+    wildcard = any("*" in host for host in route.hosts)
+    return (-attributes, int(wildcard), -len(path))
+
+
+def _is_host(pattern: str, host: str) -> bool:
+    host = host.lower()
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:].lower())
+    if pattern.endswith(".*"):
+        return host.startswith(pattern[:-1].lower())
+    return host == pattern.lower()

@@ -1,0 +1,179 @@
+"""The one SQLite file of the sandbox: the SCIM tables and Kong's entities side by side.
+
+A commit outlives the death of any process: SQLite's WAL is in the file system's hands when COMMIT
+answers. A power cut it need not outlive (``synchronous = NORMAL``): no sandbox needs that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kong_scim.bridge import BridgeError, Sql
+from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
+from kong_scim.sandbox import entities
+from kong_scim.sandbox.declarative import ConsumerRow
+from kong_scim.sandbox.entity_schema import DaoError
+
+_CONSUMER_KEYS = ("id", "username", "custom_id")
+
+
+class Store:
+    """Everything that lasts.
+
+    :param path: The SQLite file; it is made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._writer = SqliteDatabase(path)
+        self._reader = SqliteDatabase(path)
+        self.entities = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        """For reads of the event loop's thread; each sees the last commit."""
+        self.entities.executescript(entities.TABLES)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.entities.close()
+        self._reader.close()
+        self._writer.close()
+
+    def query(
+        self, statements: Sequence[Mapping[str, Any]], consumers: Mapping[str, Sequence[str]]
+    ) -> dict[str, Any]:
+        """Answer ``kong.scim.query``: rows by statement, and consumers with their ACL groups.
+
+        :raises ~kong_scim.bridge.BridgeError: As the bridge would.
+        """
+        rows = self._reader.query(
+            [_statement(index, step) for index, step in enumerate(statements)]
+        )
+        with self._reading() as connection:
+            found = {
+                entity["id"]: entity
+                for key in _CONSUMER_KEYS
+                for value in consumers.get(key) or ()
+                for entity in entities.select(connection, "consumers", key, value)
+            }
+            return {
+                "sql": rows,
+                "consumers": [_with_acls(connection, found[key]) for key in sorted(found)],
+            }
+
+    def commit(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Answer ``kong.scim.commit``: every step in one transaction, or none.
+
+        :raises ~kong_scim.bridge.BridgeError: As the bridge would, with the index of the step.
+        """
+        with self._writer.transaction() as transaction:
+            return {"results": [_run(transaction, index, step) for index, step in enumerate(steps)]}
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction for the Admin API."""
+        with self._writer.transaction() as transaction:
+            yield transaction.connection
+
+    def declare(self, consumers: Sequence[ConsumerRow]) -> None:
+        """Write the consumers of a declarative file, but those whose name is there already.
+
+        :raises DaoError: As Kong's DAOs would.
+        """
+        with self.writing() as connection:
+            for row in consumers:
+                name = ("username", row.username) if row.username else ("custom_id", row.custom_id)
+                if not entities.select(connection, "consumers", *name):
+                    _declare(connection, row)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._reader.reading() as transaction:
+            yield transaction.connection
+
+
+def _declare(connection: sqlite3.Connection, row: ConsumerRow) -> None:
+    fields = row.model_dump(exclude={"keyauth_credentials", "acls"}, exclude_none=True)
+    consumer = {"id": entities.insert(connection, "consumers", fields)["id"]}
+    for name in ("keyauth_credentials", "acls"):
+        for owned in getattr(row, name):
+            fields = owned.model_dump(exclude={"consumer"}, exclude_none=True)
+            entities.insert(connection, name, {**fields, "consumer": consumer})
+
+
+def _with_acls(connection: sqlite3.Connection, consumer: Mapping[str, Any]) -> dict[str, Any]:
+    owned = entities.select(connection, "acls", "consumer", consumer["id"])
+    return {
+        **{key: consumer[key] for key in _CONSUMER_KEYS},
+        "tags": consumer["tags"] or [],
+        "acls": [
+            {"id": row["id"], "group": row["group"], "tags": row["tags"] or []}
+            for row in sorted(owned, key=lambda row: str(row["group"]))
+        ],
+    }
+
+
+def _statement(index: int, step: Mapping[str, Any]) -> Sql:
+    for position, value in enumerate(step.get("params") or (), 1):
+        if isinstance(value, str) and "\0" in value:
+            raise BridgeError(
+                "BAD_REQUEST",
+                f"the value of ${position} has a NUL character, which PostgreSQL cannot hold",
+                step=index,
+                label=step.get("label"),
+            )
+    return Sql(
+        step["sql"], tuple(step.get("params") or ()), rows=step.get("rows"), label=step.get("label")
+    )
+
+
+def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        if step["op"] == "sql":
+            result = transaction.run(_statement(index, step))
+            return {"rows": result.rows, "data": result.data, "entities": {}}
+        written = _OPERATIONS[step["op"]](transaction.connection, step)
+    except BridgeError as error:
+        error.step = index
+        raise
+    except DaoError as error:
+        raise BridgeError(
+            error.name, error.message, code=error.code, step=index, fields=error.fields
+        ) from error
+    except KeyError as error:
+        message = f"this gateway has no {error.args[0]!r}"
+        raise BridgeError("BAD_REQUEST", message, step=index) from error
+    return {"rows": 0, "data": [], "entities": written}
+
+
+def _upsert(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:
+    name, entity = step["dao"], step["entity"]
+    if _has_nul(entity):
+        message = "the entity has a NUL character, which PostgreSQL cannot hold"
+        raise BridgeError("BAD_REQUEST", message)
+    only_new = bool(step.get("unless_present"))
+    return {name: 1} if entities.upsert(connection, name, entity, unless_present=only_new) else {}
+
+
+def _delete(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:
+    return entities.delete(connection, step["dao"], step["id"])
+
+
+def _revoke(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:
+    counts = {
+        name: entities.delete_owned(connection, name, step["consumer"])
+        for name in entities.CREDENTIALS
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+_OPERATIONS = {"upsert": _upsert, "delete": _delete, "revoke": _revoke}
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_nul, [*value, *value.values()]))
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
