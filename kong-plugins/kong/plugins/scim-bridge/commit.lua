@@ -224,12 +224,19 @@ local function run(tx, steps)
     results[i] = result
   end
 
-  for _, statement in ipairs({ caches.invalidations(tx.connector, tx.events) or nil, "COMMIT" }) do
-    tx.committing = statement == "COMMIT"
-    local ok, err = tx.connector:query(statement)
-    if not ok then
-      return sql.explain(tx.conn, err)
-    end
+  local invalidations = caches.invalidations(tx.connector, tx.events)
+  local ok, err = true, nil
+  if invalidations then
+    ok, err = tx.connector:query(invalidations)
+  end
+
+  if ok then
+    tx.committing = true
+    ok, err = tx.connector:query("COMMIT")
+  end
+
+  if not ok then
+    return sql.explain(tx.conn, err)
   end
 
   tx.committed = true

@@ -104,7 +104,7 @@ function _M.connect(connector)
   local parse_error = conn.parse_error
   function conn:parse_error(...)
     local message, fields = parse_error(self, ...)
-    self.sqlstate = fields and fields.code -- the connector drops it
+    self.last_error, self.sqlstate = message, fields and fields.code -- the connector drops it
     return message, fields
   end
 
@@ -114,7 +114,7 @@ end
 
 --- The error of the last query on a connection, in the shape of the wire.
 function _M.explain(conn, err)
-  local state = conn.sqlstate
+  local state = find(err, conn.last_error or err .. "?", 1, true) and conn.sqlstate -- or a notice's
   local name = not state and "DATABASE" or NAMES[state] or NAMES[sub(state, 1, 2)] or "BAD_REQUEST"
   -- what comes after the first line repeats values
   return fail(name, match(err, "^[^\n]*"), { code = CODES[name] })

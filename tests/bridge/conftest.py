@@ -1,0 +1,78 @@
+"""One Kong with PostgreSQL and two workers for all tests of the bridge."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kong_process import KongProcess, kong_binary
+from postgres import Postgres, running_postgres
+from probe import Probe, eventually
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server.new_database("kong")
+
+
+@pytest.fixture(scope="session")
+def prefix() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="scim-kong-"))  # short: Kong puts unix sockets there
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kong(postgres: Postgres, prefix: Path) -> Iterator[KongProcess]:
+    process = KongProcess(
+        kong_binary(),
+        prefix,
+        postgres=postgres,
+        plugins=("scim-bridge", "scim-probe"),
+        lua_path=[HERE],
+        env={"KONG_TRUSTED_IPS": "127.0.0.1/32", "SCIM_TEST_SECRET": "s3cret"},
+    )
+    with process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def access_log(prefix: Path) -> Path:
+    return prefix / "access.json"
+
+
+@pytest.fixture(scope="session")
+def probe(kong: KongProcess, access_log: Path) -> Probe:
+    """The Kong of the tests, with its routes: ``/probe`` and, behind the guard, ``/api/...``."""
+    probe = Probe(kong.proxy_url, kong.admin_url)
+    guarded: dict[str, list[dict[str, object]]] = {
+        "key-auth": [{"name": "key-auth"}],
+        "basic-auth": [{"name": "basic-auth"}],
+        "anonymous": [{"name": "key-auth", "config": {"anonymous": "anonymous"}}],
+        "acl": [{"name": "key-auth"}, {"name": "acl", "config": {"allow": ["staff"]}}],
+    }
+    probe.post("/routes", name="probe", paths=["/probe"])
+    probe.post("/routes/probe/plugins", name="scim-probe")
+    probe.post("/routes", name="kept", paths=["/kept/scim"], strip_path=False)
+    probe.post("/routes/kept/plugins", name="scim-probe")
+    probe.post("/routes", name="regex", paths=[r"~/t/(?<tenant>[a-z]+)/scim$", r"~/t/[a-z]+/scim/"])
+    probe.post("/routes/regex/plugins", name="scim-probe")
+    probe.post("/consumers", username="anonymous")
+    probe.post("/plugins", name="scim-bridge")
+    probe.post("/plugins", name="file-log", config={"path": str(access_log), "reopen": True})
+    for name, plugins in guarded.items():
+        probe.post("/routes", name=name, paths=[f"/api/{name}"])
+        for plugin in [*plugins, {"name": "request-termination", "config": {"status_code": 200}}]:
+            probe.post(f"/routes/{name}/plugins", **plugin)
+    eventually(
+        lambda: probe.proxy.get("/api/acl").status_code == 401
+        and probe.proxy.get("/api/anonymous").status_code == 200,
+        "the routes are there",
+    )
+    return probe
