@@ -1,0 +1,74 @@
+"""The gateways of the contract tests: every test that takes ``gateway`` runs on each host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hosts import Gateway, running_gateway, variant
+from kong_process import requires_kong
+
+HOSTS = ["sandbox", pytest.param("kong-postgres", marks=requires_kong)]
+
+
+@pytest.fixture(scope="session", params=HOSTS)
+def host_name(request: pytest.FixtureRequest) -> str:
+    """The host a test runs on: ``sandbox``, and ``kong-postgres`` where a Kong is at hand."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(host_name: str) -> Iterator[Gateway]:
+    """One gateway for the whole session, with whatever the tests before left."""
+    with running_gateway(host_name) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Gateway:
+    """A gateway without resources and consumers, and without the cost of another process."""
+    shared_gateway.clear()
+    return shared_gateway
+
+
+@pytest.fixture
+def fresh_gateway(host_name: str) -> Iterator[Gateway]:
+    """A gateway of the test's own, to be killed and restarted at will. Slow on Kong."""
+    with running_gateway(host_name) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def _variants(shared_gateway: Gateway) -> Iterator[Callable[[dict[str, Any]], Gateway]]:
+    with contextlib.ExitStack() as stack:
+        known: dict[str, Gateway] = {}
+
+        def make(config: dict[str, Any]) -> Gateway:
+            key = json.dumps(config, sort_keys=True)
+            if key not in known:
+                known[key] = stack.enter_context(variant(shared_gateway, **config))
+            return known[key]
+
+        yield make
+
+
+@pytest.fixture
+def gateway_with(
+    _variants: Callable[[dict[str, Any]], Gateway],
+) -> Callable[..., Gateway]:
+    """Return a gateway, cleared, whose plugin of tenant ``a`` has another configuration.
+
+    ``gateway_with(on_deactivate="delete")``: fields of :class:`kong_scim.config.PluginConfig`.
+    """
+
+    def make(**config: Any) -> Gateway:
+        found = _variants(config)
+        found.clear()
+        return found
+
+    return make
