@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,12 @@ def eventually(holds: Callable[[], object], seconds: float = 15) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.005)
+
+
+def answers(path: Path) -> bool:
+    """Whether a server listens there: the file alone may be a dead one's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class Running:

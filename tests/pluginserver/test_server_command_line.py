@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import stat
 from pathlib import Path
 
 import pytest
 from kong_side import KongSide, is_scim_error
-from served import PUPPET, eventually, server_process, serving_process
+from served import PUPPET, answers, eventually, server_process, serving_process
 
 
 @pytest.fixture
@@ -68,13 +67,8 @@ def test_the_socket_of_a_server_that_was_killed_is_replaced(path):
         process.wait()
     assert path.exists()
     with server_process("--socket", str(path), "--plugin", str(PUPPET)):
-        eventually(lambda: _answers(path))
+        eventually(lambda: answers(path))
         assert KongSide(path).status()["Events"] == 0
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 def test_a_second_server_at_the_same_socket_is_refused(path, tmp_path):
@@ -120,7 +114,7 @@ def test_a_socket_somebody_put_in_the_place_of_ours_is_left_there(path):
     assert path.read_text() == "another's"
 
 
-def test_check_tells_whether_a_server_answers(path, tmp_path):
+def test_check_tells_whether_a_serveranswers(path, tmp_path):
     check = ("--check", "--socket", str(path))
     with server_process(*check) as process:
         assert process.wait(10) == 1

@@ -80,6 +80,12 @@ class Plugin:
         self.gate.wait(30)
         kong.response.exit(200, "computed")
 
+    def body(self, kong):
+        kong.response.exit(200, kong.request.get_raw_body(0))
+
+    def lua_error(self, kong):
+        kong.request.get_header()  # wants a name, and says so with error()
+
     def blocks(self, kong):
         gc.collect()
         kong.response.exit(200, sys.getallocatedblocks())
