@@ -57,11 +57,16 @@ bench: $(STAMP) ## print the performance ratios of docs/performance.md
 	@$(BIN)/python -m tests.bench
 
 .PHONY: docs
-docs: $(STAMP) ## regenerate docs/configuration.md and schemas/config.schema.json
-	@$(BIN)/python -m kong_scim.kong_schema --markdown > docs/configuration.md.new
-	@mv docs/configuration.md.new docs/configuration.md
-	@$(BIN)/python -m kong_scim.kong_schema --json-schema > schemas/config.schema.json.new
-	@mv schemas/config.schema.json.new schemas/config.schema.json
+docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config.py
+
+docs/configuration.md: WRITE = --markdown
+schemas/config.schema.json: WRITE = --json-schema
+kong-plugins/kong/plugins/scim/schema.lua: WRITE = --lua
+docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua: $(STAMP) FORCE
+	@$(BIN)/python -m kong_scim.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
+	@mv $@.new $@
+
+FORCE:
 
 .PHONY: lock
 lock: $(STAMP) ## regenerate requirements.lock, what the image of the plugin server holds

@@ -1,7 +1,7 @@
 """Kong's schema of the plugin, its JSON Schema and its reference table, from one pydantic model.
 
-``python -m kong_scim.kong_schema`` with ``--kong``, ``--json-schema`` or ``--markdown`` writes one
-of them to stdout.
+``python -m kong_scim.kong_schema`` with ``--kong``, ``--lua``, ``--json-schema`` or ``--markdown``
+writes one of them to stdout.
 """
 
 from __future__ import annotations
@@ -39,6 +39,27 @@ the plugin server's log when the instance starts, and a 503 on each request that
 |---|---|---|---|
 """
 
+_LUA = """\
+-- The schema of the configuration, made by `make docs` from kong_scim/config.py.
+-- Kong's command line reads it here, where it has no plugin server to ask (see handler.lua).
+-- luacheck: no max line length
+
+local cjson = require "cjson"
+local typedefs = require "kong.db.schema.typedefs"
+
+
+return {
+  name = "scim",
+  fields = {
+    { consumer = typedefs.no_consumer },
+    { protocols = typedefs.protocols_http },
+    { config = { type = "record", fields = cjson.decode([==[
+%s
+]==]) } },
+  },
+}
+"""
+
 
 def fields() -> list[dict[str, Any]]:
     """Return the fields of ``config`` as Kong's schemas declare them, one single-key dict each.
@@ -47,6 +68,11 @@ def fields() -> list[dict[str, Any]]:
     which :func:`kong_scim.config.parse` would take for the default, is refused.
     """
     return _fields(_inlined())
+
+
+def lua() -> str:
+    """Return ``kong/plugins/scim/schema.lua``."""
+    return _LUA % json.dumps(fields(), indent=1)
 
 
 def json_schema() -> JsonSchema:
@@ -187,11 +213,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m kong_scim.kong_schema", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--kong", action="store_true", help="the fields, as Kong's schema has them")
+    what.add_argument("--lua", action="store_true", help="kong/plugins/scim/schema.lua")
     what.add_argument("--json-schema", action="store_true", help="schemas/config.schema.json")
     what.add_argument("--markdown", action="store_true", help="docs/configuration.md")
     options = parser.parse_args()
     if options.markdown:
         sys.stdout.write(markdown())
+    elif options.lua:
+        sys.stdout.write(lua())
     else:
         json.dump(fields() if options.kong else json_schema(), sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -125,7 +125,11 @@ def test_the_json_schema_refuses_a_field_that_is_misspelt():
 
 @pytest.mark.parametrize(
     ("option", "file"),
-    [("--json-schema", "schemas/config.schema.json"), ("--markdown", "docs/configuration.md")],
+    [
+        ("--json-schema", "schemas/config.schema.json"),
+        ("--lua", "kong-plugins/kong/plugins/scim/schema.lua"),
+        ("--markdown", "docs/configuration.md"),
+    ],
 )
 def test_the_generated_file_is_up_to_date(option, file):
     """``make docs`` writes it."""

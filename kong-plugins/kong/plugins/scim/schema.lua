@@ -1,0 +1,275 @@
+-- The schema of the configuration, made by `make docs` from kong_scim/config.py.
+-- Kong's command line reads it here, where it has no plugin server to ask (see handler.lua).
+-- luacheck: no max line length
+
+local cjson = require "cjson"
+local typedefs = require "kong.db.schema.typedefs"
+
+
+return {
+  name = "scim",
+  fields = {
+    { consumer = typedefs.no_consumer },
+    { protocols = typedefs.protocols_http },
+    { config = { type = "record", fields = cjson.decode([==[
+[
+ {
+  "tenant": {
+   "description": "Keeps this identity provider's resources apart from those of other instances. Everything created carries the tags `scim` and `scim:<tenant>`.",
+   "type": "string",
+   "len_min": 0,
+   "len_max": 64,
+   "match": "^%w[%w_.%-]*$",
+   "not_one_of": [
+    "suspended"
+   ],
+   "default": "default",
+   "required": true
+  }
+ },
+ {
+  "tokens": {
+   "description": "Bearer tokens that are accepted, any of them: two during a rotation.",
+   "type": "array",
+   "elements": {
+    "type": "record",
+    "fields": [
+     {
+      "name": {
+       "description": "What logs call this token. Its value is never logged.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 64,
+       "match": "^[%w_.%-]+$",
+       "required": true
+      }
+     },
+     {
+      "value": {
+       "description": "The token, best as a vault reference such as `{vault://env/scim-token}`, which is resolved on each request.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 4096,
+       "encrypted": true,
+       "referenceable": true,
+       "required": true
+      }
+     }
+    ]
+   },
+   "len_min": 1,
+   "len_max": 32,
+   "required": true
+  }
+ },
+ {
+  "base_url": {
+   "description": "Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. Set it where Kong does not know its public name; else it is what Kong trusts of the request.",
+   "type": "string",
+   "len_min": 0,
+   "match_any": {
+    "err": "give an absolute URL such as https://gw.example.com/scim/v2",
+    "patterns": [
+     "^https?://[^%s/?#@]+$",
+     "^https?://[^%s/?#@]+/[^%s?#]*$"
+    ]
+   }
+  }
+ },
+ {
+  "require_https": {
+   "description": "Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`).",
+   "type": "boolean",
+   "default": true,
+   "required": true
+  }
+ },
+ {
+  "consumer": {
+   "description": "Which attributes of a user name its consumer.",
+   "type": "record",
+   "fields": [
+    {
+     "username": {
+      "description": "SCIM attribute that becomes the consumer's `username`.",
+      "type": "string",
+      "len_min": 0,
+      "match_any": {
+       "err": "name a SCIM attribute path such as userName or name.familyName",
+       "patterns": [
+        "^%a[%w_$%-]*$",
+        "^%a[%w_$%-]*%.%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*%.%a[%w_$%-]*$"
+       ]
+      },
+      "default": "userName",
+      "required": true
+     }
+    },
+    {
+     "custom_id": {
+      "description": "SCIM attribute that becomes the consumer's `custom_id`; an empty string for none. It must be unique in the workspace.",
+      "type": "string",
+      "len_min": 0,
+      "match_any": {
+       "err": "name a SCIM attribute path such as userName or name.familyName",
+       "patterns": [
+        "^%a[%w_$%-]*$",
+        "^%a[%w_$%-]*%.%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*$",
+        "^urn:[^%s,/]+:%a[%w_$%-]*%.%a[%w_$%-]*$",
+        "^$"
+       ]
+      },
+      "default": "externalId",
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
+  "groups": {
+   "description": "How groups are named in Kong.",
+   "type": "record",
+   "fields": [
+    {
+     "map": {
+      "description": "displayName to ACL group, exact; tried first.",
+      "type": "map",
+      "keys": {
+       "type": "string"
+      },
+      "values": {
+       "type": "string",
+       "len_min": 0
+      },
+      "default": {},
+      "required": true
+     }
+    },
+    {
+     "pattern": {
+      "description": "Regular expression (Python, whole name). Where it matches, `replacement` is the ACL group's name.",
+      "type": "string",
+      "len_min": 0,
+      "is_regex": true
+     }
+    },
+    {
+     "replacement": {
+      "description": "What a match of `pattern` becomes; `\\1` is the first bracket.",
+      "type": "string",
+      "len_min": 0,
+      "default": "\\1",
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
+  "roles": {
+   "description": "How roles and entitlements are named in Kong.",
+   "type": "record",
+   "fields": [
+    {
+     "enabled": {
+      "description": "Turn `roles` and `entitlements` into ACL groups.",
+      "type": "boolean",
+      "default": true,
+      "required": true
+     }
+    },
+    {
+     "roles_prefix": {
+      "description": "Put before a role's value.",
+      "type": "string",
+      "len_min": 0,
+      "default": "role:",
+      "required": true
+     }
+    },
+    {
+     "entitlements_prefix": {
+      "description": "Put before an entitlement's value.",
+      "type": "string",
+      "len_min": 0,
+      "default": "entitlement:",
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
+  "on_deactivate": {
+   "description": "`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: keeps the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
+   "type": "string",
+   "len_min": 0,
+   "one_of": [
+    "revoke",
+    "suspend",
+    "delete"
+   ],
+   "default": "revoke",
+   "required": true
+  }
+ },
+ {
+  "adopt": {
+   "description": "A user whose name meets a consumer that SCIM did not create: `refuse` (409) or `link` (take it over).",
+   "type": "string",
+   "len_min": 0,
+   "one_of": [
+    "refuse",
+    "link"
+   ],
+   "default": "refuse",
+   "required": true
+  }
+ },
+ {
+  "max_body_size": {
+   "description": "Largest request body, in bytes; a larger one is 413.",
+   "type": "integer",
+   "between": [
+    1024,
+    67108864
+   ],
+   "default": 1048576,
+   "required": true
+  }
+ },
+ {
+  "max_results": {
+   "description": "Most resources on one page.",
+   "type": "integer",
+   "between": [
+    1,
+    10000
+   ],
+   "default": 200,
+   "required": true
+  }
+ },
+ {
+  "max_operations": {
+   "description": "Most operations in one Bulk or PATCH request; more is 413.",
+   "type": "integer",
+   "between": [
+    1,
+    10000
+   ],
+   "default": 1000,
+   "required": true
+  }
+ }
+]
+]==]) } },
+  },
+}
