@@ -128,7 +128,7 @@ def _too_deep() -> InvalidSyntaxException:
 def _check(value: Any) -> None:
     """Walk a parsed body, without recursion, for depth and for characters nothing can store."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):

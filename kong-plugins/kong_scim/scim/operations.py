@@ -15,6 +15,7 @@ from scim2_models import (
     BaseModel,
     InvalidPathException,
     InvalidSyntaxException,
+    InvalidValueException,
     Mutability,
     Path,
     PathNotFoundException,
@@ -24,7 +25,7 @@ from scim2_models import (
 
 from kong_scim.scim.expressions import lenient_path
 from kong_scim.scim.limits import check_path, shown
-from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, shaped
+from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, is_complex, shaped
 
 Operation = dict[str, Any]
 
@@ -132,18 +133,21 @@ def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
     if target.model is None and value is not None:
         attribute = _attribute(target)
         if attribute.multivalued and target.value_filter is None and value != "":
-            operation["value"] = [_selecting(entry) for entry in shaped(attribute, value)]
+            entries = shaped(attribute, value)
+            operation["value"] = [_selecting(attribute, entry) for entry in entries]
     return operation
 
 
-def _selecting(entry: Any) -> Any:
+def _selecting(attribute: Attribute, entry: Any) -> dict[str, Any]:
     """Return what identifies an entry: its value where it has one (RFC 7643 §2.4)."""
-    if isinstance(entry, dict):
-        for name, value in entry.items():
-            if name.lower() == "value":
-                return {"value": value}
-        return entry
-    return {"value": entry}
+    if not is_complex(attribute.kind):
+        return {"value": entry}
+    if not isinstance(entry, dict):
+        raise InvalidValueException(
+            detail=f"The value of a remove lists entries of {attribute.name}: send objects"
+        )
+    by_name = {name.lower(): value for name, value in entry.items()}
+    return {"value": by_name["value"]} if "value" in by_name else entry
 
 
 def _path(model: type[Resource[Any]], text: str) -> Path[Any]:

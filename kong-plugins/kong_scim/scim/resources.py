@@ -52,9 +52,11 @@ class Manager(ComplexAttribute):
     value: Annotated[str | None, CaseExact.true] = None
     """The id of the SCIM resource representing the User's manager."""
 
-    ref: Annotated[Reference[User] | None, Mutability.read_write] = Field(  # type: ignore[type-arg]
-        None, serialization_alias="$ref", validation_alias="$ref"
-    )
+    # The name, not the class: a reference to what is not defined yet leaves the model incomplete.
+    ref: Annotated[
+        Reference["User"] | None,  # type: ignore[type-arg]  # noqa: UP037
+        Mutability.read_write,
+    ] = Field(None, serialization_alias="$ref", validation_alias="$ref")
     """The URI of the SCIM resource representing the User's manager."""
 
     display_name: Annotated[str | None, Mutability.read_only] = None

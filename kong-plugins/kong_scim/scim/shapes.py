@@ -84,18 +84,16 @@ def shaped(attribute: Attribute, value: Any) -> Any:
         return [
             shaped_entry(attribute, entry) for entry in entries if entry is not None and entry != ""
         ]
-    if isinstance(value, list) and len(value) == 1:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         # Entra without its compliance flag wraps single values: [{"$ref": null, "value": "x"}].
-        (value,) = value
-        if isinstance(value, dict) and not _is_complex(attribute.kind):
-            value = value.get("value")
+        value = value[0] if is_complex(attribute.kind) else value[0].get("value")
     return shaped_entry(attribute, value)
 
 
 def shaped_entry(attribute: Attribute, value: Any) -> Any:
     """Return one value of an attribute in the shape it declares."""
     kind = attribute.kind
-    if _is_complex(kind):
+    if is_complex(kind):
         return _complex(attribute, value)
     if kind is bool:
         return _boolean(attribute, value)
@@ -169,7 +167,8 @@ def _boolean(attribute: Attribute, value: Any) -> Any:
     raise InvalidValueException(detail=f"{attribute.name} is {shown(value)}: send true or false")
 
 
-def _is_complex(kind: Any) -> bool:
+def is_complex(kind: Any) -> bool:
+    """Return whether values of a Python type have sub-attributes."""
     return isclass(kind) and issubclass(kind, ComplexAttribute)
 
 

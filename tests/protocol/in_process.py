@@ -1,0 +1,108 @@
+"""The plugin behind an HTTP client without sockets, for thousands of requests."""
+
+from __future__ import annotations
+
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+
+BASE = "https://gw.example/scim/v2"
+TOKEN = "t0ken-of-the-tests"
+CONFIG = {"tokens": [{"name": "okta", "value": TOKEN}]}
+
+
+class Kong:
+    """The PDK object of one request, with a scim-bridge that has no database.
+
+    Its answers have the shape of ``kong/plugins/scim-bridge``; it records what the plugin sends.
+    """
+
+    def __init__(
+        self, request: dict[str, Any], secrets: dict[str, str | None] | None = None
+    ) -> None:
+        self.request = request
+        self.secrets = secrets or {}
+        self.asked: list[dict[str, Any]] = []
+        self.logged: list[str] = []
+        self.exit: tuple[int, str, dict[str, str]] | None = None
+        self.scim = SimpleNamespace(begin=self._begin, query=self._never, commit=self._never)
+        self.log = SimpleNamespace(notice=self.logged.append)
+        self.response = SimpleNamespace(exit=self._exit)
+
+    def _begin(self, text: str) -> str:
+        question = json.loads(text)
+        self.asked.append(question)
+        large = len(self.request["body"]) > question["max_body_size"]
+        body = b"" if large else self.request["body"]
+        return json.dumps(
+            {
+                "ok": {
+                    "bridge_version": question["bridge_version"],
+                    "host": {
+                        "dialect": "sqlite",
+                        "database": "sqlite",
+                        "kong_version": "3.9.1",
+                        "node_id": "n1",
+                        "workspace": "w1",
+                    },
+                    "request": {
+                        **self.request,
+                        "body": base64.b64encode(body).decode(),
+                        "body_too_large": large,
+                    },
+                    "secrets": {each: self.secrets.get(each) for each in question["secrets"]},
+                }
+            }
+        )
+
+    def _never(self, text: str) -> str:
+        raise AssertionError(f"nothing should be read or written: {text[:100]}")
+
+    def _exit(self, status: int, body: str, headers: dict[str, str]) -> None:
+        assert self.exit is None, "a second answer"
+        self.exit = (status, body, headers)
+
+
+class Transport(httpx.BaseTransport):
+    """Hands each request to a plugin instance as Kong would."""
+
+    def __init__(self, plugin: Any, *, kong: type[Kong] = Kong, https: bool = True) -> None:
+        self.plugin = plugin
+        self.kong = kong
+        self.https = https
+        self.last: Kong | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raw_path, _, query = request.url.raw_path.partition(b"?")
+        self.last = self.kong(
+            {
+                "method": request.method,
+                "path": raw_path.decode("latin-1").removeprefix("/scim/v2"),
+                "query": query.decode("latin-1"),
+                "headers": {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in reversed(request.headers.raw)
+                },
+                "body": request.read(),
+                "https": self.https,
+                "base_url": BASE,
+                "client_ip": "192.0.2.1",
+                "request_id": "r1",
+            }
+        )
+        self.plugin.access(self.last)
+        assert self.last.exit is not None, "no answer"
+        status, body, headers = self.last.exit
+        return httpx.Response(status, headers=headers, content=body.encode())
+
+
+def client(plugin: Any, **options: Any) -> httpx.Client:
+    """Return a client of the SCIM endpoints with the right token."""
+    return httpx.Client(
+        transport=Transport(plugin, **options),
+        base_url=BASE,
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )

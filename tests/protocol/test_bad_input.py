@@ -1,0 +1,466 @@
+"""Bad input gets a SCIM error that helps, and nothing is written (issue, "Bad input")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from scim_traffic import (
+    CORE_USER,
+    PATCH,
+    answered,
+    get,
+    new_group,
+    new_user,
+    patch,
+    refused,
+    unique,
+    user_body,
+)
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written_and_the_server_is_well(scim: httpx.Client) -> Iterator[None]:
+    """Hold that no request of a test left a trace, and that the next request is served."""
+    user = new_user(scim)
+    before = get(scim, "/Users", count="0")["totalResults"]
+    yield
+    assert get(scim, f"/Users/{user['id']}") == user
+    # The users that a test makes to have something to change carry this title.
+    made = get(scim, "/Users", filter='title eq "made by a test"', count="0")["totalResults"]
+    assert get(scim, "/Users", count="0")["totalResults"] - made <= before
+    assert scim.delete(f"/Users/{user['id']}").status_code == 204
+
+
+def post(scim: httpx.Client, content: bytes | str, path: str = "/Users") -> httpx.Response:
+    headers = {"Content-Type": "application/scim+json"}
+    return scim.post(path, content=content, headers=headers)
+
+
+def nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "   ",
+        "{",
+        '{"userName": "a"',
+        '{"userName": "a",}',
+        "{'userName': 'a'}",
+        "userName=a",
+        "[]",
+        '"text"',
+        "1",
+        "null",
+        '{"userName": NaN}',
+        '{"userName": Infinity}',
+        '{"userName": -Infinity}',
+        '{"userName": "a\nb"}',
+        b'{"userName": "\xff\xfe"}',
+        b'{"userName": "\xc0\xaf"}',
+        b"\x00\x00\x00{",
+        '{"userName": "a"}'.encode("utf-16"),
+        '{"userName": "a", "userName": "b"}',
+        '{"userName": "a", "username": "b"}',
+        nested(65),
+        nested(100_000),
+        "[" * 100_000 + "]" * 100_000,
+        '{"userName": "a", "x": ' + nested(64) + "}",
+        '{"user\\u0000Name": "a"}',
+    ],
+    ids=lambda content: repr(content[:24]),
+)
+@pytest.mark.parametrize("path", ["/Users", "/Groups", "/Bulk", "/.search", "/Users/.search"])
+def test_what_is_no_json_object_is_invalid_syntax(
+    scim: httpx.Client, content: bytes | str, path: str
+) -> None:
+    refused(post(scim, content, path), 400, "invalidSyntax")
+
+
+def test_64_levels_are_still_read(scim: httpx.Client) -> None:
+    body = f'{{"schemas":["{CORE_USER}"],"title":"made by a test","userName":"{unique("u")}","x":'
+    answered(post(scim, body + nested(63) + "}"), 201)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"\u0000", r"\u0001", r"\u001f", r"\u007f", r"\ud800", r"\udfff", r"\udc00\ud800"],
+)
+@pytest.mark.parametrize("name", ["userName", "title", "externalId"])
+def test_control_characters_and_lone_surrogates_are_invalid_value(
+    scim: httpx.Client, name: str, text: str
+) -> None:
+    body = {"schemas": [CORE_USER], "userName": unique("u"), name: "@"}
+    content = json.dumps(body).replace("@", f"a{text}b")
+    refused(post(scim, content), 400, "invalidValue")
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\r\nX-Injected: 1"])
+@pytest.mark.parametrize("name", ["userName", "externalId"])
+def test_names_of_consumers_hold_no_line_ends(scim: httpx.Client, name: str, text: str) -> None:
+    body = {"schemas": [CORE_USER], "userName": unique("u"), name: text}
+    refused(scim.post("/Users", json=body), 400, "invalidValue")
+
+
+def test_text_of_several_lines_is_kept_where_it_makes_sense(scim: httpx.Client) -> None:
+    address = [{"formatted": "Hauptstr. 1\n10115 Berlin", "type": "work"}]
+    user = new_user(scim, title="made by a test", addresses=address)
+    assert user["addresses"] == address
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("userName", 12),
+        ("userName", None),
+        ("userName", ""),
+        ("userName", "   "),
+        ("userName", ["a"]),
+        ("userName", {"a": 1}),
+        ("userName", "x" * 513),
+        ("externalId", "x" * 513),
+        ("active", 1),
+        ("active", "maybe"),
+        ("active", {"a": 1}),
+        ("name", "Alice"),
+        ("name", 12),
+        ("name", ["a", "b"]),
+        ("emails", 12),
+        ("emails", [12]),
+        ("emails", [["a@example.com"]]),
+        ("emails", [{"value": {"a": 1}}]),
+        ("emails", [{"value": "a", "primary": True}, {"value": "b", "primary": True}]),
+        ("profileUrl", "not a url"),
+        ("x509Certificates", [{"value": "a"}]),
+        ("schemas", 12),
+        ("schemas", [12]),
+        ("schemas", ["urn:ietf:params:scim:schemas:core:2.0:Group"]),
+        ("schemas", ["urn:example:unknown"]),
+        ("title", 10**30),
+        ("title", 1e300),
+    ],
+)
+def test_values_of_the_wrong_type_are_400_and_name_the_attribute(
+    scim: httpx.Client, name: str, value: Any
+) -> None:
+    body = {**user_body(), name: value}
+    response = scim.post("/Users", json=body)
+    assert response.status_code == 400, response.text
+    detail = refused(response, 400, response.json()["scimType"])
+    assert response.json()["scimType"] in {"invalidValue", "invalidSyntax"}
+    if value != 10**30:
+        assert name in detail
+
+
+@pytest.mark.parametrize("name", ["displayName", "members"])
+@pytest.mark.parametrize("value", [12, {"a": 1}, "x" * 600, [12], [{"display": "nobody"}]])
+def test_groups_of_the_wrong_type_are_400(scim: httpx.Client, name: str, value: Any) -> None:
+    body = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": unique("g")}
+    response = scim.post("/Groups", json={**body, name: value})
+    assert response.status_code == 400
+    refused(response, 400, response.json()["scimType"])
+
+
+def test_a_group_has_a_name(scim: httpx.Client) -> None:
+    schemas = ["urn:ietf:params:scim:schemas:core:2.0:Group"]
+    for body in ({}, {"displayName": ""}, {"displayName": None}):
+        refused(scim.post("/Groups", json={"schemas": schemas, **body}), 400, "invalidValue")
+
+
+def test_a_body_over_the_limit_is_413_and_says_the_limit(scim: httpx.Client) -> None:
+    limit = get(scim, "/ServiceProviderConfig")["bulk"]["maxPayloadSize"]
+    assert str(limit) in refused(scim.post("/Users", json=user_body(title="x" * limit)), 413)
+
+
+def test_10_000_operations_in_a_patch_are_413_and_say_the_limit(scim: httpx.Client) -> None:
+    user = new_user(scim, title="made by a test")
+    limit = get(scim, "/ServiceProviderConfig")["bulk"]["maxOperations"]
+    operations = [{"op": "add", "path": "title", "value": "x"}] * 10_000
+    assert str(limit) in refused(patch(scim, f"/Users/{user['id']}", *operations), 413)
+    assert get(scim, f"/Users/{user['id']}") == user
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        'userName eq "' + "x" * 10_000 + '"',
+        " and ".join(['userName eq "x"'] * 300),
+        "(" * 200 + 'userName eq "x"' + ")" * 200,
+        "not (" * 200 + 'userName eq "x"' + ")" * 200,
+        "emails[" * 200 + 'value eq "x"' + "]" * 200,
+        "(" * 5000,
+        "[" * 5000,
+        "userName",
+        "userName eq",
+        'userName xx "a"',
+        'userName eq "a',
+        "userName eq 'a'",
+        'userName eq "a" or',
+        'eq "a"',
+        'shoeSize eq "45"',
+        'name.shoeSize eq "45"',
+        'userName eq "a\\u0000b"',
+        'userName eq "\\ud800"',
+        'active gt "true"',
+        'meta.created gt "yesterday"',
+        'emails[type eq "work"',
+        "userName eq 99999999999999999999999999999999999999",
+        'password eq "a" and',
+    ],
+    ids=lambda expression: repr(expression[:32]),
+)
+def test_a_filter_that_cannot_be_is_invalid_filter(scim: httpx.Client, expression: str) -> None:
+    """Both where it is in the URL and where it is in a body; an empty one is none."""
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
+    responses = [scim.post("/Users/.search", json={**body, "filter": expression})]
+    if len(expression) < 6000:  # what is longer does not fit the line of a gateway's request
+        responses.append(scim.get("/Users", params={"filter": expression}))
+    for response in responses:
+        if not expression:
+            answered(response, 200)
+        else:
+            refused(response, 400, "invalidFilter")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'; DROP TABLE scim_users; --",
+        '" or userName pr or userName eq "',
+        "%",
+        "_",
+        "\\",
+        "a' OR '1'='1",
+        "$1",
+        "${jndi:ldap://x}",
+        "]] os.execute('x') --[[",
+        "\\x00",
+        "🦍",
+        "' UNION SELECT * FROM consumers --",
+    ],
+)
+def test_metacharacters_are_characters(scim: httpx.Client, value: str) -> None:
+    name = unique(value)
+    user = new_user(scim, name, title="made by a test", displayName=value)
+    assert user["userName"] == name
+    assert user["displayName"] == value
+    for operator in ("eq", "sw", "co", "ew"):
+        expression = f"userName {operator} {json.dumps(name)}"
+        found = get(scim, "/Users", filter=expression)
+        assert [each["id"] for each in found["Resources"]] == [user["id"]]
+    nobody = get(scim, "/Users", filter=f"nickName eq {json.dumps(value)}")
+    assert nobody["totalResults"] == 0
+
+
+@pytest.mark.parametrize(
+    ("params", "scim_type"),
+    [
+        ({"count": "abc"}, "invalidValue"),
+        ({"count": "1.5"}, "invalidValue"),
+        ({"startIndex": "x"}, "invalidValue"),
+        ({"sortBy": "shoeSize"}, "invalidPath"),
+        ({"sortBy": "name"}, "invalidPath"),
+        ({"sortBy": "x" * 5000}, "invalidPath"),
+        ({"sortBy": "userName", "sortOrder": "sideways"}, "invalidValue"),
+        ({"attributes": "a" + ",a" * 1000}, "invalidValue"),
+        ({"excludedAttributes": "a" + ",a" * 1000}, "invalidValue"),
+        ({"attributes": "userName", "excludedAttributes": "emails"}, "invalidValue"),
+        ({"cursor": "forged"}, "invalidCursor"),
+        ({"cursor": "AQ" + "A" * 80}, "invalidCursor"),
+        ({"cursor": "!"}, "invalidCursor"),
+        ({"attributes": "a\0b"}, "invalidValue"),
+    ],
+    ids=lambda value: repr(value)[:32],
+)
+def test_a_search_with_a_wrong_parameter_is_refused(
+    scim: httpx.Client, params: dict[str, str], scim_type: str
+) -> None:
+    refused(scim.get("/Users", params=params), 400, scim_type)
+
+
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({"count": "-1"}, 0),
+        ({"count": "0"}, 0),
+        ({"startIndex": "9" * 40}, 0),
+        ({"startIndex": "2147483648"}, 0),
+        ({"startIndex": "-5", "count": "1"}, 1),
+        ({"startIndex": "0", "count": "1"}, 1),
+        ({"filter": "", "sortBy": "", "attributes": "", "count": "1"}, 1),
+    ],
+)
+def test_numbers_out_of_range_are_clamped(
+    scim: httpx.Client, params: dict[str, str], count: int
+) -> None:
+    """RFC 7644 §3.4.2.4: a startIndex below 1 is 1, a negative count is 0."""
+    page = get(scim, "/Users", **params)
+    assert page["itemsPerPage"] == len(page["Resources"]) == count
+    assert page["totalResults"] >= 1
+
+
+@pytest.mark.parametrize(
+    "query", ["filter=%ff%fe", "count=%c0%af", "&".join(f"a{n}=1" for n in range(200))]
+)
+def test_a_query_that_cannot_be_decoded_is_400(scim: httpx.Client, query: str) -> None:
+    refused(scim.get(f"/Users?{query}"), 400, "invalidSyntax")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/Users/a%2Fb",
+        "/Users%2F",
+        "/Users/%00",
+        "/Users/a%00b",
+        "/Users/%ff",
+        "/Users/%0d%0aX-Injected:%201",
+        "/Users/absent",
+        "/Users/" + "x" * 3000,
+        "/Users/'%20OR%201=1--",
+        "/Shoes",
+        "/Users/a/b",
+        "/Users/a/b/c/d",
+        "/Schemas/urn:example:absent",
+        "/ResourceTypes/Shoe",
+    ],
+    ids=lambda path: path[:24],
+)
+def test_what_is_not_there_is_404(scim: httpx.Client, path: str) -> None:
+    refused(scim.get(path), 404)
+
+
+def test_an_encoded_slash_is_no_other_route(scim: httpx.Client) -> None:
+    user = new_user(scim, title="made by a test")
+    assert scim.delete(f"/Users%2F{user['id']}").status_code in (404, 405)
+    assert get(scim, f"/Users/{user['id']}") == user
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/Users", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("POST", "/Users/x", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"}),
+        ("PUT", "/ServiceProviderConfig", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", "/Bulk", {"OPTIONS", "POST"}),
+        ("PURGE", "/Users", {"GET", "HEAD", "OPTIONS", "POST"}),
+    ],
+)
+def test_another_method_is_405_and_names_those_allowed(
+    scim: httpx.Client, method: str, path: str, allowed: set[str]
+) -> None:
+    response = scim.request(method, path)
+    refused(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == allowed
+
+
+def test_options_and_head_are_served(scim: httpx.Client) -> None:
+    response = scim.options("/Users")
+    assert response.status_code == 204
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+    assert scim.head("/ServiceProviderConfig").status_code == 200
+    assert scim.head("/Users/absent").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("operation", "scim_type"),
+    [
+        ({"op": "explode", "path": "title"}, "invalidValue"),
+        ({"op": "add", "path": "title"}, "invalidValue"),
+        ({"op": "replace", "path": "title"}, "invalidValue"),
+        ({"op": "remove"}, "noTarget"),
+        ({"path": "title", "value": "x"}, "invalidValue"),
+        ({"op": 1, "path": "title", "value": "x"}, "invalidValue"),
+        ({"op": "add", "path": 1, "value": "x"}, "invalidValue"),
+        ({"op": "add", "value": "x"}, "invalidValue"),
+        ({"op": "add", "value": ["x"]}, "invalidValue"),
+        ({"op": "replace", "path": "title", "value": {"a": 1}}, "invalidValue"),
+        ({"op": "replace", "path": "active", "value": "maybe"}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": ""}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": "a\r\nb"}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": None}, "mutability"),
+        ({"op": "remove", "path": "userName"}, "mutability"),
+        ({"op": "replace", "path": "id", "value": "x"}, "mutability"),
+        ({"op": "replace", "path": "meta.created", "value": "x"}, "mutability"),
+        ({"op": "add", "path": "groups", "value": [{"value": "x"}]}, "mutability"),
+        ({"op": "add", "path": "emails[", "value": "x"}, "invalidPath"),
+        ({"op": "add", "path": "a b", "value": "x"}, "invalidPath"),
+        ({"op": "add", "path": "x" * 10_000, "value": "x"}, "invalidPath"),
+        ({"op": "add", "path": "emails" + "[" * 200, "value": "x"}, "invalidPath"),
+        ({"op": "add", "path": 'emails[value eq "\\u0000"].type', "value": "x"}, "invalidPath"),
+        ({"op": "add", "path": 'emails[shoe eq "1"].value', "value": "x"}, "invalidFilter"),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_wrong_operation_is_refused_and_those_before_it_are_undone(
+    scim: httpx.Client, operation: dict[str, Any], scim_type: str
+) -> None:
+    user = new_user(scim, title="made by a test")
+    first = {"op": "add", "path": "nickName", "value": "changed"}
+    response = patch(scim, f"/Users/{user['id']}", first, operation)
+    refused(response, 400, scim_type)
+    assert get(scim, f"/Users/{user['id']}") == user
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"Operations": []},
+        {"Operations": {}},
+        {"Operations": "x"},
+        {"Operations": [1]},
+        {"Operations": [None]},
+        {"Operations": [[]]},
+        {"schemas": ["urn:example:other"], "Operations": []},
+    ],
+)
+def test_a_patch_without_operations_is_400(scim: httpx.Client, body: dict[str, Any]) -> None:
+    user = new_user(scim, title="made by a test")
+    response = scim.patch(f"/Users/{user['id']}", json={"schemas": [PATCH], **body})
+    refused(response, 400, response.json()["scimType"])
+
+
+@pytest.mark.parametrize("value", [12, {"a": 1}, [12], [{"display": "x"}], [{"value": 12}]])
+@pytest.mark.parametrize("op", ["add", "remove", "replace"])
+def test_members_of_the_wrong_type_are_400(scim: httpx.Client, op: str, value: Any) -> None:
+    group = new_group(scim)
+    operation = {"op": op, "path": "members", "value": value}
+    refused(patch(scim, f"/Groups/{group['id']}", operation), 400, "invalidValue")
+
+
+def test_errors_repeat_little_of_the_input_and_nothing_secret(scim: httpx.Client) -> None:
+    user = new_user(scim, title="made by a test")
+    long = "z" * 5000
+    responses = [
+        scim.post("/Users", json={**user_body(password=SECRET), "active": SECRET}),
+        scim.post("/Users", json={**user_body(password={"secret": SECRET})}),
+        scim.post("/Users", json={**user_body(), "password": [SECRET]}),
+        scim.get("/Users", params={"filter": f'password eq "{SECRET}" and'}),
+        scim.get("/Users", headers={"Authorization": f"Bearer {SECRET}"}),
+        scim.get(f"/Users/{long}"),
+        scim.get(f"/{long}"),
+        scim.get("/Users", params={"filter": f'{long} eq "x"'}),
+        scim.get("/Users", params={"sortBy": long}),
+        patch(scim, f"/Users/{user['id']}", {"op": long, "path": "title", "value": "x"}),
+        patch(scim, f"/Users/{user['id']}", {"op": "add", "path": long, "value": "x"}),
+        patch(scim, f"/Users/{user['id']}", {"op": "add", "path": f"name.{long}", "value": "x"}),
+        post(scim, f'{{"{long}": 1, "{long}": 2}}'),
+        scim.post("/Users", json={**user_body(), "schemas": [long]}),
+    ]
+    for response in responses:
+        assert response.status_code in (400, 401, 404), response.text
+        assert "zz" * 100 not in response.text
+        assert len(response.json()["detail"]) <= 400
+    for response in responses[1:5]:
+        assert SECRET not in response.text
