@@ -92,7 +92,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "Python's venv module is missing. Install it: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) (once, about a minute) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --progress-bar off --editable '.[sandbox,dev]' 2>$(VENV)/pip-errors.txt \
 	  | sed -nuE 's/^Collecting ([^ ]+).*/  \1/p' || { cat $(VENV)/pip-errors.txt; exit 1; }
 	@touch $@
