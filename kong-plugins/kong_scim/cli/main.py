@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from kong_scim import __version__
+from kong_scim.cli import demo as demos
+from kong_scim.cli.story import Endpoints
 from kong_scim.sandbox import gateway
 from kong_scim.sandbox.declarative import DeclarationError
 from kong_scim.sandbox.entity_schema import DaoError
@@ -73,6 +77,41 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
         raise click.ClickException(f"{config}: in consumers: {error.message}") from error
     except (DeclarationError, PluginServerError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option(
+    "--scim-url", help="SCIM base URL of another gateway than a sandbox of the demo's own."
+)
+@click.option("--token", help="SCIM token of that gateway.", envvar="SCIM_TOKEN", show_envvar=True)
+@click.option("--admin-url", help="URL of its Admin API.")
+@click.option("--api-url", help="URL of an API behind key-auth and acl.")
+@click.option(
+    "--group",
+    default=demos.SANDBOX_GROUP,
+    show_default=True,
+    help="ACL group that the API lets through.",
+)
+def demo(
+    scim_url: str | None, token: str | None, admin_url: str | None, api_url: str | None, group: str
+) -> None:
+    """Play the main job over HTTP and show it: people come, get access, lose it and leave."""
+    console = Console()
+    if scim_url is None:
+        if admin_url or api_url:
+            raise click.UsageError("--admin-url and --api-url go with --scim-url")
+        try:
+            with demos.sandbox() as endpoints:
+                held = demos.play(endpoints, console)
+        except demos.SandboxError as error:
+            raise click.ClickException(str(error)) from error
+    elif token and admin_url and api_url:
+        held = demos.play(Endpoints(scim_url, token, admin_url, api_url, group), console)
+    else:
+        raise click.UsageError("--scim-url needs --token, --admin-url and --api-url as well")
+    click.echo("demo: ok" if held else "demo: failed")
+    if not held:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -131,4 +131,5 @@ def _tag_problem(tag: Any) -> str | None:
         return "expected a string"
     if _TAG.match(tag):
         return None
-    return f"invalid tag '{tag}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
+    allowed = "expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
+    return f"invalid tag '{tag}': {allowed}"

@@ -80,7 +80,7 @@ class PluginProcess:
             "--socket",
             self.socket,
             stdin=asyncio.subprocess.DEVNULL,
-            preexec_fn=_end_with_parent(),
+            preexec_fn=end_with_parent(),
             # Ctrl-C reaches the whole foreground group: only the sandbox may decide on the order.
             start_new_session=True,
         )
@@ -128,8 +128,8 @@ class PluginProcess:
             await process.wait()
 
 
-def _end_with_parent() -> Callable[[], object] | None:
-    """Return what makes a child end when the sandbox is killed with -9 (Linux only)."""
+def end_with_parent() -> Callable[[], object] | None:
+    """Return what a child runs first, so that it ends when its parent is killed (Linux only)."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl

@@ -1,0 +1,356 @@
+"""The story of the demo: people come, get access, lose it and leave, over HTTP and nothing else."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from kong_scim.cli.view import Row, View
+
+_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+_GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+_PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+
+_IDP = "identity provider"
+_ADMIN = "administrator"
+_APP = "application"
+
+_PEOPLE = """
+Ada Lovelace, Alan Turing, Annie Easley, Barbara Liskov, Claude Shannon, Dennis Ritchie,
+Donald Knuth, Dorothy Vaughan, Edsger Dijkstra, Evelyn Berezin, Frances Allen, Grace Hopper,
+Hedy Lamarr, Ivan Sutherland, Jean Bartik, John Backus, Karen Jones, Katherine Johnson,
+Ken Thompson, Kristen Nygaard, Lynn Conway, Margaret Hamilton, Mary Jackson, Radia Perlman,
+Tony Hoare
+"""
+
+
+class ExpectationError(AssertionError):
+    """Something was not as the story tells it."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the story plays.
+
+    :param scim: SCIM base URL.
+    :param token: Bearer token of the SCIM endpoint.
+    :param admin: URL of the Admin API.
+    :param api: URL of an API behind key-auth and acl.
+    :param group: The ACL group that the API lets through.
+    """
+
+    scim: str
+    token: str
+    admin: str
+    api: str
+    group: str
+
+
+class Story:
+    """Plays the story, one row after the other, and stops where an expectation does not hold."""
+
+    def __init__(self, endpoints: Endpoints, view: View) -> None:
+        self._endpoints = endpoints
+        self._view = view
+        self._scim = httpx.Client(
+            base_url=endpoints.scim,
+            headers={"Authorization": f"Bearer {endpoints.token}"},
+            timeout=60,
+        )
+        self._admin = httpx.Client(base_url=endpoints.admin, timeout=60)
+        self._app = httpx.Client(timeout=60)
+        # Names of this run only, so that it may be played on a gateway with other people on it.
+        self._domain = f"demo-{secrets.token_hex(3)}.example"
+        self._users: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
+
+    def play(self) -> None:
+        """Play all of it.
+
+        :raises ExpectationError: At the first expectation that does not hold; its row is shown.
+        :raises httpx.HTTPError: When an endpoint does not answer; the row is shown as well.
+        """
+        self._test_connection()
+        self._push_users()
+        self._push_groups()
+        ada = self._name("Ada Lovelace")
+        key = self._give_key(ada)
+        self._call(key, 200, "through: a key, and in the group")
+        self._leave_and_come_back(ada, key)
+        self._disable_and_enable(ada, key)
+        self._delete(ada, self._give_key(ada))
+        self._clean_up()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in (self._scim, self._admin, self._app):
+            client.close()
+
+    # -- What happens -----------------------------------------------------
+
+    def _test_connection(self) -> None:
+        name = secrets.token_hex(8)
+
+        def nobody(answer: httpx.Response) -> str:
+            found = answer.json()
+            _expect(found["totalResults"] == 0 and found.get("Resources", []) == [])
+            return "the connection works: nobody of that name"
+
+        query = f'GET /Users?filter=userName eq "{name}"'
+        self._one(
+            Row(_IDP, query, "200, totalResults 0, no Resources"),
+            lambda: self._scim.get("/Users", params={"filter": f'userName eq "{name}"'}),
+            (200, nobody),
+        )
+
+    def _push_users(self) -> None:
+        people = [person.strip() for person in _PEOPLE.replace("\n", " ").split(",")]
+
+        def push(person: str) -> httpx.Response:
+            given, family = person.split()
+            name = self._name(person)
+            user = {
+                "schemas": [_USER],
+                "userName": name,
+                "externalId": f"hr-{name}",
+                "name": {"givenName": given, "familyName": family},
+                "emails": [{"value": name, "type": "work", "primary": True}],
+                "active": True,
+            }
+            answer = self._scim.post("/Users", json=user)
+            if answer.status_code == 201:
+                self._users[name] = answer.json()["id"]
+            return answer
+
+        def there() -> str:
+            for name in self._users:
+                consumer = self._admin.get(f"/consumers/{name}")
+                _expect(consumer.status_code == 200, f"no consumer {name}")
+                _expect("scim" in (consumer.json()["tags"] or []), f"{name} has no tag scim")
+            return f"{len(people)} consumers, tagged scim"
+
+        expected = f"201 each, and {len(people)} consumers"
+        self._many(Row(_IDP, "POST /Users", expected), people, push, (201, there))
+
+    def _push_groups(self) -> None:
+        names = list(self._users)
+        groups = {
+            self._endpoints.group: names[:8],
+            f"engineering-{self._domain}": names[4:20],
+            f"research-{self._domain}": names[18:],
+        }
+
+        def push(group: str) -> httpx.Response:
+            members = [{"value": self._users[name]} for name in groups[group]]
+            body = {"schemas": [_GROUP], "displayName": group, "members": members}
+            answer = self._scim.post("/Groups", json=body)
+            if answer.status_code == 201:
+                self._groups[group] = answer.json()["id"]
+            return answer
+
+        def applied() -> str:
+            for name in names:
+                wanted = {group for group, members in groups.items() if name in members}
+                _expect(self._acls(name) == wanted, f"{name} is in {sorted(self._acls(name))}")
+            return f"{sum(map(len, groups.values()))} ACL groups of {len(names)} consumers"
+
+        expected = "201 each, and every member in its ACL groups"
+        self._many(Row(_IDP, "POST /Groups", expected), list(groups), push, (201, applied))
+
+    def _give_key(self, name: str) -> str:
+        answer = self._one(
+            Row(_ADMIN, f"POST /consumers/{name}/key-auth", "201 with a key"),
+            lambda: self._admin.post(f"/consumers/{name}/key-auth", json={}),
+            (201, lambda _: "one more API key"),
+        )
+        key: str = answer.json()["key"]
+        return key
+
+    def _leave_and_come_back(self, name: str, key: str) -> None:
+        group, user = self._endpoints.group, self._users[name]
+        path = f"/Groups/{self._groups[group]}"
+
+        def out(_: httpx.Response) -> str:
+            _expect(group not in self._acls(name), f"still in {group}")
+            return f"out of {group}"
+
+        def back(_: httpx.Response) -> str:
+            _expect(group in self._acls(name), f"not in {group}")
+            return f"in {group}"
+
+        remove = {"op": "remove", "path": f'members[value eq "{user}"]'}
+        self._patch(path, remove, "remove a member", f"204, no longer in {group}", (204, out))
+        self._call(key, 403, "refused: not in the group")
+        add = {"op": "add", "path": "members", "value": [{"value": user}]}
+        self._patch(path, add, "add a member", f"204, in {group} again", (204, back))
+        self._call(key, 200, "through again")
+
+    def _disable_and_enable(self, name: str, key: str) -> None:
+        path = f"/Users/{self._users[name]}"
+
+        def locked(answer: httpx.Response) -> str:
+            _expect(answer.json()["active"] is False, "the answer says active")
+            _expect(self._keys(name) == [], "a key is left")
+            _expect(self._acls(name) == set(), "an ACL group is left")
+            tags = self._admin.get(f"/consumers/{name}").json()["tags"]
+            _expect("scim:suspended" in tags, "no tag scim:suspended")
+            return "keys and groups gone, consumer suspended"
+
+        def unlocked(answer: httpx.Response) -> str:
+            _expect(answer.json()["active"] is True, "the answer says inactive")
+            _expect(self._endpoints.group in self._acls(name), "the ACL groups are not back")
+            _expect(self._keys(name) == [], "a key is back")
+            tags = self._admin.get(f"/consumers/{name}").json()["tags"]
+            _expect("scim:suspended" not in tags, "still suspended")
+            return "groups back, no longer suspended"
+
+        disable = {"op": "replace", "value": {"active": False}}
+        expected = "200, active false; no key and no group left"
+        self._patch(path, disable, "active: false", expected, (200, locked))
+        self._call(key, 401, "refused on the very next call")
+        enable = {"op": "replace", "value": {"active": True}}
+        expected = "200, active true; the groups are back"
+        self._patch(path, enable, "active: true", expected, (200, unlocked))
+        self._call(key, 401, "the old key stays dead")
+
+    def _delete(self, name: str, key: str) -> None:
+        self._call(key, 200, "through with the new key")
+
+        def gone(_: httpx.Response) -> str:
+            status = self._admin.get(f"/consumers/{name}").status_code
+            _expect(status == 404, f"the consumer is there: {status}")
+            return "the consumer is gone"
+
+        self._one(
+            Row(_IDP, f"DELETE /Users/{self._users[name]}", "204, and no such consumer"),
+            lambda: self._scim.delete(f"/Users/{self._users.pop(name)}"),
+            (204, gone),
+        )
+        self._call(key, 401, "refused")
+
+    def _clean_up(self) -> None:
+        paths = [f"/Groups/{group}" for group in self._groups.values()]
+        paths += [f"/Users/{user}" for user in self._users.values()]
+
+        def empty() -> str:
+            for name in self._users:
+                status = self._admin.get(f"/consumers/{name}").status_code
+                _expect(status == 404, f"the consumer {name} is there: {status}")
+            return "nothing of this story is left"
+
+        expected = "204 each, and no consumer left"
+        row = Row(_IDP, "DELETE what is left", expected)
+        self._many(row, paths, self._scim.delete, (204, empty))
+
+    # -- How it is told ---------------------------------------------------
+
+    def _call(self, key: str, status: int, effect: str) -> None:
+        self._one(
+            Row(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status)),
+            lambda: self._app.get(self._endpoints.api, headers={"apikey": key}),
+            (status, lambda _: effect),
+        )
+
+    def _patch(
+        self,
+        path: str,
+        operation: dict[str, Any],
+        what: str,
+        expected: str,
+        outcome: tuple[int, Callable[[httpx.Response], str]],
+    ) -> None:
+        body = {"schemas": [_PATCH], "Operations": [operation]}
+        row = Row(_IDP, f"PATCH {path}: {what}", expected)
+        self._one(row, lambda: self._scim.patch(path, json=body), outcome)
+
+    def _one(
+        self,
+        row: Row,
+        send: Callable[[], httpx.Response],
+        outcome: tuple[int, Callable[[httpx.Response], str]],
+    ) -> httpx.Response:
+        status, effect = outcome
+        self._view.begin(row)
+        try:
+            answer = _timed(row, send)
+            row.answer = _summary(answer)
+            _expect(answer.status_code == status)
+            row.effect = effect(answer)
+            row.held = True
+        except (ExpectationError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            self._failed(row, error)
+        self._view.end(row)
+        return answer
+
+    def _many(
+        self,
+        row: Row,
+        items: Sequence[str],
+        send: Callable[[str], httpx.Response],
+        outcome: tuple[int, Callable[[], str]],
+    ) -> None:
+        status, effect = outcome
+        row.request += f" x {len(items)}"
+        self._view.begin(row)
+        try:
+            for number, item in enumerate(items, 1):
+                answer = _timed(row, lambda item=item: send(item))  # type: ignore[misc]
+                row.answer = f"{number} of {len(items)}: {_summary(answer)}"
+                _expect(answer.status_code == status)
+            row.answer = f"{len(items)} times {status}"
+            row.effect = effect()
+            row.held = True
+        except (ExpectationError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            self._failed(row, error)
+        self._view.end(row)
+
+    def _failed(self, row: Row, error: Exception) -> None:
+        row.held = False
+        if str(error):
+            row.answer = f"{row.answer} ({error})".strip()
+        self._view.end(row)
+        raise error if isinstance(error, httpx.HTTPError) else ExpectationError(str(error))
+
+    # -- What the administrator sees --------------------------------------
+
+    def _name(self, person: str) -> str:
+        return f"{person.lower().replace(' ', '.')}@{self._domain}"
+
+    def _acls(self, name: str) -> set[str]:
+        answer = self._admin.get(f"/consumers/{name}/acls").raise_for_status()
+        return {acl["group"] for acl in answer.json()["data"]}
+
+    def _keys(self, name: str) -> list[str]:
+        answer = self._admin.get(f"/consumers/{name}/key-auth").raise_for_status()
+        return [credential["key"] for credential in answer.json()["data"]]
+
+
+def _expect(condition: bool, otherwise: str = "") -> None:
+    if not condition:
+        raise ExpectationError(otherwise)
+
+
+def _timed(row: Row, send: Callable[[], httpx.Response]) -> httpx.Response:
+    started = time.perf_counter()
+    answer = send()
+    took = (time.perf_counter() - started) * 1000
+    row.milliseconds = max(took, row.milliseconds or 0)
+    return answer
+
+
+def _summary(answer: httpx.Response) -> str:
+    """Return the status, and of a refusal what it says."""
+    text = str(answer.status_code)
+    if answer.is_success:
+        return text
+    try:
+        body = answer.json()
+    except ValueError:
+        return text
+    reason = body.get("detail") or body.get("message") if isinstance(body, dict) else None
+    return f"{text} {reason}" if reason else text

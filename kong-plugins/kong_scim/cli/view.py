@@ -1,0 +1,93 @@
+"""Shows the demo as it happens: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+
+@dataclass
+class Row:
+    """One thing that happens, what is expected of it, and what became of it.
+
+    :param who: Who asks: the identity provider, an administrator, or an application.
+    :param answer: What came back, or how far it is.
+    :param milliseconds: Of the request, or of the slowest where there are several.
+    :param held: Whether the expectation held; None while it runs.
+    """
+
+    who: str
+    request: str
+    expected: str
+    answer: str = ""
+    effect: str = ""
+    milliseconds: float | None = None
+    held: bool | None = None
+
+
+class View:
+    """The rows so far."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: list[Row] = []
+        self._live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show rows until the end of the block."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(
+            get_renderable=self._table,
+            console=self._console,
+            refresh_per_second=12,
+            vertical_overflow="visible",
+        ) as self._live:
+            yield
+
+    def begin(self, row: Row) -> None:
+        """Add a row that runs from now on."""
+        self._rows.append(row)
+
+    def end(self, row: Row) -> None:
+        """Show a row whose outcome is known."""
+        if self._live is not None:
+            self._live.refresh()
+            return
+        mark = "ok  " if row.held else "FAIL"
+        took = "" if row.milliseconds is None else f" ({row.milliseconds:.0f} ms)"
+        self._plain(f"{mark} {row.who}: {row.request} -> {row.answer}{took}")
+        if row.effect:
+            self._plain(f"       {row.effect}")
+        if not row.held:
+            self._plain(f"       expected: {row.expected}")
+
+    def _plain(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        table = Table(title="Kong SCIM: from the identity provider to the next request")
+        table.add_column("Who", no_wrap=True)
+        table.add_column("Request", ratio=4, overflow="fold")
+        table.add_column("Answer", ratio=3, overflow="fold")
+        table.add_column("Effect in the gateway", ratio=4, overflow="fold")
+        table.add_column("ms", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        for row in self._rows:
+            mark = {None: "[yellow]…[/]", True: "[green]✓[/]", False: "[red]✗[/]"}[row.held]
+            effect = row.effect if row.held is not False else f"expected: {row.expected}"
+            took = "" if row.milliseconds is None else f"{row.milliseconds:.0f}"
+            # What came from outside is text, not markup.
+            table.add_row(row.who, *map(_text, (row.request, row.answer, effect)), took, mark)
+        return table
+
+
+def _text(value: str) -> str:
+    return value.replace("[", r"\[")
