@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from composition import ROOT
+
+from kong_scim.config import parse
+from kong_scim.scim.resources import provider
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -75,6 +79,20 @@ def test_the_json_template_for_onelogin_is_json() -> None:
     text = (ROOT / "docs/providers/onelogin.md").read_text()
     [block] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     assert json.loads(block)["userName"]
+
+
+def test_the_example_of_an_extension_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    [block] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "acme.json").write_text(block)
+    shutil.copy(ROOT / "schemas/kong-user.json", tmp_path)
+    monkeypatch.setenv("KONG_SCIM_SCHEMAS", str(tmp_path))
+    [path] = re.findall(r"`consumer.username: (\S+)`", text)
+    settings = {"tokens": [{"name": "idp", "value": "x"}], "consumer": {"username": path}}
+    served = provider(parse(settings)).schemas
+    assert json.loads(block)["id"] in {schema.id for schema in served}
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:

@@ -48,8 +48,8 @@ PATTERNS = (r"pluginserver_scim_(socket|start_cmd|query_cmd)",)
 
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
-OURS = {"KONG_SCIM_KONG"}
-"""Begins like a setting of Kong and is one of the tests."""
+OURS = {"KONG_SCIM_KONG", "KONG_SCIM_SCHEMAS"}
+"""Begin like settings of Kong and are this project's own."""
 
 
 def is_known(name: str) -> bool:
