@@ -42,8 +42,8 @@ def stock_server(path: Path) -> Iterator[None]:
 
 @contextmanager
 def our_server(path: Path) -> Iterator[None]:
-    with server_process("--socket", str(path)):
-        eventually(lambda: answers(path), seconds=30)
+    with server_process("--socket", str(path)) as process:
+        eventually(lambda: answers(path) or process.poll() is not None, seconds=30)
         yield
 
 

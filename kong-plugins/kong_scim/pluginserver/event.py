@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -109,16 +110,13 @@ class Event:
             self._drop(f"no step within {self._timeout:g} s")
             answer = None
         if answer is None:
-            raise self._over or KongGoneError("the event was dropped")
+            raise KongGoneError(self.lost)
         return answer
 
-    def finish(self, answer: dict[str, Any] | str = RETURN) -> bool:
-        """End the event where the plugin did not; return whether Kong was told so."""
-        try:
+    def finish(self, answer: dict[str, Any] | str = RETURN) -> None:
+        """End the event where the plugin did not."""
+        with suppress(EventOverError):
             self._send(answer, last=True)
-        except EventOverError:
-            return False
-        return True
 
     # ---------------------------------------------------------------------
 
