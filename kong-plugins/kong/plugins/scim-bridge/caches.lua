@@ -1,14 +1,13 @@
 -- Kong's caches after a commit. Kong's DAOs drop an entity from the caches as they write it, which in
 -- a transaction is too early: a request between the write and the COMMIT puts the old row back.
 
-local constants = require "kong.constants"
+local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
 local uuid = require("kong.tools.uuid").uuid
 
 
-local kong         = kong
-local concat       = table.concat
-local fmt          = string.format
-local null         = ngx.null
+local kong   = kong
+local concat = table.concat
+local fmt    = string.format
 
 
 local EVENT = "scim-bridge"
@@ -44,18 +43,19 @@ function _M.recorder(db, events)
 end
 
 
+--- The cache keys of what changed, each with its cache.
 local function keys_of(events)
   local keys = {}
   for _, event in ipairs(events) do
     local dao = event.dao
     local name = dao.schema.name
-    local channel = kong[constants.ENTITY_CACHE_STORE[name]].invalidation_channel
+    local cache = kong[ENTITY_CACHE_STORE[name]]
     for _, entity in pairs({ event.entity, event.old_entity }) do
-      keys[dao:cache_key(entity)] = channel
+      keys[dao:cache_key(entity)] = cache
       if name == "acls" then
-        keys[dao:cache_key(entity.consumer.id)] = channel
-      elseif name == "consumers" and entity.username and entity.username ~= null then
-        keys[dao:cache_key(entity.username)] = channel
+        keys[dao:cache_key(entity.consumer.id)] = cache -- plugins/acl/groups.lua
+      elseif name == "consumers" and entity.username and entity.username ~= ngx.null then
+        keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua
       end
     end
   end
@@ -70,11 +70,12 @@ end
 -- ahead, so that no poll passes by before the transaction is visible (kong/cluster_events).
 function _M.invalidations(connector, events)
   local rows = {}
-  for key, channel in pairs(keys_of(events)) do
+  for key, cache in pairs(keys_of(events)) do
     rows[#rows + 1] = fmt("('%s', '%s', clock_timestamp() + interval '1 second', " ..
                           "clock_timestamp() + interval '%d seconds', %s, %s)",
                           uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
-                          connector:escape_literal(channel), connector:escape_literal(key))
+                          connector:escape_literal(cache.invalidation_channel),
+                          connector:escape_literal(key))
   end
 
   return rows[1] and 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES ' ..
@@ -105,6 +106,18 @@ local function await_workers()
 end
 
 
+local function post_events(premature, events, workspace)
+  ngx.ctx.workspace = workspace
+  for _, event in ipairs(events) do
+    local dao = event.dao
+    local ok, err = pcall(dao.post_crud_event, dao, event.operation, event.entity, event.old_entity)
+    if not ok then
+      kong.log.err("could not tell of a change of ", dao.schema.name, ": ", err)
+    end
+  end
+end
+
+
 function _M.init_worker()
   kong.worker_events.register(function(key)
     ngx.shared.kong:incr(key, 1, 0, ACKS_TTL)
@@ -112,25 +125,25 @@ function _M.init_worker()
 end
 
 
---- Sends the noted events, after COMMIT.
+--- Drops the caches of this node before it returns, after COMMIT.
+-- Kong's own events would do that some milliseconds later (they are queued, and each writes to the
+-- database before the next is handled): they follow, for the other nodes and whoever listens.
 function _M.publish(events)
-  if not next(events) then
+  if not events[1] then
     return
   end
 
-  local ctx = ngx.ctx
-  local workspace = ctx.workspace
-  for _, event in ipairs(events) do
-    local dao = event.dao
-    local ok, err = pcall(dao.post_crud_event, dao, event.operation, event.entity, event.old_entity)
-    if not ok then
-      kong.log.err("could not tell of a change of ", dao.schema.name, ": ", err)
-    end
-
-    ctx.workspace = workspace -- Kong's handler of consumers unsets it (kong/runloop/events.lua)
+  for key, cache in pairs(keys_of(events)) do
+    cache:invalidate_local(key)
   end
 
   await_workers()
+
+  local ok, err = ngx.timer.at(0, post_events, events, ngx.ctx.workspace)
+  if not ok then
+    kong.log.warn("no timer for the events of a commit, posting them now: ", err)
+    post_events(false, events, ngx.ctx.workspace)
+  end
 end
 
 
