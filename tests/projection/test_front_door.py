@@ -1,0 +1,380 @@
+"""What an identity provider's requests make of Kong, seen from outside, on every host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from hosts import GROUP, Gateway
+from scim_traffic import CORE_GROUP, KONG, get, new_group, new_user, refused, user_body
+from scim_traffic import patch as patched
+
+
+def make_group(scim: httpx.Client, name: str, *members: dict[str, Any]) -> dict[str, Any]:
+    return new_group(scim, *(member["id"] for member in members), name=name)
+
+
+def replace(scim: httpx.Client, path: str, **values: Any) -> None:
+    answer = patched(scim, path, {"op": "replace", "value": values})
+    assert answer.status_code in {200, 204}, answer.text
+
+
+def leave(scim: httpx.Client, group: dict[str, Any], user: dict[str, Any]) -> None:
+    operation = {"op": "remove", "path": f'members[value eq "{user["id"]}"]'}
+    assert patched(scim, f"/Groups/{group['id']}", operation).status_code == 204
+
+
+def join(scim: httpx.Client, group: dict[str, Any], user: dict[str, Any]) -> None:
+    operation = {"op": "add", "path": "members", "value": [{"value": user["id"]}]}
+    assert patched(scim, f"/Groups/{group['id']}", operation).status_code == 204
+
+
+def shown(scim: httpx.Client, user: dict[str, Any]) -> dict[str, Any]:
+    return dict(get(scim, f"/Users/{user['id']}")[KONG])
+
+
+def consumer(gateway: Gateway, name: str) -> dict[str, Any]:
+    found = gateway.consumer(name)
+    assert found is not None, f"there is no consumer {name}"
+    return found
+
+
+def add_consumer(gateway: Gateway, **fields: Any) -> dict[str, Any]:
+    answer = gateway.admin.post("/consumers", json=fields)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+# -- users -----------------------------------------------------------------
+
+
+def test_a_user_becomes_a_consumer_that_says_whose_it_is(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice@example.com", externalId="00u1")
+
+    found = consumer(gateway, user["id"])
+
+    assert found["username"] == "alice@example.com"
+    assert found["custom_id"] == "00u1"
+    assert set(found["tags"]) == {"scim", "scim:a", f"scim-user:{user['id']}"}
+    assert user[KONG]["consumerId"] == user["id"]
+    assert user[KONG]["username"] == "alice@example.com"
+    assert user[KONG]["suspended"] is False
+
+
+def test_a_renamed_user_keeps_its_consumer_with_keys_and_groups(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, GROUP, user)
+    key = gateway.give_key(user["id"])
+
+    replace(gateway.scim, f"/Users/{user['id']}", userName="alice.b")
+
+    assert consumer(gateway, user["id"])["username"] == "alice.b"
+    answer = gateway.call(key)
+    assert answer.status_code == 200
+    assert answer.json()["headers"]["x-consumer-username"] == "alice.b"
+
+
+def test_a_deleted_user_takes_its_consumer_and_key_along(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, GROUP, user)
+    key = gateway.give_key(user["id"])
+    assert gateway.call(key).status_code == 200
+
+    assert gateway.scim.delete(f"/Users/{user['id']}").status_code == 204
+
+    assert gateway.consumers() == []
+    assert gateway.call(key).status_code == 401
+
+
+def test_groups_an_administrator_gave_stay(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, "staff", user)
+    acl = {"group": "beta"}
+    gateway.admin.post(f"/consumers/{user['id']}/acls", json=acl).raise_for_status()
+    assert gateway.groups_of(user["id"]) == {"staff", "beta"}
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+
+    assert gateway.groups_of(user["id"]) == {"beta"}
+
+
+def test_a_consumer_that_was_removed_by_hand_comes_back_with_the_next_write(
+    gateway: Gateway,
+) -> None:
+    user = new_user(gateway.scim, "alice")
+    group = make_group(gateway.scim, "staff", user)
+    for write in (
+        lambda: replace(gateway.scim, f"/Users/{user['id']}", title="Engineer"),
+        lambda: replace(gateway.scim, f"/Groups/{group['id']}", displayName="people"),
+    ):
+        gateway.admin.delete(f"/consumers/{user['id']}").raise_for_status()
+        write()
+        assert consumer(gateway, user["id"])["username"] == "alice"
+
+    assert gateway.groups_of(user["id"]) == {"people"}
+
+
+# -- groups ----------------------------------------------------------------
+
+
+def test_a_group_opens_the_api_to_its_members_and_says_so_upstream(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    key = gateway.give_key(user["id"])
+    assert gateway.call(key).status_code == 403
+
+    make_group(gateway.scim, GROUP, user)
+
+    answer = gateway.call(key)
+    assert answer.status_code == 200
+    assert answer.json()["headers"]["x-consumer-groups"] == GROUP
+    assert shown(gateway.scim, user)["accessGroups"] == [GROUP]
+
+
+def test_a_renamed_group_is_another_acl_group_for_each_member(gateway: Gateway) -> None:
+    users = [new_user(gateway.scim, name) for name in ("alice", "bob")]
+    group = make_group(gateway.scim, "staff", *users)
+
+    replace(gateway.scim, f"/Groups/{group['id']}", displayName="people")
+
+    for user in users:
+        assert gateway.groups_of(user["id"]) == {"people"}
+
+
+def test_who_leaves_a_group_is_refused_on_the_next_call_and_the_others_are_not(
+    gateway: Gateway,
+) -> None:
+    alice, bob = (new_user(gateway.scim, name) for name in ("alice", "bob"))
+    group = make_group(gateway.scim, GROUP, alice, bob)
+    keys = [gateway.give_key(user["id"]) for user in (alice, bob)]
+    assert [gateway.call(key).status_code for key in keys] == [200, 200]
+
+    leave(gateway.scim, group, alice)
+
+    assert [gateway.call(key).status_code for key in keys] == [403, 200]
+
+
+def test_a_deleted_group_is_taken_from_every_member(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    group = make_group(gateway.scim, "staff", user)
+
+    assert gateway.scim.delete(f"/Groups/{group['id']}").status_code == 204
+
+    assert gateway.groups_of(user["id"]) == set()
+
+
+def test_a_member_of_a_nested_group_is_in_the_groups_above_it(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    inner = make_group(gateway.scim, "platform", user)
+    outer = make_group(gateway.scim, "engineering", inner)
+    assert gateway.groups_of(user["id"]) == {"platform", "engineering"}
+
+    leave(gateway.scim, outer, inner)
+
+    assert gateway.groups_of(user["id"]) == {"platform"}
+
+
+def test_roles_and_entitlements_become_groups_with_prefixes(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, roles=[{"value": "admin"}], entitlements=[{"value": "gold"}])
+
+    assert gateway.groups_of(user["id"]) == {"role:admin", "entitlement:gold"}
+
+
+def test_groups_are_named_by_map_then_pattern_then_as_they_are(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(groups={"map": {"kong-root": "admins"}, "pattern": "kong-(.*)"})
+    user = new_user(gateway.scim, "alice")
+    for name in ("kong-root", "kong-readers", "staff"):
+        make_group(gateway.scim, name, user)
+
+    assert gateway.groups_of(user["id"]) == {"admins", "readers", "staff"}
+
+
+def test_a_group_with_a_comma_is_refused_while_it_is_empty(gateway: Gateway) -> None:
+    body = {"schemas": [CORE_GROUP], "displayName": "guests, admins"}
+
+    detail = refused(gateway.scim.post("/Groups", json=body), 400, "invalidValue")
+
+    assert "has a comma" in detail
+    assert get(gateway.scim, "/Groups")["totalResults"] == 0
+
+
+def test_a_group_is_not_renamed_to_what_an_upstream_would_read_as_two(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    group = make_group(gateway.scim, "guests", user)
+    operation = {"op": "replace", "path": "displayName", "value": "guests, admins"}
+
+    refused(patched(gateway.scim, f"/Groups/{group['id']}", operation), 400, "invalidValue")
+
+    assert gateway.groups_of(user["id"]) == {"guests"}
+
+
+# -- who leaves, and comes back --------------------------------------------
+
+
+def test_a_disabled_user_is_refused_by_three_locks_and_comes_back_without_its_key(
+    gateway: Gateway,
+) -> None:
+    user = new_user(gateway.scim, "alice")
+    group = make_group(gateway.scim, GROUP, user)
+    key = gateway.give_key(user["id"])
+    assert gateway.call(key).status_code == 200
+
+    leave(gateway.scim, group, user)
+    assert gateway.call(key).status_code == 403
+    join(gateway.scim, group, user)
+    assert gateway.call(key).status_code == 200
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+    assert gateway.call(key).status_code == 401  # the credential is gone
+    assert gateway.groups_of(user["id"]) == set()
+    assert "scim:suspended" in consumer(gateway, user["id"])["tags"]
+    assert shown(gateway.scim, user)["suspended"] is True
+
+    meanwhile = gateway.give_key(user["id"])
+    answer = gateway.call(meanwhile, "/keyed")  # the guard, where no acl stands
+    assert (answer.status_code, "suspended" in answer.text) == (403, True)
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+    assert gateway.call(meanwhile, "/keyed").status_code == 401  # gone with the next write
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=True)
+    assert "scim:suspended" not in consumer(gateway, user["id"])["tags"]
+    assert gateway.groups_of(user["id"]) == {GROUP}
+    assert gateway.call(key).status_code == 401
+    assert gateway.call(gateway.give_key(user["id"])).status_code == 200
+
+
+def test_a_user_created_inactive_is_a_suspended_consumer(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, active=False)
+    make_group(gateway.scim, GROUP, user)
+
+    assert "scim:suspended" in consumer(gateway, user["id"])["tags"]
+    assert gateway.groups_of(user["id"]) == set()
+    assert gateway.call(gateway.give_key(user["id"]), "/keyed").status_code == 403
+
+
+def test_suspend_keeps_the_credentials_for_the_day_of_return(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(on_deactivate="suspend")
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, GROUP, user)
+    key = gateway.give_key(user["id"])
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+    assert gateway.call(key).status_code == 403
+    assert gateway.call(key, "/keyed").status_code == 403
+    assert gateway.groups_of(user["id"]) == set()
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=True)
+    assert gateway.call(key).status_code == 200
+
+
+def test_delete_takes_the_consumer_and_a_return_makes_another(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(on_deactivate="delete")
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, GROUP, user)
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+    assert gateway.consumers() == []
+    assert "consumerId" not in shown(gateway.scim, user)
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=True)
+    assert gateway.groups_of("alice") == {GROUP}
+
+
+# -- names that are taken --------------------------------------------------
+
+
+def test_a_consumer_that_scim_did_not_create_is_not_taken_over(gateway: Gateway) -> None:
+    other = add_consumer(gateway, username="alice", tags=["gold"])
+
+    answer = gateway.scim.post("/Users", json=user_body("alice"))
+
+    detail = refused(answer, 409, "uniqueness")
+    assert other["id"] in detail
+    assert "that SCIM did not create" in detail
+    assert "`adopt: link`" in detail
+    assert consumer(gateway, "alice")["tags"] == ["gold"]
+    assert get(gateway.scim, "/Users")["totalResults"] == 0
+
+
+def test_a_custom_id_that_is_taken_is_named(gateway: Gateway) -> None:
+    add_consumer(gateway, username="robot", custom_id="00u1")
+    body = user_body("alice", externalId="00u1")
+
+    detail = refused(gateway.scim.post("/Users", json=body), 409, "uniqueness")
+
+    assert "custom_id '00u1'" in detail
+    assert "'robot'" in detail
+
+
+def test_link_takes_an_existing_consumer_over_with_its_key(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(adopt="link")
+    other = add_consumer(gateway, username="alice", tags=["gold"])
+    key = gateway.give_key(other["id"])
+
+    user = new_user(gateway.scim, "alice")
+    make_group(gateway.scim, GROUP, user)
+
+    assert user[KONG]["consumerId"] == other["id"] != user["id"]
+    assert {"scim", f"scim-user:{user['id']}", "gold"} <= set(consumer(gateway, "alice")["tags"])
+    assert gateway.call(key).status_code == 200
+
+    replace(gateway.scim, f"/Users/{user['id']}", userName="alice.b", active=False)
+    assert consumer(gateway, other["id"])["username"] == "alice.b"
+    assert gateway.call(key).status_code == 401
+
+
+# -- two identity providers ------------------------------------------------
+
+
+def test_two_tenants_do_not_see_each_others_resources(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    group = make_group(gateway.scim, "staff", user)
+
+    for path in (f"/Users/{user['id']}", f"/Groups/{group['id']}"):
+        refused(gateway.other_scim.get(path), 404)
+        refused(gateway.other_scim.delete(path), 404)
+    for path in ("/Users", "/Groups"):
+        assert get(gateway.other_scim, path)["totalResults"] == 0
+    assert gateway.groups_of(user["id"]) == {"staff"}
+
+
+def test_the_consumer_of_another_tenant_is_a_clash_that_names_the_tenant(gateway: Gateway) -> None:
+    new_user(gateway.scim, "alice")
+
+    answer = gateway.other_scim.post("/Users", json=user_body("alice"))
+
+    assert "of the SCIM tenant 'a'" in refused(answer, 409, "uniqueness")
+    assert new_user(gateway.other_scim, "bob")[KONG]["username"] == "bob"
+
+
+def test_two_users_that_map_to_one_name_are_a_clash_that_names_the_other(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(consumer={"username": "nickName"})
+    first = new_user(gateway.scim, "alice", nickName="al")
+    body = user_body("alan", nickName="al")
+
+    detail = refused(gateway.scim.post("/Users", json=body), 409, "uniqueness")
+
+    assert f"of the user {first['id']}" in detail
+
+
+def test_a_user_without_the_attribute_that_names_its_consumer_is_refused(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(consumer={"username": "nickName"})
+
+    answer = gateway.scim.post("/Users", json=user_body("alice"))
+
+    assert "`nickName` is missing" in refused(answer, 400, "invalidValue")
+    assert gateway.consumers() == []
