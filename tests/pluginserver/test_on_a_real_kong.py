@@ -20,7 +20,16 @@ pytestmark = [requires_kong, pytest.mark.timeout(240)]
 
 PLUGIN = HERE / "plugins" / "on_kong" / "scim.py"
 TOKENS = [{"name": "okta", "value": "secret"}]
-ORDERS = ["echo", "body", "raise_before", "raise_between", "broken", "call_after_exit", "lua_error"]
+ORDERS = [
+    "echo",
+    "body",
+    "raise_before",
+    "raise_between",
+    "broken",
+    "call_after_exit",
+    "lua_error",
+    "config",
+]
 
 
 class Gateway:
@@ -183,3 +192,9 @@ def test_what_kong_fills_in_is_what_the_model_fills_in(gateway):
     for plugin in plugins:
         config = plugin["config"]
         assert parse(config) == parse({"tokens": TOKENS, "tenant": config["tenant"]})
+
+
+def test_what_reaches_the_plugin_is_what_was_configured(gateway):
+    received = gateway.post("config").json()
+    assert parse(received) == parse({"tokens": TOKENS, "tenant": "config"})
+    assert received["groups"]["map"] == {}

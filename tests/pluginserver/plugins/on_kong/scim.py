@@ -1,5 +1,6 @@
 """The puppet under the name and the schema of the real plugin; its tenant is the order."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,3 +18,7 @@ Schema = fields()
 class Plugin(Puppet):
     def __init__(self, config):
         super().__init__({"order": config["tenant"]})
+        self.received = config
+
+    def config(self, kong):
+        kong.response.exit(200, json.dumps(self.received))
