@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from scim2_models import UniquenessException
 
@@ -18,31 +19,40 @@ from kong_scim.projection.steps import is_reserved
 logger = logging.getLogger(__name__)
 
 
-def claim(
-    config: PluginConfig, wanted: Wanted, consumers: Iterable[Consumer], *, first: bool
-) -> Wanted:
+Names: TypeAlias = Mapping[tuple[str, str | None], Consumer]
+"""Consumers by field (``username`` or ``custom_id``) and value."""
+
+
+def by_name(consumers: Iterable[Consumer]) -> Names:
+    """Return consumers by their names."""
+    return {
+        (field, value): consumer
+        for consumer in consumers
+        for field, value in (("username", consumer.username), ("custom_id", consumer.custom_id))
+        if value is not None
+    }
+
+
+def claim(config: PluginConfig, wanted: Wanted, names: Names, *, first: bool) -> Wanted:
     """Return what is wanted, with the id of the consumer that is taken over where one is.
 
     Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
     taken over unless ``adopt: link`` says so; then by username alone, and only by a user that has
     no consumer: a rename would leave the one it has behind.
 
-    :param consumers: Those of Kong that have the wanted username or custom_id, among others.
+    :param names: Those of Kong's consumers that have a name like one that is wanted, or more.
     :param first: Whether the user has no consumer, or none any more.
     :raises ~scim2_models.UniquenessException: When somebody else has one of the names (409).
     """
-    others = [consumer for consumer in consumers if consumer.id != wanted.id]
-    for holder in others:
-        if holder.username == wanted.username:
-            if not first or config.adopt != "link" or any(map(is_reserved, holder.tags)):
-                raise _taken(config, "username", wanted.username, holder, first=first)
-            logger.info(
-                "user %s: consumer %s is adopted by its username", wanted.user_id, holder.id
-            )
-            wanted = replace(wanted, id=holder.id)
-    for holder in others:
-        if wanted.custom_id and holder.custom_id == wanted.custom_id and holder.id != wanted.id:
-            raise _taken(config, "custom_id", wanted.custom_id, holder, first=first)
+    holder = names.get(("username", wanted.username))
+    if holder is not None and holder.id != wanted.id:
+        if not first or config.adopt != "link" or any(map(is_reserved, holder.tags)):
+            raise _taken(config, "username", wanted.username, holder, first=first)
+        logger.info("user %s: consumer %s is adopted by its username", wanted.user_id, holder.id)
+        wanted = replace(wanted, id=holder.id)
+    holder = names.get(("custom_id", wanted.custom_id))
+    if holder is not None and holder.id != wanted.id:
+        raise _taken(config, "custom_id", wanted.custom_id, holder, first=first)
     return wanted
 
 

@@ -11,7 +11,7 @@ from kong_scim.bridge import Consumer, Rows, Step
 from kong_scim.config import PluginConfig
 from kong_scim.directory.ports import Change, Outcome, UserChange
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
-from kong_scim.provisioning.claims import claim
+from kong_scim.provisioning.claims import by_name, claim
 
 
 class Consumers(Protocol):
@@ -61,13 +61,14 @@ class KongEffects:
             return Outcome()
         present = self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
+        names = by_name(present)
         moment = self._clock()
         steps: list[Step] = []
         records: dict[str, dict[str, Any]] = {}
         for case in cases:
             target = case.wanted
             if target.present and (case.claims or target.id not in by_id):
-                target = claim(self._config, target, present, first=target.id not in by_id)
+                target = claim(self._config, target, names, first=target.id not in by_id)
             own = plan(target, by_id.get(target.id), written=change.resource_id == case.change.id)
             steps.extend(own)
             record = case.record(target, changed=bool(own), moment=moment)
