@@ -10,15 +10,16 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from composition import ROOT
+from image import environment, started
+
+PACKAGES = "opt/kong-scim"
+"""Where the image has its Python packages."""
 
 DOCKERFILE = ROOT / "kong-plugins/Dockerfile"
 
@@ -49,7 +50,7 @@ def description(image: Path) -> Path:
     """What the Dockerfile's RUN leaves for Kong."""
     done = subprocess.run(
         [sys.executable, "-m", "kong_scim.pluginserver", "--dump"],
-        env=environment(image),
+        env=environment(image / PACKAGES),
         cwd="/",
         capture_output=True,
         text=True,
@@ -59,37 +60,6 @@ def description(image: Path) -> Path:
     path = image / "opt/kong-scim/scim.json"
     path.write_text(done.stdout)
     return path
-
-
-def environment(image: Path, **more: str) -> dict[str, str]:
-    """The image's environment; `python` is the interpreter of the tests."""
-    interpreter = str(Path(sys.executable).parent)
-    return {
-        "PATH": f"{interpreter}:/usr/bin:/bin",
-        "PYTHONPATH": str(image / "opt/kong-scim"),
-        **more,
-    }
-
-
-@contextmanager
-def started(image: Path, description: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The image's command, until its socket is there."""
-    process = subprocess.Popen(
-        [str(image / "usr/local/bin/start-plugin-server"), str(description)],
-        env=environment(image, SOCKET_DIRECTORY=str(directory)),
-        cwd="/",
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not (directory / "scim.socket").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_everything_it_copies_is_there_and_not_ignored() -> None:
@@ -118,13 +88,14 @@ def test_it_has_the_schema_files(image: Path) -> None:
 def test_its_command_serves_where_kong_looks(
     image: Path, description: Path, tmp_path: Path
 ) -> None:
-    with started(image, description, tmp_path) as process:
+    command = image / "usr/local/bin/start-plugin-server"
+    with started(command, image / PACKAGES, description, tmp_path) as process:
         assert (tmp_path / "scim.json").read_text() == description.read_text()
         assert stat.S_IMODE(os.stat(tmp_path / "scim.socket").st_mode) == 0o660
         healthy = subprocess.run(
             health_command(),
             shell=True,
-            env=environment(image, SOCKET_DIRECTORY=str(tmp_path)),
+            env=environment(image / PACKAGES, SOCKET_DIRECTORY=str(tmp_path)),
             cwd="/",
             timeout=30,
             check=False,
@@ -139,7 +110,7 @@ def test_its_health_check_sees_that_nothing_serves(image: Path, tmp_path: Path) 
     sick = subprocess.run(
         health_command(),
         shell=True,
-        env=environment(image, SOCKET_DIRECTORY=str(tmp_path)),
+        env=environment(image / PACKAGES, SOCKET_DIRECTORY=str(tmp_path)),
         cwd="/",
         stderr=subprocess.DEVNULL,
         timeout=30,
