@@ -50,7 +50,7 @@ def patched_user(scim: httpx.Client, user_id: str, *operations: dict[str, Any]) 
 
 
 def get(scim: httpx.Client, path: str, **params: str) -> dict[str, Any]:
-    return answered(scim.get(path, params=params), 200)
+    return answered(scim.get(path, params=params or None), 200)
 
 
 def members_of(scim: httpx.Client, group_id: str) -> set[str]:

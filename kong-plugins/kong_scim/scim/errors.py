@@ -11,7 +11,8 @@ from scim2_server.responses import ScimResponse
 MAX_DETAIL = 400
 """Characters of an error's detail."""
 
-_LONG_QUOTE = re.compile(r"""(['"])([^'"]{101,})\1""")
+_LONG = re.compile(r"""(?<=['"])[^'"]{101,}(?=['"])|\S{101,}""")
+"""What the client sent, by all signs: a long quotation, or a long word."""
 
 
 class ServiceUnavailableException(SCIMException):
@@ -38,7 +39,7 @@ def bounded(error: Error) -> Error:
     """Return an error whose detail repeats only a little of what the client sent."""
     if error.detail is None:
         return error
-    detail = _LONG_QUOTE.sub(lambda found: f"'{found.group(2)[:99]}…'", error.detail)
+    detail = _LONG.sub(lambda found: f"{found.group()[:99]}…", error.detail)
     if len(detail) > MAX_DETAIL:
         detail = detail[: MAX_DETAIL - 1] + "…"
     return error.model_copy(update={"detail": detail})

@@ -1,0 +1,250 @@
+"""The plugin object: what it asks of the gateway, and what it answers for itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from in_process import CONFIG, TOKEN, Kong, Transport, client
+from scim2_server.memory import InMemoryStorage
+
+import kong_scim.plugin
+from kong_scim.bridge import BridgeError
+from kong_scim.directory.ports import Conflict
+from kong_scim.plugin import Plugin
+from scim_traffic import answered, new_user, patch, refused, user_body
+
+
+class Storage(InMemoryStorage):
+    """A storage that answers the next calls with these failures."""
+
+    supports_cursors = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: list[Exception] = []
+
+    def update(self, *args: Any, **options: Any) -> Any:
+        if self.failures:
+            raise self.failures.pop()
+        return super().update(*args, **options)
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
+    storage = Storage()
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    return storage
+
+
+@pytest.fixture
+def scim(storage: Storage) -> httpx.Client:
+    return client(Plugin(CONFIG))
+
+
+def last(scim: httpx.Client) -> Kong:
+    transport = scim._transport
+    assert isinstance(transport, Transport)
+    assert transport.last is not None
+    return transport.last
+
+
+def test_the_gateway_is_asked_for_the_request_the_limits_and_the_live_secrets(
+    storage: Storage,
+) -> None:
+    config = {
+        "tokens": [{"name": "a", "value": "stale", "$refs": {"value": "{vault://env/t}"}}],
+        "max_body_size": 2048,
+        "__key__": "plugins:scim",
+        "route_id": "r",
+    }
+    scim = client(Plugin(config))
+    refused(scim.get("/Users"), 401)
+    (asked,) = last(scim).asked
+    assert asked["max_body_size"] == 2048
+    assert asked["require_https"] is True
+    assert asked["secrets"] == ["{vault://env/t}"]
+
+
+def test_plain_http_is_refused_before_the_token_is_looked_at(storage: Storage) -> None:
+    scim = client(Plugin(CONFIG), https=False)
+    assert "https" in refused(scim.get("/Users"), 403)
+    assert "https" in refused(scim.get("/Users", headers={"Authorization": ""}), 403)
+    open_scim = client(Plugin({**CONFIG, "require_https": False}), https=False)
+    answered(open_scim.get("/Users"), 200)
+
+
+def test_a_large_body_is_413_only_for_who_may_send_one(storage: Storage) -> None:
+    scim = client(Plugin({**CONFIG, "max_body_size": 1024}))
+    body = user_body(title="x" * 2000)
+    refused(scim.post("/Users", json=body, headers={"Authorization": "Bearer x"}), 401)
+    assert "1024" in refused(scim.post("/Users", json=body), 413)
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({}, "config.tokens"),
+        ({"tokens": []}, "config.tokens"),
+        ({**CONFIG, "tenant": "no/slash"}, "config.tenant"),
+        ({**CONFIG, "base_url": "gw.example"}, "config.base_url"),
+        ({**CONFIG, "groups": {"pattern": "("}}, "config.groups"),
+    ],
+)
+def test_a_wrong_configuration_is_logged_once_and_answered_with_503(
+    config: dict[str, Any], field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        scim = client(Plugin(config))
+    (line,) = caplog.messages
+    assert field in line
+    assert refused(scim.get("/Users"), 503) == line
+    assert last(scim).asked == []
+
+
+def test_a_wrong_configuration_shows_no_token(caplog: pytest.LogCaptureFixture) -> None:
+    scim = client(Plugin({"tokens": [{"name": "not a name", "value": "s3cret"}]}))
+    assert "s3cret" not in refused(scim.get("/Users"), 503) + caplog.text
+
+
+def test_a_broken_schema_file_is_a_wrong_configuration(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    monkeypatch.setenv("KONG_SCIM_SCHEMAS", str(tmp_path))
+    assert "broken.json" in refused(client(Plugin(CONFIG)).get("/Users"), 503)
+
+
+def test_without_the_bridge_the_answer_says_what_to_enable(storage: Storage) -> None:
+    class Unbridged(Kong):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.scim.begin = lambda _: None  # what Kong answers for a name it does not know
+
+    scim = client(Plugin(CONFIG), kong=Unbridged)
+    response = scim.get("/Users")
+    assert "scim-bridge" in refused(response, 503)
+    assert "Retry-After" not in response.headers
+
+
+def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
+    class LuaStyle(Kong):
+        def _begin(self, text: str) -> Any:
+            return super()._begin(text), None
+
+    answered(client(Plugin(CONFIG), kong=LuaStyle).get("/Users"), 200)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "scim_type", "retry_after"),
+    [
+        (BridgeError("DATABASE", "connection refused"), 503, None, "5"),
+        (BridgeError("CONFLICT", "deadlock"), 503, None, "1"),
+        (BridgeError("READ_ONLY", "dbless"), 501, None, None),
+        (
+            BridgeError("unique violation", "x", code=5, fields={"username": "a"}),
+            409,
+            "uniqueness",
+            None,
+        ),
+        (BridgeError("schema violation", "x", code=2), 400, "invalidValue", None),
+        (BridgeError("INTERNAL", "secret of the bridge"), 500, None, None),
+        (ValueError("secret of the code"), 500, None, None),
+    ],
+)
+def test_failures_of_the_gateway_are_scim_errors(
+    scim: httpx.Client,
+    storage: Storage,
+    error: Exception,
+    status: int,
+    scim_type: str | None,
+    retry_after: str | None,
+) -> None:
+    user = new_user(scim)
+    storage.failures = [error]
+    response = patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})
+    detail = refused(response, status, scim_type)
+    assert response.headers.get("Retry-After") == retry_after
+    assert "secret" not in detail
+
+
+def test_a_defect_is_logged_with_its_traceback(
+    scim: httpx.Client, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = new_user(scim)
+    storage.failures = [ValueError("for the operator")]
+    patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})
+    assert "for the operator" in caplog.text
+
+
+def test_a_conflict_is_tried_again_from_the_first_read(
+    scim: httpx.Client, storage: Storage
+) -> None:
+    user = new_user(scim)
+    storage.failures = [Conflict(), Conflict(), Conflict()]
+    operation = {"op": "add", "path": "title", "value": "T"}
+    assert answered(patch(scim, f"/Users/{user['id']}", operation), 200)["title"] == "T"
+
+
+def test_conflicts_without_end_are_503_and_nothing_is_written(
+    scim: httpx.Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kong_scim.scim.handler.LONGEST_PAUSE", 0.001)
+    user = new_user(scim)
+    storage.failures = [Conflict() for _ in range(100)]
+    operation = {"op": "add", "path": "title", "value": "T"}
+    response = patch(scim, f"/Users/{user['id']}", operation)
+    refused(response, 503)
+    assert response.headers["Retry-After"] == "1"
+    assert len(storage.failures) > 50
+
+
+def test_a_conflict_in_a_bulk_operation_is_tried_again_alone(
+    scim: httpx.Client, storage: Storage
+) -> None:
+    user = new_user(scim)
+    storage.failures = [Conflict(), Conflict()]
+    path = f"/Users/{user['id']}"
+    operation = {"method": "PUT", "path": path, "data": user_body(user["userName"], title="T")}
+    answer = answered(scim.post("/Bulk", json={"Operations": [operation]}), 200)
+    assert [each["status"] for each in answer["Operations"]] == ["200"]
+    assert answered(scim.get(path), 200)["title"] == "T"
+
+
+def test_the_configured_base_url_wins(storage: Storage) -> None:
+    scim = client(Plugin({**CONFIG, "base_url": "https://public.example/scim/v2/"}))
+    assert new_user(scim)["meta"]["location"].startswith("https://public.example/scim/v2/Users/")
+
+
+def test_each_write_is_one_line_without_anything_about_people(scim: httpx.Client) -> None:
+    user = new_user(scim, "alice@example.com", displayName="Alice")
+    (line,) = last(scim).logged
+    assert json.loads(line.removeprefix("scim ")) == {
+        "operation": "POST",
+        "resource": f"Users/{user['id']}",
+        "status": 201,
+        "token": "okta",
+        "request_id": "r1",
+    }
+    scim.delete("/Users/alice@example.com")
+    (line,) = last(scim).logged
+    assert json.loads(line.removeprefix("scim "))["resource"] == "Users"
+    assert TOKEN not in line
+    scim.get(f"/Users/{user['id']}")
+    assert last(scim).logged == []
+
+
+def test_no_cache_keeps_what_is_personal(scim: httpx.Client) -> None:
+    user = new_user(scim)
+    assert "private" in scim.get(f"/Users/{user['id']}").headers["Cache-Control"]
+
+
+def test_an_answer_without_a_body_has_an_empty_text(scim: httpx.Client) -> None:
+    """A nil between status and headers would be lost on the way to Lua (kong-facts 2)."""
+    user = new_user(scim)
+    scim.delete(f"/Users/{user['id']}")
+    assert last(scim).exit is not None
+    assert last(scim).exit[:2] == (204, "")
