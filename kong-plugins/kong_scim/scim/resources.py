@@ -22,13 +22,13 @@ from scim2_models import (
     Extension,
     External,
     Filter,
-    Group,
     Mutability,
     Pagination,
     Patch,
     Reference,
     Resource,
     ResourceType,
+    Returned,
     ScimPolicy,
     ScimProvider,
     ServiceProviderConfig,
@@ -77,6 +77,21 @@ class User(scim2_models.User[AnyExtension]):
     """Email addresses for the user."""
 
     Emails: ClassVar[type[ComplexAttribute]] = Email
+
+
+class GroupMember(scim2_models.GroupMember):
+    # Its name is the directory's to say, and costs a look-up of each member: only for who asks.
+    display: Annotated[str | None, Mutability.read_only, Returned.request] = None
+    """What the member is called; only returned where ``members.display`` is asked for."""
+
+
+class Group(scim2_models.Group):
+    """A group of users and of other groups (RFC 7643 §4.2)."""
+
+    members: list[GroupMember] | None = None  # type: ignore[assignment]
+    """The members of the group."""
+
+    Members: ClassVar[type[ComplexAttribute]] = GroupMember
 
 
 Model = type[Resource[Any]] | type[Extension]
