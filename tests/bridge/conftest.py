@@ -71,8 +71,10 @@ def probe(kong: KongProcess, access_log: Path) -> Probe:
         for plugin in [*plugins, {"name": "request-termination", "config": {"status_code": 200}}]:
             probe.post(f"/routes/{name}/plugins", **plugin)
     eventually(
-        lambda: probe.proxy.get("/api/acl").status_code == 401
-        and probe.proxy.get("/api/anonymous").status_code == 200,
+        lambda: (
+            probe.proxy.get("/api/acl").status_code == 401
+            and probe.proxy.get("/api/anonymous").status_code == 200
+        ),
         "the routes are there",
     )
     return probe

@@ -2,21 +2,10 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local request_id = require "kong.observability.tracing.request_id"
-local uri = require "kong.tools.uri"
+local escape = require("kong.tools.uri").escape
 
 
-local kong          = kong
-local char          = string.char
-local byte          = string.byte
-local find          = string.find
-local gsub          = string.gsub
-local lower         = string.lower
-local match         = string.match
-local sub           = string.sub
-local null          = ngx.null
-local re_match      = ngx.re.match
-local encode_base64 = ngx.encode_base64
-local fail          = envelope.fail
+local kong = kong
 
 
 local DEFAULT_PORTS = { http = 80, https = 443 }
@@ -25,8 +14,8 @@ local MAX_HEADERS = 1000 -- the most that kong.request.get_headers reads
 
 
 local function latin1_to_utf8(c)
-  local b = byte(c)
-  return char(0xC0 + (b - b % 64) / 64, 0x80 + b % 64)
+  local b = c:byte()
+  return string.char(0xC0 + (b - b % 64) / 64, 0x80 + b % 64)
 end
 
 
@@ -35,11 +24,7 @@ local function get_headers()
   for name, value in pairs(kong.request.get_headers(MAX_HEADERS)) do
     value = type(value) == "table" and value[1] or value
     value = type(value) == "string" and value or ""
-    if not envelope.is_utf8(value) then
-      value = gsub(value, "[\128-\255]", latin1_to_utf8)
-    end
-
-    headers[lower(name)] = value
+    headers[name] = envelope.is_utf8(value) and value or value:gsub("[\128-\255]", latin1_to_utf8)
   end
 
   return headers
@@ -47,46 +32,31 @@ end
 
 
 local function matched_prefix(path, prefix)
-  if byte(prefix) == 126 then -- "~": a regex
-    local m = re_match(path, "^(?:" .. sub(prefix, 2) .. ")", "jou")
-    return m and m[0]
+  if prefix:sub(1, 1) == "~" then -- a regex
+    local m = ngx.re.match(path, "^(?:" .. prefix:sub(2) .. ")", "jou")
+    return m and m[0] or ""
   end
 
-  return find(path, prefix, 1, true) == 1 and prefix
+  return path:find(prefix, 1, true) == 1 and prefix or ""
 end
 
 
 --- The part of the path that led to the route, and the rest.
 -- Kong's own answer (X-Forwarded-Prefix) is empty without strip_path and may be the client's.
 local function split_path()
-  local route = kong.router.get_route()
+  local route = kong.router.get_route() or {}
   local path = kong.request.get_path() -- what the router matches
-  local prefix = ""
+  local prefix = route.expression and matched_prefix(path, ngx.var.upstream_x_forwarded_prefix or "") or ""
 
-  for _, candidate in ipairs(type(route and route.paths) == "table" and route.paths or {}) do
+  for _, candidate in ipairs(route.paths or {}) do
     local matched = matched_prefix(path, candidate)
-    if matched and #matched > #prefix then
-      prefix = matched
-    end
-  end
-
-  if prefix == "" and route and route.expression then
-    prefix = matched_prefix(path, ngx.var.upstream_x_forwarded_prefix or "") or ""
+    prefix = #matched > #prefix and matched or prefix
   end
 
   local raw = kong.request.get_raw_path()
-  if find(raw, prefix, 1, true) == 1 then
-    path = raw
-  end
-
-  prefix = gsub(prefix, "/+$", "")
-  path = sub(path, #prefix + 1)
-  return uri.escape(prefix), uri.escape(byte(path) == 47 and path or "/" .. path)
-end
-
-
-local function get_scheme()
-  return find(kong.request.get_forwarded_scheme(), "^https%f[%A]") and "https" or "http"
+  path = raw:find(prefix, 1, true) == 1 and raw or path
+  prefix = prefix:gsub("/+$", "")
+  return escape(prefix), escape((path:sub(#prefix + 1):gsub("^/?", "/", 1)))
 end
 
 
@@ -94,24 +64,19 @@ end
 -- kong.request.get_forwarded_port() is the port Kong listens on, which is wrong behind a port
 -- mapping and behind a load balancer that ends TLS: the Host header's port is the client's.
 local function get_origin(scheme)
+  local get_header = kong.request.get_header
+  local trusted = kong.ip.is_trusted(kong.client.get_ip())
   local host = kong.request.get_forwarded_host()
-  local port
+  local named = trusted and get_header("x-forwarded-host") or get_header("host") or ""
+  local port = trusted and get_header("x-forwarded-port") or named:match(":(%d+)$")
 
-  local forwarded_host = kong.request.get_header("x-forwarded-host")
-  if not kong.ip.is_trusted(kong.client.get_ip()) then
-    port = match(kong.request.get_header("host") or "", ":(%d+)$")
-  else
-    port = kong.request.get_header("x-forwarded-port")
-           or match(forwarded_host or kong.request.get_header("host") or "", ":(%d+)$")
-  end
-
-  if not host or #host > 253 or not re_match(host, HOST, "jo") then
+  if not host or not ngx.re.find(host, HOST, "jo") then
     host, port = ngx.var.server_addr, ngx.var.server_port
-    host = find(host, ":", 1, true) and "[" .. host .. "]" or host
+    host = host:find(":", 1, true) and "[" .. host .. "]" or host
   end
 
-  port = tonumber(port)
-  if not port or port < 1 or port > 65535 or port ~= port - port % 1 or port == DEFAULT_PORTS[scheme] then
+  port = tonumber(port and port:match("^%d+$"))
+  if not port or port < 1 or port > 65535 or port == DEFAULT_PORTS[scheme] then
     return scheme .. "://" .. host
   end
 
@@ -119,52 +84,38 @@ local function get_origin(scheme)
 end
 
 
---- The body, and whether it is larger than allowed.
+--- The body, or nil where it is larger than allowed.
 local function get_body(max_size)
   if (tonumber(kong.request.get_header("content-length")) or 0) > max_size then
-    return "", true
+    return
   end
 
   -- with a limit, a body that Nginx buffered to a file is read too (kong/pdk/request.lua)
   local body, err = kong.request.get_raw_body(max_size)
-  if body then
-    return #body <= max_size and body or "", #body > max_size
+  if not body and not err:find("file too big", 1, true) then
+    error("the body could not be read: " .. err)
   end
 
-  if find(err, "file too big", 1, true) then
-    return "", true
-  end
-
-  return nil, err
-end
-
-
-local function get_secrets(references)
-  local secrets = {}
-  for _, reference in ipairs(references) do
-    local value = kong.vault.is_reference(reference) and kong.vault.get(reference)
-    secrets[reference] = value or null
-  end
-
-  return secrets
+  return body and #body <= max_size and body or nil
 end
 
 
 local function begin(arg)
-  local max_size = arg.max_body_size
-  local secrets = envelope.given(arg.secrets) or {}
-  if type(max_size) ~= "number" or max_size < 1 or type(secrets) ~= "table" then
-    return fail("BAD_REQUEST", "`max_body_size` must be a number of bytes and `secrets` a list")
+  local max_size, references = arg.max_body_size, envelope.given(arg.secrets) or {}
+  envelope.expect(type(max_size) == "number" and max_size >= 1 and type(references) == "table",
+                  "`max_body_size` must be a number of bytes and `secrets` a list")
+
+  local https = kong.request.get_forwarded_scheme():find("^https%f[%A]") ~= nil
+  local prefix, path = split_path()
+  local body = ""
+  if https or arg.require_https == false then
+    body = get_body(max_size)
   end
 
-  local scheme = get_scheme()
-  local prefix, path = split_path()
-  local body, too_large = "", false
-  if scheme == "https" or arg.require_https == false then
-    body, too_large = get_body(max_size)
-    if not body then
-      return fail("INTERNAL", "the body could not be read: " .. too_large)
-    end
+  local secrets = {}
+  for _, reference in ipairs(references) do
+    local value = kong.vault.is_reference(reference) and kong.vault.get(reference)
+    secrets[reference] = value or ngx.null
   end
 
   local database = kong.configuration.database
@@ -180,16 +131,16 @@ local function begin(arg)
     request = {
       method = kong.request.get_method(),
       path = path,
-      query = uri.escape(kong.request.get_raw_query()),
+      query = escape(kong.request.get_raw_query()),
       headers = get_headers(),
-      body = encode_base64(body),
-      body_too_large = too_large,
-      https = scheme == "https",
-      base_url = get_origin(scheme) .. prefix,
+      body = ngx.encode_base64(body or ""),
+      body_too_large = not body,
+      https = https,
+      base_url = get_origin(https and "https" or "http") .. prefix,
       client_ip = kong.client.get_forwarded_ip(),
       request_id = request_id.get(),
     },
-    secrets = get_secrets(secrets),
+    secrets = secrets,
   }
 end
 

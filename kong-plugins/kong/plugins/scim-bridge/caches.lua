@@ -32,7 +32,7 @@ function _M.recorder(db, events)
 
     local recording = setmetatable({ db = view }, { __index = dao })
     function recording:post_crud_event(operation, entity, old_entity)
-      events[#events + 1] = { dao = dao, operation = operation, entity = entity, old_entity = old_entity }
+      table.insert(events, { dao = dao, operation = operation, entity = entity, old_entity = old_entity })
     end
 
     daos[name] = recording
@@ -87,11 +87,7 @@ end
 -- events reach a worker in their order.
 local function await_workers()
   local acks, key = ngx.shared.kong, EVENT .. ":" .. uuid()
-  local ok, err = kong.worker_events.post(EVENT, "barrier", key)
-  if not ok then
-    kong.log.err("could not reach the other workers: ", err)
-    return
-  end
+  kong.worker_events.post(EVENT, "barrier", key)
 
   local deadline = ngx.now() + ALL_WORKERS_SAW
   while (acks:get(key) or 0) < ngx.worker.count() do
@@ -109,12 +105,22 @@ end
 local function post_events(premature, events, workspace)
   ngx.ctx.workspace = workspace
   for _, event in ipairs(events) do
-    local dao = event.dao
-    local ok, err = pcall(dao.post_crud_event, dao, event.operation, event.entity, event.old_entity)
-    if not ok then
-      kong.log.err("could not tell of a change of ", dao.schema.name, ": ", err)
-    end
+    event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
   end
+end
+
+
+local function publish(events)
+  if not events[1] then
+    return
+  end
+
+  for key, cache in pairs(keys_of(events)) do
+    cache:invalidate_local(key)
+  end
+
+  await_workers()
+  assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
 end
 
 
@@ -129,20 +135,9 @@ end
 -- Kong's own events would do that some milliseconds later (they are queued, and each writes to the
 -- database before the next is handled): they follow, for the other nodes and whoever listens.
 function _M.publish(events)
-  if not events[1] then
-    return
-  end
-
-  for key, cache in pairs(keys_of(events)) do
-    cache:invalidate_local(key)
-  end
-
-  await_workers()
-
-  local ok, err = ngx.timer.at(0, post_events, events, ngx.ctx.workspace)
+  local ok, err = pcall(publish, events)
   if not ok then
-    kong.log.warn("no timer for the events of a commit, posting them now: ", err)
-    post_events(false, events, ngx.ctx.workspace)
+    kong.log.err("could not tell of a commit, which holds nevertheless: ", err)
   end
 end
 

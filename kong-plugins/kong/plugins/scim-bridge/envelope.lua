@@ -1,12 +1,9 @@
 -- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge.py documents it).
 
 local cjson = require("cjson.safe").new()
-local CJSON_MAX_PRECISION = require("kong.constants").CJSON_MAX_PRECISION
 
 
-local kong         = kong
-local re_find      = ngx.re.find
-local null         = ngx.null
+local kong = kong
 
 
 local VERSION = 1
@@ -15,10 +12,10 @@ local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
 
 
 cjson.decode_array_with_array_mt(true)
-cjson.encode_number_precision(CJSON_MAX_PRECISION)
+cjson.encode_number_precision(require("kong.constants").CJSON_MAX_PRECISION)
 
 
-local _M = { VERSION = VERSION }
+local _M = { VERSION = VERSION, decode = cjson.decode }
 
 
 --- A JSON list, also when it is empty.
@@ -29,7 +26,7 @@ end
 
 --- nil for a JSON null.
 function _M.given(value)
-  if value ~= null then
+  if value ~= ngx.null then
     return value
   end
 end
@@ -37,50 +34,66 @@ end
 
 --- Whether a text is UTF-8: anything else would break the connection with kong-pdk's listener.
 function _M.is_utf8(text)
-  local _, _, err = re_find(text, "\\A", "jou")
+  local _, _, err = ngx.re.find(text, "\\A", "jou")
   return not err
 end
 
 
---- nil and an error in the shape of the wire.
-function _M.fail(name, message, more)
+--- Ends a call with an error in the shape of the wire.
+function _M.raise(name, message, more)
   local err = more or {}
-  err.code = err.code or 0
-  err.name = name
-  err.message = message
-  return nil, err
+  err.code, err.name, err.message = err.code or 0, name, message
+  error(err)
+end
+
+
+--- Ends a call as a defect of the caller, unless a condition holds.
+function _M.expect(condition, message)
+  return condition or _M.raise("BAD_REQUEST", message)
+end
+
+
+--- Calls a function for a step; what it raises says which (from 0), and with which label.
+function _M.at_step(index, step, fn, ...)
+  local ok, result = pcall(fn, ...)
+  if not ok and type(result) == "table" then
+    result.step, result.label = index, type(step) == "table" and step.label or nil
+  end
+
+  return ok and result or error(result, 0)
 end
 
 
 local function answer(fn, text)
   local argument = type(text) == "string" and cjson.decode(text)
-  if type(argument) ~= "table" then
-    return _M.fail("BAD_REQUEST", "the argument must be one JSON object, as text")
-  end
+  _M.expect(type(argument) == "table", "the argument must be one JSON object, as text")
 
   if argument.bridge_version ~= VERSION then
-    return _M.fail("BRIDGE_VERSION", "this scim-bridge speaks version " .. VERSION ..
-                   " of the wire and the plugin server another one: install both from one release")
+    _M.raise("BRIDGE_VERSION", "this scim-bridge speaks version " .. VERSION .. " of the wire and " ..
+             "the plugin server another one: install both from one release")
   end
+
+  -- an escaped NUL is \u0000 after an even number of backslashes
+  _M.expect(not text:find("\\u0000", 1, true) or not text:gsub("\\\\", ""):find("\\u0000", 1, true),
+            "a value has a NUL character, which PostgreSQL cannot hold")
 
   return fn(argument)
 end
 
 
---- Wraps a function of a decoded argument, which answers a result, or nil and an error.
--- The wrapped one never raises: an error() would leave the Python side waiting for ever.
+--- Wraps a function of a decoded argument, which answers a result or raises.
+-- The wrapped one never does: an error() would leave the Python side waiting for ever.
 function _M.wrap(fn)
   return function(text)
-    local ok, result, err = pcall(answer, fn, text)
-    if not ok then
-      kong.log.err("[scim-bridge] ", result)
-      return INTERNAL
+    local ok, result = pcall(answer, fn, text)
+    local encoded, err
+    if ok or type(result) == "table" then
+      encoded, err = cjson.encode({ [ok and "ok" or "error"] = result })
+      result = err or "an answer is not UTF-8"
     end
 
-    local encoded
-    encoded, err = cjson.encode(result ~= nil and { ok = result } or { error = err })
     if not encoded or not _M.is_utf8(encoded) then
-      kong.log.err("[scim-bridge] could not encode an answer: ", err or "it is not UTF-8")
+      kong.log.err("[scim-bridge] ", result)
       return INTERNAL
     end
 

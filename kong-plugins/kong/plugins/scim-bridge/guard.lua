@@ -1,19 +1,12 @@
 -- The guard: refuses who is suspended, and tells the log plugins who it was.
 
-local kong         = kong
-local match        = string.match
-local array_mt     = require("cjson").array_mt
+local array_mt = require("cjson").array_mt
 
 
-local SUSPENDED = "scim:suspended"
+local kong = kong
 
 
 local _M = {}
-
-
-local function load_consumer(id)
-  return kong.client.load_consumer(id)
-end
 
 
 --- The consumer of this request with all its tags.
@@ -27,7 +20,7 @@ local function get_consumer()
     return
   end
 
-  return kong.cache:get(kong.db.consumers:cache_key(id), nil, load_consumer, id)
+  return kong.cache:get(kong.db.consumers:cache_key(id), nil, kong.client.load_consumer, id)
 end
 
 
@@ -37,10 +30,9 @@ local function get_groups(consumer_id)
     return groups
   end
 
-  local ok, found, err = pcall(require("kong.plugins.acl.groups").get_consumer_groups, consumer_id)
-  if not ok or err then
-    kong.log.warn("could not read the groups of a consumer: ", err or found)
-    return groups
+  local found, err = require("kong.plugins.acl.groups").get_consumer_groups(consumer_id)
+  if err then
+    kong.log.warn("could not read the groups of a consumer: ", err)
   end
 
   for i, group in ipairs(found or {}) do
@@ -61,13 +53,13 @@ function _M.access()
   local suspended, managed = false, false
   local user_id, tenant
   for _, tag in ipairs(consumer and consumer.tags or {}) do
-    if tag == SUSPENDED then
+    if tag == "scim:suspended" then
       suspended = true
     elseif tag == "scim" then
       managed = true
     else
-      tenant = match(tag, "^scim:(.+)$") or tenant
-      user_id = match(tag, "^scim%-user:(.+)$") or user_id
+      tenant = tag:match("^scim:(.+)$") or tenant
+      user_id = tag:match("^scim%-user:(.+)$") or user_id
     end
   end
 

@@ -27,9 +27,7 @@ function ScimBridgeHandler:init_worker()
 end
 
 
-function ScimBridgeHandler:access()
-  guard.access()
-end
+ScimBridgeHandler.access = guard.access
 
 
 return ScimBridgeHandler

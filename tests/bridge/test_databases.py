@@ -1,0 +1,95 @@
+"""What the bridge needs of Kong's database, and what it says where there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import HERE
+from kong_process import ROOT, KongProcess, kong_binary, requires_kong
+from postgres import Postgres
+from probe import Probe
+
+from kong_scim.bridge import BridgeError, Revoke, Sql
+from kong_scim.directory import ddl
+from kong_scim.directory.tables import metadata
+
+MIGRATION = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations/000_base_scim_bridge.lua"
+
+KONG_YML = """
+_format_version: "3.0"
+routes:
+- {name: probe, paths: [/probe], plugins: [{name: scim-probe}]}
+- name: api
+  paths: [/api]
+  plugins: [{name: key-auth}, {name: request-termination, config: {status_code: 200}}]
+plugins: [{name: scim-bridge}]
+consumers:
+- username: ann
+  custom_id: a-1
+  tags: [scim]
+  keyauth_credentials: [{key: ann-key}]
+  acls: [{group: staff}, {group: dev}]
+- {username: bob, tags: ["scim:suspended"], keyauth_credentials: [{key: bob-key}]}
+"""
+
+
+def test_the_migration_is_what_the_tables_say() -> None:
+    """Regenerate it with the command in its first line."""
+    text = re.search(r"up = \[\[\n(.*?)\s*\]\]", MIGRATION.read_text(), re.DOTALL)
+    assert text is not None
+    assert text[1] == "\n".join(f"{statement};" for statement in ddl.statements("postgresql"))
+
+
+@requires_kong
+def test_kongs_migrations_create_the_tables(probe: Probe, postgres: Postgres) -> None:
+    with postgres.connect() as connection:
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'scim%'"
+        ).fetchall()
+    assert {row[0] for row in tables} == set(metadata.tables)
+
+
+@requires_kong
+class TestWithoutADatabase:
+    @pytest.fixture(scope="class")
+    def dbless(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+        directory = tmp_path_factory.mktemp("k")
+        declarative: Path = directory / "kong.yml"
+        declarative.write_text(KONG_YML)
+        process = KongProcess(
+            kong_binary(),
+            directory / "p",
+            declarative=declarative,
+            plugins=("scim-bridge", "scim-probe"),
+            lua_path=[HERE],
+        )
+        with process:
+            yield Probe(process.proxy_url, process.admin_url)
+
+    def test_it_says_so_at_the_beginning(self, dbless: Probe) -> None:
+        opening = dbless.bridge.begin(max_body_size=1000, require_https=False)
+        assert (opening.host.database, opening.host.dialect) == ("off", "sqlite")
+
+    def test_it_answers_consumers(self, dbless: Probe) -> None:
+        rows = dbless.bridge.query(usernames=["ann", "nobody"], custom_ids=["a-1"])
+        (ann,) = rows.consumers
+        assert (ann.username, ann.custom_id, ann.tags) == ("ann", "a-1", ("scim",))
+        assert sorted(acl.group for acl in ann.acls) == ["dev", "staff"]
+
+    def test_it_has_no_sql(self, dbless: Probe) -> None:
+        with pytest.raises(BridgeError) as raised:
+            dbless.bridge.query([Sql("SELECT 1")])
+        assert raised.value.name == "BAD_REQUEST"
+
+    def test_it_refuses_to_write(self, dbless: Probe) -> None:
+        with pytest.raises(BridgeError, match="use Kong with PostgreSQL") as raised:
+            dbless.bridge.commit([Revoke("x")])
+        assert raised.value.name == "READ_ONLY"
+
+    def test_its_guard_refuses(self, dbless: Probe) -> None:
+        for key, status in {"ann-key": 200, "bob-key": 403, "x": 401}.items():
+            answer = dbless.proxy.get("/api", headers={"apikey": key})
+            assert answer.status_code == status
