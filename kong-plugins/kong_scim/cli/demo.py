@@ -50,7 +50,7 @@ def sandbox() -> Iterator[Endpoints]:
         errors = Path(directory) / "stderr.txt"
         token = secrets.token_urlsafe()
         with errors.open("w") as stderr:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own program
                 [
                     *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
                     *("--port", "0", "--admin-port", "0", "--data", f"{directory}/data"),
@@ -62,7 +62,7 @@ def sandbox() -> Iterator[Endpoints]:
                 text=True,
                 # Ctrl-C is for the demo, which then stops the sandbox.
                 start_new_session=True,
-                preexec_fn=end_with_parent(),
+                preexec_fn=end_with_parent(),  # noqa: PLW1509 - there is one thread yet
             )
         try:
             yield _endpoints(process, token, errors)

@@ -7,157 +7,31 @@ not let a plugin look as if it were at work.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from kong_scim.sandbox.declarative_rows import (
+    ConsumerRow,
+    File,
+    PluginRow,
+    Reference,
+    RouteRow,
+    Row,
+    ServiceRow,
+)
 from kong_scim.sandbox.places import DeclarationError, Document, Place
 from kong_scim.sandbox.plugins import PLUGINS, Plugin, PluginConfigError, make
 
-__all__ = ["ConsumerRow", "Declaration", "DeclarationError", "Route", "Service", "load"]
+__all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
 
 _NAMESPACE = uuid.UUID("6a2d9f43-3b07-4c39-9f39-51f3c2a4f0f5")
 
 _UNKNOWN_FIELD = "extra_forbidden"
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    id: str | None = None
-    tags: list[str] | None = None
-
-
-class _Foreign(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    name: str | None = None
-    id: str | None = None
-
-
-_Reference: TypeAlias = str | _Foreign | None
-
-
-class PluginRow(_Row):
-    """An entry of ``plugins``, at the top or in a service or route."""
-
-    name: str
-    config: dict[str, Any] | None = None
-    instance_name: str | None = None
-    enabled: bool = True
-    protocols: list[str] | None = None
-    service: _Reference = None
-    route: _Reference = None
-
-
-class RouteRow(_Row):
-    """An entry of ``routes``. Timeouts and buffering are read and have no effect here."""
-
-    name: str | None = None
-    paths: Annotated[list[str], Field(min_length=1)] | None = None
-    hosts: Annotated[list[str], Field(min_length=1)] | None = None
-    methods: Annotated[list[str], Field(min_length=1)] | None = None
-    protocols: list[Literal["http", "https"]] = ["http", "https"]
-    strip_path: bool = True
-    preserve_host: bool = False
-    path_handling: Literal["v0"] = "v0"
-    https_redirect_status_code: Literal[426] = 426
-    regex_priority: int = 0
-    request_buffering: bool = True
-    response_buffering: bool = True
-    service: _Reference = None
-    plugins: list[PluginRow] = []
-
-    @field_validator("paths")
-    @classmethod
-    def _paths_are_prefixes(cls, paths: list[str] | None) -> list[str] | None:
-        for path in paths or ():
-            if not path.startswith("/"):
-                raise ValueError(
-                    f"{path!r}: a path starts with / (this sandbox has no ~ regex paths)"
-                )
-        return paths
-
-    @model_validator(mode="after")
-    def _matches_something(self) -> RouteRow:
-        if not (self.paths or self.hosts or self.methods):
-            raise ValueError("must set one of 'methods', 'hosts', 'paths'")
-        return self
-
-
-class ServiceRow(_Row):
-    """An entry of ``services``. Retries are read and have no effect here."""
-
-    name: str | None = None
-    url: str | None = None
-    protocol: Literal["http", "https"] = "http"
-    host: str | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] = 80
-    path: str | None = None
-    retries: int = 5
-    connect_timeout: Annotated[int, Field(gt=0)] = 60_000
-    write_timeout: Annotated[int, Field(gt=0)] = 60_000
-    read_timeout: Annotated[int, Field(gt=0)] = 60_000
-    enabled: bool = True
-    routes: list[RouteRow] = []
-    plugins: list[PluginRow] = []
-
-    @model_validator(mode="after")
-    def _goes_somewhere(self) -> ServiceRow:
-        if self.url is None and self.host is None:
-            raise ValueError("host: required field missing")
-        if self.url is not None and not urlsplit(self.url).hostname:
-            raise ValueError(f"url: {self.url!r} has no host")
-        return self
-
-
-class KeyRow(_Row):
-    """An entry of ``keyauth_credentials``."""
-
-    key: str | None = None
-    consumer: str | None = None
-
-
-class AclRow(_Row):
-    """An entry of ``acls``."""
-
-    group: str
-    consumer: str | None = None
-
-
-class ConsumerRow(_Row):
-    """An entry of ``consumers``, with its credentials and groups."""
-
-    username: str | None = None
-    custom_id: str | None = None
-    keyauth_credentials: list[KeyRow] = []
-    acls: list[AclRow] = []
-
-    @model_validator(mode="after")
-    def _has_a_name(self) -> ConsumerRow:
-        if not (self.username or self.custom_id):
-            raise ValueError(
-                "at least one of these fields must be non-empty: 'custom_id', 'username'"
-            )
-        return self
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    format_version: Literal["3.0"] = Field(alias="_format_version")
-    transform: bool = Field(True, alias="_transform")
-    comment: str | None = Field(None, alias="_comment")
-    info: dict[str, Any] | None = Field(None, alias="_info")
-    services: list[ServiceRow] = []
-    routes: list[RouteRow] = []
-    plugins: list[PluginRow] = []
-    consumers: list[ConsumerRow] = []
-    keyauth_credentials: list[KeyRow] = []
-    acls: list[AclRow] = []
 
 
 class Service(BaseModel):
@@ -198,6 +72,22 @@ class Declaration(BaseModel):
     consumers: list[ConsumerRow]
 
 
+@dataclass(frozen=True)
+class _PlacedRoute:
+    place: Place
+    row: RouteRow
+    service_place: Place = ()
+    service: ServiceRow | None = None
+
+
+@dataclass(frozen=True)
+class _PlacedPlugin:
+    plugin: Plugin
+    enabled: bool
+    route: RouteRow | None = None
+    service: ServiceRow | None = None
+
+
 def load(text: str, name: str = "kong.yml") -> Declaration:
     """Read a declarative configuration.
 
@@ -206,7 +96,7 @@ def load(text: str, name: str = "kong.yml") -> Declaration:
     """
     document = Document(text, name)
     try:
-        file = _File.model_validate(document.tree)
+        file = File.model_validate(document.tree)
     except ValidationError as error:
         raise document.error(*_complaint(error.errors(include_url=False)[0])) from None
     return Declaration(
@@ -216,20 +106,20 @@ def load(text: str, name: str = "kong.yml") -> Declaration:
 
 def _complaint(problem: ErrorDetails) -> tuple[Place, str]:
     # A reference is a union; pydantic puts the branch it tried into the place.
-    place = tuple(part for part in problem["loc"] if part not in ("str", "_Foreign"))
+    place = tuple(part for part in problem["loc"] if part not in ("str", "Foreign"))
     if problem["type"] != _UNKNOWN_FIELD:
         return place, problem["msg"].removeprefix("Value error, ")
     if len(place) == 1:
-        known = sorted(set(_File.model_fields) - {"format_version", "transform", "comment", "info"})
+        known = sorted(set(File.model_fields) - {"format_version", "transform", "comment", "info"})
         return place, f"this sandbox has no {place[0]}, only {', '.join(known)}"
     return place, f"{place[-1]}: unknown field, or one that this sandbox does not have"
 
 
-def _identifier(kind: str, row: _Row, *names: object) -> str:
+def _identifier(kind: str, row: Row, *names: object) -> str:
     return row.id or str(uuid.uuid5(_NAMESPACE, ":".join([kind, *map(str, names)])))
 
 
-def _names(reference: _Reference, row: ServiceRow | RouteRow) -> bool:
+def _names(reference: Reference, row: ServiceRow | RouteRow) -> bool:
     if isinstance(reference, str):
         return reference in (row.name, row.id)
     return reference is not None and (
@@ -256,27 +146,29 @@ def _service(row: ServiceRow, place: Place) -> Service:
     )
 
 
-def _routes(document: Document, file: _File) -> Iterator[Route]:
-    placed: list[tuple[Place, RouteRow, tuple[Place, ServiceRow] | None]] = []
+def _routes(document: Document, file: File) -> Iterator[Route]:
+    placed: list[_PlacedRoute] = []
     for index, service in enumerate(file.services):
         place: Place = ("services", index)
         for below, route in enumerate(service.routes):
-            placed.append(((*place, "routes", below), route, (place, service)))
+            placed.append(_PlacedRoute((*place, "routes", below), route, place, service))
     for index, route in enumerate(file.routes):
         place = ("routes", index)
-        matches: list[tuple[Place, ServiceRow]] = [
-            (("services", position), service)
+        owners = (
+            _PlacedRoute(place, route, ("services", position), service)
             for position, service in enumerate(file.services)
             if _names(route.service, service)
-        ]
-        if route.service is not None and not matches:
+        )
+        owner = next(owners, None)
+        if route.service is not None and owner is None:
             raise document.error((*place, "service"), "there is no such service")
-        placed.append((place, route, matches[0] if matches else None))
+        placed.append(owner or _PlacedRoute(place, route))
 
-    _check_references(document, file, [row for _, row, _ in placed])
-    for place, row, owner in placed:
+    plugins = list(_plugins(document, file, placed))
+    for found in placed:
+        row, service_row = found.row, found.service
         yield Route(
-            id=_identifier("routes", row, row.name or place),
+            id=_identifier("routes", row, row.name or found.place),
             name=row.name,
             paths=tuple(row.paths or ()),
             hosts=tuple(row.hosts or ()),
@@ -284,62 +176,71 @@ def _routes(document: Document, file: _File) -> Iterator[Route]:
             protocols=tuple(row.protocols),
             strip_path=row.strip_path,
             preserve_host=row.preserve_host,
-            service=_service(owner[1], owner[0]) if owner and owner[1].enabled else None,
-            plugins=_plugins(document, file, (place, row), owner),
+            service=_service(service_row, found.service_place)
+            if service_row and service_row.enabled
+            else None,
+            plugins=_plugins_of(found, plugins),
         )
 
 
-def _check_references(document: Document, file: _File, routes: list[RouteRow]) -> None:
-    for index, plugin in enumerate(file.plugins):
-        rows: dict[str, list[Any]] = {"service": list(file.services), "route": list(routes)}
-        for kind, candidates in rows.items():
-            reference = getattr(plugin, kind)
-            if reference is not None and not any(_names(reference, row) for row in candidates):
-                raise document.error(("plugins", index, kind), f"there is no such {kind}")
-
-
 def _plugins(
-    document: Document,
-    file: _File,
-    route_at: tuple[Place, RouteRow],
-    service_at: tuple[Place, ServiceRow] | None,
-) -> tuple[Plugin, ...]:
-    """Return the plugins of a route: its own before its service's before the global ones."""
-    place, route = route_at
-    service_place, service = service_at or ((), None)
-    found: dict[str, Plugin] = {}
+    document: Document, file: File, routes: Sequence[_PlacedRoute]
+) -> Iterator[_PlacedPlugin]:
+    """Yield every plugin that is enabled, with the route or the service it is for.
 
-    def add(row: PluginRow, row_place: Place) -> None:
-        if row.name not in PLUGINS:
-            raise document.error(
-                (*row_place, "name"),
-                f"this sandbox has no plugin {row.name!r}, only {', '.join(sorted(PLUGINS))}",
-            )
-        identifier = _identifier("plugins", row, row.instance_name or row_place)
-        try:
-            plugin = make(row.name, identifier, row.config or {})
-        except PluginConfigError as error:
-            raise document.error((*row_place, "config", *error.place), error.message) from None
-        if row.enabled:
-            found.setdefault(row.name, plugin)
-
-    for index, row in enumerate(route.plugins):
-        add(row, (*place, "plugins", index))
+    :raises DeclarationError: Also for one that no route would run.
+    """
+    for found in routes:
+        for index, row in enumerate(found.row.plugins):
+            plugin = _plugin(document, (*found.place, "plugins", index), row)
+            yield _PlacedPlugin(plugin, row.enabled, route=found.row)
+    for position, service in enumerate(file.services):
+        for index, row in enumerate(service.plugins):
+            plugin = _plugin(document, ("services", position, "plugins", index), row)
+            yield _PlacedPlugin(plugin, row.enabled, service=service)
     for index, row in enumerate(file.plugins):
-        if _names(row.route, route):
-            add(row, ("plugins", index))
-    for index, row in enumerate(service.plugins if service else ()):
-        add(row, (*service_place, "plugins", index))
-    for index, row in enumerate(file.plugins):
-        if row.route is None and service is not None and _names(row.service, service):
-            add(row, ("plugins", index))
-    for index, row in enumerate(file.plugins):
-        if row.route is None and row.service is None:
-            add(row, ("plugins", index))
-    return tuple(sorted(found.values(), key=lambda plugin: -plugin.priority))
+        place: Place = ("plugins", index)
+        route = next((each.row for each in routes if _names(row.route, each.row)), None)
+        owner = next((each for each in file.services if _names(row.service, each)), None)
+        for kind, reference, named in (
+            ("route", row.route, route),
+            ("service", row.service, owner),
+        ):
+            if reference is not None and named is None:
+                raise document.error((*place, kind), f"there is no such {kind}")
+        yield _PlacedPlugin(_plugin(document, place, row), row.enabled, route, owner)
 
 
-def _consumers(document: Document, file: _File) -> Iterator[ConsumerRow]:
+def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:
+    if row.name not in PLUGINS:
+        raise document.error(
+            (*place, "name"),
+            f"this sandbox has no plugin {row.name!r}, only {', '.join(sorted(PLUGINS))}",
+        )
+    try:
+        identifier = _identifier("plugins", row, row.instance_name or place)
+        return make(row.name, identifier, row.config or {})
+    except PluginConfigError as error:
+        raise document.error((*place, "config", *error.place), error.message) from None
+
+
+def _plugins_of(route: _PlacedRoute, plugins: Sequence[_PlacedPlugin]) -> tuple[Plugin, ...]:
+    """Return what runs on a route: its own plugin before its service's before the global one."""
+    candidates = [
+        candidate
+        for candidate in plugins
+        if candidate.enabled
+        and (candidate.route is None or candidate.route is route.row)
+        and (candidate.service is None or candidate.service is route.service)
+    ]
+    candidates.sort(key=lambda each: (each.route is None, each.service is None))
+    chosen: dict[str, Plugin] = {}
+    for candidate in candidates:
+        chosen.setdefault(candidate.plugin.name, candidate.plugin)
+    return tuple(sorted(chosen.values(), key=lambda plugin: -plugin.priority))
+
+
+def _consumers(document: Document, file: File) -> Iterator[ConsumerRow]:
     loose: tuple[tuple[str, list[Any]], ...] = (
         ("keyauth_credentials", list(file.keyauth_credentials)),
         ("acls", list(file.acls)),

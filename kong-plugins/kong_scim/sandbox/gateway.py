@@ -45,6 +45,7 @@ _DATABASE = "sandbox.sqlite"
 _SQLITE_THREADS = 4
 _LARGEST_HEAD = 128 * 1024
 _GRACE = 5
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,8 @@ def _listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        # From here on clients may connect; they wait until there is somebody to serve them.
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise OSError(error.errno, f"port {port} of {HOST}: {error.strerror}") from error
@@ -277,7 +280,7 @@ def _server(application: Any) -> _Server:
             server_header=False,
             h11_max_incomplete_event_size=_LARGEST_HEAD,
             timeout_graceful_shutdown=_GRACE,
-            backlog=1024,
+            backlog=_BACKLOG,
         )
     )
 

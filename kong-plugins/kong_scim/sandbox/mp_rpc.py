@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 READ_TIMEOUT = 60.0
 """Seconds that Kong waits for an answer (``lua_socket_read_timeout``)."""
 
-_ATTEMPTS = 20
+_ATTEMPTS = 5
 _ATTEMPT_DELAY = 0.05
 
 _MAX_MESSAGE = 256 * 1024 * 1024
@@ -45,8 +45,8 @@ class RpcError(Exception):
     """The plugin server answered with an error, or not at all."""
 
 
-class NotListeningError(RpcError):
-    """Nothing listens on the plugin server's socket; nothing was sent."""
+class ConnectionLostError(RpcError):
+    """The plugin server is not there, or went away before it answered."""
 
 
 class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
@@ -84,7 +84,9 @@ class RpcClient:
                 return await self._call(method, argument)
         except TimeoutError:
             raise RpcError(f"no answer to {method} within {READ_TIMEOUT:g} s") from None
-        except (OSError, EOFError, ValueError, msgpack.UnpackException) as error:
+        except (OSError, EOFError) as error:
+            raise ConnectionLostError(f"{method}: {error}") from error
+        except (ValueError, msgpack.UnpackException) as error:
             raise RpcError(f"{method}: {error or type(error).__name__}") from error
 
     async def _call(self, method: str, argument: Any) -> Any:
@@ -127,10 +129,7 @@ class _Connection:
 
     @classmethod
     async def open(cls, socket: str) -> _Connection:
-        try:
-            return cls(*await asyncio.open_unix_connection(socket))
-        except OSError as error:
-            raise NotListeningError(f"trying to connect: {error}") from error
+        return cls(*await asyncio.open_unix_connection(socket))
 
     def usable(self) -> bool:
         return not (self._reader.at_eof() or self._writer.is_closing())
@@ -183,22 +182,32 @@ class PluginInstances:
 
         :raises Exit: When the plugin ended the request.
         """
+        try:
+            await self._bridge_loop(await self._begin(plugin, phase), pdk)
+        except RpcError as error:
+            _log.error("plugin %s: %s", plugin.name, error)
+
+    async def _begin(self, plugin: Plugin, phase: str) -> dict[str, Any]:
+        """Begin an event, and return its first step."""
+        failure = RpcError("no plugin server")
         for _ in range(_ATTEMPTS):
             await self._ready()
             try:
-                await self._bridge_loop(await self._instance_id(plugin), phase, pdk)
-            except NotListeningError as error:
-                # It died and its end is not noticed yet. Nothing was sent, so once more is safe.
-                await asyncio.sleep(_ATTEMPT_DELAY)
-                failure: RpcError = error
-            except RpcError as error:
+                arguments = {"InstanceId": await self._instance_id(plugin), "EventName": phase}
+                first: dict[str, Any] = await self._client.call("plugin.HandleEvent", arguments)
+            except ConnectionLostError as error:
+                # It died, and that is not noticed yet. Before its first step a plugin cannot have
+                # done anything, so once more is safe.
                 failure = error
+                await asyncio.sleep(_ATTEMPT_DELAY)
+            except RpcError as error:
                 if "no plugin instance" not in str(error).lower():
-                    break
+                    raise
+                failure = error
                 self._ids.clear()
             else:
-                return
-        _log.error("plugin %s: %s", plugin.name, failure)
+                return first
+        raise failure
 
     async def _instance_id(self, plugin: Plugin) -> int:
         async with self._starting:
@@ -213,10 +222,7 @@ class PluginInstances:
                 self._ids[plugin.id] = status["Id"]
             return self._ids[plugin.id]
 
-    async def _bridge_loop(self, instance_id: int, phase: str, pdk: Pdk) -> None:
-        step = await self._client.call(
-            "plugin.HandleEvent", {"InstanceId": instance_id, "EventName": phase}
-        )
+    async def _bridge_loop(self, step: dict[str, Any], pdk: Pdk) -> None:
         event_id = step["EventId"]
         while step["Data"] != "ret":
             method = _text(step["Data"]["Method"])

@@ -15,7 +15,7 @@ from typing import Any
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 from kong_scim.sandbox import entities
-from kong_scim.sandbox.declarative import ConsumerRow
+from kong_scim.sandbox.declarative_rows import ConsumerRow
 from kong_scim.sandbox.entity_schema import DaoError
 
 _CONSUMER_KEYS = ("id", "username", "custom_id")

@@ -1,0 +1,128 @@
+"""The demo tells the truth: ok only where every expectation held, and it leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from hosts import GROUP, PATIENCE, Gateway, eventually
+
+COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "demo"]
+
+
+def against(
+    gateway: Gateway, *more: str, token: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *COMMAND,
+            *("--scim-url", gateway.scim_base, "--token", token or gateway.token),
+            *("--admin-url", gateway.host.admin_url, "--api-url", f"{gateway.host.proxy_url}/echo"),
+            *("--group", GROUP, *more),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture
+def demo() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def family(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
+    """The demo, its sandbox and the sandbox's plugin server, once they are there."""
+    me = psutil.Process(process.pid)
+    eventually(lambda: len(me.children(recursive=True)) >= count - 1, "the demo's processes")
+    return [me, *me.children(recursive=True)]
+
+
+def test_the_story_holds_on_a_sandbox_of_its_own(demo: subprocess.Popen[str]) -> None:
+    processes = family(demo, 3)
+    output, errors = demo.communicate(timeout=PATIENCE)
+    assert errors == ""
+    lines = output.splitlines()
+    assert lines[-1] == "demo: ok"
+    assert demo.returncode == 0
+    assert "POST /Users x 25" in output
+    assert "POST /Groups x 3" in output
+    assert "403 You cannot consume this service" in output
+    assert psutil.wait_procs(processes, PATIENCE)[1] == []
+
+
+def test_it_does_not_use_the_token_of_the_environment() -> None:
+    done = subprocess.run(
+        COMMAND,
+        env={**os.environ, "SCIM_TOKEN": "somebody's real one"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout.endswith("demo: ok\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_leaves_nothing_running_when_it_is_stopped(
+    demo: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    processes = family(demo, 3)
+    time.sleep(0.2)  # somewhere in the story; where does not matter
+    os.kill(demo.pid, number)
+    output, _ = demo.communicate(timeout=PATIENCE)
+    assert "demo: ok" not in output
+    assert demo.returncode != 0
+    assert psutil.wait_procs(processes, PATIENCE)[1] == []
+
+
+def test_the_story_holds_on_any_gateway_and_leaves_nobody_there(gateway: Gateway) -> None:
+    done = against(gateway)
+    assert done.stdout.endswith("demo: ok\n"), done.stdout
+    assert done.returncode == 0
+    assert gateway.consumers() == []
+    assert gateway.scim.get("/Users").json()["totalResults"] == 0
+
+
+def test_an_expectation_that_does_not_hold_is_shown_and_makes_it_fail(gateway: Gateway) -> None:
+    done = against(gateway, token="another token")
+    assert done.returncode == 1
+    assert done.stdout.endswith("demo: failed\n")
+    assert "FAIL identity provider: GET /Users" in done.stdout
+    assert "expected: 200" in done.stdout
+    assert "demo: ok" not in done.stdout
+
+
+def test_a_guard_that_lets_everybody_through_makes_it_fail(gateway: Gateway) -> None:
+    """An API that asks for no group is no API of the story."""
+    done = against(gateway, "--api-url", f"{gateway.host.proxy_url}/keyed")
+    assert done.returncode == 1
+    assert "FAIL application: GET /keyed -> 200" in done.stdout
+
+
+def test_a_gateway_that_is_not_there_makes_it_fail() -> None:
+    nowhere = "http://127.0.0.1:1"
+    done = subprocess.run(
+        [
+            *(*COMMAND, "--scim-url", nowhere, "--token", "t"),
+            *("--admin-url", nowhere, "--api-url", nowhere),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "demo: failed" in done.stdout
+    assert "Traceback" not in done.stderr
