@@ -10,7 +10,6 @@ A process of its own prefix and ports, with scim-bridge and the plugin ``scim`` 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from types import TracebackType
 import httpx
 import psutil
 import pytest
+
 from postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -155,8 +155,8 @@ class KongProcess:
     def kill_worker(self) -> int:
         """Kill one worker with SIGKILL; its master starts another. Answers the pid."""
         worker = self.workers()[0]
-        worker.send_signal(signal.SIGKILL)
-        return worker.pid
+        worker.kill()
+        return int(worker.pid)
 
     def log(self) -> str:
         """Kong's error log so far."""

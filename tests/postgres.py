@@ -67,8 +67,8 @@ def running_postgres() -> Iterator[Postgres]:
     data = Path(tempfile.mkdtemp(prefix="scim-pg-"))
     server = Postgres(port=_free_port(), data=data)
     try:
-        if _user():
-            shutil.chown(data, _user())
+        if user := _user():
+            shutil.chown(data, user)
             ensure_prefix_permissions(POSTGRES_BIN_PATH)
         _run("initdb", "-D", str(data), "-U", server.user, "-A", "trust", "-E", "UTF8", "--no-sync")
         server.start()

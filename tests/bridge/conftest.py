@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from probe import HERE, Probe, eventually
+
 from kong_process import KongProcess, kong_binary
 from postgres import Postgres, running_postgres
-from probe import Probe, eventually
-
-HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def access_log(prefix: Path) -> Path:
 def probe(kong: KongProcess, access_log: Path) -> Probe:
     """The Kong of the tests, with its routes: ``/probe`` and, behind the guard, ``/api/...``."""
     probe = Probe(kong.proxy_url, kong.admin_url)
-    guarded: dict[str, list[dict[str, object]]] = {
+    guarded: dict[str, list[dict[str, Any]]] = {
         "key-auth": [{"name": "key-auth"}],
         "basic-auth": [{"name": "basic-auth"}],
         "anonymous": [{"name": "key-auth", "config": {"anonymous": "anonymous"}}],

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 
 from kong_scim.bridge import BRIDGE_VERSION, Bridge
+
+HERE = Path(__file__).resolve().parent
+"""What the probe plugin needs on Kong's Lua path."""
 
 PROBE = {"fn": "query", "text": json.dumps({"bridge_version": BRIDGE_VERSION})}
 
@@ -44,9 +48,9 @@ class Probe:
 
     def call(self, function: str, **argument: Any) -> dict[str, Any]:
         """Call a function of the bridge; answers its decoded envelope."""
-        return json.loads(
-            self.text(function, json.dumps({"bridge_version": BRIDGE_VERSION} | argument))
-        )
+        text = self.text(function, json.dumps({"bridge_version": BRIDGE_VERSION} | argument))
+        envelope: dict[str, Any] = json.loads(text)
+        return envelope
 
     def of_each_worker(self, count: int = 2) -> list[httpx.Client]:
         """One client per worker of Kong: a connection stays with the worker that accepted it."""

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from probe import Probe
+
 from kong_process import KongProcess, requires_kong
 from postgres import Postgres
-from probe import Probe
 
 pytestmark = requires_kong
 
@@ -27,7 +28,8 @@ def x_probe(**argument: Any) -> dict[str, str]:
 
 def request_of(answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
-    return answer.json()["ok"]["request"]
+    request: dict[str, Any] = answer.json()["ok"]["request"]
+    return request
 
 
 def begin(probe: Probe, path: str, method: str = "GET", **options: Any) -> dict[str, Any]:
@@ -44,7 +46,9 @@ def raw(kong: KongProcess, head: bytes) -> dict[str, Any]:
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200"), answer
     text = answer.partition(b"\r\n\r\n")[2].decode()
-    return json.loads(text[text.index("{") : text.rindex("}") + 1])["ok"]["request"]
+    envelope = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    request: dict[str, Any] = envelope["ok"]["request"]
+    return request
 
 
 # -- The path --------------------------------------------------------------

@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import HERE
-from kong_process import KongProcess, kong_binary, requires_kong
-from postgres import Postgres
-from probe import Probe, eventually
+from probe import HERE, Probe, eventually
 
+from kong_process import KongProcess, kong_binary, requires_kong
 from kong_scim.bridge import Delete, Revoke, Sql, Step, Upsert
+from postgres import Postgres
 
 pytestmark = requires_kong
 
@@ -93,10 +92,11 @@ def test_a_new_group_lets_in_on_the_next_request(probe: Probe, workers: list[htt
     for _ in range(ROUNDS):
         consumer, headers = keyed(probe)
         assert statuses(workers, "/api/acl", headers) == [403, 403]
-        entity = {"id": new_id(), "consumer": {"id": consumer["id"]}, "group": "staff"}
+        group = new_id()
+        entity = {"id": group, "consumer": {"id": consumer["id"]}, "group": "staff"}
         probe.bridge.commit([Upsert("acls", entity, unless_present=True)])
         assert statuses(workers, "/api/acl", headers) == [200, 200]
-        probe.bridge.commit([Delete("acls", entity["id"])])
+        probe.bridge.commit([Delete("acls", group)])
         assert statuses(workers, "/api/acl", headers) == [403, 403]
 
 
@@ -152,10 +152,10 @@ def test_a_rename_is_seen_on_the_next_request(
 
 # -- Every kind of credential ----------------------------------------------
 
-KINDS = {
+KINDS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "basicauth_credentials": ("basic-auth", lambda: {"username": new_id(), "password": "p"}),
     "hmacauth_credentials": ("hmac-auth", lambda: {"username": new_id()}),
-    "jwt_secrets": ("jwt", lambda: {}),
+    "jwt_secrets": ("jwt", dict),
     "keyauth_credentials": ("key-auth", lambda: {"key": new_id()}),
     "oauth2_credentials": (
         "oauth2",

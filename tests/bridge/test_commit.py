@@ -1,4 +1,4 @@
-"""A commit is everything or nothing, over SQL and Kong's entities, with errors that say what failed."""
+"""A commit is everything or nothing, over SQL and Kong's entities; errors say what failed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kong_process import KongProcess, requires_kong
-from postgres import Postgres
 from probe import Probe, eventually
 
+from kong_process import KongProcess, requires_kong
 from kong_scim.bridge import BridgeError, Delete, Revoke, Sql, Step, Upsert
+from postgres import Postgres
 
 pytestmark = requires_kong
 
@@ -193,7 +193,7 @@ def test_an_error_leaves_nothing_of_the_steps_before_it(
     owner = probe.post("/consumers", username=new_id())
     key = probe.post(f"/consumers/{owner['id']}/key-auth", key=new_id())
     item, created = new_id(), new_id()
-    steps = [
+    steps: list[Step] = [
         insert(item),
         consumer(created, created),
         consumer(new_id(), owner["id"]),
@@ -267,7 +267,7 @@ def test_a_worker_that_dies_within_a_transaction_leaves_nothing(
     text = json.dumps({"bridge_version": 1, "steps": steps})
 
     def commit() -> None:
-        with pytest.raises(Exception, match="disconnect|reset|closed"):
+        with pytest.raises(Exception, match=r"disconnect|reset|closed"):
             client.post("/probe", json={"fn": "commit", "text": text})
 
     thread = threading.Thread(target=commit)
@@ -282,7 +282,8 @@ def test_a_worker_that_dies_within_a_transaction_leaves_nothing(
         thread.join(10)
         assert not thread.is_alive()
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'SELECT pg_sleep%'"
         )
     kong.wait()
     eventually(lambda: len(kong.workers()) == 2, "new workers")

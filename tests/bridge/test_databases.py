@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HERE
-from kong_process import ROOT, KongProcess, kong_binary, requires_kong
-from postgres import Postgres
-from probe import Probe
+from probe import HERE, Probe
 
+from kong_process import ROOT, KongProcess, kong_binary, requires_kong
 from kong_scim.bridge import BridgeError, Revoke, Sql
 from kong_scim.directory import ddl
 from kong_scim.directory.tables import metadata
+from postgres import Postgres
 
 MIGRATION = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations/000_base_scim_bridge.lua"
 

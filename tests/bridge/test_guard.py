@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kong_process import requires_kong
 from probe import Probe, eventually
 
+from kong_process import requires_kong
 from kong_scim.bridge import Upsert
 
 pytestmark = requires_kong

@@ -7,11 +7,11 @@ import uuid
 from typing import Any
 
 import pytest
-from kong_process import requires_kong
-from postgres import Postgres
 from probe import Probe
 
+from kong_process import requires_kong
 from kong_scim.bridge import BridgeError, BridgeUnavailableError, Sql
+from postgres import Postgres
 
 pytestmark = requires_kong
 

@@ -78,8 +78,9 @@ function _M.invalidations(connector, events)
                           connector:escape_literal(key))
   end
 
-  return rows[1] and 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES ' ..
-                     concat(rows, ", ")
+  return not rows[1] and "SELECT 1"
+         or 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES ' ..
+            concat(rows, ", ")
 end
 
 

@@ -154,10 +154,7 @@ local function run(tx, steps)
     results[i] = envelope.at_step(i - 1, step, run_step, tx, step)
   end
 
-  local invalidations = caches.invalidations(tx.connector, tx.events)
-  if invalidations then
-    execute(tx, invalidations)
-  end
+  execute(tx, caches.invalidations(tx.connector, tx.events))
 
   tx.committing = true
   execute(tx, "COMMIT")

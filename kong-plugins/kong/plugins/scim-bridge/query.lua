@@ -66,33 +66,23 @@ local function consumers_by_sql(connector, conn, by_key)
 end
 
 
-local function entity_of(row, ...)
-  local entity = { tags = array(row.tags or {}) }
-  for _, field in ipairs({ "id", ... }) do
-    entity[field] = row[field]
-  end
-
-  return entity
-end
-
-
 local function consumers_by_dao(by_key)
-  local consumers, seen = array({}), {}
-  for _, key in ipairs(KEYS) do
-    for _, value in ipairs(by_key[key]) do
-      local dao, acls = kong.db.consumers, kong.db.daos.acls
+  local consumers, seen, dao, acls = array({}), {}, kong.db.consumers, kong.db.daos.acls
+  for key, values in pairs(by_key) do
+    for _, value in ipairs(values) do
       local select = key == "id" and dao.select or dao["select_by_" .. key]
       local row, err = select(dao, key == "id" and { id = value } or value)
-      if err then
-        envelope.raise("DATABASE", err)
-      end
+      assert(not err, err)
 
       if row and not seen[row.id] then
-        local consumer = entity_of(row, "username", "custom_id")
-        consumer.acls, seen[row.id] = array({}), true
+        local consumer = { id = row.id, username = row.username, custom_id = row.custom_id,
+                           tags = array(row.tags or {}), acls = array({}) }
         for acl, acl_err in acls and acls:each_for_consumer({ id = row.id }) or pairs({}) do
-          table.insert(consumer.acls, entity_of(acl or envelope.raise("DATABASE", acl_err), "group"))
+          assert(acl, acl_err)
+          table.insert(consumer.acls, { id = acl.id, group = acl.group, tags = array(acl.tags or {}) })
         end
+
+        seen[row.id] = true
         table.insert(consumers, consumer)
       end
     end

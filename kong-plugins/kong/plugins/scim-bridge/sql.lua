@@ -96,12 +96,8 @@ function _M.run(connector, conn, statement)
     _M.raise(conn, err)
   end
 
-  local rows = envelope.array({})
-  for i, row in ipairs(res == true and rows or res) do
-    rows[i] = row
-  end
-
-  return rows, type(res) == "table" and res.affected_rows or #rows
+  res = res == true and {} or res
+  return envelope.array(res), res.affected_rows or #res
 end
 
 
