@@ -117,6 +117,19 @@ def test_text_of_several_lines_is_kept_where_it_makes_sense(scim: httpx.Client) 
     assert user["addresses"] == address
 
 
+@pytest.mark.parametrize("operator", ["eq", "sw", "co"])
+def test_long_text_is_kept_and_found(scim: httpx.Client, operator: str) -> None:
+    text = unique("long") + "é" * 100_000
+    user = new_user(scim, title="made by a test", nickName=text, emails=[{"value": text}])
+    assert user["nickName"] == text
+    body = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+        "filter": f'nickName {operator} "{text[:5000]}" or emails {operator} "{text[:17]}"',
+    }
+    found = answered(scim.post("/Users/.search", json=body), 200)
+    assert [each["id"] for each in found["Resources"]] == ([] if operator == "eq" else [user["id"]])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

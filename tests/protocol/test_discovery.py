@@ -42,8 +42,12 @@ def test_what_the_gateway_writes_is_ignored_from_a_client(scim: httpx.Client) ->
     answer = scim.put(path, json={**user, KONG: forged})
     assert answer.status_code == 200
     assert "forged" not in answer.text
-    operation = {"op": "replace", "path": f"{KONG}:consumerId", "value": "forged"}
-    refused(scim.patch(path, json={"Operations": [operation]}), 400, "mutability")
+    for operation in (
+        {"op": "replace", "path": f"{KONG}:consumerId", "value": "forged"},
+        {"op": "remove", "path": f"{KONG}:consumerId"},
+        {"op": "remove", "path": KONG},
+    ):
+        refused(scim.patch(path, json={"Operations": [operation]}), 400, "mutability")
     operation = {"op": "replace", "value": {KONG: forged}}
     assert "forged" not in scim.patch(path, json={"Operations": [operation]}).text
 

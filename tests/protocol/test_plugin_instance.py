@@ -139,30 +139,24 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "scim_type", "retry_after"),
+    ("error", "answer"),
     [
-        (BridgeError("DATABASE", "connection refused"), 503, None, "5"),
-        (BridgeError("CONFLICT", "deadlock"), 503, None, "1"),
-        (BridgeError("READ_ONLY", "dbless"), 501, None, None),
+        (BridgeError("DATABASE", "connection refused"), (503, None, "5")),
+        (BridgeError("CONFLICT", "deadlock"), (503, None, "1")),
+        (BridgeError("READ_ONLY", "dbless"), (501, None, None)),
         (
             BridgeError("unique violation", "x", code=5, fields={"username": "a"}),
-            409,
-            "uniqueness",
-            None,
+            (409, "uniqueness", None),
         ),
-        (BridgeError("schema violation", "x", code=2), 400, "invalidValue", None),
-        (BridgeError("INTERNAL", "secret of the bridge"), 500, None, None),
-        (ValueError("secret of the code"), 500, None, None),
+        (BridgeError("schema violation", "x", code=2), (400, "invalidValue", None)),
+        (BridgeError("INTERNAL", "secret of the bridge"), (500, None, None)),
+        (ValueError("secret of the code"), (500, None, None)),
     ],
 )
 def test_failures_of_the_gateway_are_scim_errors(
-    scim: httpx.Client,
-    storage: Storage,
-    error: Exception,
-    status: int,
-    scim_type: str | None,
-    retry_after: str | None,
+    scim: httpx.Client, storage: Storage, error: Exception, answer: tuple[int, str, str]
 ) -> None:
+    status, scim_type, retry_after = answer
     user = new_user(scim)
     storage.failures = [error]
     response = patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})

@@ -17,6 +17,7 @@ from scim2_models import (
     InvalidSyntaxException,
     InvalidValueException,
     Mutability,
+    MutabilityException,
     Path,
     PathNotFoundException,
     PayloadTooLargeException,
@@ -130,6 +131,8 @@ def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
         return operation
     target = _path(model, path)
     operation["path"] = str(target)
+    if target.model is not None and _is_written_by_the_server_alone(target.model):
+        raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
     if target.model is None and value is not None:
         attribute = _attribute(target)
         if attribute.multivalued and target.value_filter is None and value != "":
@@ -148,6 +151,13 @@ def _selecting(attribute: Attribute, entry: Any) -> dict[str, Any]:
         )
     by_name = {name.lower(): value for name, value in entry.items()}
     return {"value": by_name["value"]} if "value" in by_name else entry
+
+
+def _is_written_by_the_server_alone(extension: type[BaseModel]) -> bool:
+    return all(
+        attribute.read_only or attribute.name == "schemas"
+        for attribute in attributes_of(extension).values()
+    )
 
 
 def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
