@@ -46,10 +46,13 @@ class TestKeyAuth:
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == 'Key realm="here"'
 
-    @pytest.mark.parametrize("key", ["", "' OR 1=1 --", "ключ", "k" * 9000])
-    def test_refuses_any_other_key(self, proxy: httpx.Client, key: str) -> None:
-        answer = proxy.get("/rec-3988b0", headers={"apikey": key.encode()})
+    @pytest.mark.parametrize("key", [b"", b"' OR 1=1 --", "ключ".encode(), b"\xe9", b"k" * 8000])
+    def test_refuses_any_other_key(self, proxy: httpx.Client, key: bytes) -> None:
+        answer = proxy.get("/rec-3988b0", headers={"apikey": key})
         assert answer.status_code == 401
+
+    def test_refuses_a_key_with_a_nul(self, proxy: httpx.Client) -> None:
+        assert proxy.get("/rec-3988b0?apikey=declared-key%00").status_code == 401
 
 
 class TestAcl:
@@ -108,6 +111,61 @@ class TestTheUpstream:
 
     def test_is_needed(self, proxy: httpx.Client) -> None:
         assert message(proxy.get("/no-service")) == (503, "no Service found with those values")
+
+    @pytest.mark.parametrize("path", ["/a%20b", "/a[b]", "/a%2Fb%2fc", "/a;b=c", "/'()!"])
+    def test_gets_the_path_as_the_client_wrote_it(self, proxy: httpx.Client, path: str) -> None:
+        url = httpx.URL(str(proxy.base_url)).copy_with(raw_path=f"/open{path}".encode())
+        assert proxy.get(url).json()["path"] == path.replace("%2f", "%2F")
+
+    def test_gets_a_header_that_is_no_utf_8_as_it_is(self, proxy: httpx.Client) -> None:
+        seen = proxy.get("/open", headers={"x-name": b"Andr\xe9"}).json()["headers"]
+        assert seen["x-name"] == "André"  # read as Latin-1
+
+
+class TestWhatNginxRefusesFirst:
+    """As seen on Kong 3.9.3 with its own settings."""
+
+    @pytest.mark.parametrize(
+        ("status", "text", "request_line", "headers"),
+        [
+            (414, "URI too long", "GET /open?" + "a" * 9000, ""),
+            (400, "Request header or cookie too large", "GET /open", "X-A: " + "a" * 9000 + "\r\n"),
+            (
+                400,
+                "Request header or cookie too large",
+                "GET /open",
+                "".join(f"X-A{number}: {'a' * 4000}\r\n" for number in range(10)),
+            ),
+            (400, "Bad request", "GET /open/%00", ""),
+            (400, "Bad request", "GET /open/%zz", ""),
+            (400, "Bad request", "CONNECT gw:80", ""),
+            (400, "Bad request", "OPTIONS *", ""),
+            (
+                400,
+                "Bad request",
+                "POST /open",
+                "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            ),
+            (405, "Method not allowed", "TRACE /open", ""),
+        ],
+    )
+    def test_with_a_text(
+        self, sandbox: SandboxHost, status: int, text: str, request_line: str, headers: str
+    ) -> None:
+        url = httpx.URL(sandbox.proxy_url)
+        with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+            head = f"{request_line} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{headers}\r\n"
+            connection.sendall(head.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+        assert f"\r\n\r\n{text}\nrequest_id: " in answer
+
+    def test_with_json_where_json_is_accepted(self, proxy: httpx.Client) -> None:
+        assert message(proxy.get("/open?" + "a" * 9000)) == (414, "URI too long")
+
+    def test_but_a_path_that_is_no_utf_8_matches_no_route(self, proxy: httpx.Client) -> None:
+        assert message(proxy.get("/open/%E9")) == (404, "no Route matched with those values")
+        assert proxy.get("/open/%C3%A9").status_code == 200
 
 
 def test_plain_http_on_a_tls_route_is_426(proxy: httpx.Client) -> None:

@@ -10,22 +10,18 @@ import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any
-from urllib.parse import quote
 
 from kong_scim.bridge import BRIDGE_VERSION, BridgeError
 from kong_scim.sandbox import vault
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.exchange import SERVER, ClientGoneError, Exchange
-from kong_scim.sandbox.router import normalized
+from kong_scim.sandbox.router import escaped, normalized
 from kong_scim.sandbox.store import Store
 
 _log = logging.getLogger(__name__)
 
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\])")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-# kong/tools/uri.lua, escape
-_KEPT = "!#$&'()*+,/:;=?@[]~%"
 
 
 class BridgeFunctions:
@@ -84,7 +80,7 @@ class BridgeFunctions:
             "request": {
                 "method": exchange.method,
                 "path": path,
-                "query": _escaped(exchange.raw_query),
+                "query": escaped(exchange.raw_query),
                 "headers": {name: _utf8(values[0]) for name, values in exchange.headers.items()},
                 "body": base64.b64encode(body).decode(),
                 "body_too_large": too_large,
@@ -120,7 +116,7 @@ class BridgeFunctions:
         path = raw if raw.startswith(prefix) else normalized(raw)
         prefix = prefix.rstrip("/")
         rest = path[len(prefix) :]
-        return _escaped(prefix), _escaped(rest if rest.startswith("/") else f"/{rest}")
+        return escaped(prefix), escaped(rest if rest.startswith("/") else f"/{rest}")
 
     def _origin(self) -> str:
         exchange = self._exchange
@@ -139,10 +135,6 @@ def _argument(text: str) -> dict[str, Any]:
     if argument.get("bridge_version") != BRIDGE_VERSION:
         raise BridgeError("BRIDGE_VERSION", f"the sandbox speaks version {BRIDGE_VERSION}")
     return argument
-
-
-def _escaped(text: str) -> str:
-    return quote(text, safe=_KEPT, encoding="latin-1")
 
 
 def _utf8(value: str) -> str:

@@ -12,6 +12,8 @@ Entity: TypeAlias = dict[str, Any]
 _TAG = re.compile(r"^[ !-+\--.0-~\x80-\U0010ffff]+$")
 """``validate_tag`` in ``kong/db/schema/typedefs.lua``."""
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
 _NAMELESS = "at least one of these fields must be non-empty: 'custom_id', 'username'"
 
 
@@ -68,6 +70,11 @@ DAOS = {
 }
 
 
+def is_text(value: str) -> bool:
+    """Whether PostgreSQL could hold a string: no NUL, and nothing that is not Unicode."""
+    return not _NO_TEXT.search(value)
+
+
 def lua(value: Any) -> str:
     """Return a value as Kong writes it into messages (``pl.pretty.write`` on one line)."""
     if isinstance(value, dict):
@@ -116,6 +123,8 @@ def _problem(schema: Dao, field: str, value: Any) -> str | None:
     if field in ("id", *schema.strings):
         if not isinstance(value, str):
             return "expected a string"
+        if not is_text(value):
+            return "must be text without NUL and broken characters"
         return None if value else "length must be at least 1"
     if field in schema.numbers and type(value) is not int:
         return "expected an integer"

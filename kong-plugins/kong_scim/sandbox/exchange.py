@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import re
 import secrets
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote_plus
@@ -22,6 +25,12 @@ JSON = "application/json; charset=utf-8"
 
 _DRAINED_AT_MOST = 64 * 1024 * 1024
 """How much of an unread body is taken off the wire, so that the client gets to read the answer."""
+
+_ORIGIN = re.compile(r"^https?://[^/?#]*")
+"""What a request in absolute form (RFC 9112 §3.2.2) has before its path."""
+
+_DRAINED_FOR = 2.0
+"""Seconds; a client that is slower than that may miss the answer."""
 
 Headers: TypeAlias = Mapping[str, Any]
 
@@ -54,7 +63,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.method: str = self.scope["method"]
-        self.raw_path: str = self.scope["raw_path"].decode("latin-1") or "/"
+        self.raw_path: str = _ORIGIN.sub("", self.scope["raw_path"].decode("latin-1")) or "/"
         self.raw_query: str = self.scope["query_string"].decode("latin-1")
         self.headers: dict[str, list[str]] = {}
         for name, value in self.scope["headers"]:
@@ -120,29 +129,35 @@ class Exchange:
         return Exit(status, body.encode(), {"Content-Type": JSON, **(headers or {})})
 
     async def respond(self, status: int, body: bytes, headers: Headers) -> None:
-        """Send a whole answer."""
-        drained = 0
-        while drained < _DRAINED_AT_MOST and (message := await self.chunks()) is not None:
-            drained += len(message.get("body", b""))
+        """Send a whole answer, then take what is left of the request off the wire."""
         names = {name.lower() for name in headers}
-        lines = [
-            *encoded({k: v for k, v in self.response_headers.items() if k.lower() not in names})
-        ]
-        lines += encoded({k: v for k, v in headers.items() if k.lower() != "content-length"})
+        kept = [item for item in self.response_headers.items() if item[0].lower() not in names]
+        kept += [item for item in headers.items() if item[0].lower() != "content-length"]
+        lines = list(encoded(kept))
         if status not in (204, 304):
             lines.append((b"content-length", str(len(body)).encode()))
         lines += self.own_headers()
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
-        await self.send({"type": "http.response.body", "body": b"" if status == 204 else body})
+        sent = b"" if status == 204 else body
+        await self.send({"type": "http.response.body", "body": sent, "more_body": True})
+        with contextlib.suppress(TimeoutError, ClientGoneError):
+            async with asyncio.timeout(_DRAINED_FOR):
+                await self._drain()
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _drain(self) -> None:
+        drained = 0
+        while drained < _DRAINED_AT_MOST and (message := await self.chunks()) is not None:
+            drained += len(message.get("body", b""))
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:
         """Return what the gateway adds to every answer."""
         return [(b"server", SERVER.encode()), (b"x-kong-request-id", self.request_id.encode())]
 
 
-def encoded(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
+def encoded(headers: Iterable[tuple[str, Any]]) -> Iterator[tuple[bytes, bytes]]:
     """Return headers as they go over the wire; a list is one line per value."""
-    for name, value in headers.items():
+    for name, value in headers:
         for item in value if isinstance(value, (list, tuple)) else [value]:
             yield name.lower().encode("latin-1"), str(item).encode("utf-8", "surrogateescape")
 

@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 from kong_scim.sandbox import entities
+from kong_scim.sandbox.entity_schema import is_text
 from kong_scim.sandbox.exchange import JSON, Exchange
 from kong_scim.sandbox.mp_rpc import Exit
 from kong_scim.sandbox.plugins import AclConfig, BridgeConfig, KeyAuthConfig
@@ -38,7 +39,7 @@ def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connec
             break
     if not key:
         raise exchange.error(401, "No API key found in request", challenge)
-    found = entities.select(database, "keyauth_credentials", "key", key)
+    found = entities.select(database, "keyauth_credentials", "key", key) if is_text(key) else []
     if not found:
         raise exchange.error(401, "Unauthorized", challenge)
     [consumer] = entities.select(database, "consumers", "id", found[0]["consumer"]["id"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from kong_scim.sandbox import guards
+from kong_scim.sandbox import front, guards
 from kong_scim.sandbox.bridge_functions import BridgeFunctions
 from kong_scim.sandbox.exchange import ClientGoneError, Exchange
 from kong_scim.sandbox.mp_rpc import Exit, PluginInstances
@@ -69,6 +69,7 @@ class Proxy:
             await exchange.respond(answer.status, answer.body, answer.headers)
 
     async def _serve(self, exchange: Exchange) -> None:
+        front.admit(exchange)
         match = self.router.match(exchange.method, exchange.host, exchange.raw_path)
         if match is None:
             raise exchange.error(404, "no Route matched with those values")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
 
 from kong_scim.sandbox.declarative import Route
 
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_KEPT = "!#$&'()*+,/:;=?@[]~%"
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
@@ -40,8 +42,12 @@ class Router:
         """Return the route of a request, or None where no route matches.
 
         :param host: Without a port.
-        :param path: The raw path, still percent-encoded.
+        :param path: The raw path, still percent-encoded. One that is no UTF-8 matches nothing.
         """
+        try:
+            unquote_to_bytes(path.encode("latin-1")).decode()
+        except UnicodeDecodeError:
+            return None
         path = normalized(path)
         for route, prefix in self._candidates:
             if (
@@ -50,7 +56,7 @@ class Router:
                 and (not route.hosts or any(_is_host(pattern, host) for pattern in route.hosts))
             ):
                 rest = path[len(prefix) :] if route.strip_path else path
-                return Match(route, prefix or "/", "/" + rest.removeprefix("/"))
+                return Match(route, prefix or "/", escaped("/" + rest.removeprefix("/")))
         return None
 
 
@@ -69,6 +75,11 @@ def normalized(path: str) -> str:
             continue
         segments.append("" if part in (".", "..") else part)
     return "/" + "/".join(segments)
+
+
+def escaped(text: str) -> str:
+    """Return a path or query that is safe in a request line (``kong/tools/uri.lua``, escape)."""
+    return quote(text, safe=_KEPT, encoding="latin-1")
 
 
 def _decoded(match: re.Match[str]) -> str:

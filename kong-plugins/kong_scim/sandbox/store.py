@@ -16,7 +16,7 @@ from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 from kong_scim.sandbox import entities
 from kong_scim.sandbox.declarative_rows import ConsumerRow
-from kong_scim.sandbox.entity_schema import DaoError
+from kong_scim.sandbox.entity_schema import DaoError, is_text
 
 _CONSUMER_KEYS = ("id", "username", "custom_id")
 
@@ -54,7 +54,7 @@ class Store:
             found = {
                 entity["id"]: entity
                 for key in _CONSUMER_KEYS
-                for value in consumers.get(key) or ()
+                for value in filter(_is_storable, consumers.get(key) or ())
                 for entity in entities.select(connection, "consumers", key, value)
             }
             return {
@@ -116,10 +116,10 @@ def _with_acls(connection: sqlite3.Connection, consumer: Mapping[str, Any]) -> d
 
 def _statement(index: int, step: Mapping[str, Any]) -> Sql:
     for position, value in enumerate(step.get("params") or (), 1):
-        if isinstance(value, str) and "\0" in value:
+        if not _is_storable(value):
             raise BridgeError(
                 "BAD_REQUEST",
-                f"the value of ${position} has a NUL character, which PostgreSQL cannot hold",
+                f"the value of ${position} has a character that PostgreSQL cannot hold",
                 step=index,
                 label=step.get("label"),
             )
@@ -149,8 +149,8 @@ def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) ->
 
 def _upsert(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:
     name, entity = step["dao"], step["entity"]
-    if _has_nul(entity):
-        message = "the entity has a NUL character, which PostgreSQL cannot hold"
+    if not _is_storable(entity):
+        message = "the entity has a character that PostgreSQL cannot hold"
         raise BridgeError("BAD_REQUEST", message)
     only_new = bool(step.get("unless_present"))
     return {name: 1} if entities.upsert(connection, name, entity, unless_present=only_new) else {}
@@ -171,9 +171,9 @@ def _revoke(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str
 _OPERATIONS = {"upsert": _upsert, "delete": _delete, "revoke": _revoke}
 
 
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_nul, [*value, *value.values()]))
+def _is_storable(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_storable, [*value, *value.values()]))
     if isinstance(value, list):
-        return any(map(_has_nul, value))
-    return isinstance(value, str) and "\0" in value
+        return all(map(_is_storable, value))
+    return not isinstance(value, str) or is_text(value)

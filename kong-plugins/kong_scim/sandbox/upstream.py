@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 import httpx
 
 from kong_scim.sandbox.declarative import Service
-from kong_scim.sandbox.exchange import SERVER, Exchange
+from kong_scim.sandbox.exchange import SERVER, Exchange, encoded
 from kong_scim.sandbox.router import Match
 
 _HOP_BY_HOP = frozenset(
@@ -60,8 +60,11 @@ class Upstreams:
         authority = f"[{service.host}]" if ":" in service.host else service.host
         request = self._client.build_request(
             exchange.method,
-            f"{service.protocol}://{authority}:{service.port}{path}",
-            headers=headers,
+            # As it came: httpx would write some characters another way.
+            httpx.URL(f"{service.protocol}://{authority}:{service.port}").copy_with(
+                raw_path=path.encode("latin-1")
+            ),
+            headers=list(encoded(headers)),
             content=_content(exchange),
             timeout=httpx.Timeout(
                 service.read_timeout / 1000,
