@@ -1,6 +1,7 @@
 """The statements that create the SCIM tables.
 
-Printed by ``python -m kong_scim.directory.ddl --dialect postgresql`` for the migrations of scim-bridge, and run by :mod:`kong_scim.directory.sqlite`.
+``python -m kong_scim.directory.ddl --dialect postgresql`` prints them for the migrations of
+scim-bridge; :mod:`kong_scim.directory.sqlite` runs them itself.
 """
 
 from __future__ import annotations

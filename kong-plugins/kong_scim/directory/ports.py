@@ -16,7 +16,7 @@ from scim2_models import PreconditionFailedException, Resource
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
 
 
-class Conflict(PreconditionFailedException):  # noqa: N818 - a SCIM exception, as its siblings
+class Conflict(PreconditionFailedException):
     """Something changed between what was read and the commit: read again and retry.
 
     Without If-Match the request is retried; with one it is the 412 of RFC 7644 §3.14.

@@ -42,7 +42,7 @@ class Prepared:
         )
         self._text = compiled.string
         self._names: list[str] = list(compiled.positiontup or [])  # type: ignore[attr-defined]
-        self._defaults: dict[str, Any] = dict(compiled.construct_params() or {})
+        self._defaults: dict[str, Any] = dict(compiled.params)
         self._rows = rows
         self._label = label
 

@@ -1,0 +1,24 @@
+"""Directory, projection and bridge put together: one SCIM change is one commit."""
+
+from __future__ import annotations
+
+from scim2_models import ScimProvider
+
+from kong_scim.bridge import Bridge, Host
+from kong_scim.config import PluginConfig
+from kong_scim.directory.ports import Scope
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.provisioning.effects import KongEffects
+from kong_scim.provisioning.gateway import GatewayDatabase
+
+
+def storage_for(
+    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider
+) -> SqlStorage:
+    """Return the tenant's resources, each write of which is a commit with its effects in Kong."""
+    return SqlStorage(
+        GatewayDatabase(bridge, host.dialect),
+        Scope(host.workspace, config.tenant),
+        provider,
+        KongEffects(config, bridge),
+    )

@@ -1,0 +1,174 @@
+"""Comparing the values of one attribute in SQL, on both databases alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scim2_models import AttributeBinding
+from scim2_models.path import CompareOperator as Op
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.sql.selectable import FromClause
+
+from kong_scim.directory.tables import HEAD, resources, values
+from kong_scim.directory.values import key_of
+
+_LAST = "\U0010ffff"
+"""The last code point: nothing that starts with a text sorts after the text and this."""
+
+Operand = tuple[str | None, str | None]
+"""A text or a number, as :func:`~kong_scim.directory.values.comparable` gives them."""
+
+
+@dataclass(frozen=True)
+class Comparand:
+    """Where the values of an attribute of the row at hand are.
+
+    :param text: A value as text, in the form comparisons use.
+    :param head: Its indexed beginning, where there is an index.
+    :param num: A value as a number, where it can be one.
+    :param rows: What holds one value a row, with ``tie`` the condition that ties it to the row at
+        hand; None where the columns are of the row at hand itself.
+    :param lacking: The condition that the attribute is multi-valued and an entry of it has no value.
+    """
+
+    text: ColumnElement[Any]
+    head: ColumnElement[Any] | None = None
+    num: ColumnElement[Any] | None = None
+    rows: FromClause | None = None
+    tie: ColumnElement[bool] | None = None
+    lacking: ColumnElement[bool] | None = None
+
+    def any(self, what: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Return the condition that some value is so."""
+        if self.rows is None or self.tie is None:
+            return func.coalesce(what, false())
+        return exists(select(literal(1)).select_from(self.rows).where(self.tie, what))
+
+    def exists(self) -> ColumnElement[bool]:
+        """Return the condition that there is a value at all."""
+        held: ColumnElement[bool] = self.text.is_not(None)
+        if self.num is not None:
+            held = or_(held, self.num.is_not(None))
+        return self.any(held)
+
+
+def stored(binding: AttributeBinding) -> Comparand:
+    """Return the rows of ``scim_values`` that hold an attribute of the resource at hand."""
+    rows = values.alias()
+    tie = and_(rows.c.resource_id == resources.c.id, rows.c.attr == key_of(binding))
+    lacking = None
+    if binding.is_multivalued and binding.sub_field_name is not None:
+        key = key_of(binding)
+        entry, part = values.alias(), values.alias()
+        lacking = exists(
+            select(literal(1)).where(
+                entry.c.resource_id == resources.c.id,
+                entry.c.attr == key.rpartition(".")[0],
+                ~exists(
+                    select(literal(1)).where(
+                        part.c.resource_id == entry.c.resource_id,
+                        part.c.attr == key,
+                        part.c.entry == entry.c.entry,
+                    )
+                ),
+            )
+        )
+    return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=rows, tie=tie, lacking=lacking)
+
+
+def column(binding: AttributeBinding) -> Comparand | None:
+    """Return the column that holds an attribute of every resource, or None where none does."""
+    if binding.field_name == "id":
+        return Comparand(resources.c.id)
+    if binding.field_name != "meta":
+        return None
+    columns: dict[str | None, ColumnElement[Any]] = {
+        None: resources.c.type,  # the attribute as a whole: it is there
+        "resource_type": resources.c.type,
+        "created": resources.c.created,
+        "last_modified": resources.c.modified,
+        "version": literal('W/"').concat(cast(resources.c.version, Text)).concat('"'),
+    }
+    text = columns.get(binding.sub_field_name)
+    if text is None:
+        return Comparand(null())
+    if binding.sub_field_name in ("resource_type", "version") and not binding.case_exact:
+        text = func.lower(text)
+    return Comparand(text)
+
+
+def compare(comparand: Comparand, op: Op, expected: Operand | None) -> ColumnElement[bool]:
+    """Return the condition that an attribute compares so to an operand, or to null (None)."""
+    if expected is None:
+        nothing = not_(comparand.exists())
+        if comparand.lacking is not None:
+            nothing = or_(nothing, comparand.lacking)
+        if op is Op.eq:
+            return nothing
+        return not_(nothing) if op is Op.ne else false()
+    if op is Op.ne:
+        return not_(comparand.any(_matches(comparand, Op.eq, expected)))
+    return comparand.any(_matches(comparand, op, expected))
+
+
+def present(comparand: Comparand) -> ColumnElement[bool]:
+    """Return the condition that an attribute has a value that is not empty."""
+    filled: ColumnElement[bool] = comparand.text != ""
+    if comparand.num is not None:
+        filled = or_(comparand.num.is_not(None), filled)
+    return comparand.any(filled)
+
+
+def _matches(comparand: Comparand, op: Op, expected: Operand) -> ColumnElement[bool]:
+    text, num = expected
+    if text is None:
+        if num is None or comparand.num is None:
+            return false()
+        return _ordered(comparand.num, op, float(num))
+    length = len(text)
+    if op is Op.eq:
+        whole = comparand.text == text
+        return whole if comparand.head is None else and_(comparand.head == text[:HEAD], whole)
+    if op is Op.sw:
+        starts = func.substr(comparand.text, 1, length) == text
+        if comparand.head is None:
+            return starts
+        # a range that an index can find, before what only a row can tell
+        start = text[:HEAD]
+        return and_(comparand.head >= start, comparand.head <= start + _LAST, starts)
+    if op is Op.ew:
+        tail = func.substr(comparand.text, func.length(comparand.text) - length + 1)
+        return and_(func.length(comparand.text) >= length, tail == text)
+    if op is Op.co:
+        # not LIKE, which folds case in SQLite and has wildcards everywhere
+        return func.replace(comparand.text, text, "") != comparand.text if text else true()
+    return _ordered(comparand.text, op, text)
+
+
+def _ordered(column: ColumnElement[Any], op: Op, value: str | float) -> ColumnElement[bool]:
+    match op:
+        case Op.eq:
+            return column == value
+        case Op.gt:
+            return column > value
+        case Op.ge:
+            return column >= value
+        case Op.lt:
+            return column < value
+        case _:
+            return column <= value

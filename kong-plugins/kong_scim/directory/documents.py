@@ -1,0 +1,179 @@
+"""Between a resource and its row: JSON without what columns and membership rows say already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from scim2_models import Path, Resource, ResponseParameters, ScimPolicy
+from scim2_models import default_comparison_key as comparison_key
+from scim2_models.path import AttributeBinding
+from scim2_server.utils import parametrize
+
+from kong_scim.directory.kinds import KONG_SCHEMA, Kind
+from kong_scim.directory.ports import GroupRef
+from kong_scim.directory.values import instant, without_write_only
+
+# What was stored under an extension that is no longer served must stay readable.
+_LENIENT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ``scim_resources``.
+
+    :param doc: The resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``.
+    :param created: As :func:`~kong_scim.directory.values.instant` writes it; so ``modified``.
+    """
+
+    id: str
+    type: str
+    version: int
+    doc: Mapping[str, Any]
+    created: str
+    modified: str
+
+    @classmethod
+    def read(cls, columns: Mapping[str, Any]) -> Row:
+        """Take it from what a database returned."""
+        return cls(
+            id=columns["id"],
+            type=columns["type"],
+            version=int(columns["version"]),
+            doc=json.loads(columns["doc"]),
+            created=columns["created"],
+            modified=columns["modified"],
+        )
+
+    @property
+    def etag(self) -> str:
+        """The version as SCIM shows it (RFC 7644 §3.14)."""
+        return f'W/"{self.version}"'
+
+    @property
+    def display(self) -> str | None:
+        """What others call the resource: its displayName, or else its userName."""
+        display = self.doc.get("displayName") or self.doc.get("userName")
+        return None if display is None else str(display)
+
+    def changed(self, *, doc: Mapping[str, Any] | None = None, now: datetime) -> Row:
+        """Return the row one version later."""
+        return replace(
+            self,
+            doc=self.doc if doc is None else doc,
+            version=self.version + 1,
+            modified=instant(now),
+        )
+
+    def text(self) -> str:
+        """Return the document as it is stored: ASCII, so that no encoding on the way matters."""
+        return json.dumps(self.doc, separators=(",", ":"))
+
+    def display_key(self, kind: Kind) -> str | None:
+        """Return the display in the form comparisons use."""
+        if self.display is None:
+            return None
+        binding = parametrize(Path, kind.model)("displayName").resolve()
+        if not isinstance(binding, AttributeBinding):
+            return self.display
+        return comparison_key(binding, self.display)
+
+
+def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
+    """Return what is stored of a resource; empty values are left out (RFC 7643 §2.5)."""
+    dumped = without_write_only(kind, resource).model_dump(mode="json")
+    for elsewhere in filter(None, ("id", "meta", kind.computed)):
+        dumped.pop(elsewhere, None)
+    return dict(dumped)
+
+
+def model(
+    kind: Kind,
+    row: Row,
+    *,
+    groups: Iterable[Mapping[str, Any]] | None = None,
+    members: Iterable[Mapping[str, Any]] | None = None,
+) -> Resource[Any]:
+    """Return a resource from its row, with the values of its memberships where they are given."""
+    data = dict(row.doc)
+    data["id"] = row.id
+    data["meta"] = {
+        "resourceType": row.type,
+        "created": row.created,
+        "lastModified": row.modified,
+        "version": row.etag,
+    }
+    if groups:
+        data["groups"] = list(groups)
+    if members:
+        data["members"] = list(members)
+    return kind.model.model_validate(data, scim_policy=_LENIENT)
+
+
+def group_values(group_kind: Kind | None, groups: Iterable[GroupRef]) -> list[dict[str, Any]]:
+    """Return a user's ``groups`` (RFC 7643 §4.1.2); references are relative to the base URL."""
+    endpoint = group_kind.endpoint if group_kind else "Groups"
+    return [
+        {
+            "value": group.id,
+            "$ref": f"{endpoint}/{group.id}",
+            "display": group.display_name,
+            "type": "direct" if group.direct else "indirect",
+        }
+        for group in groups
+    ]
+
+
+def with_record(
+    kind: Kind, doc: Mapping[str, Any], record: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return a document whose Kong extension is this record, whatever it held before."""
+    bare = {key: value for key, value in doc.items() if key.lower() != KONG_SCHEMA.lower()}
+    if not kind.has_record:
+        return bare
+    schemas = [each for each in bare.get("schemas", []) if each.lower() != KONG_SCHEMA.lower()]
+    if record:
+        bare[KONG_SCHEMA] = dict(record)
+        schemas.append(KONG_SCHEMA)
+    bare["schemas"] = schemas
+    return bare
+
+
+def record_of(doc: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the Kong extension a document holds."""
+    found: Mapping[str, Any] | None = doc.get(KONG_SCHEMA)
+    return found
+
+
+def keeps(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
+    """Tell whether a response shows the attribute that is made from membership rows."""
+    if kind.computed is None:
+        return False
+    if parameters is None:
+        return True
+    return _keeps(
+        kind.model,
+        kind.computed,
+        None if parameters.attributes is None else tuple(map(str, parameters.attributes)),
+        tuple(map(str, parameters.excluded_attributes or ())),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _keeps(
+    model: type[Resource[Any]],
+    computed: str,
+    attributes: tuple[str, ...] | None,
+    excluded: tuple[str, ...],
+) -> bool:
+    bound = parametrize(Path, model)
+    kept = bound.iter_paths(
+        include_subattributes=False,
+        attributes=None if attributes is None else [bound(each) for each in attributes],
+        excluded_attributes=[bound(each) for each in excluded],
+    )
+    return any(path == computed or path.endswith(f":{computed}") for path in kept)

@@ -1,0 +1,97 @@
+"""Which groups a user is in, nested ones included: a small graph in memory, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kong_scim.directory.ports import GroupRef
+
+
+class Graph:
+    """The groups above some members.
+
+    :param parents: By member id, the ids of the groups it is directly in; members are users and
+        groups, and whatever is above a member is there too.
+    :param names: The displayName of each group, by its id.
+    """
+
+    def __init__(self, parents: Mapping[str, frozenset[str]], names: Mapping[str, str]) -> None:
+        self._parents = parents
+        self._names = names
+
+    @classmethod
+    def from_edges(cls, edges: Iterable[tuple[str, str, str]]) -> Graph:
+        """Build it from (member id, group id, the group's name)."""
+        parents: dict[str, set[str]] = {}
+        names = {}
+        for member, group, name in edges:
+            parents.setdefault(member, set()).add(group)
+            names[group] = name
+        return cls({member: frozenset(groups) for member, groups in parents.items()}, names)
+
+    def parents(self, member: str) -> frozenset[str]:
+        """Return the groups a member is directly in."""
+        return self._parents.get(member, frozenset())
+
+    def groups_of(self, member: str) -> tuple[GroupRef, ...]:
+        """Return every group above a member, in the order of their names, each once."""
+        direct = self.parents(member)
+        found = set(direct)
+        level = direct
+        while level:
+            level = frozenset().union(*(self.parents(group) for group in level)) - found
+            found |= level
+        refs = (GroupRef(group, self._names[group], group in direct) for group in found)
+        return tuple(sorted(refs, key=lambda ref: (ref.display_name, ref.id)))
+
+    def with_group(
+        self,
+        group: str,
+        name: str,
+        *,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+    ) -> Graph:
+        """Return the graph where a group has this name, and these members more and less."""
+        parents = dict(self._parents)
+        for member in remove:
+            parents[member] = self.parents(member) - {group}
+        for member in add:
+            parents[member] = self.parents(member) | {group}
+        return Graph(parents, {**self._names, group: name})
+
+    def without_group(self, group: str) -> Graph:
+        """Return the graph where a group does not exist."""
+        return Graph(
+            {
+                member: groups - {group}
+                for member, groups in self._parents.items()
+                if member != group
+            },
+            self._names,
+        )
+
+    def path(self, member: str, group: str) -> list[str] | None:
+        """Return the ids from a member up to a group it is in, both included, or None."""
+        came_from: dict[str, str | None] = {member: None}
+        level = [member]
+        while level and group not in came_from:
+            following = []
+            for each in level:
+                for parent in sorted(self.parents(each)):
+                    if parent not in came_from:
+                        came_from[parent] = each
+                        following.append(parent)
+            level = following
+        if group not in came_from:
+            return None
+        steps = []
+        step: str | None = group
+        while step is not None:
+            steps.append(step)
+            step = came_from[step]
+        return steps[::-1]
+
+    def name(self, group: str) -> str:
+        """Return the name of a group, or its id where the graph does not know it."""
+        return self._names.get(group, group)

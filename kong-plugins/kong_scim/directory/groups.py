@@ -1,0 +1,316 @@
+"""Writing a group, and with it every user whose groups change.
+
+Adding or removing members reads and writes the rows of those members alone, so that it costs the
+same in a group of ten and of ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scim2_models import InvalidValueException, Resource
+
+from kong_scim.bridge import Sql
+from kong_scim.directory import queries
+from kong_scim.directory.documents import Row, document, model, record_of, with_record
+from kong_scim.directory.graph import Graph
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.place import Place, Rows, found, graph_of, version_of
+from kong_scim.directory.ports import Change, Outcome, UserChange, UserState
+from kong_scim.directory.values import instant
+from kong_scim.directory.writes import Writes
+
+Patch = Callable[[Resource[Any]], Resource[Any] | None]
+"""The new state of a group, members aside, from the one it has; None where nothing changes."""
+
+
+@dataclass(frozen=True)
+class _Neighbourhood:
+    """What was read around a group.
+
+    :param rows: The rows of its changing members, and of everything below those and what else
+        changes with the group.
+    :param graph: The groups above all of them, and above the group.
+    :param version: Of the tenant's graph; None where the tenant has no row yet.
+    """
+
+    rows: Mapping[str, Row]
+    graph: Graph
+    version: int | None
+
+
+class Groups:
+    """Creates, replaces, patches and deletes groups, each with what it entails in one commit."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
+        """Store a new group.
+
+        :raises ~scim2_models.InvalidValueException: When a member does not exist.
+        """
+        moment = instant(self._place.clock())
+        doc = document(kind, resource)
+        row = Row(self._place.new_id(), kind.name, 1, doc, moment, moment)
+        add = _ids(resource)
+        around = self._around(add, []) if add else _Neighbourhood({}, graph_of(), None)
+        _refuse_unknown(add, around)
+        name = row.display or ""
+        graph = around.graph.with_group(row.id, name, add=add)
+        writes = self._place.writes()
+        if add:
+            self._guard_graph(writes, around, exclusive=_nests(add, around))
+        created = model(kind, row)
+        writes.create(kind, row, created)
+        writes.join(row.id, {each: around.rows[each].type for each in add})
+        outcome = self._regroup(
+            writes, Change("create", "Group", row.id, group_name=name), around, graph
+        )
+        writes.commit(outcome.steps)
+        return model(kind, row, members=self._shown(add, around.rows))
+
+    def update(
+        self, kind: Kind, resource: Resource[Any], expected_version: str | None
+    ) -> Resource[Any]:
+        """Replace a group and its members.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises ~scim2_models.InvalidValueException: When a member does not exist, or would make the
+            group a member of itself.
+        :raises Conflict: When it is of another version, now or at the commit.
+        """
+        place, group_id = self._place, str(resource.id)
+        rows, held = place.read(
+            place.one(kind, group_id), queries.direct_members(place.db.dialect, [group_id])
+        )
+        row = found(kind, group_id, rows, expected_version)
+        wanted, present = _ids(resource), {member["id"] for member in held}
+        add = [each for each in wanted if each not in present]
+        remove = sorted(present.difference(wanted))
+        after = row.changed(doc=document(kind, resource), now=place.clock())
+        around = self._around([*add, *remove], [group_id], below=after.display != row.display)
+        _refuse_unknown(add, around)
+        self._change(kind, row, after, add, remove, around)
+        stay = {member["id"]: member for member in held if member["id"] not in remove}
+        shown = self._shown(add, around.rows) + [self._member(each) for each in stay.values()]
+        return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
+
+    def patch(
+        self,
+        kind: Kind,
+        group_id: str,
+        patch: Patch | None,
+        add: Collection[str],
+        remove: Collection[str],
+        expected_version: str | None,
+    ) -> Resource[Any]:
+        """Add and remove members, and change other attributes; answers the group without members.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises ~scim2_models.InvalidValueException: As :meth:`update` does.
+        :raises Conflict: When it is of another version than expected, or what was read has changed
+            at the commit.
+        """
+        place = self._place
+        named = [*add, *remove]
+        rows, around = self._read_around(place.one(kind, group_id), named, [group_id])
+        row = found(kind, group_id, rows, expected_version)
+        patched = patch(model(kind, row)) if patch else None
+        after = None
+        if patched is not None:
+            after = row.changed(doc=document(kind, patched), now=place.clock())
+            if after.display != row.display:
+                around = self._around(named, [group_id], below=True)
+        _refuse_unknown(add, around)
+        new = [each for each in add if group_id not in around.graph.parents(each)]
+        gone = [each for each in remove if group_id in around.graph.parents(each)]
+        if after is None and not new and not gone:
+            return model(kind, row)
+        version = self._change(
+            kind, row, after, new, gone, around, exact=expected_version is not None
+        )
+        result = after or replace(row, modified=instant(place.clock()))
+        return model(kind, replace(result, version=version))
+
+    def delete(self, kind: Kind, group_id: str, expected_version: str | None) -> None:
+        """Delete a group.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises Conflict: When it is of another version, now or at the commit.
+        """
+        place = self._place
+        rows, around = self._read_around(place.one(kind, group_id), [], [group_id], below=True)
+        row = found(kind, group_id, rows, expected_version)
+        parents = sorted(around.graph.parents(group_id))
+        writes = place.writes()
+        writes.guard({row.id: row.version, **dict.fromkeys(parents)})
+        self._guard_graph(writes, around, exclusive=True)
+        moment = instant(place.clock())
+        for parent in parents:
+            writes.touch(parent, moment)
+        outcome = self._regroup(
+            writes,
+            Change("delete", "Group", group_id),
+            around,
+            around.graph.without_group(group_id),
+        )
+        writes.delete(group_id)
+        writes.commit(outcome.steps)
+
+    # -- Parts ------------------------------------------------------------
+
+    def _change(
+        self,
+        kind: Kind,
+        row: Row,
+        after: Row | None,
+        add: Collection[str],
+        remove: Collection[str],
+        around: _Neighbourhood,
+        *,
+        exact: bool = True,
+    ) -> int:
+        """Commit a change of a group that is there; answers its new version."""
+        _refuse_cycle(row, add, around)
+        renamed = after is not None and after.display != row.display
+        name = (after or row).display or ""
+        graph = around.graph.with_group(row.id, name, add=add, remove=remove)
+        writes = self._place.writes()
+        writes.guard({row.id: row.version if exact or after is not None else None})
+        self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
+        touched = None
+        if after is None:
+            touched = writes.touch(row.id, instant(self._place.clock()))
+        else:
+            writes.update(kind, after, model(kind, row), model(kind, after))
+        writes.leave(row.id, remove)
+        writes.join(row.id, {each: around.rows[each].type for each in add})
+        change = Change("update", "Group", row.id, group_name=name if renamed else None)
+        outcome = self._regroup(writes, change, around, graph)
+        results = writes.commit(outcome.steps)
+        if after is not None:
+            return after.version
+        assert touched is not None
+        return int(results[touched].data[0]["version"])
+
+    def _regroup(
+        self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
+    ) -> Outcome:
+        """Write every user whose groups differ in another graph, and return what that entails."""
+        place = self._place
+        kind = place.kinds.in_role("User")
+        writes.guard(
+            {
+                each.id: each.version
+                for each in around.rows.values()
+                if each.id != change.resource_id
+            }
+        )
+        affected: dict[str, UserChange] = {}
+        for row in around.rows.values():
+            if kind is None or row.type != kind.name:
+                continue
+            before, after = around.graph.groups_of(row.id), graph.groups_of(row.id)
+            if before != after:
+                user = model(kind, row)
+                affected[row.id] = UserChange(
+                    row.id, UserState(user, before), UserState(user, after)
+                )
+        outcome = place.effects.of(replace(change, users=tuple(affected.values())))
+        for user_id, each in affected.items():
+            assert kind is not None
+            assert each.before is not None
+            row = around.rows[user_id]
+            record = outcome.records.get(user_id, record_of(row.doc))
+            new = row.changed(doc=with_record(kind, row.doc, record), now=place.clock())
+            writes.update(kind, new, each.before.user, model(kind, new))
+        return outcome
+
+    def _guard_graph(self, writes: Writes, around: _Neighbourhood, *, exclusive: bool) -> None:
+        (writes.change_graph if exclusive else writes.hold_graph)(around.version)
+
+    def _around(
+        self, members: Collection[str], groups: list[str], *, below: bool = False
+    ) -> _Neighbourhood:
+        return self._read_around([], members, groups, below=below)[1]
+
+    def _read_around(
+        self,
+        first: list[Sql],
+        members: Collection[str],
+        groups: list[str],
+        *,
+        below: bool = False,
+    ) -> tuple[Rows, _Neighbourhood]:
+        """Read what is around a group, after some other statements, in one step.
+
+        :param members: Whose rows are wanted, and those of everything below them.
+        :param groups: The group, where it exists: the groups above it are wanted.
+        :param below: Whether everything below the group is wanted too.
+        """
+        place, dialect = self._place, self._place.db.dialect
+        wanted = [*members, *groups] if below else list(members)
+        rows, version, nodes, edges, above = place.read(
+            first,
+            place.graph_version(),
+            queries.subtree(dialect, place.scope, wanted),
+            queries.subtree_edges(dialect, place.scope, wanted),
+            queries.edges(dialect, groups),
+        )
+        return rows, _Neighbourhood(
+            rows={node["id"]: Row.read(node) for node in nodes},
+            graph=graph_of(edges, above),
+            version=version_of(version),
+        )
+
+    def _shown(self, ids: Iterable[str], rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+        return [
+            self._member({"id": each, "type": rows[each].type, "display": rows[each].display})
+            for each in sorted(ids)
+        ]
+
+    def _member(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return member_value(self._place.kinds.of(row["type"]), row)
+
+
+def member_value(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of ``members`` (RFC 7643 §4.2); its reference is relative to the base URL."""
+    return {
+        "value": row["id"],
+        "$ref": f"{kind.endpoint}/{row['id']}",
+        "type": row["type"],
+        "display": row["display"],
+    }
+
+
+def _ids(resource: Resource[Any]) -> list[str]:
+    members = getattr(resource, "members", None) or ()
+    return list(dict.fromkeys(member.value for member in members if member.value))
+
+
+def _nests(ids: Iterable[str], around: _Neighbourhood) -> bool:
+    return any(around.rows[each].type == "Group" for each in ids if each in around.rows)
+
+
+def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
+    unknown = [each for each in ids if each not in around.rows]
+    if unknown:
+        named = ", ".join(repr(each[:80]) for each in unknown[:5])
+        raise InvalidValueException(
+            detail=f"members: there is no user or group with the id {named}"
+            + (f" (and {len(unknown) - 5} more)" if len(unknown) > 5 else "")
+        )
+
+
+def _refuse_cycle(row: Row, add: Iterable[str], around: _Neighbourhood) -> None:
+    for each in add:
+        path = around.graph.path(row.id, each)
+        if path:
+            names = [row.display if step == row.id else around.graph.name(step) for step in path]
+            raise InvalidValueException(
+                detail="members: a group cannot be in itself, and this would make it so: "
+                + " in ".join(repr(name) for name in (*names, row.display))
+            )

@@ -1,0 +1,77 @@
+"""What the directory makes of a resource type: a user, a group, or anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scim2_models import Resource, ResourceType, ScimProvider
+
+USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
+KONG_SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
+"""The extension whose value the directory takes from its Effects, never from a client."""
+
+Role = Literal["User", "Group"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A resource type, its model, and its part in memberships.
+
+    :param name: What ``meta.resourceType`` says, and the column ``type``.
+    :param endpoint: Without slashes, such as ``Users``: what a relative reference starts with.
+    """
+
+    name: str
+    endpoint: str
+    model: type[Resource[Any]]
+    role: Role | None
+
+    @property
+    def computed(self) -> str | None:
+        """The attribute that is made from membership rows and never stored in a document."""
+        return {"User": "groups", "Group": "members", None: None}[self.role]
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the resource carries the read-only Kong extension."""
+        return self.role == "User" and any(
+            schema.lower() == KONG_SCHEMA.lower() for schema in self.model.get_extension_models()
+        )
+
+
+class Kinds:
+    """The kinds of a provider's resource types."""
+
+    def __init__(self, provider: ScimProvider) -> None:
+        self._kinds = {str(each.name): _kind(provider, each) for each in provider.resource_types}
+        self._roles = {kind.role: kind for kind in self._kinds.values() if kind.role}
+
+    def of(self, resource_type: ResourceType | str) -> Kind:
+        """Return the kind of a resource type, or of its name."""
+        if isinstance(resource_type, ResourceType):
+            resource_type = str(resource_type.name)
+        return self._kinds[resource_type]
+
+    def in_role(self, role: Role) -> Kind | None:
+        """Return the kind that is the users, or the groups, of this provider."""
+        return self._roles.get(role)
+
+
+def _kind(provider: ScimProvider, resource_type: ResourceType) -> Kind:
+    model = provider.model_for(resource_type)
+    if model is None or not issubclass(model, Resource):
+        raise TypeError(f"the provider has no model for {resource_type.name}")
+    schema = str(resource_type.schema_).lower()
+    role: Role | None = None
+    if schema == USER_SCHEMA.lower():
+        role = "User"
+    elif schema == GROUP_SCHEMA.lower():
+        role = "Group"
+    return Kind(
+        name=str(resource_type.name),
+        endpoint=str(resource_type.endpoint).strip("/"),
+        model=model,
+        role=role,
+    )

@@ -1,0 +1,184 @@
+"""One page of the resources that a search finds (RFC 7644 §3.4.2, RFC 9865)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from inspect import isclass
+from typing import Any, Literal
+
+from scim2_models import AttributeBinding, InvalidCursorException, SearchRequest
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    tuple_,
+)
+
+from kong_scim.bridge import Dialect, Sql
+from kong_scim.directory import queries
+from kong_scim.directory.comparisons import column
+from kong_scim.directory.filters import condition
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.ports import Scope
+from kong_scim.directory.statements import compile
+from kong_scim.directory.tables import resources, values
+from kong_scim.directory.values import key_of
+
+Key = str | float | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page begins, or ends: just beyond a resource.
+
+    :param key: The resource's sort value; None where it has none.
+    """
+
+    direction: Literal["next", "previous"]
+    key: Key
+    id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it in a form for a cursor."""
+        return {"d": self.direction, "k": self.key, "i": self.id}
+
+    @classmethod
+    def read(cls, position: Any) -> Position:
+        """Take it back from a cursor.
+
+        :raises ~scim2_models.InvalidCursorException: When it is none of ours.
+        """
+        match position:
+            case {"d": "next" | "previous" as direction, "k": key, "i": str(identifier)} if (
+                key is None or isinstance(key, str | int | float)
+            ):
+                return cls(direction, key, identifier)
+        raise InvalidCursorException
+
+
+class Search:
+    """The statements of a search.
+
+    Resources come in the order of their sort value and then their id; those without a value come
+    last (RFC 7644 §3.4.2.3), or first where the order is descending. Without ``sortBy``, they come
+    in the order in which they were created.
+    """
+
+    def __init__(
+        self, dialect: Dialect, scope: Scope, kinds: Sequence[Kind], request: SearchRequest[Any]
+    ) -> None:
+        self._dialect = dialect
+        self._request = request
+        self._descending = (
+            request.sort_by is not None and request.sort_order == SearchRequest.SortOrder.descending
+        )
+        self._key = self._sort_key(kinds)
+        self._found = and_(
+            resources.c.workspace == scope.workspace,
+            resources.c.tenant == scope.tenant,
+            or_(*(self._of(kind) for kind in kinds)),
+        )
+
+    def total(self) -> Sql:
+        """Count what is found."""
+        statement = select(func.count().label("total")).select_from(resources)
+        return compile(statement.where(self._found), self._dialect)
+
+    def page(self, position: Position | None) -> Sql:
+        """Select the rows of the page, with their sort value as ``sort_key``.
+
+        Those of a page that ends somewhere come in the opposite order.
+        """
+        backwards = position is not None and position.direction == "previous"
+        statement = self._ordered(backwards=backwards).where(self._found)
+        if position is not None:
+            statement = statement.where(self._beyond(position, backwards=backwards))
+        if self._request.cursor is None:
+            statement = statement.offset(self._request.start_index_0 or 0)
+            # SQLite takes no OFFSET without LIMIT.
+            statement = statement.limit(-1 if self._dialect == "sqlite" else None)
+        if self._request.count is not None:
+            statement = statement.limit(self._request.count)
+        return compile(statement, self._dialect)
+
+    def neighbour(self, position: Position) -> Sql:
+        """Select one id beyond a position, if there is any."""
+        backwards = position.direction == "previous"
+        statement = select(resources.c.id).where(
+            self._found, self._beyond(position, backwards=backwards)
+        )
+        return compile(statement.limit(1), self._dialect)
+
+    def _ordered(self, *, backwards: bool) -> Select[Any]:
+        statement = select(*queries.row_columns(), self._key.label("sort_key"))
+        keys: list[ColumnElement[Any]] = [resources.c.id]
+        if self._request.sort_by is None:
+            keys.insert(0, resources.c.created)
+        else:
+            keys[:0] = [case((self._key.is_(None), 1), else_=0), self._key]
+        if self._descending != backwards:
+            keys = [key.desc() for key in keys]
+        return statement.order_by(*keys)
+
+    def _beyond(self, position: Position, *, backwards: bool) -> ColumnElement[bool]:
+        """Return the condition that a resource comes after a position, or before it."""
+        upwards = self._descending == backwards
+        missing = self._key.is_(None)
+        if position.key is None:
+            beyond = resources.c.id > position.id if upwards else resources.c.id < position.id
+            rest = false() if upwards else not_(missing)
+            return or_(rest, and_(missing, beyond))
+        here = tuple_(literal(position.key), literal(position.id))
+        row = tuple_(self._key, resources.c.id)
+        beyond = row > here if upwards else row < here
+        return or_(missing, beyond) if upwards else beyond
+
+    def _of(self, kind: Kind) -> ColumnElement[bool]:
+        of_kind = resources.c.type == kind.name
+        if self._request.filter is None:
+            return of_kind
+        return and_(of_kind, condition(kind, self._request.filter))
+
+    def _sort_key(self, kinds: Sequence[Kind]) -> ColumnElement[Any]:
+        if self._request.sort_by is None:
+            return resources.c.created
+        keys = [
+            (resources.c.type == kind.name, _sort_value(kind, binding))
+            for kind in kinds
+            if (binding := self._request.sort_binding(kind.model)) is not None
+        ]
+        if not keys:
+            return null()
+        return keys[0][1] if len(kinds) == 1 else case(*keys, else_=null())
+
+
+def _sort_value(kind: Kind, binding: AttributeBinding) -> ColumnElement[Any]:
+    own = column(binding)
+    if own is not None:
+        return own.text
+    if binding.field_name == kind.computed:
+        return null()
+    row = values.alias()
+    target = binding.target_type
+    numeric = (
+        isclass(target) and issubclass(target, int | float) and not issubclass(target, datetime)
+    )
+    return (
+        select(row.c.num if numeric else row.c.val)
+        .where(
+            row.c.resource_id == resources.c.id,
+            row.c.attr == key_of(binding),
+            row.c.sorts == 1,
+        )
+        .scalar_subquery()
+    )

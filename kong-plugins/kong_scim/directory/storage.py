@@ -1,0 +1,241 @@
+"""SCIM resources in SQL: what scim2-server's handler reads and writes."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from scim2_models import (
+    Resource,
+    ResourceType,
+    ResponseParameters,
+    ScimProvider,
+    SearchRequest,
+)
+from scim2_server.storage import ScimStorage, SearchPage
+
+from kong_scim.directory import queries
+from kong_scim.directory.documents import Row, group_values, keeps, model
+from kong_scim.directory.groups import Groups, Patch, member_value
+from kong_scim.directory.kinds import Kind, Kinds
+from kong_scim.directory.place import Place, Rows, found, graph_of
+from kong_scim.directory.ports import Conflict, Database, Effects, NoEffects, Scope
+from kong_scim.directory.search import Position, Search
+from kong_scim.directory.users import Users
+
+ATTEMPTS = 50
+"""How often a change of members is tried that others keep overtaking."""
+
+
+def utc_now() -> datetime:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_uuid() -> str:
+    """Return a random id."""
+    return str(uuid.uuid4())
+
+
+def pause(attempt: int) -> None:
+    """Wait a moment, longer with each attempt, so that contenders do not meet again."""
+    time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - no secret
+
+
+class SqlStorage(ScimStorage):
+    """A scope's resources in a database, each write one commit with what it entails.
+
+    Attributes that a client can only write, such as ``password``, are not stored: nobody signs in
+    with them here.
+
+    :param db: Where statements run.
+    :param scope: Whose resources; nothing of another scope is ever seen.
+    :param effects: What a change of users and groups entails elsewhere.
+    """
+
+    supports_cursors = True
+
+    def __init__(
+        self,
+        db: Database,
+        scope: Scope,
+        provider: ScimProvider,
+        effects: Effects | None = None,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = new_uuid,
+        pause: Callable[[int], None] = pause,
+    ) -> None:
+        self._kinds = Kinds(provider)
+        self._place = Place(db, scope, self._kinds, effects or NoEffects(), clock, new_id)
+        self._users = Users(self._place)
+        self._groups = Groups(self._place)
+        self._pause = pause
+
+    # -- Reading ----------------------------------------------------------
+
+    def get(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        *,
+        response_parameters: ResponseParameters[Any] | None = None,
+    ) -> Resource[Any]:
+        """Return a resource, in one step; memberships only where the response shows them."""
+        kind, place = self._kinds.of(resource_type), self._place
+        related = self._related(kind, [resource_id], response_parameters)
+        rows, memberships = place.read(place.one(kind, resource_id), related)
+        row = found(kind, resource_id, rows)
+        return self._models([row], {kind.name: memberships})[0]
+
+    def search(
+        self,
+        resource_types: list[ResourceType],
+        search_request: SearchRequest[Any],
+        *,
+        position: Any = None,
+    ) -> SearchPage:
+        """Return a page: one step finds it, a second one reads memberships and neighbours."""
+        place, dialect = self._place, self._place.db.dialect
+        kinds = [self._kinds.of(each) for each in resource_types]
+        search = Search(dialect, place.scope, kinds, search_request)
+        by_cursor = search_request.cursor is not None
+        where = Position.read(position) if by_cursor and position is not None else None
+        if search_request.count == 0:
+            (counted,) = place.read([search.total()])
+            return SearchPage(int(counted[0]["total"]), [])
+        counted, page = place.read([search.total()], [search.page(where)])
+        if where is not None and where.direction == "previous":
+            page.reverse()
+        found_rows = [Row.read(columns) for columns in page]
+        ends: list[Position] = []
+        if by_cursor and page:
+            ends = [
+                Position("previous", page[0]["sort_key"], found_rows[0].id),
+                Position("next", page[-1]["sort_key"], found_rows[-1].id),
+            ]
+        of_kind = {
+            kind.name: self._related(
+                kind, [row.id for row in found_rows if row.type == kind.name], search_request
+            )
+            for kind in kinds
+        }
+        further = [*([search.neighbour(end)] for end in ends), *of_kind.values()]
+        parts = place.read(*further) if any(further) else [[] for _ in further]
+        beyond, memberships = parts[: len(ends)], parts[len(ends) :]
+        result = SearchPage(
+            int(counted[0]["total"]),
+            self._models(found_rows, dict(zip(of_kind, memberships, strict=True))),
+        )
+        if ends:
+            result.previous, result.next = (
+                end.to_json() if rows else None for end, rows in zip(ends, beyond, strict=True)
+            )
+        return result
+
+    def _related(
+        self, kind: Kind, ids: list[str], parameters: ResponseParameters[Any] | None
+    ) -> list[Any]:
+        if not ids or kind.role is None or not keeps(kind, parameters):
+            return []
+        select = queries.edges if kind.role == "User" else queries.direct_members
+        return select(self._place.db.dialect, ids)
+
+    def _models(self, rows: Iterable[Row], memberships: Mapping[str, Rows]) -> list[Resource[Any]]:
+        group_kind = self._kinds.in_role("Group")
+        graph = graph_of(
+            *(found for name, found in memberships.items() if self._kinds.of(name).role == "User")
+        )
+        members: dict[str, list[dict[str, Any]]] = {}
+        for name, entries in memberships.items():
+            if self._kinds.of(name).role == "Group":
+                for entry in entries:
+                    value = member_value(self._kinds.of(entry["type"]), entry)
+                    members.setdefault(entry["group_id"], []).append(value)
+        resources = []
+        for row in rows:
+            kind = self._kinds.of(row.type)
+            groups = (
+                group_values(group_kind, graph.groups_of(row.id)) if kind.role == "User" else ()
+            )
+            resources.append(model(kind, row, groups=groups, members=members.get(row.id)))
+        return resources
+
+    # -- Writing ----------------------------------------------------------
+
+    def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
+        """Store a new resource.
+
+        :raises ~scim2_models.UniquenessException: When a unique value is taken.
+        :raises ~scim2_models.InvalidValueException: When a member does not exist.
+        """
+        kind = self._kinds.of(resource_type)
+        return self._writer(kind).create(kind, resource)
+
+    def update(
+        self,
+        resource_type: ResourceType,
+        resource: Resource[Any],
+        *,
+        expected_version: str | None = None,
+    ) -> Resource[Any]:
+        """Replace a resource.
+
+        :raises Conflict: When it is not at the expected version, or changes meanwhile.
+        """
+        kind = self._kinds.of(resource_type)
+        return self._writer(kind).update(kind, resource, expected_version)
+
+    def delete(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        *,
+        expected_version: str | None = None,
+    ) -> None:
+        """Delete a resource, and its memberships.
+
+        :raises Conflict: When it is not at the expected version, or changes meanwhile.
+        """
+        kind = self._kinds.of(resource_type)
+        self._writer(kind).delete(kind, resource_id, expected_version)
+
+    def patch_members(
+        self,
+        resource_type: ResourceType,
+        group_id: str,
+        *,
+        add: Collection[str] = (),
+        remove: Collection[str] = (),
+        patch: Patch | None = None,
+        expected_version: str | None = None,
+    ) -> Resource[Any]:
+        """Add and remove some members of a group, and change its other attributes.
+
+        The other members are neither read nor written. Without an expected version it is tried
+        again for as long as others overtake it.
+
+        :param add: Ids of users and groups; those that are members already stay.
+        :param remove: Ids; those that are no members are ignored.
+        :param patch: What else changes, from the group without its members.
+        :return: The group, without its members.
+        :raises ~scim2_models.InvalidValueException: When a new member does not exist, or would make
+            the group a member of itself.
+        :raises Conflict: When it is not at the expected version, or keeps being overtaken.
+        """
+        kind = self._kinds.of(resource_type)
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._groups.patch(kind, group_id, patch, add, remove, expected_version)
+            except Conflict:
+                if expected_version is not None:
+                    raise
+                self._pause(attempt)
+        raise Conflict(detail="Others keep changing the same resources: try again")
+
+    def _writer(self, kind: Kind) -> Users | Groups:
+        return self._groups if kind.role == "Group" else self._users

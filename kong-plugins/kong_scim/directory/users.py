@@ -1,0 +1,116 @@
+"""Writing a user, or any resource that is no group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from scim2_models import Resource
+
+from kong_scim.directory import queries
+from kong_scim.directory.documents import (
+    Row,
+    document,
+    group_values,
+    model,
+    record_of,
+    with_record,
+)
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.place import Place, found, graph_of
+from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
+from kong_scim.directory.values import instant
+
+
+class Users:
+    """Creates, replaces and deletes users, each with what it entails in one commit."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
+        """Store a new user.
+
+        :raises ~scim2_models.UniquenessException: When a unique value is taken.
+        """
+        moment = instant(self._place.clock())
+        doc = with_record(kind, document(kind, resource), None)
+        row = Row(self._place.new_id(), kind.name, 1, doc, moment, moment)
+        outcome = self._entails("create", kind, row.id, None, UserState(model(kind, row)))
+        row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
+        created = model(kind, row)
+        writes = self._place.writes()
+        writes.create(kind, row, created)
+        writes.commit(outcome.steps)
+        return created
+
+    def update(
+        self, kind: Kind, resource: Resource[Any], expected_version: str | None
+    ) -> Resource[Any]:
+        """Replace a user.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.UniquenessException: When a unique value is taken.
+        """
+        row, groups = self._current(kind, str(resource.id), expected_version)
+        before = model(kind, row)
+        doc = with_record(kind, document(kind, resource), record_of(row.doc))
+        changed = row.changed(doc=doc, now=self._place.clock())
+        outcome = self._entails(
+            "update",
+            kind,
+            row.id,
+            UserState(before, groups),
+            UserState(model(kind, changed), groups),
+        )
+        record = outcome.records.get(row.id, record_of(row.doc))
+        changed = replace(changed, doc=with_record(kind, doc, record))
+        writes = self._place.writes()
+        writes.guard({row.id: row.version})
+        writes.update(kind, changed, before, model(kind, changed))
+        writes.commit(outcome.steps)
+        return model(kind, changed, groups=self._shown(groups))
+
+    def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
+        """Delete a user; the groups it was in are new versions of themselves.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises Conflict: When it is of another version, now or at the commit.
+        """
+        row, groups = self._current(kind, resource_id, expected_version)
+        before = UserState(model(kind, row), groups)
+        outcome = self._entails("delete", kind, row.id, before, None)
+        direct = sorted(group.id for group in groups if group.direct)
+        moment = instant(self._place.clock())
+        writes = self._place.writes()
+        writes.guard({row.id: row.version, **dict.fromkeys(direct)})
+        for group_id in direct:
+            writes.touch(group_id, moment)
+        writes.delete(row.id)
+        writes.commit(outcome.steps)
+
+    def _current(
+        self, kind: Kind, resource_id: str, expected_version: str | None
+    ) -> tuple[Row, tuple[GroupRef, ...]]:
+        place = self._place
+        edges = queries.edges(place.db.dialect, [resource_id]) if kind.role == "User" else []
+        rows, above = place.read(place.one(kind, resource_id), edges)
+        row = found(kind, resource_id, rows, expected_version)
+        return row, graph_of(above).groups_of(row.id)
+
+    def _entails(
+        self,
+        operation: str,
+        kind: Kind,
+        resource_id: str,
+        before: UserState | None,
+        after: UserState | None,
+    ) -> Outcome:
+        if kind.role != "User":
+            return Outcome()
+        change = UserChange(resource_id, before, after)
+        return self._place.effects.of(Change(operation, "User", resource_id, (change,)))
+
+    def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:
+        return group_values(self._place.kinds.in_role("Group"), groups)

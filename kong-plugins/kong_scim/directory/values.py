@@ -1,0 +1,239 @@
+"""A resource as rows: one for each scalar it holds, in the form that comparisons use.
+
+The form is what :meth:`scim2_models.AttributeBinding.comparable` gives, so that SQL compares as
+scim2-models does: strings in NFC and lower case unless the attribute is ``caseExact``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from scim2_models import (
+    AttributeBinding,
+    Extension,
+    InvalidValueException,
+    Mutability,
+    Path,
+    Resource,
+    Uniqueness,
+)
+from scim2_models.path import attribute_host
+from scim2_server.utils import parametrize
+
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.tables import HEAD
+
+COLUMNS = frozenset({"id", "meta"})
+"""Attributes that are columns of a resource's own row."""
+
+
+class Value(NamedTuple):
+    """A row of ``scim_values``, without the resource it belongs to."""
+
+    attr: str
+    entry: int
+    item: int
+    val: str | None
+    head: str | None
+    num: str | None
+    sorts: int
+
+
+@dataclass(frozen=True)
+class _Attribute:
+    key: str
+    binding: AttributeBinding
+    parts: tuple[_Attribute, ...] = ()
+
+
+def instant(moment: datetime) -> str:
+    """Return a date as UTC text of a fixed width, so that it sorts as a string.
+
+    A date without a zone is taken for UTC, and one that UTC cannot say for the nearest it can.
+    """
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        edge = datetime.min if moment.year == datetime.min.year else datetime.max
+        moment = edge.replace(tzinfo=UTC)
+    return moment.isoformat(timespec="microseconds")
+
+
+def key_of(binding: AttributeBinding) -> str:
+    """Return the name rows of an attribute are stored under: ``emails.type``, or with its URN."""
+    urn = binding.urn
+    if not issubclass(binding.model, Extension):
+        schema = getattr(binding.model, "__schema__", None)
+        urn = urn.removeprefix(f"{schema}:")
+    return urn.lower()
+
+
+def comparable(binding: AttributeBinding, value: Any) -> tuple[str | None, str | None]:
+    """Return the text and the number by which a scalar is compared; the other one is None.
+
+    Numbers are given as text, since they are rounded on their way through Lua; booleans are 0 and
+    1, as Python has them. A string that the policy cannot prepare is neither: it equals nothing.
+
+    :raises ~scim2_models.InvalidValueException: For a number that is no double.
+    """
+    if isinstance(value, bool | int | float):
+        try:
+            return None, repr(float(value))
+        except OverflowError:
+            raise InvalidValueException(
+                detail=f"The number given for {binding.urn} is too large"
+            ) from None
+    if isinstance(value, datetime):
+        return instant(value), None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode(), None
+    if isinstance(value, str):
+        try:
+            return str(binding.comparable(value)), None
+        except ValueError:
+            return None, None
+    return None, None
+
+
+def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
+    """Return the rows of every attribute a resource holds, without those that are columns."""
+    found: list[Value] = []
+    for attribute in _attributes(kind.model, kind.computed):
+        held = _held(resource, attribute.binding)
+        if held is None:
+            continue
+        entries = held if isinstance(held, list) else [held]
+        first = _first(entries)
+        for index, entry in enumerate(entries):
+            sorts = int(index == first)
+            if not attribute.parts:
+                found.append(_row(attribute, index, 0, entry, sorts))
+                continue
+            within = [
+                row for part in attribute.parts for row in _part_rows(part, index, entry, sorts)
+            ]
+            filled = any(row.num is not None or row.val for row in within)
+            found.append(Value(attribute.key, index, 0, None, None, "1.0" if filled else None, 0))
+            found.extend(within)
+    return found
+
+
+def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
+    """Return the digest and the value of each unique attribute, by the attribute's URN.
+
+    Those of ``server`` and ``global`` uniqueness (RFC 7643 §7) but ``id``, which is made here. Two
+    resources clash on the same URN, whatever their types (erratum 8279).
+    """
+    found = {}
+    for binding in _unique_attributes(kind.model):
+        held = _held(resource, binding)
+        if held is None:
+            continue
+        if isinstance(held, list):
+            text: str | None = json.dumps([comparable(binding, each) for each in held])
+        else:
+            val, num = comparable(binding, held)
+            text = num if val is None else val
+        if text is not None:
+            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            found[binding.urn] = (digest, str(held))
+    return found
+
+
+def without_write_only(kind: Kind, resource: Resource[Any]) -> Resource[Any]:
+    """Return a copy without attributes that a client can only write, such as ``password``.
+
+    Nobody signs in with them here, and what is not stored cannot leak.
+    """
+    resource = resource.model_copy(deep=True)
+    for binding in _write_only(kind.model):
+        host = attribute_host(resource, binding)
+        if host is None:
+            continue
+        if binding.sub_field_name is None:
+            setattr(host, binding.field_name, None)
+            continue
+        held = getattr(host, binding.field_name)
+        for entry in held if isinstance(held, list) else [held]:
+            if entry is not None:
+                setattr(entry, binding.sub_field_name, None)
+    return resource
+
+
+def _held(resource: Resource[Any], binding: AttributeBinding) -> Any:
+    host = attribute_host(resource, binding)
+    return None if host is None else getattr(host, binding.field_name, None)
+
+
+def _first(entries: list[Any]) -> int:
+    """Return which entry a sort uses: the primary one, or else the first (RFC 7644 §3.4.2.3)."""
+    return next(
+        (index for index, entry in enumerate(entries) if getattr(entry, "primary", None)), 0
+    )
+
+
+def _part_rows(part: _Attribute, index: int, entry: Any, sorts: int) -> Iterator[Value]:
+    held = getattr(entry, str(part.binding.sub_field_name), None)
+    if held is None:
+        return
+    for item, value in enumerate(held if isinstance(held, list) else [held]):
+        yield _row(part, index, item, value, sorts if item == 0 else 0)
+
+
+def _row(attribute: _Attribute, entry: int, item: int, value: Any, sorts: int) -> Value:
+    val, num = comparable(attribute.binding, value)
+    return Value(attribute.key, entry, item, val, val and val[:HEAD], num, sorts)
+
+
+def _bindings(model: type[Resource[Any]], **which: Any) -> Iterable[AttributeBinding]:
+    for path in parametrize(Path, model).iter_paths(**which):
+        binding = path.resolve()  # None for the path that is an extension as a whole
+        if binding is not None and binding.field_name not in COLUMNS:
+            yield binding
+
+
+@lru_cache(maxsize=64)
+def _write_only(model: type[Resource[Any]]) -> tuple[AttributeBinding, ...]:
+    return tuple(_bindings(model, mutability=[Mutability.write_only]))
+
+
+@lru_cache(maxsize=64)
+def _unique_attributes(model: type[Resource[Any]]) -> tuple[AttributeBinding, ...]:
+    return tuple(
+        _bindings(
+            model,
+            include_subattributes=False,
+            uniqueness=[Uniqueness.server, Uniqueness.global_],
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def _attributes(model: type[Resource[Any]], computed: str | None) -> tuple[_Attribute, ...]:
+    hidden = set(_write_only(model))
+    heads: dict[tuple[type, str], AttributeBinding] = {}
+    parts: dict[tuple[type, str], list[_Attribute]] = {}
+    schemas = parametrize(Path, model)("schemas").resolve()
+    for binding in (schemas, *_bindings(model)):
+        if binding is None or binding in hidden:
+            continue
+        if binding.field_name == computed:
+            continue
+        place = (binding.model, binding.field_name)
+        if binding.sub_field_name is None:
+            heads[place] = binding
+        else:
+            parts.setdefault(place, []).append(_Attribute(key_of(binding), binding))
+    return tuple(
+        _Attribute(key_of(binding), binding, tuple(parts.get(place, ())))
+        for place, binding in heads.items()
+    )

@@ -1,0 +1,265 @@
+"""The writing statements of one change, guards first.
+
+The order is the same for every change (tenant, then rows by id), so that two of them never wait
+for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from scim2_models import Resource, UniquenessException
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ClauseElement
+
+from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
+from kong_scim.directory import queries
+from kong_scim.directory.documents import Row
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.ports import Conflict, Database, Scope
+from kong_scim.directory.statements import compile, prepare
+from kong_scim.directory.tables import members, resources, tenants, unique, values
+from kong_scim.directory.values import Value, rows, uniques
+
+ROWS = 500
+"""Rows of one INSERT: seven columns each stay far below SQLite's 32,766 parameters."""
+
+
+class Writes:
+    """Collects the statements of a change, and commits them with whatever belongs to it."""
+
+    def __init__(self, db: Database, scope: Scope) -> None:
+        self._db = db
+        self._scope = scope
+        self._tenant: list[Sql] = []
+        self._locks: dict[str, int | None] = {}
+        self._steps: list[Sql] = []
+        self._claimed: dict[str, str] = {}
+
+    # -- Guards -----------------------------------------------------------
+
+    def hold_graph(self, version: int | None) -> None:
+        """Have no group renamed, deleted or nested since the graph was read.
+
+        :param version: What was read; None where the tenant has no row yet.
+        """
+        self._found_tenant(version)
+        statement = (
+            select(tenants.c.graph_version)
+            .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+            .with_for_update(read=True)
+        )
+        self._on_tenant(statement, version)
+
+    def change_graph(self, version: int | None) -> None:
+        """As :meth:`hold_graph`, and let nobody else who read it commit."""
+        self._found_tenant(version)
+        statement = (
+            update(tenants)
+            .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+            .values(graph_version=tenants.c.graph_version + 1)
+        )
+        self._on_tenant(statement, version)
+
+    def guard(self, versions: Mapping[str, int | None]) -> None:
+        """Have rows still be there, at these versions where one is given."""
+        for resource_id, version in versions.items():
+            if version is not None or resource_id not in self._locks:
+                self._locks[resource_id] = version
+
+    # -- Rows -------------------------------------------------------------
+
+    def create(self, kind: Kind, row: Row, resource: Resource[Any]) -> None:
+        """Store a new resource."""
+        columns = {
+            "id": row.id,
+            "workspace": self._scope.workspace,
+            "tenant": self._scope.tenant,
+            "type": row.type,
+            "version": row.version,
+            "display": row.display,
+            "display_key": row.display_key(kind),
+            "doc": row.text(),
+            "created": row.created,
+            "modified": row.modified,
+        }
+        self._steps.append(_insert_resource(self._db.dialect).bind(columns))
+        self._claim(row.id, uniques(kind, resource))
+        self._insert_values(row.id, rows(kind, resource))
+
+    def update(self, kind: Kind, row: Row, before: Resource[Any], after: Resource[Any]) -> None:
+        """Store the new state of a resource that is guarded at the version it was read."""
+        columns = {
+            "resource": row.id,
+            "version": row.version,
+            "display": row.display,
+            "display_key": row.display_key(kind),
+            "doc": row.text(),
+            "modified": row.modified,
+        }
+        self._steps.append(_update_resource(self._db.dialect).bind(columns))
+        self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
+        held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
+        changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
+        if any(attr in held for attr in changed):
+            gone = delete(values).where(values.c.resource_id == row.id, values.c.attr.in_(changed))
+            self._steps.append(compile(gone, self._db.dialect))
+        self._insert_values(row.id, [value for attr in changed for value in wanted.get(attr, ())])
+
+    def touch(self, resource_id: str, modified: str) -> int:
+        """Make a new version of a resource whose own row says nothing new.
+
+        :return: Where in the results of :meth:`commit` that version will be.
+        """
+        self._steps.append(
+            _touch(self._db.dialect).bind({"resource": resource_id, "modified": modified})
+        )
+        return len(self._steps) - 1
+
+    def delete(self, resource_id: str) -> None:
+        """Delete a resource; its values and memberships go with it."""
+        statement = delete(resources).where(resources.c.id == resource_id)
+        self._steps.append(compile(statement, self._db.dialect, rows=1, label="version"))
+
+    def join(self, group_id: str, kinds: Mapping[str, str]) -> None:
+        """Make resources members of a group.
+
+        :param kinds: ``User`` or ``Group``, by the member's id.
+        """
+        added = [
+            {"group_id": group_id, "member_id": member, "member_type": kind}
+            for member, kind in sorted(kinds.items())
+        ]
+        for chunk in queries.chunks(added, ROWS):
+            statement = _insert(self._db.dialect, members).values(chunk).on_conflict_do_nothing()
+            self._steps.append(compile(statement, self._db.dialect))
+
+    def leave(self, group_id: str, ids: Iterable[str]) -> None:
+        """End memberships of a group."""
+        for chunk in queries.chunks(sorted(ids), ROWS):
+            statement = delete(members).where(
+                members.c.group_id == group_id, members.c.member_id.in_(chunk)
+            )
+            self._steps.append(compile(statement, self._db.dialect))
+
+    # -- Commit -----------------------------------------------------------
+
+    def commit(self, steps: Sequence[Step] = ()) -> list[StepResult]:
+        """Apply everything and some more steps, or nothing.
+
+        :return: The results of the statements that :meth:`touch` and the like added, and of the
+            steps; not those of the guards.
+        :raises Conflict: When a guard did not hold, or the database says so itself.
+        :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
+        """
+        guards = [*self._tenant, *queries.lock(self._db.dialect, self._locks)]
+        try:
+            results = self._db.commit([*guards, *self._steps, *steps])
+        except BridgeError as error:
+            raise self._explained(error) from error
+        return results[len(guards) :]
+
+    def _explained(self, error: BridgeError) -> Exception:
+        if error.name == "CONFLICT":
+            return Conflict(detail="Somebody else changed the same resources: try again")
+        if error.name != "ROW_COUNT":
+            return error
+        taken = self._claimed.get(error.label or "")
+        if taken is not None:
+            return UniquenessException(detail=taken)
+        return Conflict(detail="The resource was changed by somebody else: read it again")
+
+    def _on_tenant(self, statement: ClauseElement, version: int | None) -> None:
+        params: dict[str, Scalar] = {
+            **queries.scope_params(self._scope),
+            "version": version or 0,
+        }
+        prepared = prepare(statement, self._db.dialect, rows=1, label="graph")
+        self._tenant.append(prepared.bind(params))
+
+    def _found_tenant(self, version: int | None) -> None:
+        if version is None:
+            row = {**queries.scope_params(self._scope), "graph_version": 0}
+            statement = _insert(self._db.dialect, tenants).values(row).on_conflict_do_nothing()
+            self._tenant.append(compile(statement, self._db.dialect))
+
+    def _replace_unique(
+        self,
+        resource_id: str,
+        held: Mapping[str, tuple[str, str]],
+        wanted: Mapping[str, tuple[str, str]],
+    ) -> None:
+        gone = [urn for urn, (digest, _) in held.items() if wanted.get(urn, ("",))[0] != digest]
+        if gone:
+            statement = delete(unique).where(
+                unique.c.resource_id == resource_id, unique.c.attr.in_(gone)
+            )
+            self._steps.append(compile(statement, self._db.dialect))
+        new = {urn: value for urn, value in wanted.items() if held.get(urn, ("",))[0] != value[0]}
+        self._claim(resource_id, new)
+
+    def _claim(self, resource_id: str, wanted: Mapping[str, tuple[str, str]]) -> None:
+        for urn, (digest, value) in sorted(wanted.items()):
+            label = f"unique:{urn}"
+            attribute = urn.rpartition(":")[2]
+            self._claimed[label] = (
+                f"Another resource has the {attribute} {value[:200]!r} already: {attribute} is unique"
+            )
+            row = {
+                **queries.scope_params(self._scope),
+                "attr": urn,
+                "digest": digest,
+                "resource_id": resource_id,
+            }
+            statement = _insert(self._db.dialect, unique).values(row).on_conflict_do_nothing()
+            self._steps.append(compile(statement, self._db.dialect, rows=1, label=label))
+
+    def _insert_values(self, resource_id: str, new: Sequence[Value]) -> None:
+        for chunk in queries.chunks(new, ROWS):
+            table = [{"resource_id": resource_id, **value._asdict()} for value in chunk]
+            self._steps.append(compile(insert(values).values(table), self._db.dialect))
+
+
+def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
+    grouped: dict[str, list[Value]] = {}
+    for value in found:
+        grouped.setdefault(value.attr, []).append(value)
+    return grouped
+
+
+def _insert(dialect: Dialect, table: Any) -> Any:
+    """Return an INSERT that knows ON CONFLICT, which SQLAlchemy has for each dialect apart."""
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+@lru_cache(maxsize=4)
+def _insert_resource(dialect: Dialect) -> Any:
+    return prepare(
+        insert(resources).values({column.name: bindparam(column.name) for column in resources.c}),
+        dialect,
+    )
+
+
+@lru_cache(maxsize=4)
+def _update_resource(dialect: Dialect) -> Any:
+    named = ("version", "display", "display_key", "doc", "modified")
+    statement = (
+        update(resources)
+        .where(resources.c.id == bindparam("resource"))
+        .values({name: bindparam(name) for name in named})
+    )
+    return prepare(statement, dialect, rows=1, label="version")
+
+
+@lru_cache(maxsize=4)
+def _touch(dialect: Dialect) -> Any:
+    statement = (
+        update(resources)
+        .where(resources.c.id == bindparam("resource"))
+        .values(version=resources.c.version + 1, modified=bindparam("modified"))
+        .returning(resources.c.version)
+    )
+    return prepare(statement, dialect, rows=1, label="version")

@@ -1,0 +1,83 @@
+"""The databases of the directory's tests: SQLite as it is, and PostgreSQL as the bridge runs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult
+from kong_scim.directory import ddl
+
+_CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
+
+class PostgresDatabase:
+    """Runs statements as scim-bridge does: values put into the text as literals, in one pass.
+
+    :param dsn: Of a database for it alone. Every thread may use it: each call connects.
+    """
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        with self._connection() as connection:
+            for statement in ddl.statements("postgresql"):
+                connection.execute(statement)
+
+    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+        with self._connection() as connection:
+            return [_run(connection, statement).data for statement in statements]
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        with self._connection() as connection:
+            results = []
+            for index, step in enumerate(steps):
+                assert isinstance(step, Sql)
+                try:
+                    result = _run(connection, step)
+                except _CONFLICTS as error:
+                    raise BridgeError("CONFLICT", str(error), step=index) from error
+                if step.rows is not None and step.rows != result.rows:
+                    raise BridgeError(
+                        "ROW_COUNT", f"{result.rows} rows", step=index, label=step.label
+                    )
+                results.append(result)
+            return results
+
+    def explain(self, statement: Sql) -> str:
+        """Return PostgreSQL's plan of a statement."""
+        with self._connection() as connection:
+            text = b"EXPLAIN " + _bound(connection, statement)
+            return "\n".join(row["QUERY PLAN"] for row in connection.execute(text))
+
+    def run(self, text: str) -> None:
+        """Run a statement of the test's own."""
+        with self._connection() as connection:
+            connection.execute(text)
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        with psycopg.connect(self._dsn, row_factory=dict_row) as connection:
+            yield connection
+
+
+def _bound(connection: psycopg.Connection[Any], statement: Sql) -> bytes:
+    def literal(match: re.Match[str]) -> str:
+        value = statement.params[int(match[1]) - 1]
+        text = sql.Literal(value).as_string(connection)
+        return f"({text})" if isinstance(value, int | float) else text.replace("\0", "")
+
+    return re.sub(r"\$(\d+)", literal, statement.sql).encode()
+
+
+def _run(connection: psycopg.Connection[dict[str, Any]], statement: Sql) -> StepResult:
+    cursor = connection.execute(_bound(connection, statement))
+    data = cursor.fetchall() if cursor.description else []
+    return StepResult(rows=cursor.rowcount, data=data)

@@ -1,0 +1,16 @@
+"""scim2-server's storage contract, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from scim2_models import ScimProvider
+from scim2_server.testing import ScimStorageContract
+
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.storage import SqlStorage
+
+
+class TestSqlStorage(ScimStorageContract):
+    @pytest.fixture
+    def storage(self, database: Database, provider: ScimProvider) -> SqlStorage:
+        return SqlStorage(database, Scope("workspace", "tenant"), provider)
