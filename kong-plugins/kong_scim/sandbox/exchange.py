@@ -139,6 +139,9 @@ class Exchange:
         lines += self.own_headers()
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
         sent = b"" if status == 204 else body
+        if self._body_ended or not {"content-length", "transfer-encoding"} & self.headers.keys():
+            await self.send({"type": "http.response.body", "body": sent})
+            return
         await self.send({"type": "http.response.body", "body": sent, "more_body": True})
         with contextlib.suppress(TimeoutError, ClientGoneError):
             async with asyncio.timeout(_DRAINED_FOR):
