@@ -54,7 +54,7 @@ format: $(STAMP) ## put the code into shape
 
 .PHONY: bench
 bench: $(STAMP) ## print the performance ratios of docs/performance.md
-	@$(BIN)/python -m tests.bench
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: docs
 docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config.py

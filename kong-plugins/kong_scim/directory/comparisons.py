@@ -43,7 +43,7 @@ class Comparand:
     :param num: A value as a number, where it can be one.
     :param rows: What holds one value a row, with ``tie`` the condition that ties it to the row at
         hand; None where the columns are of the row at hand itself.
-    :param lacking: The condition that the attribute is multi-valued and an entry of it has no value.
+    :param lacking: The condition that an entry of a multi-valued attribute has no value.
     """
 
     text: ColumnElement[Any]

@@ -93,7 +93,7 @@ class Groups:
         after = row.changed(doc=document(kind, resource), now=place.clock())
         around = self._around([*add, *remove], [group_id], below=after.display != row.display)
         _refuse_unknown(add, around)
-        self._change(kind, row, after, add, remove, around)
+        self._change(kind, row, after, add=add, remove=remove, around=around)
         stay = {member["id"]: member for member in held if member["id"] not in remove}
         shown = self._shown(add, around.rows) + [self._member(each) for each in stay.values()]
         return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
@@ -102,6 +102,7 @@ class Groups:
         self,
         kind: Kind,
         group_id: str,
+        *,
         patch: Patch | None,
         add: Collection[str],
         remove: Collection[str],
@@ -130,7 +131,13 @@ class Groups:
         if after is None and not new and not gone:
             return model(kind, row)
         version = self._change(
-            kind, row, after, new, gone, around, exact=expected_version is not None
+            kind,
+            row,
+            after,
+            add=new,
+            remove=gone,
+            around=around,
+            exact=expected_version is not None,
         )
         result = after or replace(row, modified=instant(place.clock()))
         return model(kind, replace(result, version=version))
@@ -167,13 +174,18 @@ class Groups:
         kind: Kind,
         row: Row,
         after: Row | None,
+        *,
         add: Collection[str],
         remove: Collection[str],
         around: _Neighbourhood,
-        *,
         exact: bool = True,
     ) -> int:
-        """Commit a change of a group that is there; answers its new version."""
+        """Commit a change of a group that is there; answers its new version.
+
+        :param after: Its new row, or None where nothing but its members change; then it is not
+            guarded at the version that was read, so that many can add members at once.
+        :param exact: Whether it is guarded all the same.
+        """
         _refuse_cycle(row, add, around)
         renamed = after is not None and after.display != row.display
         name = (after or row).display or ""
@@ -181,7 +193,6 @@ class Groups:
         writes = self._place.writes()
         writes.guard({row.id: row.version if exact or after is not None else None})
         self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
-        touched = None
         if after is None:
             touched = writes.touch(row.id, instant(self._place.clock()))
         else:
@@ -191,42 +202,33 @@ class Groups:
         change = Change("update", "Group", row.id, group_name=name if renamed else None)
         outcome = self._regroup(writes, change, around, graph)
         results = writes.commit(outcome.steps)
-        if after is not None:
-            return after.version
-        assert touched is not None
-        return int(results[touched].data[0]["version"])
+        return int(results[touched].data[0]["version"]) if after is None else after.version
 
     def _regroup(
         self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
     ) -> Outcome:
         """Write every user whose groups differ in another graph, and return what that entails."""
         place = self._place
-        kind = place.kinds.in_role("User")
         writes.guard(
-            {
-                each.id: each.version
-                for each in around.rows.values()
-                if each.id != change.resource_id
-            }
+            {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
         )
-        affected: dict[str, UserChange] = {}
-        for row in around.rows.values():
-            if kind is None or row.type != kind.name:
-                continue
+        kind = place.kinds.in_role("User")
+        if kind is None:
+            return place.effects.of(change)
+        users = [row for row in around.rows.values() if row.type == kind.name]
+        affected: list[tuple[Row, UserChange]] = []
+        for row in users:
             before, after = around.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
                 user = model(kind, row)
-                affected[row.id] = UserChange(
-                    row.id, UserState(user, before), UserState(user, after)
-                )
-        outcome = place.effects.of(replace(change, users=tuple(affected.values())))
-        for user_id, each in affected.items():
-            assert kind is not None
-            assert each.before is not None
-            row = around.rows[user_id]
-            record = outcome.records.get(user_id, record_of(row.doc))
-            new = row.changed(doc=with_record(kind, row.doc, record), now=place.clock())
-            writes.update(kind, new, each.before.user, model(kind, new))
+                states = UserState(user, before), UserState(user, after)
+                affected.append((row, UserChange(row.id, *states)))
+        outcome = place.effects.of(replace(change, users=tuple(each for _, each in affected)))
+        moment = place.clock()
+        for row, _ in affected:
+            record = outcome.records.get(row.id, record_of(row.doc))
+            new = row.changed(doc=with_record(kind, row.doc, record), now=moment)
+            writes.update(kind, new, model(kind, row), model(kind, new))
         return outcome
 
     def _guard_graph(self, writes: Writes, around: _Neighbourhood, *, exclusive: bool) -> None:

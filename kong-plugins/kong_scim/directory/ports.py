@@ -35,7 +35,7 @@ class Database(Protocol):
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
         """Apply every step or none.
 
-        :raises ~kong_scim.bridge.BridgeError: ``ROW_COUNT`` with the step where a guard did not hold.
+        :raises ~kong_scim.bridge.BridgeError: ``ROW_COUNT`` with the step whose guard did not hold.
         """
 
 
@@ -98,8 +98,9 @@ class Outcome:
     """What must be committed together with a change.
 
     :param steps: Steps on Kong's entities, in order; they run after the SQL of the change.
-    :param records: By user id, the value of the read-only Kong extension to store with the user, in
-        SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``, ``lastChange``).
+    :param records: By user id, the value of the read-only Kong extension to store with the user,
+        in SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``,
+        ``lastChange``).
     """
 
     steps: tuple[Step, ...] = ()

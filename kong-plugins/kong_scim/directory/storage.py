@@ -230,7 +230,14 @@ class SqlStorage(ScimStorage):
         kind = self._kinds.of(resource_type)
         for attempt in range(ATTEMPTS):
             try:
-                return self._groups.patch(kind, group_id, patch, add, remove, expected_version)
+                return self._groups.patch(
+                    kind,
+                    group_id,
+                    patch=patch,
+                    add=add,
+                    remove=remove,
+                    expected_version=expected_version,
+                )
             except Conflict:
                 if expected_version is not None:
                     raise

@@ -63,8 +63,8 @@ def instant(moment: datetime) -> str:
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:
-        edge = datetime.min if moment.year == datetime.min.year else datetime.max
-        moment = edge.replace(tzinfo=UTC)
+        earliest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        moment = earliest if moment.year == earliest.year else latest
     return moment.isoformat(timespec="microseconds")
 
 

@@ -206,7 +206,8 @@ class Writes:
             label = f"unique:{urn}"
             attribute = urn.rpartition(":")[2]
             self._claimed[label] = (
-                f"Another resource has the {attribute} {value[:200]!r} already: {attribute} is unique"
+                f"Another resource has the {attribute} {value[:200]!r} already, "
+                f"and no two may have the same {attribute}"
             )
             row = {
                 **queries.scope_params(self._scope),
