@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from scim2_models import BulkOperation, PatchOp, Resource, ResourceType
+from scim2_models import BulkOperation, PatchOp, Path, Resource, ResourceType, ResponseParameters
 from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.handler import ScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
+from scim2_server.utils import parametrize
 
 from kong_scim.directory.ports import Conflict
 from kong_scim.scim.errors import ServiceUnavailableException
+from kong_scim.scim.members import split_members
 
 ATTEMPTS = 16
 """How often a write is tried that others keep overtaking."""
@@ -27,6 +29,23 @@ LONGEST_PAUSE = 0.25
 """Bounds of the pause between attempts, in seconds; it doubles, and is a random part of that."""
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class MemberStorage(Protocol):
+    """A storage that changes some members of a group without its others."""
+
+    def patch_members(
+        self,
+        resource_type: ResourceType,
+        group_id: str,
+        *,
+        add: Collection[str] = (),
+        remove: Collection[str] = (),
+        patch: Callable[[Resource[Any]], Resource[Any] | None] | None = None,
+        expected_version: str | None = None,
+    ) -> Resource[Any]:
+        """Add and remove members and apply ``patch``; return the group without its members."""
 
 
 class KongScimHandler(ScimHandler):
@@ -53,6 +72,14 @@ class KongScimHandler(ScimHandler):
             allowed = exception.allowed
         return ScimResponse(HTTPStatus.NO_CONTENT, None, {"Allow": ", ".join(allowed)})
 
+    def patch(self, request: ScimRequest) -> ScimResponse:
+        """Serve a PATCH; where attributes of a group are asked for, they are read after it."""
+        response = super().patch(request)
+        endpoint = self.service.match(request).endpoint or ""
+        if response.body is None or not self._patches_members(endpoint):
+            return response
+        return self.query(replace(request, method="GET", headers={}))
+
     def patch_resource(
         self,
         resource_type: ResourceType,
@@ -60,8 +87,42 @@ class KongScimHandler(ScimHandler):
         patch_op: PatchOp[Any],
         conditions: Conditions,
     ) -> Resource[Any]:
-        """Apply a PATCH; one that only adds and removes members never reads the others."""
-        return super().patch_resource(resource_type, resource_id, patch_op, conditions)
+        """Apply a PATCH; of a group, only the members it names are read and written."""
+        model = self.service.get_model(resource_type)
+        split = None
+        if self._patches_members(self.service.endpoint_of(resource_type)):
+            split = split_members(model, patch_op)
+        if split is None:
+            return super().patch_resource(resource_type, resource_id, patch_op, conditions)
+        changes, others = split
+
+        def change(group: Resource[Any]) -> Resource[Any] | None:
+            rest = patch_op.model_copy(update={"operations": others})
+            return self.service.apply_patch(group, rest, Conditions())
+
+        version = None
+        if conditions.if_match or conditions.if_none_match:
+            bare = parametrize(ResponseParameters, model)(excluded_attributes=[Path("members")])
+            current = self.storage.get(resource_type, resource_id, response_parameters=bare)
+            self.service.check_preconditions(current, "PATCH", conditions)
+            assert current.meta is not None  # noqa: S101 - a rule of ScimStorage
+            version = current.meta.version
+        try:
+            return cast(MemberStorage, self.storage).patch_members(
+                resource_type,
+                resource_id,
+                add=list(changes.add),
+                remove=list(changes.remove),
+                patch=change if others else None,
+                expected_version=version,
+            )
+        except Conflict:
+            if version is not None:
+                raise
+            raise overtaken() from None  # the storage has tried often enough
+
+    def _patches_members(self, endpoint: str) -> bool:
+        return endpoint.casefold() == "groups" and isinstance(self.storage, MemberStorage)
 
     def apply_bulk_operation(
         self, resource_type: ResourceType, operation: BulkOperation[Resource[Any]]
@@ -87,6 +148,11 @@ def _retried(attempt: Callable[[], T]) -> T:
         except Conflict:
             time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads contenders, no secret
             pause = min(2 * pause, LONGEST_PAUSE)
-    raise ServiceUnavailableException(
+    raise overtaken()
+
+
+def overtaken() -> ServiceUnavailableException:
+    """Return the error of a write that others kept overtaking."""
+    return ServiceUnavailableException(
         detail="Others keep changing the same resource; nothing was written, send the request again"
     )

@@ -33,7 +33,7 @@ class MemberChanges:
             self.add.pop(each, None)
 
 
-def split(
+def split_members(
     model: type[Resource[Any]], patch: PatchOp[Any]
 ) -> tuple[MemberChanges, list[PatchOperation[Any]]] | None:
     """Return what a PATCH adds and removes, and its other operations.
@@ -67,8 +67,8 @@ def split(
 
 
 def _values(entries: Any) -> list[str] | None:
-    """Return the ids of a list of members, or None where there is no list."""
-    if not isinstance(entries, list):
+    """Return the ids of a list of members, or None for anything else, which is refused later."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return None
     return [entry["value"] for entry in entries]
 
