@@ -220,6 +220,7 @@ class Story:
 
     def _delete(self, name: str, key: str) -> None:
         self._call(key, 200, "through with the new key")
+        path = f"/Users/{self._users.pop(name)}"
 
         def gone(_: httpx.Response) -> str:
             status = self._admin.get(f"/consumers/{name}").status_code
@@ -227,8 +228,8 @@ class Story:
             return "the consumer is gone"
 
         self._one(
-            Row(_IDP, f"DELETE /Users/{self._users[name]}", "204, and no such consumer"),
-            lambda: self._scim.delete(f"/Users/{self._users.pop(name)}"),
+            Row(_IDP, f"DELETE {_short(path)}", "204, and no such consumer"),
+            lambda: self._scim.delete(path),
             (204, gone),
         )
         self._call(key, 401, "refused")
@@ -265,7 +266,7 @@ class Story:
         outcome: tuple[int, Callable[[httpx.Response], str]],
     ) -> None:
         body = {"schemas": [_PATCH], "Operations": [operation]}
-        row = Row(_IDP, f"PATCH {path}: {what}", expected)
+        row = Row(_IDP, f"PATCH {_short(path)}: {what}", expected)
         self._one(row, lambda: self._scim.patch(path, json=body), outcome)
 
     def _one(
@@ -328,6 +329,12 @@ class Story:
     def _keys(self, name: str) -> list[str]:
         answer = self._admin.get(f"/consumers/{name}/key-auth").raise_for_status()
         return [credential["key"] for credential in answer.json()["data"]]
+
+
+def _short(path: str) -> str:
+    """Return a resource's path with as much of its id as one needs to tell it apart."""
+    kind, _, identifier = path.rpartition("/")
+    return f"{kind}/{identifier[:8]}…"
 
 
 def _expect(condition: bool, otherwise: str = "") -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+_FRAME = 6
+_LINES_OF_A_ROW = 2
+"""At most, as a rule, on a terminal of 100 columns."""
 
 
 @dataclass
@@ -44,13 +48,18 @@ class View:
         if not self._console.is_terminal:
             yield
             return
-        with Live(
-            get_renderable=self._table,
-            console=self._console,
-            refresh_per_second=12,
-            vertical_overflow="visible",
-        ) as self._live:
-            yield
+        # What is higher than the terminal cannot be drawn again: the last rows while it runs, and
+        # all of them at the end.
+        try:
+            with Live(
+                get_renderable=lambda: self._table(self._rows[-self._fitting() :]),
+                console=self._console,
+                refresh_per_second=12,
+                transient=True,
+            ) as self._live:
+                yield
+        finally:
+            self._console.print(self._table(self._rows))
 
     def begin(self, row: Row) -> None:
         """Add a row that runs from now on."""
@@ -72,15 +81,21 @@ class View:
     def _plain(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _table(self) -> Table:
-        table = Table(title="Kong SCIM: from the identity provider to the next request")
+    def _fitting(self) -> int:
+        return max(1, (self._console.height - _FRAME) // _LINES_OF_A_ROW)
+
+    @staticmethod
+    def _table(rows: Sequence[Row]) -> Table:
+        table = Table(
+            title="Kong SCIM: from the identity provider to the next request", expand=True
+        )
         table.add_column("Who", no_wrap=True)
         table.add_column("Request", ratio=4, overflow="fold")
         table.add_column("Answer", ratio=3, overflow="fold")
         table.add_column("Effect in the gateway", ratio=4, overflow="fold")
         table.add_column("ms", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-        for row in self._rows:
+        for row in rows:
             mark = {None: "[yellow]…[/]", True: "[green]✓[/]", False: "[red]✗[/]"}[row.held]
             effect = row.effect if row.held is not False else f"expected: {row.expected}"
             took = "" if row.milliseconds is None else f"{row.milliseconds:.0f}"
