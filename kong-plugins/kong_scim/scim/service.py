@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from functools import reduce
 from http import HTTPStatus
+from operator import or_
 from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
@@ -16,6 +18,7 @@ from scim2_models import (
     BaseModel,
     BulkOperation,
     BulkRequest,
+    BulkResponse,
     Context,
     Error,
     InvalidSyntaxException,
@@ -80,6 +83,17 @@ class KongScimService(ScimService):
         super().__init__(provider, secret=secret)
         self.max_operations = max_operations
         self._failures = failures
+        # pydantic holds the classes of generic messages weakly, and builds one again in 10 ms after
+        # each garbage collection.
+        every = reduce(or_, self.get_models())
+        self._messages = [
+            *(parametrize(each, every) for each in (BulkRequest, BulkResponse, SearchRequest)),
+            *(
+                parametrize(each, model)
+                for each in (PatchOp, SearchRequest, ResponseParameters)
+                for model in self.get_models()
+            ),
+        ]
 
     # -- Routes ---------------------------------------------------------
 
@@ -151,10 +165,8 @@ class KongScimService(ScimService):
         payload, failures = lenient_bulk(
             self.provider, self.decode_body(body, content_type), self.max_operations
         )
-        models = self.get_models()
-        request = _validated(
-            parametrize(BulkRequest, models[0] | models[1]), payload, Context.BULK_REQUEST
-        )
+        every = reduce(or_, self.get_models())
+        request = _validated(parametrize(BulkRequest, every), payload, Context.BULK_REQUEST)
         operations = cast(list[BulkOperation[Resource[Any]]], request.operations or [])
         for index, exception in failures.items():
             error = self.error_of(exception)
