@@ -225,7 +225,11 @@ def test_an_error_at_commit_leaves_nothing(probe: Probe, postgres: Postgres) -> 
     assert count(postgres, name) == 0
 
 
-@pytest.mark.parametrize("step", [consumer("a\0b"), insert("a\0b"), insert("\\\0")], ids=repr)
+@pytest.mark.parametrize(
+    "step",
+    [consumer("a\0b"), insert("a\0b"), insert("\\\0")],
+    ids=["in an entity", "in a value", "after a backslash"],  # the entity's id is random
+)
 def test_a_nul_character_is_refused(probe: Probe, postgres: Postgres, step: Step) -> None:
     name = new_id()
     with pytest.raises(BridgeError, match="NUL") as raised:
