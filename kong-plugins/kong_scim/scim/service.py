@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from functools import reduce
 from http import HTTPStatus
-from operator import or_
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, Union, cast
 
 from pydantic import ValidationError
 from scim2_models import (
@@ -85,7 +83,7 @@ class KongScimService(ScimService):
         self._failures = failures
         # pydantic holds the classes of generic messages weakly, and builds one again in 10 ms after
         # each garbage collection.
-        every = reduce(or_, self.get_models())
+        every = self._every_model()
         self._messages = [
             *(parametrize(each, every) for each in (BulkRequest, BulkResponse, SearchRequest)),
             *(
@@ -94,6 +92,9 @@ class KongScimService(ScimService):
                 for model in self.get_models()
             ),
         ]
+
+    def _every_model(self) -> Any:
+        return Union[tuple(self.get_models())]  # noqa: UP007 - the form scim2-server asks for
 
     # -- Routes ---------------------------------------------------------
 
@@ -165,8 +166,9 @@ class KongScimService(ScimService):
         payload, failures = lenient_bulk(
             self.provider, self.decode_body(body, content_type), self.max_operations
         )
-        every = reduce(or_, self.get_models())
-        request = _validated(parametrize(BulkRequest, every), payload, Context.BULK_REQUEST)
+        request = _validated(
+            parametrize(BulkRequest, self._every_model()), payload, Context.BULK_REQUEST
+        )
         operations = cast(list[BulkOperation[Resource[Any]]], request.operations or [])
         for index, exception in failures.items():
             error = self.error_of(exception)
