@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -236,7 +237,7 @@ def test_a_filter_that_cannot_be_is_invalid_filter(scim: httpx.Client, expressio
     """Both where it is in the URL and where it is in a body; an empty one is none."""
     body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
     responses = [scim.post("/Users/.search", json={**body, "filter": expression})]
-    if len(expression) < 6000:  # what is longer does not fit the line of a gateway's request
+    if len(quote(expression)) < 6000:  # what is longer is no line that Nginx reads (8 KiB)
         responses.append(scim.get("/Users", params={"filter": expression}))
     for response in responses:
         if not expression:
@@ -334,9 +335,6 @@ def test_a_query_that_cannot_be_decoded_is_400(scim: httpx.Client, query: str) -
     [
         "/Users/a%2Fb",
         "/Users%2F",
-        "/Users/%00",
-        "/Users/a%00b",
-        "/Users/%ff",
         "/Users/%0d%0aX-Injected:%201",
         "/Users/absent",
         "/Users/" + "x" * 3000,

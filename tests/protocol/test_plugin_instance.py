@@ -231,6 +231,11 @@ def test_each_write_is_one_line_without_anything_about_people(scim: httpx.Client
     assert last(scim).logged == []
 
 
+@pytest.mark.parametrize("path", ["/Users/%00", "/Users/a%00b", "/Users/%ff", "/Users/%c0%af"])
+def test_a_path_that_nginx_might_let_through_is_404(scim: httpx.Client, path: str) -> None:
+    refused(scim.get(path), 404)
+
+
 def test_no_cache_keeps_what_is_personal(scim: httpx.Client) -> None:
     user = new_user(scim)
     assert "private" in scim.get(f"/Users/{user['id']}").headers["Cache-Control"]
