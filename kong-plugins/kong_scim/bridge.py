@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 BRIDGE_VERSION = 1
@@ -228,7 +228,11 @@ class Bridge:
         """
         answer = self._call(
             "begin",
-            {"max_body_size": max_body_size, "require_https": require_https, "secrets": list(secrets)},
+            {
+                "max_body_size": max_body_size,
+                "require_https": require_https,
+                "secrets": list(secrets),
+            },
         )
         if answer.get("bridge_version") != BRIDGE_VERSION:
             raise BridgeUnavailableError(
@@ -288,7 +292,8 @@ class Bridge:
 
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
-        answer = self._call("commit", {"steps": [asdict(step) for step in steps]})
+        # not asdict(), which copies every value of every row one by one
+        answer = self._call("commit", {"steps": [vars(step) for step in steps]})
         return [
             StepResult(
                 rows=result.get("rows") or 0,

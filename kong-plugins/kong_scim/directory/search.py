@@ -30,7 +30,7 @@ from kong_scim.directory.comparisons import column
 from kong_scim.directory.filters import condition
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Scope
-from kong_scim.directory.statements import compile
+from kong_scim.directory.statements import compile_alike
 from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import key_of
 
@@ -92,7 +92,7 @@ class Search:
     def total(self) -> Sql:
         """Count what is found."""
         statement = select(func.count().label("total")).select_from(resources)
-        return compile(statement.where(self._found), self._dialect)
+        return compile_alike(statement.where(self._found), self._dialect)
 
     def page(self, position: Position | None) -> Sql:
         """Select the rows of the page, with their sort value as ``sort_key``.
@@ -109,7 +109,7 @@ class Search:
             statement = statement.limit(-1 if self._dialect == "sqlite" else None)
         if self._request.count is not None:
             statement = statement.limit(self._request.count)
-        return compile(statement, self._dialect)
+        return compile_alike(statement, self._dialect)
 
     def neighbour(self, position: Position) -> Sql:
         """Select one id beyond a position, if there is any."""
@@ -117,7 +117,7 @@ class Search:
         statement = select(resources.c.id).where(
             self._found, self._beyond(position, backwards=backwards)
         )
-        return compile(statement.limit(1), self._dialect)
+        return compile_alike(statement.limit(1), self._dialect)
 
     def _ordered(self, *, backwards: bool) -> Select[Any]:
         statement = select(*queries.row_columns(), self._key.label("sort_key"))

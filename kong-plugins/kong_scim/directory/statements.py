@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.util import LRUCache
 
 from kong_scim.bridge import Dialect, Scalar, Sql
 
@@ -72,6 +73,34 @@ def compile(
     :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
     """
     return Prepared(statement, dialect, rows, label).bind()
+
+
+def compile_alike(statement: ClauseElement, dialect: Dialect) -> Sql:
+    """Compile a statement, or take the text of one before that differs in its values only.
+
+    SQLAlchemy's own way to do so is private to its engine; its version is pinned, and a test holds
+    that a statement which was compiled for other values is bound to its own.
+
+    :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
+    """
+    key = statement._generate_cache_key()
+    compiled = _alike(key and (dialect, key.key), statement, dialect, key)
+    params = compiled.construct_params(extracted_parameters=key and key.bindparams)
+    values = tuple(params[name] for name in compiled.positiontup)
+    refuse_unstorable(values)
+    return Sql(compiled.string, values)
+
+
+_ALIKE: LRUCache[Any, Any] = LRUCache(256)
+
+
+def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any) -> Any:
+    compiled = _ALIKE.get(key) if key else None
+    if compiled is None:
+        compiled = statement.compile(dialect=_DIALECTS[dialect], cache_key=cache_key)
+        if key:
+            _ALIKE[key] = compiled
+    return compiled
 
 
 def storable(text: str) -> bool:

@@ -7,6 +7,7 @@ for each other in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict, Database, Scope
-from kong_scim.directory.statements import compile, prepare
+from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
 
@@ -74,7 +75,7 @@ class Writes:
 
     def create(self, kind: Kind, row: Row, resource: Resource[Any]) -> None:
         """Store a new resource."""
-        columns = {
+        columns: dict[str, Scalar] = {
             "id": row.id,
             "workspace": self._scope.workspace,
             "tenant": self._scope.tenant,
@@ -92,7 +93,7 @@ class Writes:
 
     def update(self, kind: Kind, row: Row, before: Resource[Any], after: Resource[Any]) -> None:
         """Store the new state of a resource that is guarded at the version it was read."""
-        columns = {
+        columns: dict[str, Scalar] = {
             "resource": row.id,
             "version": row.version,
             "display": row.display,
@@ -105,8 +106,7 @@ class Writes:
         held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
         if any(attr in held for attr in changed):
-            gone = delete(values).where(values.c.resource_id == row.id, values.c.attr.in_(changed))
-            self._steps.append(compile(gone, self._db.dialect))
+            self._delete_values(row.id, changed)
         self._insert_values(row.id, [value for attr in changed for value in wanted.get(attr, ())])
 
     def touch(self, resource_id: str, modified: str) -> int:
@@ -215,13 +215,21 @@ class Writes:
                 "digest": digest,
                 "resource_id": resource_id,
             }
-            statement = _insert(self._db.dialect, unique).values(row).on_conflict_do_nothing()
-            self._steps.append(compile(statement, self._db.dialect, rows=1, label=label))
+            self._steps.append(replace(_insert_unique(self._db.dialect).bind(row), label=label))
+
+    def _delete_values(self, resource_id: str, attributes: Sequence[str]) -> None:
+        for chunk in queries.chunks(attributes, ROWS):
+            named = queries.padded(chunk)
+            params = {f"attr{index}": attribute for index, attribute in enumerate(named)}
+            prepared = _delete_values(self._db.dialect, len(named))
+            self._steps.append(prepared.bind({"resource": resource_id, **params}))
 
     def _insert_values(self, resource_id: str, new: Sequence[Value]) -> None:
         for chunk in queries.chunks(new, ROWS):
-            table = [{"resource_id": resource_id, **value._asdict()} for value in chunk]
-            self._steps.append(compile(insert(values).values(table), self._db.dialect))
+            table: dict[str, Scalar] = {"resource": resource_id}
+            for index, value in enumerate(chunk):
+                table.update((f"{name}{index}", each) for name, each in value._asdict().items())
+            self._steps.append(_insert_values(self._db.dialect, len(chunk)).bind(table))
 
 
 def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
@@ -237,7 +245,7 @@ def _insert(dialect: Dialect, table: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _insert_resource(dialect: Dialect) -> Any:
+def _insert_resource(dialect: Dialect) -> Prepared:
     return prepare(
         insert(resources).values({column.name: bindparam(column.name) for column in resources.c}),
         dialect,
@@ -245,7 +253,34 @@ def _insert_resource(dialect: Dialect) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _update_resource(dialect: Dialect) -> Any:
+def _insert_unique(dialect: Dialect) -> Prepared:
+    row: dict[str, Any] = {column.name: bindparam(column.name) for column in unique.c}
+    return prepare(_insert(dialect, unique).values(row).on_conflict_do_nothing(), dialect, rows=1)
+
+
+@lru_cache(maxsize=32)
+def _delete_values(dialect: Dialect, count: int) -> Prepared:
+    named: list[Any] = [bindparam(f"attr{index}") for index in range(count)]
+    statement = delete(values).where(
+        values.c.resource_id == bindparam("resource"), values.c.attr.in_(named)
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=2 * ROWS)
+def _insert_values(dialect: Dialect, count: int) -> Prepared:
+    table: list[dict[str, Any]] = [
+        {
+            "resource_id": bindparam("resource"),
+            **{name: bindparam(f"{name}{index}") for name in Value._fields},
+        }
+        for index in range(count)
+    ]
+    return prepare(insert(values).values(table), dialect)
+
+
+@lru_cache(maxsize=4)
+def _update_resource(dialect: Dialect) -> Prepared:
     named = ("version", "display", "display_key", "doc", "modified")
     statement = (
         update(resources)
@@ -256,7 +291,7 @@ def _update_resource(dialect: Dialect) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _touch(dialect: Dialect) -> Any:
+def _touch(dialect: Dialect) -> Prepared:
     statement = (
         update(resources)
         .where(resources.c.id == bindparam("resource"))
