@@ -62,7 +62,10 @@ end
 function ops.upsert(tx, step)
   local dao, entity = dao_of(tx, step), step.entity
   expect(type(entity) == "table" and type(entity.id) == "string", "an upsert needs `entity` with an id")
-  if given(step.unless_present) and is_present(tx, dao, entity) then
+  if given(step.unless_present) then
+    if not is_present(tx, dao, entity) then
+      result_of(tx, dao:insert(entity))
+    end
     return {}
   end
 
