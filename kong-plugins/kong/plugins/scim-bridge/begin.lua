@@ -11,6 +11,7 @@ local kong = kong
 local DEFAULT_PORTS = { http = 80, https = 443 }
 local HOST = [[^(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\])$]]
 local MAX_HEADERS = 1000 -- the most that kong.request.get_headers reads
+local CONDITIONS = { "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since" }
 
 
 local function latin1_to_utf8(c)
@@ -25,6 +26,12 @@ local function get_headers()
     value = type(value) == "table" and value[1] or value
     value = type(value) == "string" and value or ""
     headers[name] = envelope.is_utf8(value) and value or value:gsub("[\128-\255]", latin1_to_utf8)
+  end
+
+  -- The plugin judges these. Nginx would too, against the ETag of the answer: a PUT whose If-Match
+  -- held and which made a new version would end as a 412 without an answer.
+  for _, name in ipairs(CONDITIONS) do
+    ngx.req.clear_header(name)
   end
 
   return headers
