@@ -4,7 +4,8 @@ The bridge (``kong/plugins/scim-bridge``) puts three functions on Kong's global 
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin``, ``kong.scim.query`` and
 ``kong.scim.commit``. Each takes one JSON text and answers one JSON text, because every other
 value is changed on the way (an empty table becomes ``[]``, integers become floats, trailing nulls
-vanish). An answer is ``{"ok": ...}`` or ``{"error": {"code", "name", "message", "fields", "step"}}``.
+vanish). An answer is ``{"ok": ...}`` or
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Revoke:
-    """Delete every credential of a consumer, of whatever kind Kong knows. Answers how many, by kind."""
+    """Delete every credential of a consumer, of any kind Kong knows; answers how many by kind."""
 
     consumer: str
     op: Literal["revoke"] = "revoke"
@@ -77,7 +78,7 @@ Step: TypeAlias = Sql | Upsert | Delete | Revoke
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did: rows a statement touched and returned, or entities written, by DAO name."""
+    """What one step did: rows a statement touched and returned, or entities by DAO name."""
 
     rows: int = 0
     data: list[dict[str, Any]] = field(default_factory=list)
@@ -169,11 +170,11 @@ class BridgeUnavailableError(Exception):
 class BridgeError(Exception):
     """The bridge refused a query or rolled a commit back; nothing of it was written.
 
-    :param name: Kong's own error name (``kong/db/errors.lua``), such as ``unique constraint violation``
-        (of an entity or of a SQL step), or one of the bridge's: ``ROW_COUNT`` (a guard did not hold),
-        ``CONFLICT`` (serialization failure or deadlock: run the request again), ``DATABASE`` (the
-        database is away), ``READ_ONLY`` (this node cannot write), ``BAD_REQUEST`` (a defect of the
-        caller, such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the
+    :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
+        as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
+        hold), ``CONFLICT`` (serialization failure or deadlock: run the request again), ``DATABASE``
+        (the database is away), ``READ_ONLY`` (this node cannot write), ``BAD_REQUEST`` (a defect of
+        the caller, such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the
         connection breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it
         was written.
     :param code: Kong's DAO error code, or 0: 3 and 5 say that something is taken already.
