@@ -237,8 +237,8 @@ def test_a_disabled_user_is_refused_by_three_locks_and_comes_back_without_its_ke
     answer = gateway.call(meanwhile, "/keyed")  # the guard, where no acl stands
     assert (answer.status_code, "suspended" in answer.text) == (403, True)
 
-    replace(gateway.scim, f"/Users/{user['id']}", active=False)
-    assert gateway.call(meanwhile, "/keyed").status_code == 401  # gone with the next write
+    replace(gateway.scim, f"/Users/{user['id']}", title="Engineer")
+    assert gateway.call(meanwhile, "/keyed").status_code == 401  # gone with the next change
 
     replace(gateway.scim, f"/Users/{user['id']}", active=True)
     assert "scim:suspended" not in consumer(gateway, user["id"])["tags"]

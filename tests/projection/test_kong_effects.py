@@ -9,9 +9,12 @@ import pytest
 from projection_support import Directory, KongModel, config, person
 from scim2_models import InvalidValueException, UniquenessException
 
-from kong_scim.bridge import BridgeError, Delete, Sql, Upsert
+from kong_scim.bridge import BridgeError, Delete, Host, Sql, Upsert
 from kong_scim.directory.ports import Conflict
+from kong_scim.provisioning import storage_for
 from kong_scim.provisioning.gateway import GatewayDatabase
+from kong_scim.scim.errors import ServiceUnavailableException
+from kong_scim.scim.resources import provider
 
 
 @pytest.fixture
@@ -415,3 +418,22 @@ def test_a_value_against_kongs_schema_is_a_400_with_kongs_own_words():
 )
 def test_whatever_is_not_about_an_entity_is_left_to_the_directory(error):
     assert refused(error, STATEMENT, CONSUMER) is error
+
+
+# -- a mapping that cannot work --------------------------------------------
+
+HOST = Host("postgresql", "postgres", "3.9.3", "node", "workspace")
+
+
+def test_a_mapping_that_no_user_can_satisfy_is_a_503_that_names_the_setting(kong):
+    mistaken = config(consumer={"username": "usrName"})
+
+    with pytest.raises(ServiceUnavailableException, match=r"config\.consumer\.username: 'usrName'"):
+        storage_for(mistaken, kong, HOST, provider(mistaken))
+
+
+def test_a_mapping_to_an_extension_that_is_served_is_accepted(kong):
+    path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber"
+    right = config(consumer={"custom_id": path})
+
+    storage_for(right, kong, HOST, provider(right))

@@ -147,10 +147,10 @@ def _value(text: str, user: Resource[Any]) -> str | None:
 def _legal_name(value: str, attribute: str, field: str) -> str:
     if not value:
         raise InvalidValueException(
-            detail=f"`{attribute}` is missing: it becomes the `{field}` of the user's consumer in "
-            "Kong, so give it a value."
+            detail=f"`{attribute}` is missing: it becomes the `{field}` of the consumer in Kong, "
+            "so give it a value."
         )
-    subject = f"`{attribute}` becomes the `{field}` {shown(value)} of the user's consumer in Kong"
+    subject = f"`{attribute}` becomes the `{field}` {shown(value)} of the consumer in Kong"
     if value != value.strip():
         # A header's reader drops blanks at the ends: "alice " would be alice to an upstream.
         raise InvalidValueException(

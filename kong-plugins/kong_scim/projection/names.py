@@ -41,7 +41,7 @@ def acl_group(mapping: GroupMapping, display_name: str) -> str:
     return _legal_group(
         mapped,
         f"The group {shown(display_name)} becomes the ACL group {shown(mapped)}",
-        "rename the group, or name it in `groups.map` of the plugin's configuration",
+        "rename the group, or name it in `groups.map` of the configuration",
     )
 
 
@@ -95,7 +95,7 @@ def _role_groups(mapping: RoleMapping, user: Resource[Any]) -> Iterable[str]:
                     name,
                     f"The value {shown(entry.value)} of `{attribute}` becomes the ACL group "
                     f"{shown(name)}",
-                    "change the value, or turn `roles.enabled` off in the plugin's configuration",
+                    "change the value, or turn `roles.enabled` off in the configuration",
                 )
 
 

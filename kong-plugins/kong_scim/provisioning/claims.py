@@ -79,7 +79,7 @@ def _taken(
         why = f"of the user {user}. Change one of the two, or map an attribute that is unique"
     elif field == "username" and first and config.adopt == "refuse":
         why = (
-            "that SCIM did not create. Rename one of the two, or set `adopt: link` in the plugin's "
+            "that SCIM did not create. Rename one of the two, or set `adopt: link` in the "
             "configuration to take that consumer over"
         )
     else:
