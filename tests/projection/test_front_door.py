@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 from hosts import GROUP, Gateway
+from kong_scim.projection.names import MAX_NAME_BYTES
 from scim_traffic import CORE_GROUP, KONG, get, new_group, new_user, refused, user_body
 from scim_traffic import patch as patched
 
@@ -209,6 +212,22 @@ def test_a_group_is_not_renamed_to_what_an_upstream_would_read_as_two(gateway: G
     refused(patched(gateway.scim, f"/Groups/{group['id']}", operation), 400, "invalidValue")
 
     assert gateway.groups_of(user["id"]) == {"guests"}
+
+
+def test_the_longest_names_fit_into_the_indexes_of_the_database(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(consumer={"username": "nickName", "custom_id": "title"})
+    letters = "".join(random.Random(7).choices(string.ascii_letters, k=3 * MAX_NAME_BYTES))
+    nick_name, title, group = (letters[start::3] for start in range(3))  # no two compress
+    role = group[len("role:") :]
+
+    user = new_user(gateway.scim, "alice", nickName=nick_name, title=title, roles=[{"value": role}])
+
+    assert consumer(gateway, user["id"])["username"] == nick_name
+    assert gateway.groups_of(user["id"]) == {f"role:{role}"}
+    longer = user_body("bob", nickName=nick_name + "x")
+    assert "longer than" in refused(gateway.scim.post("/Users", json=longer), 400, "invalidValue")
 
 
 # -- who leaves, and comes back --------------------------------------------
