@@ -152,10 +152,7 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
             detail="Too many changes at once; nothing was written, send the request again"
         )
     if exception.name == "READ_ONLY":
-        return NotImplementedException(
-            detail="This node of the gateway cannot write: send provisioning to one that has the "
-            "database"
-        )
+        return NotImplementedException(detail=exception.message)
     fields = ", ".join(sorted(str(name) for name in exception.fields)) or "value"
     if exception.code in _UNIQUE:
         return UniquenessException(detail=f"The gateway already has this {fields}")

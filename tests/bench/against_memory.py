@@ -52,9 +52,7 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
                 ),
             )
         )
-        say(f"  import of {IMPORT} users, {2} servers")
-        seconds = [
-            timed(lambda server=server: server.import_users("import", IMPORT)) for server in both
-        ]
+        say(f"  import of {IMPORT} users")
+        seconds = [timed(partial(server.import_users, "import", IMPORT)) for server in both]
         ratios.append(Ratio(f"import {IMPORT} users", seconds[0], seconds[1], MEMORY, 1))
         return ratios

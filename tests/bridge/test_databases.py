@@ -72,16 +72,10 @@ class TestWithoutADatabase:
         opening = dbless.bridge.begin(max_body_size=1000, require_https=False)
         assert (opening.host.database, opening.host.dialect) == ("off", "sqlite")
 
-    def test_it_answers_consumers(self, dbless: Probe) -> None:
-        rows = dbless.bridge.query(usernames=["ann", "nobody"], custom_ids=["a-1"])
-        (ann,) = rows.consumers
-        assert (ann.username, ann.custom_id, ann.tags) == ("ann", "a-1", ("scim",))
-        assert sorted(acl.group for acl in ann.acls) == ["dev", "staff"]
-
-    def test_it_has_no_sql(self, dbless: Probe) -> None:
-        with pytest.raises(BridgeError) as raised:
-            dbless.bridge.query([Sql("SELECT 1")])
-        assert raised.value.name == "BAD_REQUEST"
+    def test_it_has_nothing_to_read(self, dbless: Probe) -> None:
+        with pytest.raises(BridgeError, match="use Kong with PostgreSQL") as raised:
+            dbless.bridge.query(usernames=["ann"])
+        assert raised.value.name == "READ_ONLY"
 
     def test_it_refuses_to_write(self, dbless: Probe) -> None:
         with pytest.raises(BridgeError, match="use Kong with PostgreSQL") as raised:

@@ -143,7 +143,7 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
     [
         (BridgeError("DATABASE", "connection refused"), (503, None, "5")),
         (BridgeError("CONFLICT", "deadlock"), (503, None, "1")),
-        (BridgeError("READ_ONLY", "dbless"), (501, None, None)),
+        (BridgeError("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
         (
             BridgeError("unique violation", "x", code=5, fields={"username": "a"}),
             (409, "uniqueness", None),

@@ -167,10 +167,6 @@ end
 
 local function commit(arg)
   expect(type(arg.steps) == "table", "`steps` must be a list")
-  if kong.db.strategy ~= "postgres" then
-    envelope.raise("READ_ONLY", "this Kong runs without a database (DB-less, or a data plane), which " ..
-                                "this version of scim-bridge cannot write: use Kong with PostgreSQL")
-  end
 
   local connector, events = kong.db.connector, {}
   local tx = {

@@ -66,32 +66,6 @@ local function consumers_by_sql(connector, conn, by_key)
 end
 
 
-local function consumers_by_dao(by_key)
-  local consumers, seen, dao, acls = array({}), {}, kong.db.consumers, kong.db.daos.acls
-  for key, values in pairs(by_key) do
-    for _, value in ipairs(values) do
-      local select = key == "id" and dao.select or dao["select_by_" .. key]
-      local row, err = select(dao, key == "id" and { id = value } or value)
-      assert(not err, err)
-
-      if row and not seen[row.id] then
-        local consumer = { id = row.id, username = row.username, custom_id = row.custom_id,
-                           tags = array(row.tags or {}), acls = array({}) }
-        for acl, acl_err in acls and acls:each_for_consumer({ id = row.id }) or pairs({}) do
-          assert(acl, acl_err)
-          table.insert(consumer.acls, { id = acl.id, group = acl.group, tags = array(acl.tags or {}) })
-        end
-
-        seen[row.id] = true
-        table.insert(consumers, consumer)
-      end
-    end
-  end
-
-  return consumers
-end
-
-
 local function run(connector, conn, statements, by_key)
   local results = array({})
   for i, statement in ipairs(statements) do
@@ -107,16 +81,9 @@ local function query(arg)
   envelope.expect(type(statements) == "table" and type(consumers) == "table",
                   "`sql` must be a list of statements and `consumers` an object of lists")
 
-  local by_key = wanted(consumers)
-  if kong.db.strategy ~= "postgres" then
-    envelope.expect(not statements[1], "this node has no SQL database: its SCIM rows live beside the " ..
-                                       "plugin server")
-    return { sql = array({}), consumers = consumers_by_dao(by_key) }
-  end
-
   local connector = kong.db.connector
   local conn = sql.connect(connector)
-  local ok, result = pcall(run, connector, conn, statements, by_key)
+  local ok, result = pcall(run, connector, conn, statements, wanted(consumers))
   connector:setkeepalive()
   return ok and result or error(result, 0)
 end

@@ -60,6 +60,11 @@ end
 -- Kong makes a new pgmoon object for each connect and pools only the socket: what is shadowed here
 -- ends with the request.
 function _M.connect(connector)
+  if kong.db.strategy ~= "postgres" then
+    envelope.raise("READ_ONLY", "This Kong runs without a database (DB-less, or a data plane), where " ..
+                                "this version of scim-bridge keeps nothing: use Kong with PostgreSQL")
+  end
+
   local conn, err = connector:connect("write")
   if not conn then
     envelope.raise("DATABASE", "the database does not answer: " .. err)
