@@ -81,9 +81,9 @@ local function query(arg)
   envelope.expect(type(statements) == "table" and type(consumers) == "table",
                   "`sql` must be a list of statements and `consumers` an object of lists")
 
-  local connector = kong.db.connector
+  local by_key, connector = wanted(consumers), kong.db.connector
   local conn = sql.connect(connector)
-  local ok, result = pcall(run, connector, conn, statements, wanted(consumers))
+  local ok, result = pcall(run, connector, conn, statements, by_key)
   connector:setkeepalive()
   return ok and result or error(result, 0)
 end
