@@ -238,7 +238,7 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
     :raises ConfigurationError: With the field's name, and without any value of it.
     """
     try:
-        return PluginConfig.model_validate(_without_nulls(raw))
+        return PluginConfig.model_validate(_with_references(_without_nulls(raw)))
     except ValidationError as error:
         raise ConfigurationError(
             "; ".join(
@@ -256,13 +256,31 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
     plugin asks for the live one on each request.
     """
     found = {}
-    for token in raw.get("tokens") or []:
+    tokens = raw.get("tokens")
+    for token in tokens if isinstance(tokens, list) else []:
+        if not isinstance(token, dict) or not isinstance(token.get("name"), str):
+            continue
         reference = (token.get("$refs") or {}).get("value")
         if not reference and str(token.get("value", "")).startswith("{vault://"):
             reference = token["value"]
         if reference:
             found[token["name"]] = reference
     return found
+
+
+def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
+    """Put its reference where a token has no value: its vault may have one by the next request."""
+    known = references(raw)
+
+    def with_value(token: Any) -> Any:
+        if not isinstance(token, dict) or token.get("value"):
+            return token
+        return {**token, "value": known.get(str(token.get("name")))}
+
+    tokens = raw.get("tokens")
+    if not isinstance(tokens, list):
+        return raw
+    return {**raw, "tokens": [with_value(token) for token in tokens]}
 
 
 def _without_nulls(value: Any) -> Any:

@@ -8,11 +8,9 @@ from typing import Any
 
 from scim2_models import (
     ForbiddenException,
-    InvalidValueException,
     NotImplementedException,
     PayloadTooLargeException,
     SCIMException,
-    UniquenessException,
 )
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -20,7 +18,8 @@ from scim2_server.responses import ScimResponse
 from kong_scim.access.tokens import Authenticator, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Opening
 from kong_scim.config import ConfigurationError, parse, references
-from kong_scim.provisioning import storage_for
+from kong_scim.pluginserver import context
+from kong_scim.provisioning import check, storage_for
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
 from kong_scim.scim.requests import scim_request
@@ -30,11 +29,6 @@ from kong_scim.scim.service import KongScimService
 log = logging.getLogger(__name__)
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-_UNIQUE = (3, 5)
-_INVALID = (2, 4, 13, 16)
-"""Codes of Kong's DAO errors (``kong/db/errors.lua``): primary key and unique violation; schema and
-foreign key violation, foreign keys unresolved, invalid foreign key."""
 
 
 class Plugin:
@@ -52,6 +46,7 @@ class Plugin:
             self.config = parse(config)
             # Building models takes tenths of a second: once, and not for each request.
             self.provider = provider(self.config)
+            check(self.config, self.provider)
         except ConfigurationError as error:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
@@ -88,6 +83,7 @@ class Plugin:
                 require_https=self.config.require_https,
                 secrets=self._authenticator.secrets,
             )
+            context.request_id.set(opening.request.request_id)
             identity = self._admit(opening)
         except Exception as exception:
             return self._service.error_response(exception)
@@ -153,11 +149,6 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
         )
     if exception.name == "READ_ONLY":
         return NotImplementedException(detail=exception.message)
-    fields = ", ".join(sorted(str(name) for name in exception.fields)) or "value"
-    if exception.code in _UNIQUE:
-        return UniquenessException(detail=f"The gateway already has this {fields}")
-    if exception.code in _INVALID:
-        return InvalidValueException(detail=f"The gateway refuses the {fields}")
     return None
 
 

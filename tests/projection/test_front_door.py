@@ -397,3 +397,24 @@ def test_a_user_without_the_attribute_that_names_its_consumer_is_refused(
 
     assert "`nickName` is missing" in refused(answer, 400, "invalidValue")
     assert gateway.consumers() == []
+
+
+def test_the_same_write_again_repairs_what_somebody_did_in_kong(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    gateway.admin.delete(f"/consumers/{user['id']}").raise_for_status()
+
+    same = get(gateway.scim, f"/Users/{user['id']}")
+    gateway.scim.put(f"/Users/{user['id']}", json=same).raise_for_status()
+
+    assert consumer(gateway, "alice")["id"] == user["id"]
+
+
+def test_a_second_deactivation_takes_a_key_that_was_given_in_between(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+    key = gateway.give_key("alice")
+    assert gateway.call(key, "/keyed").status_code == 403
+
+    replace(gateway.scim, f"/Users/{user['id']}", active=False)
+
+    assert gateway.call(key, "/keyed").status_code == 401

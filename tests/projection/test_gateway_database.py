@@ -5,14 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from projection_support import KongModel, config
+from projection_support import config
 from scim2_models import InvalidValueException, UniquenessException
 
-from kong_scim.bridge import BridgeError, Delete, Host, Sql, Upsert
+from kong_scim.bridge import BridgeError, Delete, Sql, Upsert
 from kong_scim.directory.ports import Conflict
-from kong_scim.provisioning import storage_for
+from kong_scim.provisioning import check
 from kong_scim.provisioning.gateway import GatewayDatabase
-from kong_scim.scim.errors import ServiceUnavailableException
 from kong_scim.scim.resources import provider
 
 # -- what Kong answers at the commit ---------------------------------------
@@ -79,18 +78,9 @@ def test_whatever_is_not_about_an_entity_is_left_to_the_directory(error):
 
 # -- a mapping that cannot work --------------------------------------------
 
-HOST = Host("postgresql", "postgres", "3.9.3", "node", "workspace")
-
-
-def test_a_mapping_that_no_user_can_satisfy_is_a_503_that_names_the_setting():
-    mistaken = config(consumer={"username": "usrName"})
-
-    with pytest.raises(ServiceUnavailableException, match=r"config\.consumer\.username: 'usrName'"):
-        storage_for(mistaken, KongModel(), HOST, provider(mistaken))
-
 
 def test_a_mapping_to_an_extension_that_is_served_is_accepted():
     path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber"
     right = config(consumer={"custom_id": path})
 
-    storage_for(right, KongModel(), HOST, provider(right))
+    check(right, provider(right))

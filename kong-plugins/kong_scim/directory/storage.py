@@ -204,6 +204,15 @@ class SqlStorage(ScimStorage):
         kind = self._kinds.of(resource_type)
         self._writer(kind).delete(kind, resource_id, expected_version)
 
+    def refresh(self, resource_type: ResourceType, resource_id: str) -> None:
+        """Do again what a user entails elsewhere: a write that changes nothing may repair there.
+
+        :raises Conflict: When the user changes meanwhile.
+        """
+        kind = self._kinds.of(resource_type)
+        if kind.role == "User":
+            self._users.refresh(kind, resource_id)
+
     def patch_members(
         self,
         resource_type: ResourceType,

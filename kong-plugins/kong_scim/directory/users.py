@@ -72,6 +72,20 @@ class Users:
         writes.commit(outcome.steps)
         return model(kind, changed, groups=self._shown(groups))
 
+    def refresh(self, kind: Kind, resource_id: str) -> None:
+        """Do again what a user entails, though the user stays as it is.
+
+        :raises ~scim2_models.NotFoundException: When there is none.
+        :raises Conflict: When it changes meanwhile.
+        """
+        row, groups = self._current(kind, resource_id, None)
+        state = UserState(model(kind, row), groups)
+        outcome = self._entails("update", kind, row.id, state, state)
+        if outcome.steps:
+            writes = self._place.writes()
+            writes.guard({row.id: row.version})
+            writes.commit(outcome.steps)
+
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
         """Delete a user; the groups it was in are new versions of themselves.
 

@@ -11,8 +11,11 @@ from scim2_server.responses import ScimResponse
 MAX_DETAIL = 400
 """Characters of an error's detail."""
 
-_LONG = re.compile(r"""(?<=['"])[^'"]{101,}(?=['"])|\S{101,}""")
-"""What the client sent, by all signs: a long quotation, or a long word."""
+MAX_QUOTED = 100
+"""Characters of a quotation in a detail, or of one word."""
+
+_SENT = re.compile(r"""(?<!\w)'[^']*'(?!\w)|(?<!\w)"[^"]*"(?!\w)|\S{101,}""")
+"""What the client sent, by all signs: a quotation, or a long word."""
 
 
 class ServiceUnavailableException(SCIMException):
@@ -39,7 +42,15 @@ def bounded(error: Error) -> Error:
     """Return an error whose detail repeats only a little of what the client sent."""
     if error.detail is None:
         return error
-    detail = _LONG.sub(lambda found: f"{found.group()[:99]}…", error.detail)
+    detail = _SENT.sub(_shortened, error.detail)
     if len(detail) > MAX_DETAIL:
         detail = detail[: MAX_DETAIL - 1] + "…"
     return error.model_copy(update={"detail": detail})
+
+
+def _shortened(found: re.Match[str]) -> str:
+    text = found.group()
+    quote = text[0] if text[0] in "'\"" else ""
+    if len(text) <= MAX_QUOTED + 2 * len(quote):
+        return text
+    return f"{text[:MAX_QUOTED]}…{quote}"

@@ -32,8 +32,11 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class MemberStorage(Protocol):
-    """A storage that changes some members of a group without its others."""
+class ProvisioningStorage(Protocol):
+    """What the directory's storage can do beyond scim2-server's."""
+
+    def refresh(self, resource_type: ResourceType, resource_id: str) -> None:
+        """Do again what a resource entails elsewhere."""
 
     def patch_members(
         self,
@@ -93,7 +96,7 @@ class KongScimHandler(ScimHandler):
         if self._patches_members(self.service.endpoint_of(resource_type)):
             split = split_members(model, patch_op)
         if split is None:
-            return super().patch_resource(resource_type, resource_id, patch_op, conditions)
+            return self._patch_whole(resource_type, resource_id, patch_op, conditions)
         changes, others = split
 
         def change(group: Resource[Any]) -> Resource[Any] | None:
@@ -108,7 +111,7 @@ class KongScimHandler(ScimHandler):
             assert current.meta is not None  # noqa: S101 - a rule of ScimStorage
             version = current.meta.version
         try:
-            return cast(MemberStorage, self.storage).patch_members(
+            return cast(ProvisioningStorage, self.storage).patch_members(
                 resource_type,
                 resource_id,
                 add=list(changes.add),
@@ -121,8 +124,44 @@ class KongScimHandler(ScimHandler):
                 raise
             raise overtaken() from None  # the storage has tried often enough
 
+    def _patch_whole(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        patch_op: PatchOp[Any],
+        conditions: Conditions,
+    ) -> Resource[Any]:
+        current = self.storage.get(resource_type, resource_id)
+        assert current.meta is not None  # noqa: S101 - a rule of ScimStorage
+        version = current.meta.version
+        patched = self.service.apply_patch(current, patch_op, conditions)
+        if patched is None:
+            return self._as_it_is(resource_type, current)
+        return self.storage.update(resource_type, patched, expected_version=version)
+
+    def replace_resource(
+        self,
+        resource_type: ResourceType,
+        current: Resource[Any],
+        replacement: Resource[Any],
+        conditions: Conditions,
+    ) -> Resource[Any]:
+        """Apply a PUT."""
+        replaced = super().replace_resource(resource_type, current, replacement, conditions)
+        return self._as_it_is(resource_type, current) if replaced is current else replaced
+
+    def _as_it_is(self, resource_type: ResourceType, current: Resource[Any]) -> Resource[Any]:
+        """Answer a write that changes nothing.
+
+        A provider that sends everything again wants it to be so: a consumer that somebody removed
+        comes back, and a disabled user loses a key that somebody gave it meanwhile.
+        """
+        if isinstance(self.storage, ProvisioningStorage):
+            self.storage.refresh(resource_type, str(current.id))
+        return current
+
     def _patches_members(self, endpoint: str) -> bool:
-        return endpoint.casefold() == "groups" and isinstance(self.storage, MemberStorage)
+        return endpoint.casefold() == "groups" and isinstance(self.storage, ProvisioningStorage)
 
     def apply_bulk_operation(
         self, resource_type: ResourceType, operation: BulkOperation[Resource[Any]]
