@@ -7,28 +7,15 @@ from typing import Any
 
 from scim2_models import AttributeBinding
 from scim2_models.path import CompareOperator as Op
-from sqlalchemy import (
-    ColumnElement,
-    Text,
-    and_,
-    cast,
-    exists,
-    false,
-    func,
-    literal,
-    not_,
-    null,
-    or_,
-    select,
-    true,
-)
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy import ColumnElement, Text, and_, cast, false, func, literal, not_, null, or_, true
 
+from kong_scim.bridge import Dialect
+from kong_scim.directory.related import Related
 from kong_scim.directory.tables import HEAD, resources, values
 from kong_scim.directory.values import key_of
 
 _LAST = "\U0010ffff"
-"""The last code point: nothing that starts with a text sorts after the text and this."""
+"""The last code point: filled up with it, a text sorts after whatever starts with the text."""
 
 Operand = tuple[str | None, str | None]
 """A text or a number, as :func:`~kong_scim.directory.values.comparable` gives them."""
@@ -41,23 +28,23 @@ class Comparand:
     :param text: A value as text, in the form comparisons use.
     :param head: Its indexed beginning, where there is an index.
     :param num: A value as a number, where it can be one.
-    :param rows: What holds one value a row, with ``tie`` the condition that ties it to the row at
-        hand; None where the columns are of the row at hand itself.
+    :param rows: What holds one value a row; None where the columns are of the row at hand itself.
+    :param certain: Whether the text is there, always.
     :param lacking: The condition that an entry of a multi-valued attribute has no value.
     """
 
     text: ColumnElement[Any]
     head: ColumnElement[Any] | None = None
     num: ColumnElement[Any] | None = None
-    rows: FromClause | None = None
-    tie: ColumnElement[bool] | None = None
+    rows: Related | None = None
+    certain: bool = False
     lacking: ColumnElement[bool] | None = None
 
-    def any(self, what: ColumnElement[bool]) -> ColumnElement[bool]:
-        """Return the condition that some value is so."""
-        if self.rows is None or self.tie is None:
-            return func.coalesce(what, false())
-        return exists(select(literal(1)).select_from(self.rows).where(self.tie, what))
+    def any(self, what: ColumnElement[bool], *, few: bool = False) -> ColumnElement[bool]:
+        """Return the condition that some value is so; ``few`` as in :meth:`Related.some`."""
+        if self.rows is not None:
+            return self.rows.some(what, few=few)
+        return what if self.certain else func.coalesce(what, false())
 
     def exists(self) -> ColumnElement[bool]:
         """Return the condition that there is a value at all."""
@@ -67,34 +54,38 @@ class Comparand:
         return self.any(held)
 
 
-def stored(binding: AttributeBinding) -> Comparand:
+def stored(dialect: Dialect, binding: AttributeBinding) -> Comparand:
     """Return the rows of ``scim_values`` that hold an attribute of the resource at hand."""
-    rows = values.alias()
-    tie = and_(rows.c.resource_id == resources.c.id, rows.c.attr == key_of(binding))
+    rows, key = values.alias(), key_of(binding)
     lacking = None
     if binding.is_multivalued and binding.sub_field_name is not None:
-        key = key_of(binding)
         entry, part = values.alias(), values.alias()
-        lacking = exists(
-            select(literal(1)).where(
-                entry.c.resource_id == resources.c.id,
-                entry.c.attr == key.rpartition(".")[0],
-                ~exists(
-                    select(literal(1)).where(
-                        part.c.resource_id == entry.c.resource_id,
-                        part.c.attr == key,
-                        part.c.entry == entry.c.entry,
-                    )
-                ),
-            )
-        )
-    return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=rows, tie=tie, lacking=lacking)
+        entries = of_resource(dialect, entry, key.rpartition(".")[0])
+        lacking = entries.some(not_(of_entry(dialect, part, key, entry).some()))
+    return Comparand(
+        rows.c.val,
+        rows.c.head,
+        rows.c.num,
+        rows=of_resource(dialect, rows, key),
+        lacking=lacking,
+    )
+
+
+def of_resource(dialect: Dialect, rows: Any, key: str) -> Related:
+    """Return the values of an attribute of the resource at hand."""
+    return Related(dialect, rows, rows.c.attr == key, ((rows.c.resource_id, resources.c.id),))
+
+
+def of_entry(dialect: Dialect, rows: Any, key: str, entry: Any) -> Related:
+    """Return the values of a sub-attribute of an entry at hand, which is a row of its own."""
+    ties = ((rows.c.resource_id, entry.c.resource_id), (rows.c.entry, entry.c.entry))
+    return Related(dialect, rows, rows.c.attr == key, ties)
 
 
 def column(binding: AttributeBinding) -> Comparand | None:
     """Return the column that holds an attribute of every resource, or None where none does."""
     if binding.field_name == "id":
-        return Comparand(resources.c.id)
+        return Comparand(resources.c.id, certain=True)
     if binding.field_name != "meta":
         return None
     columns: dict[str | None, ColumnElement[Any]] = {
@@ -109,11 +100,16 @@ def column(binding: AttributeBinding) -> Comparand | None:
         return Comparand(null())
     if binding.sub_field_name in ("resource_type", "version") and not binding.case_exact:
         text = func.lower(text)
-    return Comparand(text)
+    return Comparand(text, certain=True)
 
 
-def compare(comparand: Comparand, op: Op, expected: Operand | None) -> ColumnElement[bool]:
-    """Return the condition that an attribute compares so to an operand, or to null (None)."""
+def compare(
+    comparand: Comparand, op: Op, expected: Operand | None, *, negated: bool = False
+) -> ColumnElement[bool]:
+    """Return the condition that an attribute compares so to an operand, or to null (None).
+
+    :param negated: Whether the condition will stand below a NOT.
+    """
     if expected is None:
         nothing = not_(comparand.exists())
         if comparand.lacking is not None:
@@ -123,7 +119,8 @@ def compare(comparand: Comparand, op: Op, expected: Operand | None) -> ColumnEle
         return not_(nothing) if op is Op.ne else false()
     if op is Op.ne:
         return not_(comparand.any(_matches(comparand, Op.eq, expected)))
-    return comparand.any(_matches(comparand, op, expected))
+    few = not negated and op in (Op.eq, Op.sw) and expected[0] is not None
+    return comparand.any(_matches(comparand, op, expected), few=few)
 
 
 def present(comparand: Comparand) -> ColumnElement[bool]:
@@ -150,7 +147,7 @@ def _matches(comparand: Comparand, op: Op, expected: Operand) -> ColumnElement[b
             return starts
         # a range that an index can find, before what only a row can tell
         start = text[:HEAD]
-        return and_(comparand.head >= start, comparand.head <= start + _LAST, starts)
+        return and_(comparand.head >= start, comparand.head <= start.ljust(HEAD, _LAST), starts)
     if op is Op.ew:
         tail = func.substr(comparand.text, func.length(comparand.text) - length + 1)
         return and_(func.length(comparand.text) >= length, tail == text)

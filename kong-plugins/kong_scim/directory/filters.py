@@ -28,12 +28,21 @@ from scim2_models.path import (
     coerce_value,
 )
 from scim2_server.utils import parametrize
-from sqlalchemy import ColumnElement, and_, exists, false, literal, not_, or_, select, true
+from sqlalchemy import ColumnElement, and_, false, not_, or_, true
 
-from kong_scim.directory.comparisons import Comparand, column, compare, present, stored
+from kong_scim.bridge import Dialect
+from kong_scim.directory.comparisons import (
+    Comparand,
+    column,
+    compare,
+    of_entry,
+    of_resource,
+    present,
+    stored,
+)
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.memberships import Entries, entries_of
-from kong_scim.directory.tables import resources, values
+from kong_scim.directory.tables import values
 from kong_scim.directory.values import comparable, key_of
 
 Op = CompareOperator
@@ -41,21 +50,28 @@ Op = CompareOperator
 _SUBSTRING = (Op.co, Op.sw, Op.ew)
 
 
-def condition(kind: Kind, scim_filter: ScimFilter[Any]) -> ColumnElement[bool]:
+def condition(dialect: Dialect, kind: Kind, scim_filter: ScimFilter[Any]) -> ColumnElement[bool]:
     """Return the condition that a resource of this kind matches a filter.
 
     An attribute the kind does not declare has no value, as RFC 7644 §3.4.2.1 has it.
 
     :raises ~scim2_models.InvalidFilterException: For an operand that is no value of its attribute.
     """
-    return _OnResource(kind).visit(scim_filter.ast)
+    return _OnResource(dialect, kind).visit(scim_filter.ast)
 
 
 class _Conditions(FilterVisitor[ColumnElement[bool]]):
     """What a filter on a resource and one on an entry have in common."""
 
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._negated = False
+
     def visit_not(self, node: Not) -> ColumnElement[bool]:
-        return not_(self.visit(node.expr))
+        before, self._negated = self._negated, True
+        found = not_(self.visit(node.expr))
+        self._negated = before
+        return found
 
     def visit_logical_expr(self, node: LogicalExpr) -> ColumnElement[bool]:
         terms = [self.visit(term) for term in node.terms]
@@ -68,7 +84,7 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         expected = _expected(binding, node)
         if expected is False:  # of another type than anything the attribute can hold
             return true() if node.op is Op.ne else false()
-        return compare(self.comparand(binding), node.op, expected)
+        return compare(self.comparand(binding), node.op, expected, negated=self._negated)
 
     def visit_present(self, node: Present) -> ColumnElement[bool]:
         binding = self.binding(node.attr_path, comparison=False)
@@ -89,7 +105,8 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
 class _OnResource(_Conditions):
     """A filter on a resource."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, dialect: Dialect, kind: Kind) -> None:
+        super().__init__(dialect)
         self._kind = kind
         self._bound = parametrize(ScimFilter, kind.model)("id pr")
 
@@ -99,39 +116,30 @@ class _OnResource(_Conditions):
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
         if binding.field_name == self._kind.computed:
-            return entries_of(self._kind).all(binding.sub_field_name)
-        return column(binding) or stored(binding)
+            return entries_of(self._dialect, self._kind).all(binding.sub_field_name)
+        return column(binding) or stored(self._dialect, binding)
 
     def visit_value_path(self, node: ValuePath) -> ColumnElement[bool]:
         binding = self.binding(node.attr_path, comparison=False)
         if binding is None or not binding.is_multivalued:
             return false()
+        dialect = self._dialect
         if binding.field_name == self._kind.computed:
-            entries = entries_of(self._kind)
-            within: _Conditions = _OnMembership(binding, entries)
-            return exists(
-                select(literal(1))
-                .select_from(entries.rows)
-                .where(entries.tie, within.visit(node.val_filter))
-            )
+            entries = entries_of(dialect, self._kind)
+            on_membership = _OnMembership(dialect, binding, entries)
+            return entries.rows.some(on_membership.visit(node.val_filter))
         entry = values.alias()
-        if isclass(binding.field_type) and issubclass(binding.field_type, BaseModel):
-            within = _OnEntry(binding, entry)
-        else:
-            within = _OnScalar(binding, entry)
-        return exists(
-            select(literal(1)).where(
-                entry.c.resource_id == resources.c.id,
-                entry.c.attr == key_of(binding),
-                within.visit(node.val_filter),
-            )
-        )
+        complex_ = isclass(binding.field_type) and issubclass(binding.field_type, BaseModel)
+        within = (_OnEntry if complex_ else _OnScalar)(dialect, binding, entry)
+        held = of_resource(dialect, entry, key_of(binding))
+        return held.some(within.visit(node.val_filter))
 
 
 class _Within(_Conditions):
     """A filter on one entry of a multi-valued complex attribute."""
 
-    def __init__(self, parent: AttributeBinding) -> None:
+    def __init__(self, dialect: Dialect, parent: AttributeBinding) -> None:
+        super().__init__(dialect)
         self._parent = parent
 
     def binding(self, path: AttrPath, *, comparison: bool) -> AttributeBinding | None:  # noqa: ARG002
@@ -143,25 +151,21 @@ class _Within(_Conditions):
 class _OnEntry(_Within):
     """A filter on an entry that is stored as rows."""
 
-    def __init__(self, parent: AttributeBinding, entry: Any) -> None:
-        super().__init__(parent)
+    def __init__(self, dialect: Dialect, parent: AttributeBinding, entry: Any) -> None:
+        super().__init__(dialect, parent)
         self._entry = entry
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
-        rows = values.alias()
-        tie = and_(
-            rows.c.resource_id == self._entry.c.resource_id,
-            rows.c.entry == self._entry.c.entry,
-            rows.c.attr == f"{key_of(self._parent)}.{binding.urn.lower()}",
-        )
-        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=rows, tie=tie)
+        rows, key = values.alias(), f"{key_of(self._parent)}.{binding.urn.lower()}"
+        held = of_entry(self._dialect, rows, key, self._entry)
+        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=held)
 
 
 class _OnMembership(_Within):
     """A filter on an entry of ``members`` or ``groups``."""
 
-    def __init__(self, parent: AttributeBinding, entries: Entries) -> None:
-        super().__init__(parent)
+    def __init__(self, dialect: Dialect, parent: AttributeBinding, entries: Entries) -> None:
+        super().__init__(dialect, parent)
         self._entries = entries
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
@@ -171,7 +175,8 @@ class _OnMembership(_Within):
 class _OnScalar(_Conditions):
     """A filter on a value of a list of plain values, where ``value`` is the value itself."""
 
-    def __init__(self, parent: AttributeBinding, entry: Any) -> None:
+    def __init__(self, dialect: Dialect, parent: AttributeBinding, entry: Any) -> None:
+        super().__init__(dialect)
         self._parent = parent
         self._entry = entry
 

@@ -247,7 +247,7 @@ class Groups:
         *,
         below: bool = False,
     ) -> tuple[Rows, _Neighbourhood]:
-        """Read what is around a group, after some other statements, in one step.
+        """Read what is around a group after some other statements: in one step, unless it nests.
 
         :param members: Whose rows are wanted, and those of everything below them.
         :param groups: The group, where it exists: the groups above it are wanted.
@@ -255,16 +255,22 @@ class Groups:
         """
         place, dialect = self._place, self._place.db.dialect
         wanted = [*members, *groups] if below else list(members)
-        rows, version, nodes, edges, above = place.read(
+        rows, version, nodes, above = place.read(
             first,
             place.graph_version(),
-            queries.subtree(dialect, place.scope, wanted),
-            queries.subtree_edges(dialect, place.scope, wanted),
-            queries.edges(dialect, groups),
+            queries.some(dialect, place.scope, wanted),
+            queries.edges(dialect, [*members, *groups]),
         )
+        edges = [above]
+        group_kind = place.kinds.in_role("Group")
+        nesting = [node["id"] for node in nodes if group_kind and node["type"] == group_kind.name]
+        if nesting:
+            (further,) = place.read(queries.below(dialect, nesting))
+            edges += place.read(queries.edges(dialect, [node["id"] for node in further]))
+            nodes += further
         return rows, _Neighbourhood(
             rows={node["id"]: Row.read(node) for node in nodes},
-            graph=graph_of(edges, above),
+            graph=graph_of(*edges),
             version=version_of(version),
         )
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, literal, null, select
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, null, select, true
 
+from kong_scim.bridge import Dialect
 from kong_scim.directory.comparisons import Comparand
 from kong_scim.directory.kinds import Kind
+from kong_scim.directory.related import Related, looked_up
 from kong_scim.directory.tables import members, resources
 
 
@@ -19,45 +20,55 @@ class Entries:
     """The entries of the resource at hand.
 
     :param rows: One row an entry.
-    :param tie: The condition that an entry is of the resource at hand.
     :param fields: The value of each sub-attribute, by its Python name, in the form comparisons use.
+    :param order: In which order the resource shows them.
     """
 
-    rows: FromClause
-    tie: ColumnElement[bool]
-    fields: Mapping[str, ColumnElement[Any]]
+    rows: Related
+    fields: Mapping[str, Comparand]
+    order: tuple[ColumnElement[Any], ...]
 
     def field(self, name: str | None) -> Comparand:
         """Return a sub-attribute of an entry that is at hand itself; None for the entry."""
-        return Comparand(self.fields.get(name or "value", null()))
+        return self.fields.get(name or "value", Comparand(null()))
 
     def all(self, name: str | None) -> Comparand:
         """Return a sub-attribute of every entry of the resource at hand."""
         text = self.field(name).text
-        lacking = exists(select(literal(1)).select_from(self.rows).where(self.tie, text.is_(None)))
-        return Comparand(text, rows=self.rows, tie=self.tie, lacking=lacking)
+        return Comparand(text, rows=self.rows, lacking=self.rows.some(text.is_(None)))
+
+    def first(self, name: str | None) -> ColumnElement[Any]:
+        """Return a sub-attribute of the first entry of the resource at hand."""
+        tied = (column == ours for column, ours in self.rows.ties)
+        found = select(self.field(name).text).select_from(self.rows.rows).where(*tied)
+        return found.order_by(*self.order).limit(1).scalar_subquery()
 
 
-def entries_of(kind: Kind) -> Entries:
+def entries_of(dialect: Dialect, kind: Kind) -> Entries:
     """Return the entries of a kind's computed attribute (RFC 7643 §4.1.2 and §4.2)."""
-    return _members() if kind.role == "Group" else _groups()
+    return _members(dialect) if kind.role == "Group" else _groups(dialect)
 
 
-def _members() -> Entries:
+def _members(dialect: Dialect) -> Entries:
     row, member = members.alias(), resources.alias()
     return Entries(
-        rows=row.join(member, member.c.id == row.c.member_id),
-        tie=row.c.group_id == resources.c.id,
+        rows=Related(
+            dialect,
+            row.join(member, member.c.id == row.c.member_id),
+            true(),
+            ((row.c.group_id, resources.c.id),),
+        ),
         fields={
-            "value": row.c.member_id,
-            "type": func.lower(row.c.member_type),
-            "ref": row.c.member_type.concat("s/").concat(row.c.member_id),
-            "display": member.c.display_key,
+            "value": Comparand(row.c.member_id, certain=True),
+            "type": Comparand(func.lower(row.c.member_type), certain=True),
+            "ref": _reference(row.c.member_type.concat("s/").concat(row.c.member_id)),
+            "display": Comparand(member.c.display_key),
         },
+        order=(row.c.member_id,),
     )
 
 
-def _groups() -> Entries:
+def _groups(dialect: Dialect) -> Entries:
     below, above, group, direct = (
         members.alias(),
         members.alias(),
@@ -70,20 +81,23 @@ def _groups() -> Entries:
         .correlate(resources)
         .cte(recursive=True, nesting=True)
     )
-    up = up.union(select(above.c.group_id).join_from(up, above, above.c.member_id == up.c.group_id))
+    up = up.union(looked_up(dialect, up, [above.c.group_id], above.c.member_id == up.c.group_id))
     is_direct = exists(
         select(literal(1)).where(
             and_(direct.c.group_id == group.c.id, direct.c.member_id == resources.c.id)
         )
     )
     return Entries(
-        rows=up.join(group, group.c.id == up.c.group_id),
-        # the rows are of the resource at hand already
-        tie=group.c.id.is_not(None),
+        rows=Related(dialect, up.join(group, group.c.id == up.c.group_id), true()),
         fields={
-            "value": group.c.id,
-            "type": case((is_direct, "direct"), else_="indirect"),
-            "ref": literal("Groups/").concat(group.c.id),
-            "display": group.c.display_key,
+            "value": Comparand(group.c.id, certain=True),
+            "type": Comparand(case((is_direct, "direct"), else_="indirect"), certain=True),
+            "ref": _reference(literal("Groups/").concat(group.c.id)),
+            "display": Comparand(group.c.display_key),
         },
+        order=(group.c.display, group.c.id),
     )
+
+
+def _reference(text: ColumnElement[Any]) -> Comparand:
+    return Comparand(func.lower(text), certain=True)

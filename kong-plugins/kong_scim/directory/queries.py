@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Select,
     and_,
@@ -20,6 +19,7 @@ from sqlalchemy import (
 
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory.ports import Scope
+from kong_scim.directory.related import looked_up
 from kong_scim.directory.statements import Prepared, prepare
 from kong_scim.directory.tables import members, resources, tenants
 
@@ -104,20 +104,18 @@ def edges(dialect: Dialect, ids: Sequence[str]) -> list[Sql]:
 
 @lru_cache(maxsize=64)
 def _edges(dialect: Dialect, count: int) -> Prepared:
-    return prepare(_edges_above(members.c.member_id.in_(_id_params(count))), dialect)
+    seeds = select(members.c.member_id, members.c.group_id)
+    seeds = seeds.where(members.c.member_id.in_(_id_params(count)))
+    return prepare(_edges_above(dialect, seeds), dialect)
 
 
-def _edges_above(seeds: ColumnElement[bool]) -> Select[Any]:
-    up = select(members.c.member_id, members.c.group_id).where(seeds).cte("up", recursive=True)
+def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
+    up = seeds.cte("up", recursive=True)
     above = members.alias("above")
-    up = up.union(
-        select(above.c.member_id, above.c.group_id).join_from(
-            up, above, above.c.member_id == up.c.group_id
-        )
-    )
-    return select(up.c.member_id, up.c.group_id, resources.c.display).join_from(
-        up, resources, resources.c.id == up.c.group_id
-    )
+    pair = [above.c.member_id, above.c.group_id]
+    up = up.union(looked_up(dialect, up, pair, above.c.member_id == up.c.group_id))
+    group = looked_up(dialect, up, [resources.c.display], resources.c.id == up.c.group_id)
+    return group.add_columns(up.c.member_id, up.c.group_id)
 
 
 def direct_members(dialect: Dialect, group_ids: Sequence[str]) -> list[Sql]:
@@ -148,39 +146,33 @@ def _member_ids(dialect: Dialect) -> Prepared:
     )
 
 
-def subtree(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
-    """Select the rows of the named resources, and of everything below those that are groups."""
-    return _by_ids(_subtree, dialect, ids, scope_params(scope))
+def some(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
+    """Select the rows of resources, of whatever type."""
+    return _by_ids(_some, dialect, ids, scope_params(scope))
 
 
 @lru_cache(maxsize=64)
-def _subtree(dialect: Dialect, count: int) -> Prepared:
-    down = _down(count)
-    statement = select(*row_columns()).join_from(down, resources, resources.c.id == down.c.id)
+def _some(dialect: Dialect, count: int) -> Prepared:
+    statement = select(*row_columns()).where(resources.c.id.in_(_id_params(count)), in_scope())
     return prepare(statement, dialect)
 
 
-def subtree_edges(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
-    """Select the edges above everything that :func:`subtree` selects."""
-    return _by_ids(_subtree_edges, dialect, ids, scope_params(scope))
+def below(dialect: Dialect, group_ids: Sequence[str]) -> list[Sql]:
+    """Select the rows of all members of groups, those of nested groups too; some may come twice."""
+    return _by_ids(_below, dialect, group_ids)
 
 
 @lru_cache(maxsize=64)
-def _subtree_edges(dialect: Dialect, count: int) -> Prepared:
-    down = _down(count)
-    return prepare(_edges_above(members.c.member_id.in_(select(down.c.id))), dialect)
-
-
-def _down(count: int) -> CTE:
+def _below(dialect: Dialect, count: int) -> Prepared:
     down = (
         select(resources.c.id)
-        .where(resources.c.id.in_(_id_params(count)), in_scope())
+        .where(resources.c.id.in_(_id_params(count)))
         .cte("down", recursive=True)
     )
-    below = members.alias("below")
-    return down.union(
-        select(below.c.member_id).join_from(down, below, below.c.group_id == down.c.id)
-    )
+    nested = members.c.group_id == down.c.id
+    down = down.union(looked_up(dialect, down, [members.c.member_id], and_(NESTED, nested)))
+    member = and_(members.c.group_id == down.c.id, resources.c.id == members.c.member_id)
+    return prepare(looked_up(dialect, down, row_columns(), member), dialect)
 
 
 def lock(dialect: Dialect, versions: Mapping[str, int | None]) -> list[Sql]:

@@ -1,0 +1,81 @@
+"""Rows that belong to a row at hand, such as a resource's values, and whether one of them is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    exists,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.sql.selectable import FromClause
+
+from kong_scim.bridge import Dialect
+
+
+def looked_up(
+    dialect: Dialect,
+    outer: FromClause,
+    columns: Sequence[ColumnElement[Any]],
+    tie: ColumnElement[bool],
+) -> Select[Any]:
+    """Select columns of another table for each row of ``outer``, by the index that ``tie`` names.
+
+    PostgreSQL takes a recursive query for a hundred times as many rows as it has, and would read
+    the whole other table at once; OFFSET 0 keeps it from that.
+    """
+    each = select(*columns).where(tie)
+    if dialect == "sqlite":  # it knows no LATERAL, and looks up anyway
+        return each
+    found = each.correlate(outer).offset(0).lateral()
+    return select(*found.c).select_from(outer).join(found, true())
+
+
+@dataclass(frozen=True)
+class Related:
+    """The rows that belong to a row at hand.
+
+    :param rows: All of their kind.
+    :param where: Which of those count at all, whatever row is at hand.
+    :param ties: Columns of theirs, each with the one of the row at hand that it equals; none where
+        ``rows`` are of the row at hand already.
+    """
+
+    dialect: Dialect
+    rows: FromClause
+    where: ColumnElement[bool]
+    ties: tuple[tuple[ColumnElement[Any], ColumnElement[Any]], ...] = ()
+
+    def some(self, *what: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
+        """Return the condition that one of them is so.
+
+        PostgreSQL plans EXISTS from either side, and is bad at NOT IN. SQLite runs EXISTS for each
+        row at hand, and only IN from the side of these rows, where their indexes find them.
+
+        :param few: Whether they should be looked up first even where PostgreSQL does not know yet
+            how many there are, as between an import and the next ANALYZE. Never below a NOT.
+        """
+        theirs = [column for column, _ in self.ties]
+        ours = [column for _, column in self.ties]
+        listed = select(*theirs).select_from(self.rows).where(self.where, *what)
+        if self.dialect == "sqlite" and ours:
+            key: Any = ours[0] if len(ours) == 1 else tuple_(*ours)
+            found: ColumnElement[bool] = key.in_(listed)
+            return found
+        if few and len(ours) == 1:
+            ids = func.array(listed.scalar_subquery(), type_=ARRAY(Text))
+            return ours[0] == any_(ids)
+        tied = (column == outer for column, outer in self.ties)
+        one = select(literal(1)).select_from(self.rows)
+        return exists(one.where(*tied, self.where, *what))
