@@ -14,7 +14,8 @@ def test_resource_types_name_their_schemas_and_extensions(scim: httpx.Client) ->
     assert types["User"]["endpoint"] == "/Users"
     assert types["Group"]["schema"] == CORE_GROUP
     extensions = {each["schema"] for each in types["User"]["schemaExtensions"]}
-    assert {ENTERPRISE, KONG} <= extensions
+    assert ENTERPRISE in extensions
+    assert KONG not in extensions  # a client meets it only where it asks for it
     assert get(scim, "/ResourceTypes/User") == types["User"]
 
 
@@ -33,12 +34,24 @@ def test_what_the_gateway_writes_is_read_only_in_the_schema(scim: httpx.Client) 
     assert {each["mutability"] for each in schema["attributes"]} == {"readOnly"}
 
 
+def test_what_the_gateway_writes_is_shown_to_who_asks_for_it(scim: httpx.Client) -> None:
+    path = f"/Users/{new_user(scim)['id']}"
+    assert KONG not in str(get(scim, path))
+    shown = get(scim, path, attributes=KONG)
+    assert shown[KONG]["consumerId"] == shown["id"]
+    assert KONG in shown["schemas"]
+    (found,) = get(scim, "/Users", attributes=f"userName,{KONG}")["Resources"]
+    assert found[KONG] == shown[KONG]
+    one = get(scim, path, attributes=f"{KONG}:suspended")
+    assert one[KONG] == {"suspended": False}
+
+
 def test_what_the_gateway_writes_is_ignored_from_a_client(scim: httpx.Client) -> None:
     forged = {"consumerId": "forged", "suspended": True, "accessGroups": ["admin"]}
     user = new_user(scim, **{KONG: forged})
-    assert "forged" not in str(user)
-    assert "admin" not in str(user)
     path = f"/Users/{user['id']}"
+    assert "forged" not in str(get(scim, path, attributes=KONG))
+    assert "admin" not in str(get(scim, path, attributes=KONG))
     answer = scim.put(path, json={**user, KONG: forged})
     assert answer.status_code == 200
     assert "forged" not in answer.text

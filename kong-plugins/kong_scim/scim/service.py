@@ -20,7 +20,6 @@ from scim2_models import (
     Context,
     Error,
     InvalidSyntaxException,
-    InvalidValueException,
     ListResponse,
     Mutability,
     NotImplementedException,
@@ -28,6 +27,7 @@ from scim2_models import (
     Resource,
     ResourceType,
     ResponseParameters,
+    Returned,
     SCIMException,
     ScimProvider,
     SearchRequest,
@@ -38,20 +38,17 @@ from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Target
-from scim2_server.service import ScimService
+from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
 from kong_scim.access.tokens import InvalidTokenException
 from kong_scim.scim.errors import bounded
-from kong_scim.scim.expressions import lenient_filter
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
-from kong_scim.scim.limits import MAX_ATTRIBUTES, parse_json
+from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
-
-MAX_INDEX = 2**31 - 1
-"""Largest startIndex: what lies beyond is an empty page anyway, and databases count in 64 bits."""
+from kong_scim.scim.parameters import parameter
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +182,7 @@ class KongScimService(ScimService):
         """Read a search; an empty parameter is none, but for the cursor (RFC 9865 §2)."""
         models = self.search_models(resource_types)
         parameters = {
-            name: _parameter(models, name, value)
+            name: parameter(models, name, value)
             for name, value in payload.items()
             if value is not None and (value not in ("", []) or name.lower() == "cursor")
         }
@@ -195,9 +192,13 @@ class KongScimService(ScimService):
         self, resource_type: ResourceType, query: Mapping[str, str]
     ) -> ResponseParameters[Any]:
         """Read ``attributes`` and ``excludedAttributes``, of bounded length."""
-        for name in ("attributes", "excludedAttributes"):
-            _check_number_of_attributes(name, query.get(name, ""))
-        return super().read_response_parameters(resource_type, query)
+        models = [self.get_model(resource_type)]
+        read = {
+            name: parameter(models, name, query[name])
+            for name in ("attributes", "excludedAttributes")
+            if name in query
+        }
+        return super().read_response_parameters(resource_type, read)
 
     # -- Answers --------------------------------------------------------
 
@@ -289,6 +290,26 @@ class KongScimService(ScimService):
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)
 
+    # -- Discovery ------------------------------------------------------
+
+    def locate(  # type: ignore[override]
+        self, resource: DiscoveryResourceT, location: str
+    ) -> DiscoveryResourceT:
+        """Return a discovery resource with its meta; of a resource type, what a client may meet.
+
+        An extension that is only read, and only where it is asked for, is in /Schemas alone: a
+        client that writes every extension a resource type lists, and wants it back, would find
+        nothing (so does scim2-tester), and a strict one gets no attribute it does not expect.
+        """
+        located = ScimService.locate(resource, location)
+        if isinstance(located, ResourceType):
+            located.schema_extensions = [
+                each
+                for each in located.schema_extensions or ()
+                if not _on_request(self.provider.model_for(str(each.schema_)))
+            ] or None
+        return located
+
     # -- Errors ---------------------------------------------------------
 
     def scim_exception_of(self, exception: Exception) -> SCIMException | None:
@@ -325,40 +346,18 @@ class KongScimService(ScimService):
         return challenge
 
 
+def _on_request(model: type[Any] | None) -> bool:
+    """Tell whether all of an extension is only read, and only where it is asked for."""
+    return model is not None and all(
+        model.get_field_annotation(name, Mutability) == Mutability.read_only
+        and model.get_field_annotation(name, Returned) == Returned.request
+        for name in model.model_fields
+        if name != "schemas"
+    )
+
+
 def _validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:
     try:
         return model.model_validate(payload, scim_ctx=scim_ctx)
     except ValidationError as error:
         raise exception_of_validation(error) from None
-
-
-def _parameter(models: list[type[Resource[Any]]], name: str, value: Any) -> Any:
-    """Return a parameter of a search as the models take it."""
-    key = name.lower()
-    if key == "filter" and isinstance(value, str):
-        return lenient_filter(models, value)
-    if key == "sortorder" and isinstance(value, str):
-        return value.strip().lower()
-    if key in ("startindex", "count"):
-        return _number(value)
-    if key in ("attributes", "excludedattributes"):
-        _check_number_of_attributes(name, value)
-    return value
-
-
-def _number(value: Any) -> Any:
-    """Return a startIndex or count that a database can take; what is no number is left as it is."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not text.lstrip("+-").isdecimal():
-        return value
-    if len(text) > len(str(MAX_INDEX)):
-        return 0 if text.startswith("-") else MAX_INDEX
-    return max(-1, min(int(text), MAX_INDEX))
-
-
-def _check_number_of_attributes(name: str, value: Any) -> None:
-    names = value.split(",") if isinstance(value, str) else value
-    if isinstance(names, list) and len(names) > MAX_ATTRIBUTES:
-        raise InvalidValueException(
-            detail=f"{name} lists {len(names)} attributes, the limit is {MAX_ATTRIBUTES}"
-        )
