@@ -33,6 +33,7 @@ from sqlalchemy import ColumnElement, and_, false, not_, or_, true
 from kong_scim.bridge import Dialect
 from kong_scim.directory.comparisons import (
     Comparand,
+    Operand,
     column,
     compare,
     of_entry,
@@ -81,7 +82,7 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         binding = self.binding(node.attr_path, comparison=True)
         if binding is None:
             return false()
-        expected = _expected(binding, node)
+        expected = self.operand(binding, node)
         if expected is False:  # of another type than anything the attribute can hold
             return true() if node.op is Op.ne else false()
         return compare(self.comparand(binding), node.op, expected, negated=self._negated)
@@ -100,6 +101,26 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
     def comparand(self, binding: AttributeBinding) -> Comparand:
         """Return where the attribute's values are."""
         raise NotImplementedError
+
+    def operand(
+        self, binding: AttributeBinding, node: Comparison
+    ) -> Operand | Literal[False] | None:
+        """Return what is compared with; None for null, False where nothing can compare to it.
+
+        :raises ~scim2_models.InvalidFilterException: When it is no value of the attribute.
+        """
+        value = coerce_value(binding, node.value, node.op)
+        if value is None:
+            return None
+        target = binding.target_type
+        if isclass(target) and issubclass(target, BaseModel):
+            return False
+        if node.op in _SUBSTRING and (
+            not isinstance(value, str)
+            or (isclass(target) and issubclass(target, bool | int | float | datetime))
+        ):
+            return False
+        return comparable(binding, value)
 
 
 class _OnResource(_Conditions):
@@ -186,23 +207,10 @@ class _OnScalar(_Conditions):
     def comparand(self, binding: AttributeBinding) -> Comparand:  # noqa: ARG002
         return Comparand(self._entry.c.val, self._entry.c.head, self._entry.c.num)
 
-
-def _expected(
-    binding: AttributeBinding, node: Comparison
-) -> tuple[str | None, str | None] | Literal[False] | None:
-    """Return the operand as text and number; None for null, False where nothing can compare to it.
-
-    :raises ~scim2_models.InvalidFilterException: When it is no value of the attribute.
-    """
-    value = coerce_value(binding, node.value, node.op)
-    if value is None:
-        return None
-    target = binding.target_type
-    if isclass(target) and issubclass(target, BaseModel):
-        return False
-    if node.op in _SUBSTRING and (
-        not isinstance(value, str)
-        or (isclass(target) and issubclass(target, bool | int | float | datetime))
-    ):
-        return False
-    return comparable(binding, value)
+    def operand(
+        self,
+        binding: AttributeBinding,
+        node: Comparison,
+    ) -> Operand | None:
+        # as ScimFilter.match does it, of whatever type the operand is
+        return None if node.value is None else comparable(binding, node.value)

@@ -77,7 +77,8 @@ values = Table(
     # A string in the form comparisons use; head is its first HEAD characters, for the index.
     Column("val", _TEXT),
     Column("head", _TEXT),
-    # A number, a boolean as 0 or 1, or in the row of a complex attribute 1 if anything is in it.
+    # A number, or a boolean as 0 or 1. The row of a complex attribute has 1 here where anything is
+    # in it, and else an empty val.
     Column("num", Double),
     # 1 in the row a sort on the attribute uses: of the primary entry, or else of the first.
     Column("sorts", Integer, nullable=False),

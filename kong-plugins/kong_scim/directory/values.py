@@ -122,7 +122,8 @@ def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
                 row for part in attribute.parts for row in _part_rows(part, index, entry, sorts)
             ]
             filled = any(row.num is not None or row.val for row in within)
-            found.append(Value(attribute.key, index, 0, None, None, "1.0" if filled else None, 0))
+            val, num = (None, "1.0") if filled else ("", None)
+            found.append(Value(attribute.key, index, 0, val, None, num, 0))
             found.extend(within)
     return found
 

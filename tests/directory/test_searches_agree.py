@@ -1,0 +1,147 @@
+"""Searches in SQL find what scim2-models finds among the resources that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from databases import PostgresDatabase
+from directory_support import GROUPS, USERS, group, new_scope, request, storage_on, user
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scim2_models import Resource, SearchRequest
+from strategies import SORTABLE, bodies, filters, teams, texts
+
+from kong_scim.directory.ports import Database
+from kong_scim.directory.sqlite import SqliteDatabase
+from kong_scim.directory.storage import SqlStorage
+
+_FILTERS = 12
+
+thorough = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+brief = settings(thorough, max_examples=6)
+
+
+@pytest.fixture(scope="module")
+def shared_sqlite() -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(":memory:")
+    yield database
+    database.close()
+
+
+def populated(db: Database, data: st.DataObject) -> tuple[SqlStorage, list[Resource[Any]]]:
+    """Store some random users, and groups nested in one another; return them as they are shown."""
+    storage = storage_on(db, new_scope())
+    users = []
+    for index, body in enumerate(data.draw(st.lists(bodies, min_size=1, max_size=5))):
+        name = f"{data.draw(texts)}{index}"
+        users.append(str(storage.create(USERS, user(**body, userName=name)).id))
+    groups: list[str] = []
+    for body in data.draw(st.lists(teams, max_size=3)):
+        members = data.draw(st.lists(st.sampled_from([*users, *groups]), unique=True, max_size=4))
+        new = group(data.draw(texts.filter(bool)), *members, **body)
+        groups.append(str(storage.create(GROUPS, new).id))
+    shown = [storage.get(USERS, each) for each in users]
+    return storage, shown + [storage.get(GROUPS, each) for each in groups]
+
+
+def agree_on_filters(db: Database, data: st.DataObject) -> None:
+    storage, everything = populated(db, data)
+    ids = [str(each.id) for each in everything]
+    for _ in range(_FILTERS):
+        expression = data.draw(filters(ids))
+        for types in ([USERS], [GROUPS], [USERS, GROUPS]):
+            try:
+                search = request(types, filter=expression)
+            except ValidationError:
+                continue  # the server refuses it, such as an attribute of the other type
+            assert search.filter is not None
+            shown = [each for each in everything if of_types(each, types)]
+            expected = [each.id for each in shown if search.filter.match(each)]
+            page = storage.search(types, search)
+            assert [each.id for each in page.resources] == expected, expression
+            assert page.total == len(expected)
+
+
+def of_types(resource: Resource[Any], types: list[Any]) -> bool:
+    assert resource.meta is not None
+    return resource.meta.resource_type in {each.name for each in types}
+
+
+def agree_on_orders(db: Database, data: st.DataObject) -> None:
+    storage, everything = populated(db, data)
+    for sort_by in data.draw(st.lists(st.sampled_from(SORTABLE), min_size=6, max_size=6)):
+        order = data.draw(st.sampled_from(["ascending", "descending"]))
+        for types in ([USERS], [GROUPS], [USERS, GROUPS]):
+            try:
+                search = request(types, sort_by=sort_by, sort_order=order, cursor="")
+            except ValidationError:
+                continue
+            shown = [each for each in everything if of_types(each, types)]
+            expected = [search.sort_value(each) for each in search.sort(shown)]
+            whole = storage.search(types, search.model_copy(update={"cursor": None}))
+            assert [search.sort_value(each) for each in whole.resources] == expected, sort_by
+            there, back = walk(storage, types, search), walk(storage, types, search, back=True)
+            assert there == back == [each.id for each in whole.resources], sort_by
+
+
+def walk(
+    storage: SqlStorage, types: list[Any], search: SearchRequest[Any], *, back: bool = False
+) -> list[str | None]:
+    """Return the ids of all pages of two, from the first to the last, or the other way."""
+    small = search.model_copy(update={"count": 2})
+    page = storage.search(types, small)
+    seen = [[each.id for each in page.resources]]
+    pages = [page]
+    while page.next is not None:
+        page = storage.search(types, small, position=page.next)
+        seen.append([each.id for each in page.resources])
+        pages.append(page)
+    if not back:
+        assert pages[0].previous is None
+        return [each for ids in seen for each in ids]
+    seen = [seen[-1]]
+    while page.previous is not None:
+        page = storage.search(types, small, position=page.previous)
+        seen.insert(0, [each.id for each in page.resources])
+    return [each for ids in seen for each in ids]
+
+
+class TestOnSqlite:
+    @thorough
+    @given(data=st.data())
+    def test_filters_find_what_matches(
+        self, shared_sqlite: SqliteDatabase, data: st.DataObject
+    ) -> None:
+        agree_on_filters(shared_sqlite, data)
+
+    @thorough
+    @given(data=st.data())
+    def test_orders_and_cursors_are_those_of_the_shown_values(
+        self, shared_sqlite: SqliteDatabase, data: st.DataObject
+    ) -> None:
+        agree_on_orders(shared_sqlite, data)
+
+
+class TestOnPostgres:
+    @brief
+    @given(data=st.data())
+    def test_filters_find_what_matches(
+        self, postgres_database: PostgresDatabase, data: st.DataObject
+    ) -> None:
+        agree_on_filters(postgres_database, data)
+
+    @brief
+    @given(data=st.data())
+    def test_orders_and_cursors_are_those_of_the_shown_values(
+        self, postgres_database: PostgresDatabase, data: st.DataObject
+    ) -> None:
+        agree_on_orders(postgres_database, data)
