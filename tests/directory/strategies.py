@@ -152,7 +152,11 @@ _COMMON: _Attributes = [
     ("schemas", _TEXT, st.sampled_from([ENTERPRISE, ENTERPRISE.upper(), ACME, "urn:ietf", TEAM])),
     ("meta.resourceType", _TEXT, st.sampled_from(["User", "user", "Group", "U"])),
     ("meta.created", _ORDER, dates),
-    ("meta.lastModified", _ORDER, st.sampled_from(["2026-01-01T00:00:03Z", "2020-01-01T00:00:00Z"])),
+    (
+        "meta.lastModified",
+        _ORDER,
+        st.sampled_from(["2026-01-01T00:00:03Z", "2020-01-01T00:00:00Z"]),
+    ),
     ("meta.version", _TEXT, st.sampled_from(['W/"1"', 'w/"1"', "W/", '"'])),
     ("meta.location", _TEXT, texts),
     ("displayName", _TEXT, texts),
