@@ -244,6 +244,7 @@ class SandboxHost:
         self._directory = directory
         self._config = directory / "kong.yml"
         self._config.write_text(yaml.safe_dump(content))
+        self.database = directory / "data" / "sandbox.sqlite"
         self._ports = (free_port(), free_port())
         self._process: subprocess.Popen[str] | None = None
         self.proxy_url, self.admin_url = (f"http://127.0.0.1:{port}" for port in self._ports)
