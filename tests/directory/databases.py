@@ -57,6 +57,14 @@ class PostgresDatabase:
             text = b"EXPLAIN " + _bound(connection, statement)
             return "\n".join(row["QUERY PLAN"] for row in connection.execute(text))
 
+    def explain_run(self, statement: Sql) -> dict[str, Any]:
+        """Run a statement and return its plan with what really happened, as PostgreSQL's JSON."""
+        with self._connection() as connection:
+            text = b"EXPLAIN (ANALYZE, FORMAT JSON) " + _bound(connection, statement)
+            (row,) = connection.execute(text).fetchall()
+            found: dict[str, Any] = row["QUERY PLAN"][0]
+            return found
+
     def run(self, text: str) -> None:
         """Run a statement of the test's own."""
         with self._connection() as connection:

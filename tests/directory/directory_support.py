@@ -1,4 +1,4 @@
-"""A service to store for: users and groups with extensions of every SCIM type, and small helpers."""
+"""A service to store for, with extensions of every SCIM type, and small helpers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def group(name: str, *members: str, **attributes: Any) -> Resource[Any]:
     return found
 
 
-def create_user(storage: SqlStorage, name: str, **attributes: Any) -> str:
+def create_user(storage: SqlStorage, name: str, /, **attributes: Any) -> str:
     return str(storage.create(USERS, user(userName=name, **attributes)).id)
 
 

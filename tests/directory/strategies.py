@@ -292,3 +292,9 @@ def filters(ids: list[str]) -> st.SearchStrategy[str]:
 
 
 SORTABLE = [name for name, _, _ in [*_COMMON, *_USERS, *_GROUPS]]
+OPERATORS = {name: operators for name, operators, _ in [*_COMMON, *_USERS, *_GROUPS]} | {
+    f"{parent}[{name}]": operators
+    for parent, attributes in _WITHIN.items()
+    for name, operators, _ in attributes
+}
+"""The operators of each attribute; of a sub-attribute within a selection as ``emails[type]``."""

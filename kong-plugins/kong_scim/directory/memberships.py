@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, literal, null, select, true
+from sqlalchemy import ColumnElement, case, exists, func, literal, null, select, true
 
 from kong_scim.bridge import Dialect
 from kong_scim.directory.comparisons import Comparand
@@ -61,7 +61,7 @@ def _members(dialect: Dialect) -> Entries:
         fields={
             "value": Comparand(row.c.member_id, certain=True),
             "type": Comparand(func.lower(row.c.member_type), certain=True),
-            "ref": _reference(row.c.member_type.concat("s/").concat(row.c.member_id)),
+            "ref": Comparand(row.c.member_type.concat("s/").concat(row.c.member_id), certain=True),
             "display": Comparand(member.c.display_key),
         },
         order=(row.c.member_id,),
@@ -83,21 +83,17 @@ def _groups(dialect: Dialect) -> Entries:
     )
     up = up.union(looked_up(dialect, up, [above.c.group_id], above.c.member_id == up.c.group_id))
     is_direct = exists(
-        select(literal(1)).where(
-            and_(direct.c.group_id == group.c.id, direct.c.member_id == resources.c.id)
-        )
+        select(literal(1))
+        .where(direct.c.group_id == group.c.id, direct.c.member_id == resources.c.id)
+        .correlate(group, resources)
     )
     return Entries(
         rows=Related(dialect, up.join(group, group.c.id == up.c.group_id), true()),
         fields={
             "value": Comparand(group.c.id, certain=True),
             "type": Comparand(case((is_direct, "direct"), else_="indirect"), certain=True),
-            "ref": _reference(literal("Groups/").concat(group.c.id)),
+            "ref": Comparand(literal("Groups/").concat(group.c.id), certain=True),
             "display": Comparand(group.c.display_key),
         },
         order=(group.c.display, group.c.id),
     )
-
-
-def _reference(text: ColumnElement[Any]) -> Comparand:
-    return Comparand(func.lower(text), certain=True)

@@ -1,0 +1,205 @@
+"""Look-ups use their indexes however large the directory is, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from databases import PostgresDatabase
+from directory_support import (
+    GROUPS,
+    USERS,
+    Recorder,
+    create_group,
+    found,
+    request,
+    storage_on,
+)
+from scim2_models import ResourceType
+
+from kong_scim.bridge import Sql
+from kong_scim.directory.ports import Scope
+from kong_scim.directory.sqlite import SqliteDatabase
+from kong_scim.directory.storage import SqlStorage
+from postgres import Postgres
+
+SCOPE = Scope("workspace", "tenant")
+USERS_THERE = 20_000
+
+_NUMBERS = """
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {})
+INSERT INTO {} SELECT {} FROM numbers
+"""
+_MOMENT = "'2026-01-01T00:00:00.000000+00:00'"
+_DOCUMENT = (
+    """'{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"user'||n||'"}'"""
+)
+_VALUES = {
+    "username": "'user'||n",
+    "displayname": "'user '||n",
+    "externalid": "'x'||n",
+    "emails.value": "'u'||n||'@example.com'",
+    "emails.type": "'work'",
+}
+
+LOOK_UPS: list[tuple[ResourceType, str]] = [
+    (USERS, 'userName eq "user77"'),
+    (USERS, 'externalId eq "x77"'),
+    (USERS, 'id eq "id-77"'),
+    (USERS, 'emails.value eq "u77@example.com"'),
+    (USERS, 'userName sw "user1234"'),
+    (USERS, 'userName eq "user77" and externalId eq "x77"'),
+    (GROUPS, 'displayName eq "small"'),
+    (GROUPS, 'members.value eq "id-77"'),
+    (GROUPS, 'members[value eq "id-77"]'),
+]
+
+
+class Filled:
+    """A large directory: many users, and two groups of very different size."""
+
+    def __init__(self, db: PostgresDatabase | SqliteDatabase) -> None:
+        self.database = db
+        self.recorder = Recorder(db)
+        self.storage: SqlStorage = storage_on(self.recorder, SCOPE)
+        scope = f"'{SCOPE.workspace}', '{SCOPE.tenant}'"
+        user = f"'id-'||n, {scope}, 'User', 1, 'User '||n, 'user '||n, {_DOCUMENT}"
+        self.insert(USERS_THERE, "scim_resources", f"{user}, {_MOMENT}, {_MOMENT}")
+        for attr, value in _VALUES.items():
+            columns = f"'id-'||n, '{attr}', 0, 0, {value}, {value}, NULL, 1"
+            self.insert(USERS_THERE, "scim_values", columns)
+        self.large = create_group(self.storage, "large")
+        self.small = create_group(self.storage, "small")
+        for group_id, size in ((self.large, USERS_THERE // 2), (self.small, 10)):
+            self.insert(size, "scim_members", f"'{group_id}', 'id-'||n, 'User'")
+
+    def insert(self, count: int, table: str, columns: str) -> None:
+        self.recorder.commit([Sql(_NUMBERS.format(count, table, columns))])
+
+    def search(self, type_: ResourceType, filter_: str) -> Sequence[Sql]:
+        """Return the statements that count and select what a filter finds."""
+        self.recorder.steps()
+        assert found(self.storage, filter_, [type_])
+        return self.recorder.queries[0]
+
+    def add(self, group_id: str, member: str) -> list[Sql]:
+        """Return every statement that adding a member runs."""
+        self.recorder.steps()
+        self.storage.patch_members(GROUPS, group_id, add=[member])
+        self.storage.patch_members(GROUPS, group_id, remove=[member])
+        batches = [*self.recorder.queries, *self.recorder.commits]
+        return [each for batch in batches for each in batch if isinstance(each, Sql)]
+
+
+@pytest.fixture(scope="module", params=["imported", "analyzed"])
+def filled_postgres(postgres: Postgres, request: pytest.FixtureRequest) -> Filled:
+    database = PostgresDatabase(postgres.new_database(f"plans-{request.param}").dsn)
+    for table in ("scim_resources", "scim_values", "scim_members"):
+        # no statistics that come in the middle of a test
+        database.run(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    filled = Filled(database)
+    if request.param == "analyzed":
+        database.run("ANALYZE")
+    return filled
+
+
+@pytest.fixture(scope="module")
+def filled_sqlite() -> Iterator[Filled]:
+    database = SqliteDatabase(":memory:")
+    yield Filled(database)
+    database.close()
+
+
+class TestOnPostgres:
+    @pytest.fixture
+    def filled(self, filled_postgres: Filled) -> Filled:
+        return filled_postgres
+
+    @pytest.fixture
+    def database(self, filled: Filled) -> PostgresDatabase:
+        found = filled.database
+        assert isinstance(found, PostgresDatabase)
+        return found
+
+    @pytest.mark.parametrize(("type_", "filter_"), LOOK_UPS, ids=[each for _, each in LOOK_UPS])
+    def test_a_look_up_reads_no_more_than_it_finds(
+        self, filled: Filled, database: PostgresDatabase, type_: ResourceType, filter_: str
+    ) -> None:
+        for statement in filled.search(type_, filter_):
+            assert most_rows(database, statement) <= 100, database.explain(statement)
+
+    def test_a_page_of_all_users_comes_in_the_order_of_the_index(
+        self, filled: Filled, database: PostgresDatabase
+    ) -> None:
+        filled.recorder.steps()
+        filled.storage.search([USERS], request(count=20))
+        plan = database.explain(filled.recorder.queries[0][1])
+        assert "scim_resources_order" in plan
+        assert "Sort" not in plan
+
+    def test_a_member_is_added_without_a_table_being_read(
+        self, filled: Filled, database: PostgresDatabase
+    ) -> None:
+        for group_id in (filled.small, filled.large):
+            for statement in filled.add(group_id, "id-19999"):
+                plan = database.explain(statement)
+                assert "Seq Scan on scim_resources" not in plan, plan
+                assert "Seq Scan on scim_members" not in plan, plan
+                assert "Seq Scan on scim_values" not in plan, plan
+
+
+class TestOnSqlite:
+    @pytest.fixture
+    def filled(self, filled_sqlite: Filled) -> Filled:
+        return filled_sqlite
+
+    @pytest.fixture
+    def database(self, filled: Filled) -> SqliteDatabase:
+        found = filled.database
+        assert isinstance(found, SqliteDatabase)
+        return found
+
+    @pytest.mark.parametrize(("type_", "filter_"), LOOK_UPS, ids=[each for _, each in LOOK_UPS])
+    def test_a_look_up_starts_from_an_index_on_what_it_looks_for(
+        self, filled: Filled, database: SqliteDatabase, type_: ResourceType, filter_: str
+    ) -> None:
+        for statement in filled.search(type_, filter_):
+            plan = sqlite_plan(database, statement)
+            assert "SCAN" not in plan, plan
+            assert "scim_resources_order" not in plan, plan
+            assert "CORRELATED" not in plan, plan
+
+    def test_a_page_of_all_users_comes_in_the_order_of_the_index(
+        self, filled: Filled, database: SqliteDatabase
+    ) -> None:
+        filled.recorder.steps()
+        filled.storage.search([USERS], request(count=20))
+        plan = sqlite_plan(database, filled.recorder.queries[0][1])
+        assert "scim_resources_order" in plan
+        assert "TEMP B-TREE" not in plan
+
+    def test_a_member_is_added_without_a_table_being_read(
+        self, filled: Filled, database: SqliteDatabase
+    ) -> None:
+        for group_id in (filled.small, filled.large):
+            for statement in filled.add(group_id, "id-19999"):
+                plan = sqlite_plan(database, statement)
+                assert "SCAN scim_" not in plan, plan
+
+
+def most_rows(database: PostgresDatabase, statement: Sql) -> float:
+    """Run a statement and return how many rows the busiest part of its plan has seen."""
+    plan = database.explain_run(statement)["Plan"]
+    waiting, most = [plan], 0.0
+    while waiting:
+        node = waiting.pop()
+        seen = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        seen += node.get("Rows Removed by Join Filter", 0)
+        most = max(most, seen * node["Actual Loops"])
+        waiting += node.get("Plans", [])
+    return most
+
+
+def sqlite_plan(database: SqliteDatabase, statement: Sql) -> str:
+    explained = Sql("EXPLAIN QUERY PLAN " + statement.sql, statement.params)
+    return "\n".join(row["detail"] for row in database.query([explained])[0])

@@ -1,0 +1,380 @@
+"""What the storage promises beyond scim2-server's contract, by example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from directory_support import (
+    ACME,
+    GROUPS,
+    KONG,
+    USERS,
+    Recorder,
+    RecordingEffects,
+    create_group,
+    create_user,
+    found,
+    group,
+    groups_of,
+    members_of,
+    names,
+    new_scope,
+    provider_of,
+    request,
+    storage_on,
+    user,
+)
+from scim2_models import (
+    InvalidValueException,
+    NotFoundException,
+    PreconditionFailedException,
+    UniquenessException,
+)
+
+from kong_scim.bridge import BridgeError, Sql
+from kong_scim.directory.ports import Conflict, Database, Outcome, Scope
+from kong_scim.directory.sqlite import SqliteDatabase
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.scim.resources import EnterpriseUser, Group, User
+
+LONG = "ä" * 10_000
+
+
+@pytest.fixture
+def storage(database: Database) -> SqlStorage:
+    return storage_on(database)
+
+
+class TestScopes:
+    @pytest.fixture(params=[("workspace", "other"), ("other", "tenant"), ("Workspace", "tenant")])
+    def pair(
+        self, database: Database, request: pytest.FixtureRequest
+    ) -> tuple[SqlStorage, SqlStorage]:
+        ours = storage_on(database, Scope("workspace", "tenant"))
+        return ours, storage_on(database, Scope(*request.param))
+
+    def test_the_same_user_name_is_free_in_each(self, pair: tuple[SqlStorage, SqlStorage]) -> None:
+        for storage in pair:
+            create_user(storage, "ann", **{ACME: {"badge": "7"}})
+        for storage in pair:
+            assert names(storage, 'userName eq "ann"') == {"ann"}
+            with pytest.raises(UniquenessException):
+                create_user(storage, "ANN")
+
+    def test_nothing_of_another_is_read_found_or_written(
+        self, pair: tuple[SqlStorage, SqlStorage]
+    ) -> None:
+        ours, theirs = pair
+        ann = create_user(ours, "ann")
+        admins = create_group(ours, "admins", ann)
+        before = ours.get(USERS, ann), ours.get(GROUPS, admins)
+        for type_, resource_id in ((USERS, ann), (GROUPS, admins)):
+            with pytest.raises(NotFoundException):
+                theirs.get(type_, resource_id)
+            with pytest.raises(NotFoundException):
+                theirs.delete(type_, resource_id)
+            assert found(theirs, f'id eq "{resource_id}"', [USERS, GROUPS]) == []
+        with pytest.raises(NotFoundException):
+            theirs.update(USERS, user(id=ann, userName="mine"))
+        with pytest.raises(NotFoundException):
+            theirs.update(GROUPS, group("mine", id=admins))
+        with pytest.raises(NotFoundException):
+            theirs.patch_members(GROUPS, admins, remove=[ann])
+        assert found(theirs, "id pr", [USERS, GROUPS]) == []
+        assert found(theirs, f'members.value eq "{ann}"', [GROUPS]) == []
+        assert (ours.get(USERS, ann), ours.get(GROUPS, admins)) == before
+
+    def test_a_member_of_another_is_unknown(self, pair: tuple[SqlStorage, SqlStorage]) -> None:
+        ours, theirs = pair
+        ann, admins = create_user(ours, "ann"), create_group(ours, "admins")
+        mine = create_group(theirs, "mine")
+        for each in (ann, admins):
+            with pytest.raises(InvalidValueException, match="no user or group with the id"):
+                theirs.patch_members(GROUPS, mine, add=[each])
+            with pytest.raises(InvalidValueException, match="no user or group with the id"):
+                theirs.update(GROUPS, group("mine", each, id=mine))
+            with pytest.raises(InvalidValueException, match="no user or group with the id"):
+                create_group(theirs, "new", each)
+            theirs.patch_members(GROUPS, mine, remove=[each])
+        assert members_of(theirs, mine) == set()
+        assert groups_of(ours, ann) == {}
+
+
+class TestMembers:
+    def test_nested_groups_are_flattened_and_marked_indirect(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, "ann")
+        inner = create_group(storage, "inner", ann)
+        middle = create_group(storage, "middle", inner)
+        create_group(storage, "outer", middle, ann)
+        assert groups_of(storage, ann) == {
+            "inner": "direct",
+            "middle": "indirect",
+            "outer": "direct",
+        }
+        storage.delete(GROUPS, middle)
+        assert groups_of(storage, ann) == {"inner": "direct", "outer": "direct"}
+
+    def test_fifty_groups_within_one_another(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, "ann")
+        inner = below = create_group(storage, "g0", ann)
+        for number in range(1, 50):
+            below = create_group(storage, f"g{number}", below)
+        assert groups_of(storage, ann) == {
+            "g0": "direct",
+            **{f"g{number}": "indirect" for number in range(1, 50)},
+        }
+        assert names(storage, 'groups.display eq "g49"') == {"ann"}
+        with pytest.raises(InvalidValueException, match="'g0' in 'g1' in 'g2'"):
+            storage.patch_members(GROUPS, inner, add=[below])
+
+    def test_a_cycle_is_refused_with_its_path(self, storage: SqlStorage) -> None:
+        inner = create_group(storage, "inner")
+        middle = create_group(storage, "middle", inner)
+        outer = create_group(storage, "outer", middle)
+        with pytest.raises(
+            InvalidValueException, match="'inner' in 'middle' in 'outer' in 'inner'"
+        ):
+            storage.patch_members(GROUPS, inner, add=[outer])
+        with pytest.raises(
+            InvalidValueException, match="'inner' in 'middle' in 'outer' in 'inner'"
+        ):
+            storage.update(GROUPS, group("inner", outer, id=inner))
+        assert members_of(storage, inner) == set()
+
+    def test_a_group_is_no_member_of_itself(self, storage: SqlStorage) -> None:
+        admins = create_group(storage, "admins")
+        with pytest.raises(InvalidValueException, match="'admins' in 'admins'"):
+            storage.patch_members(GROUPS, admins, add=[admins])
+        assert members_of(storage, admins) == set()
+
+    def test_unknown_members_are_named_and_nothing_is_written(self, storage: SqlStorage) -> None:
+        ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
+        with pytest.raises(InvalidValueException, match=r"nobody-0.*and 2 more"):
+            storage.patch_members(GROUPS, admins, add=[ann, *(f"nobody-{n}" for n in range(7))])
+        assert members_of(storage, admins) == set()
+        with pytest.raises(InvalidValueException, match="no user or group"):
+            create_group(storage, "new", "nobody")
+        assert found(storage, 'displayName eq "new"', [GROUPS]) == []
+
+    def test_adding_again_and_removing_nobody_changes_nothing(self, storage: SqlStorage) -> None:
+        ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
+        admins = create_group(storage, "admins", ann)
+        before = storage.get(GROUPS, admins), storage.get(USERS, ann)
+        storage.patch_members(GROUPS, admins, add=[ann, ann], remove=[bob, "nobody"])
+        assert (storage.get(GROUPS, admins), storage.get(USERS, ann)) == before
+
+    def test_a_rename_shows_everywhere(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, "ann")
+        inner = create_group(storage, "inner", ann)
+        outer = create_group(storage, "outer", inner)
+        storage.update(GROUPS, group("INNER", ann, id=inner))
+        storage.update(USERS, user(id=ann, userName="ann", displayName="Ann A."))
+        assert groups_of(storage, ann) == {"INNER": "direct", "outer": "indirect"}
+        shown: Any = storage.get(GROUPS, inner)
+        assert [each.display for each in shown.members] == ["Ann A."]
+        shown = storage.get(GROUPS, outer)
+        assert [each.display for each in shown.members] == ["INNER"]
+        assert names(storage, 'groups.display eq "inner"') == {"ann"}
+        assert found(storage, 'members.display eq "ANN A."', [GROUPS])[0].id == inner
+
+    def test_a_patch_at_an_older_version_is_refused(self, storage: SqlStorage) -> None:
+        ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
+        storage.patch_members(GROUPS, admins, add=[ann], expected_version='W/"1"')
+        with pytest.raises(PreconditionFailedException):
+            storage.patch_members(GROUPS, admins, remove=[ann], expected_version='W/"1"')
+        assert members_of(storage, admins) == {ann}
+
+    def test_thousands_of_members_at_once(self, sqlite_database: SqliteDatabase) -> None:
+        storage = storage_on(sqlite_database)
+        users = [create_user(storage, f"user{number}") for number in range(2_000)]
+        everyone = create_group(storage, "everyone", *users[:1_000])
+        storage.update(GROUPS, group("everyone", *users[500:], id=everyone))
+        assert members_of(storage, everyone) == set(users[500:])
+        storage.delete(GROUPS, everyone)
+        assert groups_of(storage, users[700]) == {}
+
+
+class TestValues:
+    def test_a_password_is_never_stored(self, tmp_path: Path) -> None:
+        path = tmp_path / "scim.db"
+        database = SqliteDatabase(path)
+        storage = storage_on(database)
+        ann = create_user(storage, "ann", password="correct-horse-battery")
+        storage.update(USERS, user(id=ann, userName="ann", password="staple-correct-horse"))
+        assert storage.get(USERS, ann).password is None  # type: ignore[attr-defined]
+        assert names(storage, 'password eq "correct-horse-battery"') == set()
+        database.close()
+        files = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+        assert b"ann" in files
+        assert b"horse" not in files
+
+    def test_long_values_are_kept_compared_and_unique(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, LONG + "a", title=LONG)
+        create_user(storage, LONG + "b")
+        with pytest.raises(UniquenessException, match="userName"):
+            create_user(storage, LONG.upper() + "A")
+        assert storage.get(USERS, ann).user_name == LONG + "a"  # type: ignore[attr-defined]
+        assert names(storage, f'userName eq "{LONG}A"') == {LONG + "a"}
+        assert names(storage, f'userName sw "{LONG}"') == {LONG + "a", LONG + "b"}
+        assert names(storage, 'userName ew "äa"') == {LONG + "a"}
+        assert names(storage, f'userName gt "{LONG}a"') == {LONG + "b"}
+        assert names(storage, f'title co "{LONG[:9_000]}"') == {LONG + "a"}
+
+    @pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["nul", "surrogate"])
+    def test_what_no_database_holds_is_refused(self, storage: SqlStorage, text: str) -> None:
+        with pytest.raises(InvalidValueException, match="NUL character or an unpaired surrogate"):
+            create_user(storage, "ann", title=text)
+        assert names(storage, "userName pr") == set()
+
+    @pytest.mark.parametrize("attribute", ["userName", "badge"])
+    def test_a_unique_value_is_free_after_a_change_and_a_deletion(
+        self, storage: SqlStorage, attribute: str
+    ) -> None:
+        def with_value(value: str, **more: Any) -> Any:
+            if attribute == "userName":
+                return user(userName=value, **more)
+            return user(userName=f"user-{value}-{more}", **{ACME: {"badge": value}}, **more)
+
+        first = storage.create(USERS, with_value("one"))
+        with pytest.raises(UniquenessException, match=attribute):
+            storage.create(USERS, with_value("ONE", externalId="x"))
+        storage.update(USERS, with_value("two", id=first.id))
+        second = storage.create(USERS, with_value("one", externalId="x"))
+        with pytest.raises(UniquenessException, match=attribute):
+            storage.update(USERS, with_value("Two", id=second.id))
+        storage.delete(USERS, str(first.id))
+        storage.update(USERS, with_value("Two", id=second.id))
+
+    def test_a_change_of_case_keeps_the_own_unique_value(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, "ann")
+        storage.update(USERS, user(id=ann, userName="ANN"))
+        assert names(storage, 'userName eq "ann"') == {"ANN"}
+
+    def test_an_extension_from_a_schema_is_stored_and_filterable(self, storage: SqlStorage) -> None:
+        held = {"level": 3, "hired": "2020-01-01T01:00:00+01:00", "projects": [{"value": "Moon"}]}
+        ann = create_user(storage, "ann", **{ACME: held})
+        create_user(storage, "bob", **{ACME: {"level": 30}})
+        shown = storage.get(USERS, ann).model_dump()[ACME]
+        assert (shown["level"], shown["projects"]) == (3, [{"value": "Moon"}])
+        assert names(storage, f"{ACME}:level lt 10") == {"ann"}
+        assert names(storage, f'{ACME}:hired eq "2020-01-01T00:00:00Z"') == {"ann"}
+        assert names(storage, f'{ACME}:projects[value eq "moon"]') == {"ann"}
+
+    def test_an_extension_that_is_no_longer_served_stays_readable(self, database: Database) -> None:
+        scope = new_scope()
+        ann = create_user(storage_on(database, scope), "ann", **{ACME: {"code": "x"}})
+        later = provider_of(User[EnterpriseUser], Group)
+        users = later.resource_types[0]
+        storage = storage_on(database, scope, provider=later)
+        shown: Any = storage.get(users, ann)
+        assert shown.user_name == "ann"
+        admins = str(storage.create(later.resource_types[1], group("admins", ann)).id)
+        storage.delete(later.resource_types[1], admins)
+        with_it = storage_on(database, scope).get(USERS, ann).model_dump()
+        assert with_it[ACME] == {"code": "x"}
+
+    def test_the_gateways_record_cannot_be_written_by_a_client(self, storage: SqlStorage) -> None:
+        ann = create_user(storage, "ann", **{KONG: {"consumerId": "mine", "suspended": False}})
+        assert KONG not in storage.get(USERS, ann).model_dump()
+        storage.update(USERS, user(id=ann, userName="ann", **{KONG: {"consumerId": "mine"}}))
+        shown = storage.get(USERS, ann).model_dump()
+        assert KONG not in shown
+        assert KONG not in shown["schemas"]
+
+    @pytest.mark.parametrize(
+        "expression",
+        [
+            "not (" * 31 + 'userName eq "bob"' + ")" * 31,
+            " or ".join(f'emails[value eq "{n}" or type pr]' for n in range(127))
+            + ' or userName eq "ann"',
+            " and ".join(f'userName ne "{n}"' for n in range(256)),
+        ],
+        ids=["nested", "disjunction", "conjunction"],
+    )
+    def test_the_largest_filters_that_are_let_through_run(
+        self, storage: SqlStorage, expression: str
+    ) -> None:
+        create_user(storage, "ann")
+        assert names(storage, expression) == {"ann"}
+
+
+class TestSteps:
+    """How often the database is asked: each query and each commit is a step of the RPC."""
+
+    @pytest.fixture
+    def recorder(self, database: Database) -> Recorder:
+        return Recorder(database)
+
+    @pytest.fixture
+    def storage(self, recorder: Recorder) -> SqlStorage:
+        return storage_on(recorder)
+
+    def test_each_operation(self, recorder: Recorder, storage: SqlStorage) -> None:
+        ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
+        assert recorder.steps() == (0, 2)
+        admins = create_group(storage, "admins")
+        assert recorder.steps() == (0, 1)
+        storage.patch_members(GROUPS, admins, add=[ann, bob])
+        assert recorder.steps() == (1, 1)
+        storage.get(USERS, ann)
+        assert recorder.steps() == (1, 0)
+        storage.get(GROUPS, admins)
+        assert recorder.steps() == (1, 0)
+        found(storage, 'userName eq "ann"')
+        assert recorder.steps() == (2, 0)
+        found(storage, 'userName eq "nobody"')
+        assert recorder.steps() == (1, 0)
+        storage.search([USERS], request(count=0))
+        assert recorder.steps() == (1, 0)
+        storage.update(USERS, user(id=ann, userName="anna"))
+        assert recorder.steps() == (1, 1)
+        storage.delete(USERS, ann)
+        assert recorder.steps() == (1, 1)
+
+    def test_a_member_is_added_without_the_others_being_read(
+        self, recorder: Recorder, storage: SqlStorage
+    ) -> None:
+        users = [create_user(storage, f"user{number}") for number in range(60)]
+        touched = []
+        for size, newcomer in ((2, users[-1]), (50, users[-2])):
+            group_id = create_group(storage, f"group of {size}", *users[:size])
+            recorder.steps()
+            storage.patch_members(GROUPS, group_id, add=[newcomer])
+            (query,), (commit,) = recorder.queries, recorder.commits
+            rows = sum(len(each) for each in recorder.query(query))
+            given = {param for step in (*query, *commit) for param in _params(step)}
+            assert not given & set(users[:size])
+            touched.append((len(query), rows, len(commit)))
+        # the newcomer's row and memberships: it is in one group by then
+        assert touched[0][:1] + touched[0][2:] == touched[1][:1] + touched[1][2:]
+        assert all(rows <= 4 for _, rows, _ in touched)
+
+
+def _params(step: Any) -> tuple[Any, ...]:
+    assert isinstance(step, Sql)
+    return step.params
+
+
+class TestConflicts:
+    def test_a_write_that_was_overtaken_is_a_conflict(self, database: Database) -> None:
+        scope = new_scope()
+        ann = create_user(storage_on(database, scope), "ann")
+
+        def overtake(_: Any) -> Outcome:
+            storage_on(database, scope).update(USERS, user(id=ann, userName="first"))
+            return Outcome()
+
+        storage = storage_on(database, scope, RecordingEffects(overtake))
+        with pytest.raises(Conflict):
+            storage.update(USERS, user(id=ann, userName="second"))
+        with pytest.raises(Conflict):
+            storage.delete(USERS, ann)
+        assert names(storage, "userName pr") == {"first"}
+
+    def test_a_database_that_is_away_is_no_conflict(self, sqlite_database: SqliteDatabase) -> None:
+        storage = storage_on(sqlite_database)
+        sqlite_database.close()
+        with pytest.raises(BridgeError, match="closed"):
+            create_user(storage, "ann")
