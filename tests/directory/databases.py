@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,13 +21,14 @@ _CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetect
 class PostgresDatabase:
     """Runs statements as scim-bridge does: values put into the text as literals, in one pass.
 
-    :param dsn: Of a database for it alone. Every thread may use it: each call connects.
+    :param dsn: Of a database for it alone. Every thread may use it: no two share a connection.
     """
 
     dialect: Dialect = "postgresql"
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._idle: deque[psycopg.Connection[dict[str, Any]]] = deque()
         with self._connection() as connection:
             for statement in ddl.statements("postgresql"):
                 connection.execute(statement)
@@ -70,10 +72,20 @@ class PostgresDatabase:
         with self._connection() as connection:
             connection.execute(text)
 
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        with psycopg.connect(self._dsn, row_factory=dict_row) as connection:
+        """Open a transaction on a connection that nobody uses."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = psycopg.connect(self._dsn, row_factory=dict_row, autocommit=True)
+        with connection.transaction():
             yield connection
+        self._idle.append(connection)
 
 
 def _bound(connection: psycopg.Connection[Any], statement: Sql) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -83,9 +82,17 @@ UserModel: Any = PROVIDER.model_for(USERS)
 GroupModel: Any = PROVIDER.model_for(GROUPS)
 
 
+_numbers = count()
+
+
+def new_id() -> str:
+    """Return an id that no resource has, and that is the same in the next run."""
+    return f"00000000-0000-4000-8000-{next(_numbers):012}"
+
+
 def new_scope() -> Scope:
     """A tenant that nobody else uses: what the others left must not matter."""
-    return Scope("default", f"tenant-{uuid.uuid4().hex}")
+    return Scope("default", f"tenant-{next(_numbers)}")
 
 
 def ticking() -> Callable[[], datetime]:
@@ -100,7 +107,7 @@ def storage_on(
     effects: Effects | None = None,
     provider: ScimProvider = PROVIDER,
 ) -> SqlStorage:
-    return SqlStorage(db, scope or new_scope(), provider, effects, clock=ticking())
+    return SqlStorage(db, scope or new_scope(), provider, effects, clock=ticking(), new_id=new_id)
 
 
 def user(**attributes: Any) -> Resource[Any]:

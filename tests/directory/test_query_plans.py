@@ -92,7 +92,7 @@ class Filled:
 
 
 @pytest.fixture(scope="module", params=["imported", "analyzed"])
-def filled_postgres(postgres: Postgres, request: pytest.FixtureRequest) -> Filled:
+def filled_postgres(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Filled]:
     database = PostgresDatabase(postgres.new_database(f"plans-{request.param}").dsn)
     for table in ("scim_resources", "scim_values", "scim_members"):
         # no statistics that come in the middle of a test
@@ -100,7 +100,8 @@ def filled_postgres(postgres: Postgres, request: pytest.FixtureRequest) -> Fille
     filled = Filled(database)
     if request.param == "analyzed":
         database.run("ANALYZE")
-    return filled
+    yield filled
+    database.close()
 
 
 @pytest.fixture(scope="module")

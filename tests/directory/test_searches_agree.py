@@ -35,7 +35,7 @@ from kong_scim.directory.storage import SqlStorage
 _FILTERS = 12
 
 thorough = settings(
-    max_examples=60,
+    max_examples=35,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -96,8 +96,11 @@ def of_types(resource: Resource[Any], types: list[Any]) -> bool:
     return resource.meta.resource_type in {each.name for each in types}
 
 
-def agree_on_every_operator(db: Database, one_in: int = 1) -> None:
-    """Compare every attribute in every way with what it holds, and with what is like it."""
+def agree_on_every_operator(db: Database, one_in: int) -> None:
+    """Compare every attribute in every way with what it holds, and with what is like it.
+
+    :param one_in: Of how many such comparisons one is made, since there are thousands.
+    """
     storage = storage_on(db)
     work = {"value": "Ann@x.org", "type": "work", "primary": True}
     acme = {
@@ -214,7 +217,7 @@ class TestOnSqlite:
     def test_every_operator_of_every_attribute_finds_what_matches(
         self, sqlite_database: SqliteDatabase
     ) -> None:
-        agree_on_every_operator(sqlite_database)
+        agree_on_every_operator(sqlite_database, one_in=2)
 
     @thorough
     @given(data=st.data())
