@@ -247,7 +247,7 @@ class Groups:
         *,
         below: bool = False,
     ) -> tuple[Rows, _Neighbourhood]:
-        """Read what is around a group after some other statements: in one step, unless it nests.
+        """Read what is around a group with some other statements: in one step, unless it nests.
 
         :param members: Whose rows are wanted, and those of everything below them.
         :param groups: The group, where it exists: the groups above it are wanted.
@@ -255,9 +255,10 @@ class Groups:
         """
         place, dialect = self._place, self._place.db.dialect
         wanted = [*members, *groups] if below else list(members)
-        rows, version, nodes, above = place.read(
-            first,
+        # The version comes first: what is read after it and changes meanwhile fails the guard.
+        version, rows, nodes, above = place.read(
             place.graph_version(),
+            first,
             queries.some(dialect, place.scope, wanted),
             queries.edges(dialect, [*members, *groups]),
         )

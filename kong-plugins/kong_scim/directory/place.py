@@ -70,7 +70,9 @@ def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None
 def graph_of(*edges: Rows) -> Graph:
     """Return the graph of what ``queries.edges`` selects."""
     return Graph.from_edges(
-        (edge["member_id"], edge["group_id"], edge["display"]) for rows in edges for edge in rows
+        (edge["member_id"], edge["group_id"], edge["display"] or "")
+        for rows in edges
+        for edge in rows
     )
 
 
