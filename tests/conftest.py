@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,16 @@ import pytest
 
 from hosts import Gateway, running_gateway, variant
 from kong_process import requires_kong
+
+
+def pytest_report_header() -> str:
+    """Say which Kong the tests run on, or why those that need one are skipped."""
+    kong = os.environ.get("KONG_SCIM_KONG")
+    if not kong:
+        return "Kong: none, tests on a real Kong are skipped: KONG_SCIM_KONG names no binary"
+    version = subprocess.run([kong, "version"], capture_output=True, text=True, check=True)
+    return f"Kong: {kong}, {version.stdout.strip()}"
+
 
 HOSTS = ["sandbox", pytest.param("kong-postgres", marks=requires_kong)]
 
