@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mixed_writes import MixedWrites
 
 from agreement import disagreements
 from hosts import GROUP, Gateway, scim_client
@@ -147,4 +148,14 @@ def test_a_user_is_deleted_while_joining_a_group(gateway: Gateway, attempts: int
         assert answers[1].status_code == 204
         assert set(statuses(answers)) <= {204, 400}
     assert members_of(gateway.scim, group) == set()
+    assert disagreements(gateway) == []
+
+
+def test_200_mixed_writes_of_8_clients_are_each_answered(gateway: Gateway) -> None:
+    writes = MixedWrites(gateway, seed=7, total=200, clients=8)
+    writes.start()
+    writes.join()
+
+    assert writes.unexpected == []
+    assert set(writes.outcomes) <= {"200", "201", "204", "400", "404", "409"}, writes.outcomes
     assert disagreements(gateway) == []
