@@ -10,7 +10,7 @@ import pytest
 from probe import HERE, Probe
 
 from kong_process import ROOT, KongProcess, kong_binary, requires_kong
-from kong_scim.bridge import BridgeError, Revoke, Sql
+from kong_scim.bridge import BridgeError, Revoke
 from kong_scim.directory import ddl
 from kong_scim.directory.tables import metadata
 from postgres import Postgres
