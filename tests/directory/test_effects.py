@@ -18,6 +18,7 @@ from directory_support import (
     groups_of,
     members_of,
     names,
+    new_scope,
     storage_on,
     user,
 )
@@ -242,3 +243,52 @@ class TestWhatIsWritten:
             storage.update(GROUPS, group("renamed", ann, id=admins))
         assert names(storage, "userName pr") == {"ann"}
         assert (members_of(storage, admins), groups_of(storage, ann)) == (set(), {})
+
+
+class TestWhatIsOvertaken:
+    """Records name a user's groups: whoever changes them meanwhile must be seen."""
+
+    @staticmethod
+    def record(change: Change) -> Outcome:
+        return Outcome(
+            records={
+                each.id: {"accessGroups": [ref.display_name for ref in each.after.groups]}
+                for each in change.users
+                if each.after is not None
+            }
+        )
+
+    @pytest.mark.parametrize("meanwhile", ["renamed", "nested", "outer renamed", "deleted"])
+    def test_a_member_is_added_to_the_groups_as_they_are_at_the_commit(
+        self, database: Database, meanwhile: str
+    ) -> None:
+        scope = new_scope()
+        others = storage_on(database, scope, RecordingEffects(self.record))
+        ann = create_user(others, "ann")
+        inner, outer = create_group(others, "inner"), create_group(others, "outer")
+        if meanwhile != "nested":
+            others.patch_members(GROUPS, outer, add=[inner])
+        changes = {
+            "renamed": lambda: others.update(GROUPS, group("INNER", id=inner)),
+            "nested": lambda: others.patch_members(GROUPS, outer, add=[inner]),
+            "outer renamed": lambda: others.update(GROUPS, group("OUTER", inner, id=outer)),
+            "deleted": lambda: others.delete(GROUPS, outer),
+        }
+
+        def overtaken_once(change: Change) -> Outcome:
+            if meanwhile in changes:
+                changes.pop(meanwhile)()
+            return self.record(change)
+
+        storage_on(database, scope, RecordingEffects(overtaken_once)).patch_members(
+            GROUPS, inner, add=[ann]
+        )
+        shown = others.get(USERS, ann).model_dump()[KONG]["accessGroups"]
+        assert shown == list(groups_of(others, ann))
+        expected = {
+            "renamed": {"INNER", "outer"},
+            "nested": {"inner", "outer"},
+            "outer renamed": {"inner", "OUTER"},
+            "deleted": {"inner"},
+        }
+        assert set(shown) == expected[meanwhile]

@@ -222,6 +222,13 @@ class TestValues:
         assert names(storage, f'userName gt "{LONG}a"') == {LONG + "b"}
         assert names(storage, f'title co "{LONG[:9_000]}"') == {LONG + "a"}
 
+    def test_the_last_code_point_is_a_character_like_others(self, storage: SqlStorage) -> None:
+        held = {"a", "a\U0010ffff", "a\U0010ffffb", "a\U0010ffff\U0010ffff", "b"}
+        for name in held:
+            create_user(storage, name)
+        assert names(storage, 'userName sw "a"') == held - {"b"}
+        assert names(storage, 'userName sw "a\U0010ffff"') == held - {"a", "b"}
+
     @pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["nul", "surrogate"])
     def test_what_no_database_holds_is_refused(self, storage: SqlStorage, text: str) -> None:
         with pytest.raises(InvalidValueException, match="NUL character or an unpaired surrogate"):

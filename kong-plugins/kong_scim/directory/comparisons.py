@@ -79,7 +79,8 @@ def of_resource(dialect: Dialect, rows: Any, key: str) -> Related:
 def of_entry(dialect: Dialect, rows: Any, key: str, entry: Any) -> Related:
     """Return the values of a sub-attribute of an entry at hand, which is a row of its own."""
     ties = ((rows.c.resource_id, entry.c.resource_id), (rows.c.entry, entry.c.entry))
-    return Related(dialect, rows, rows.c.attr == key, ties)
+    common = not key.endswith(".value")
+    return Related(dialect, rows, rows.c.attr == key, ties, common)
 
 
 def column(binding: AttributeBinding) -> Comparand | None:

@@ -50,12 +50,15 @@ class Related:
     :param where: Which of those count at all, whatever row is at hand.
     :param ties: Columns of theirs, each with the one of the row at hand that it equals; none where
         ``rows`` are of the row at hand already.
+    :param common: Whether most rows at hand may have one that is so, such as the type of an e-mail
+        address: then even SQLite asks for each row at hand.
     """
 
     dialect: Dialect
     rows: FromClause
     where: ColumnElement[bool]
     ties: tuple[tuple[ColumnElement[Any], ColumnElement[Any]], ...] = ()
+    common: bool = False
 
     def some(self, *what: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
         """Return the condition that one of them is so.
@@ -69,7 +72,7 @@ class Related:
         theirs = [column for column, _ in self.ties]
         ours = [column for _, column in self.ties]
         listed = select(*theirs).select_from(self.rows).where(self.where, *what)
-        if self.dialect == "sqlite" and ours:
+        if self.dialect == "sqlite" and ours and not self.common:
             key: Any = ours[0] if len(ours) == 1 else tuple_(*ours)
             found: ColumnElement[bool] = key.in_(listed)
             return found
