@@ -208,7 +208,7 @@ class TestWhatItLeaves:
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            assert list(tmp_path.iterdir()) != []
+            eventually(lambda: list(tmp_path.iterdir()) != [], "data of its own")
             process.terminate()
             assert process.wait(PATIENCE) == 0
         eventually(lambda: list(tmp_path.iterdir()) == [], "an empty directory")
