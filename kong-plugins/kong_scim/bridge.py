@@ -306,7 +306,11 @@ class Bridge:
 
     def _call(self, function: str, argument: dict[str, Any]) -> dict[str, Any]:
         argument["bridge_version"] = BRIDGE_VERSION
-        text = getattr(self._kong.scim, function)(json.dumps(argument, separators=(",", ":")))
+        text = getattr(self._kong.scim, function)(
+            # Not in ASCII: Kong's mp_rpc.lua reads in pieces of 4 KiB that it puts together each
+            # time, so that a message twice as long takes four times as long.
+            json.dumps(argument, separators=(",", ":"), ensure_ascii=False)
+        )
         if isinstance(text, tuple):  # the stock server's lua style answers (value, error)
             text = text[0]
         if isinstance(text, bytes):

@@ -70,8 +70,8 @@ class Row:
         )
 
     def text(self) -> str:
-        """Return the document as it is stored: ASCII, so that no encoding on the way matters."""
-        return json.dumps(self.doc, separators=(",", ":"))
+        """Return the document as it is stored."""
+        return json.dumps(self.doc, separators=(",", ":"), ensure_ascii=False)
 
     def display_key(self, kind: Kind) -> str | None:
         """Return the display in the form comparisons use."""
