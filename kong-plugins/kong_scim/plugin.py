@@ -141,7 +141,10 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
         return None
     if exception.name == "DATABASE":
         return ServiceUnavailableException(
-            detail="The gateway's database does not answer; nothing was written", retry_after=5
+            # Not that nothing was written: a connection may break while COMMIT is under way.
+            detail="The gateway's database does not answer; read what you wrote before you write "
+            "it again",
+            retry_after=5,
         )
     if exception.name == "CONFLICT":
         return ServiceUnavailableException(
