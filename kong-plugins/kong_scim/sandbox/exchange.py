@@ -133,6 +133,8 @@ class Exchange:
         names = {name.lower() for name in headers}
         kept = [item for item in self.response_headers.items() if item[0].lower() not in names]
         kept += [item for item in headers.items() if item[0].lower() != "content-length"]
+        if status == 204:  # Nginx takes it away (ngx_http_header_filter)
+            kept = [item for item in kept if item[0].lower() != "content-type"]
         lines = list(encoded(kept))
         if status not in (204, 304):
             lines.append((b"content-length", str(len(body)).encode()))
