@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
+import pytest
 
-from hosts import Gateway, eventually
-from scim_traffic import get, new_user, refused, user_body
+from agreement import disagreements
+from hosts import GROUP, Gateway, eventually
+from scim_traffic import BULK, get, new_group, new_user, refused, user_body
 
 
 def plugin_server(gateway: Gateway) -> psutil.Process:
@@ -35,19 +38,76 @@ def test_a_killed_plugin_server_is_replaced_and_serves_every_tenant_its_own(
         refused(gateway.scim.get("/Users", headers={"Authorization": "Bearer wrong"}), 401)
 
 
-def test_no_request_goes_on_to_an_upstream_while_the_plugin_server_is_away(
-    fresh_gateway: Gateway,
+def test_a_request_whose_plugin_server_dies_is_503_and_what_was_done_stays_whole(
+    gateway: Gateway,
 ) -> None:
-    gateway = fresh_gateway
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": str(each), "data": user_body(f"user-{each}")}
+        for each in range(500)
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        bulk = {"schemas": [BULK], "Operations": operations}
+        answer = pool.submit(gateway.scim.post, "/Bulk", json=bulk)
+        eventually(lambda: len(gateway.consumers()) > 3, "the first users of a bulk request")
+        gateway.kill_plugin_server()
+
+        detail = refused(answer.result(), 503)
+
+    assert "plugin server" in detail
+    assert int(answer.result().headers["retry-after"]) > 0
+    gateway.wait()
+    assert 3 < get(gateway.scim, "/Users")["totalResults"] < len(operations)
+    assert disagreements(gateway) == []
+
+
+def test_while_the_plugin_server_is_away_no_answer_is_anything_but_503(gateway: Gateway) -> None:
     plugin_server(gateway).kill()
-    answer = gateway.scim.post("/Users", json=user_body("alice"))
+    answers = [gateway.scim.post("/Users", json=user_body(f"user-{each}")) for each in range(4)]
     gateway.kill_plugin_server()  # on Kong nobody else starts a new one
     gateway.wait()
 
-    assert answer.status_code in {201, 503}
-    if answer.status_code == 503:
+    # The sandbox starts another one by itself, and lets requests wait for it.
+    wanted = {503} if gateway.name != "sandbox" else {201, 503}
+    assert {answer.status_code for answer in answers} <= wanted
+    for answer in answers:
         assert answer.headers["content-type"].startswith("application/scim+json")
-        assert get(gateway.scim, "/Users")["totalResults"] == 0
+    made = [answer for answer in answers if answer.status_code == 201]
+    assert get(gateway.scim, "/Users")["totalResults"] == len(made)
+
+
+def test_apis_are_served_while_the_plugin_server_is_away(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    new_group(gateway.scim, user["id"], name=GROUP)
+    key = gateway.give_key("alice")
+    plugin_server(gateway).kill()
+
+    assert gateway.call(key).status_code == 200
+
+    gateway.kill_plugin_server()
+    gateway.wait()
+
+
+def test_while_the_database_is_away_each_request_is_503_and_then_all_is_well(
+    gateway: Gateway,
+) -> None:
+    if gateway.name == "sandbox":
+        pytest.skip("the sandbox has its database within itself")
+    user = new_user(gateway.scim, "alice")
+    host: Any = gateway.host
+    host.postgres.stop("immediate")
+    try:
+        for method, path in (("GET", "/Users"), ("POST", "/Users"), ("DELETE", "/Users/x")):
+            answer = gateway.scim.request(method, path, json=user_body("bob"))
+            assert "database" in refused(answer, 503)
+            assert answer.headers["retry-after"]
+    finally:
+        host.postgres.start()
+    gateway.wait()
+    eventually(lambda: gateway.scim.get("/Users").status_code == 200, "the database")
+
+    assert [each["id"] for each in get(gateway.scim, "/Users")["Resources"]] == [user["id"]]
+    new_user(gateway.scim, "bob")
+    assert disagreements(gateway) == []
 
 
 def test_a_stop_in_the_middle_of_everything_loses_nothing_that_was_answered(
