@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,6 +179,13 @@ class TestThePluginServer:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory with room for the name of a socket, which may have 107 characters in all."""
+    with tempfile.TemporaryDirectory(prefix="scim-") as directory:
+        yield Path(directory)
+
+
 class TestWhatItLeaves:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_nothing_runs_after_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
@@ -198,20 +206,20 @@ class TestWhatItLeaves:
         host.stop()
         assert psutil.wait_procs(processes, PATIENCE)[1] == []
 
-    def test_no_socket_and_no_data_of_its_own(self, tmp_path: Path) -> None:
+    def test_no_socket_and_no_data_of_its_own(self, short_path: Path) -> None:
         with subprocess.Popen(
             [*COMMAND, *FREE_PORTS],
-            env={**os.environ, "TMPDIR": str(tmp_path)},
+            env={**os.environ, "TMPDIR": str(short_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            eventually(lambda: list(tmp_path.iterdir()) != [], "data of its own")
+            assert list(short_path.iterdir()) != []
             process.terminate()
             assert process.wait(PATIENCE) == 0
-        eventually(lambda: list(tmp_path.iterdir()) == [], "an empty directory")
+        eventually(lambda: list(short_path.iterdir()) == [], "an empty directory")
 
 
 def _user(name: str) -> dict[str, object]:
