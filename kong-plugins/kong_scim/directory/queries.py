@@ -134,18 +134,6 @@ def _direct_members(dialect: Dialect, count: int) -> Prepared:
     return prepare(statement, dialect)
 
 
-def member_ids(dialect: Dialect, group_id: str) -> Sql:
-    """Select the member_id of every direct member of a group."""
-    return _member_ids(dialect).bind({"group": group_id})
-
-
-@lru_cache(maxsize=4)
-def _member_ids(dialect: Dialect) -> Prepared:
-    return prepare(
-        select(members.c.member_id).where(members.c.group_id == bindparam("group")), dialect
-    )
-
-
 def some(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
     """Select the rows of resources, of whatever type."""
     return _by_ids(_some, dialect, ids, scope_params(scope))

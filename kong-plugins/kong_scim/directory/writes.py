@@ -14,7 +14,6 @@ from typing import Any
 from scim2_models import Resource, UniquenessException
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.elements import ClauseElement
 
 from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
 from kong_scim.directory import queries
@@ -47,23 +46,11 @@ class Writes:
 
         :param version: What was read; None where the tenant has no row yet.
         """
-        self._found_tenant(version)
-        statement = (
-            select(tenants.c.graph_version)
-            .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
-            .with_for_update(read=True)
-        )
-        self._on_tenant(statement, version)
+        self._on_tenant(_hold_graph(self._db.dialect), version)
 
     def change_graph(self, version: int | None) -> None:
         """As :meth:`hold_graph`, and let nobody else who read it commit."""
-        self._found_tenant(version)
-        statement = (
-            update(tenants)
-            .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
-            .values(graph_version=tenants.c.graph_version + 1)
-        )
-        self._on_tenant(statement, version)
+        self._on_tenant(_change_graph(self._db.dialect), version)
 
     def guard(self, versions: Mapping[str, int | None]) -> None:
         """Have rows still be there, at these versions where one is given."""
@@ -121,21 +108,18 @@ class Writes:
 
     def delete(self, resource_id: str) -> None:
         """Delete a resource; its values and memberships go with it."""
-        statement = delete(resources).where(resources.c.id == resource_id)
-        self._steps.append(compile(statement, self._db.dialect, rows=1, label="version"))
+        self._steps.append(_delete_resource(self._db.dialect).bind({"resource": resource_id}))
 
     def join(self, group_id: str, kinds: Mapping[str, str]) -> None:
         """Make resources members of a group.
 
         :param kinds: ``User`` or ``Group``, by the member's id.
         """
-        added = [
-            {"group_id": group_id, "member_id": member, "member_type": kind}
-            for member, kind in sorted(kinds.items())
-        ]
-        for chunk in queries.chunks(added, ROWS):
-            statement = _insert(self._db.dialect, members).values(chunk).on_conflict_do_nothing()
-            self._steps.append(compile(statement, self._db.dialect))
+        for chunk in queries.chunks(sorted(kinds.items()), ROWS):
+            table: dict[str, Scalar] = {"group": group_id}
+            for index, (member, kind) in enumerate(chunk):
+                table |= {f"member{index}": member, f"type{index}": kind}
+            self._steps.append(_insert_members(self._db.dialect, len(chunk)).bind(table))
 
     def leave(self, group_id: str, ids: Iterable[str]) -> None:
         """End memberships of a group."""
@@ -172,19 +156,11 @@ class Writes:
             return UniquenessException(detail=taken)
         return Conflict(detail="The resource was changed by somebody else: read it again")
 
-    def _on_tenant(self, statement: ClauseElement, version: int | None) -> None:
-        params: dict[str, Scalar] = {
-            **queries.scope_params(self._scope),
-            "version": version or 0,
-        }
-        prepared = prepare(statement, self._db.dialect, rows=1, label="graph")
-        self._tenant.append(prepared.bind(params))
-
-    def _found_tenant(self, version: int | None) -> None:
+    def _on_tenant(self, guard: Prepared, version: int | None) -> None:
+        scope = queries.scope_params(self._scope)
         if version is None:
-            row = {**queries.scope_params(self._scope), "graph_version": 0}
-            statement = _insert(self._db.dialect, tenants).values(row).on_conflict_do_nothing()
-            self._tenant.append(compile(statement, self._db.dialect))
+            self._tenant.append(_insert_tenant(self._db.dialect).bind(scope))
+        self._tenant.append(guard.bind({**scope, "version": version or 0}))
 
     def _replace_unique(
         self,
@@ -242,6 +218,53 @@ def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
 def _insert(dialect: Dialect, table: Any) -> Any:
     """Return an INSERT that knows ON CONFLICT, which SQLAlchemy has for each dialect apart."""
     return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+@lru_cache(maxsize=4)
+def _insert_tenant(dialect: Dialect) -> Prepared:
+    row: dict[str, Any] = {name: bindparam(name) for name in ("workspace", "tenant")}
+    statement = _insert(dialect, tenants).values({**row, "graph_version": 0})
+    return prepare(statement.on_conflict_do_nothing(), dialect)
+
+
+@lru_cache(maxsize=4)
+def _hold_graph(dialect: Dialect) -> Prepared:
+    statement = (
+        select(tenants.c.graph_version)
+        .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+        .with_for_update(read=True)
+    )
+    return prepare(statement, dialect, rows=1, label="graph")
+
+
+@lru_cache(maxsize=4)
+def _change_graph(dialect: Dialect) -> Prepared:
+    statement = (
+        update(tenants)
+        .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+        .values(graph_version=tenants.c.graph_version + 1)
+    )
+    return prepare(statement, dialect, rows=1, label="graph")
+
+
+@lru_cache(maxsize=2 * ROWS)
+def _insert_members(dialect: Dialect, count: int) -> Prepared:
+    table: list[dict[str, Any]] = [
+        {
+            "group_id": bindparam("group"),
+            "member_id": bindparam(f"member{index}"),
+            "member_type": bindparam(f"type{index}"),
+        }
+        for index in range(count)
+    ]
+    statement = _insert(dialect, members).values(table)
+    return prepare(statement.on_conflict_do_nothing(), dialect)
+
+
+@lru_cache(maxsize=4)
+def _delete_resource(dialect: Dialect) -> Prepared:
+    statement = delete(resources).where(resources.c.id == bindparam("resource"))
+    return prepare(statement, dialect, rows=1, label="version")
 
 
 @lru_cache(maxsize=4)
