@@ -1,7 +1,8 @@
 """The hosts that the contract tests run against: the sandbox and a real Kong, both in two shapes.
 
-Each is there with a database and DB-less. All serve the same declarative content: the plugin ``scim`` for two tenants, and an API that shows
-what becomes of people. See :class:`Gateway` for what a test gets.
+Each is there with a database and DB-less. All serve the same declarative content: the plugin
+``scim`` for two tenants, and an API that shows what becomes of people. See :class:`Gateway` for
+what a test gets.
 """
 
 from __future__ import annotations
