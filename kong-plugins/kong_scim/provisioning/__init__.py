@@ -50,7 +50,7 @@ def storage_for(
     if host.role == "data_plane":
         raise BridgeError("READ_ONLY", DATA_PLANE)
     memory = _memory(data) if host.database == "off" else None
-    return _tenant(config, bridge, host, provider, memory).storage
+    return _storage(config, bridge, host, provider, memory)
 
 
 def keep_kong_applied(
@@ -69,7 +69,11 @@ def keep_kong_applied(
     """
     if host.database == "off" and host.role != "data_plane":
         memory = _memory(data)
-        keep_applied(bridge, memory, _tenant(config, bridge, host, provider, memory), mark)
+        storage = _storage(config, bridge, host, provider, memory)
+        # Not through the storage's bridge, which would wait for the turn that this has.
+        effects = KongEffects(config, bridge, declared=True)
+        tenant = Tenant(Scope(host.workspace, config.tenant), storage, effects)
+        keep_applied(bridge, memory, tenant, mark)
 
 
 def change_credential(
@@ -90,14 +94,13 @@ def change_credential(
     DblessBridge(bridge, _memory(data), scope).commit([step])
 
 
-def _tenant(
+def _storage(
     config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, memory: Memory | None
-) -> Tenant:
+) -> SqlStorage:
     scope = Scope(host.workspace, config.tenant)
     gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
     effects = KongEffects(config, gateway, declared=memory is not None)
-    database = GatewayDatabase(gateway, host.dialect)
-    return Tenant(scope, SqlStorage(database, scope, provider, effects), effects)
+    return SqlStorage(GatewayDatabase(gateway, host.dialect), scope, provider, effects)
 
 
 def _memory(data: Path | None) -> Memory:

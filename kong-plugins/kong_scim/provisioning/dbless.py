@@ -9,13 +9,16 @@ mark, and the next tick tells Kong.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.provisioning import journal
+
+T = TypeVar("T")
 
 PATIENCE = 5.0
 """Seconds that a write waits for others, and for Kong to be given its rows after a start."""
@@ -92,10 +95,15 @@ class DblessBridge:
         usernames: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
     ) -> Rows:
-        """Return rows of the local store, and consumers of Kong."""
+        """Return rows of the local store, and consumers of Kong as these rows entail them.
+
+        :raises BridgeError: As :meth:`Bridge.query`; ``MARK`` as :meth:`commit`.
+        """
         sql = self._memory.store.query(statements) if statements else []
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
+        # Whatever was read in the store so far, Kong has been told of it.
+        self._patiently(lambda: None)
         found = self._bridge.query(
             consumer_ids=consumer_ids, usernames=usernames, custom_ids=custom_ids
         )
@@ -108,24 +116,31 @@ class DblessBridge:
         :raises BridgeError: As :meth:`Bridge.commit`; ``MARK`` where Kong's memory does not get to
             agree with the store in time, ``DATABASE`` where others write for too long.
         """
+        return self._patiently(lambda: self._commit(steps))
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """Do something in turn, while nothing is pending; once more where Kong had to be told."""
         seen = self._memory.applications(self._scope)
         try:
-            return self._commit(steps)
+            return self._in_turn(do)
         except BridgeError as error:
             if error.name != "MARK":
                 raise
         if not self._memory.await_application(self._scope, seen, PATIENCE):
             raise BridgeError("MARK", _NOT_READY)
-        return self._commit(steps)
+        return self._in_turn(do)
 
-    def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
+    def _in_turn(self, do: Callable[[], T]) -> T:
         try:
             with self._memory.store.turn(PATIENCE):
-                return self._commit_in_turn(steps)
+                with self._memory.store.reading() as transaction:
+                    if journal.is_pending(transaction, self._scope):
+                        raise BridgeError("MARK", _NOT_READY)
+                return do()
         except BusyError:
             raise BridgeError("MARK", _NOT_READY) from None
 
-    def _commit_in_turn(self, steps: Sequence[Step]) -> list[StepResult]:
+    def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, mark = self._memory.store, self._memory.mark(self._scope)
         places = [place for place, step in enumerate(steps) if not isinstance(step, Sql)]
         entities = [steps[place] for place in places]
@@ -140,8 +155,6 @@ class DblessBridge:
                         error.step = place
                         raise
             if entities:
-                if journal.is_pending(transaction, self._scope):
-                    raise BridgeError("MARK", _NOT_READY)
                 try:
                     answers = self._bridge.commit(entities, mark=mark, check=True)
                 except BridgeError as error:
