@@ -18,6 +18,7 @@ from scim2_server.responses import ScimResponse
 from kong_scim.access.tokens import Authenticator, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Opening
 from kong_scim.config import ConfigurationError, parse, references
+from kong_scim.lifecycle.events import Origin
 from kong_scim.pluginserver import context
 from kong_scim.provisioning import check, storage_for
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
@@ -115,7 +116,8 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             request = self._scim_request(opening, identity)
-            storage = storage_for(self.config, bridge, opening.host, self.provider)
+            origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
+            storage = storage_for(self.config, bridge, opening.host, self.provider, origin)
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)

@@ -9,6 +9,7 @@ from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.projection import check_mapping
 from kong_scim.provisioning.effects import KongEffects
 from kong_scim.provisioning.gateway import GatewayDatabase
@@ -25,12 +26,17 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
 
 
 def storage_for(
-    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider
+    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, origin: Origin
 ) -> SqlStorage:
-    """Return the tenant's resources, each write of which is a commit with its effects in Kong."""
+    """Return the tenant's resources, each write of which is a commit with its effects in Kong.
+
+    :param origin: Of the request, for the event that each write leaves in the same commit.
+    """
+    scope = Scope(host.workspace, config.tenant)
     return SqlStorage(
         GatewayDatabase(bridge, host.dialect),
-        Scope(host.workspace, config.tenant),
+        scope,
         provider,
         KongEffects(config, bridge),
+        Outbox(host.dialect, scope, origin, values=config.events.values),
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from kong_scim.bridge import Consumer, Rows, Step
+from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig
-from kong_scim.directory.ports import Change, Outcome, UserChange
+from kong_scim.directory.ports import Access, Change, Outcome, UserChange
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
 from kong_scim.provisioning.claims import by_name, claim
 
@@ -65,16 +65,20 @@ class KongEffects:
         moment = self._clock()
         steps: list[Step] = []
         records: dict[str, dict[str, Any]] = {}
+        accesses: dict[str, Access] = {}
         for case in cases:
             target = case.wanted
             if target.present and (case.claims or target.id not in by_id):
                 target = claim(self._config, target, names, first=target.id not in by_id)
-            own = plan(target, by_id.get(target.id), written=change.resource_id == case.change.id)
+            consumer = by_id.get(target.id)
+            own = plan(target, consumer, written=change.resource_id == case.change.id)
             steps.extend(own)
+            if own:
+                accesses[case.change.id] = _access(target, consumer, own)
             record = case.record(target, changed=bool(own), moment=moment)
             if record is not None:
                 records[case.change.id] = record.to_scim()
-        return Outcome(tuple(steps), records)
+        return Outcome(tuple(steps), records, accesses)
 
     def _case(self, change: UserChange) -> _Case:
         config, before, after = self._config, change.before, change.after
@@ -137,3 +141,20 @@ class _Case:
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
         return None if record == Record.stored(self.change.after.user) else record
+
+
+def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
+    """Say what the steps of one user are to its access."""
+    held = {acl.id: acl.group for acl in present.acls} if present else {}
+    gone = [held[step.id] for step in steps if isinstance(step, Delete) and step.dao == "acls"]
+    return Access(
+        consumer=target.id,
+        added=tuple(
+            str(step.entity["group"])
+            for step in steps
+            if isinstance(step, Upsert) and step.dao == "acls"
+        ),
+        removed=tuple(sorted(gone if target.present else held.values())),
+        revokes=any(isinstance(step, Revoke) for step in steps),
+        suspended=target.suspended if target.present else None,
+    )

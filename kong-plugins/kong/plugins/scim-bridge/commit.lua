@@ -50,7 +50,7 @@ local ops = {}
 
 
 function ops.sql(tx, step)
-  local rows, count = sql.run(tx.connector, tx.conn, step)
+  local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
   if given(step.rows) and step.rows ~= count then
     envelope.raise("ROW_COUNT", count .. " rows instead of " .. step.rows)
   end
@@ -133,6 +133,8 @@ local function run_step(tx, step)
   for i = before + 1, #tx.events do
     local name = tx.events[i].dao.schema.name
     entities[name] = (entities[name] or 0) + 1
+    tx.written[step.op] = tx.written[step.op] or {}
+    tx.written[step.op][name] = (tx.written[step.op][name] or 0) + 1
   end
 
   return { rows = result.rows or 0, data = result.data or array({}), entities = entities }
@@ -174,6 +176,7 @@ local function commit(arg)
     conn = sql.connect(connector),
     db = caches.recorder(kong.db, events),
     events = events,
+    written = {}, -- how many entities, by operation and DAO
   }
 
   local ok, result = pcall(run, tx, arg.steps)
