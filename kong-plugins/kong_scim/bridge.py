@@ -24,6 +24,22 @@ Scalar: TypeAlias = str | int | float | bool | None
 Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A parameter of a step whose value only the bridge knows: the entities written so far.
+
+    It stands for a JSON text that counts what the entity steps before it did in this commit, by
+    operation and DAO, such as ``{"revoke": {"keyauth_credentials": 2}, "upsert": {"acls": 1}}``;
+    what a step did nothing to is left out. So a row can say, in the same commit, how many
+    credentials were revoked with it. On the wire it is ``{"value": "written"}``.
+    """
+
+    value: Literal["written"] = "written"
+
+
+Param: TypeAlias = Scalar | Written
+
+
 # -- What travels ---------------------------------------------------------
 
 
@@ -37,7 +53,7 @@ class Sql:
     """
 
     sql: str
-    params: tuple[Scalar, ...] = ()
+    params: tuple[Param, ...] = ()
     rows: int | None = None
     label: str | None = None
     op: Literal["sql"] = "sql"
@@ -84,6 +100,23 @@ class StepResult:
     rows: int = 0
     data: list[dict[str, Any]] = field(default_factory=list)
     entities: dict[str, int] = field(default_factory=dict)
+
+
+class Tally:
+    """Counts what the steps of one commit do to entities: the value of :class:`Written`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def add(self, op: str, entities: Mapping[str, int]) -> None:
+        """Count the entities that a step wrote, by DAO."""
+        for dao, count in entities.items():
+            of_op = self._counts.setdefault(op, {})
+            of_op[dao] = of_op.get(dao, 0) + count
+
+    def text(self) -> str:
+        """Return the counts as JSON."""
+        return json.dumps(self._counts, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -369,7 +402,7 @@ class Bridge:
         text = getattr(self._kong.scim, function)(
             # Not in ASCII: Kong's mp_rpc.lua reads in pieces of 4 KiB that it puts together each
             # time, so that a message twice as long takes four times as long.
-            json.dumps(argument, separators=(",", ":"), ensure_ascii=False)
+            json.dumps(argument, separators=(",", ":"), ensure_ascii=False, default=vars)
         )
         if isinstance(text, tuple):  # the stock server's lua style answers (value, error)
             text = text[0]

@@ -135,6 +135,20 @@ class RoleMapping(_Record):
     )
 
 
+class Events(_Record):
+    """What is told of each change, beside what happened to which resource."""
+
+    values: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=256)]],
+        Field(min_length=0, max_length=64),
+    ] = Field(
+        default=[],
+        description="Attributes whose new values are kept with an event, such as `userName`, and "
+        "`urn:...:User:department` of an extension; of all others only the name is. The audit "
+        "trail cannot be edited: what is kept there stays when the person is deleted.",
+    )
+
+
 class PluginConfig(_Record):
     """The configuration of one instance of the plugin: one identity provider on one route."""
 
@@ -189,6 +203,9 @@ class PluginConfig(_Record):
         "refuse",
         description="A user whose name meets a consumer that SCIM did not create: `refuse` (409) "
         "or `link` (take it over).",
+    )
+    events: Events = Field(
+        default_factory=Events, description="What is told of each change of a resource."
     )
     max_body_size: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
         1024 * 1024, description="Largest request body, in bytes; a larger one is 413."

@@ -21,6 +21,7 @@ from kong_scim.access.tokens import Authenticator, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
 from kong_scim.config import ConfigurationError, PluginConfig, parse, references
 from kong_scim.directory.local import BusyError, StoreError
+from kong_scim.lifecycle.events import Origin
 from kong_scim.pluginserver import context
 from kong_scim.provisioning import (
     NoDataError,
@@ -163,7 +164,8 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             request = self._scim_request(opening, identity)
-            storage = storage_for(*self._place(bridge, opening.host))
+            origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
+            storage = storage_for(*self._place(bridge, opening.host), origin)
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)

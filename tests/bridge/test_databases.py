@@ -15,7 +15,7 @@ from kong_scim.directory import ddl
 from kong_scim.directory.tables import metadata
 from postgres import Postgres
 
-MIGRATION = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations/000_base_scim_bridge.lua"
+MIGRATIONS = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations"
 
 KONG_YML = """
 _format_version: "3.0"
@@ -35,11 +35,18 @@ consumers:
 """
 
 
-def test_the_migration_is_what_the_tables_say() -> None:
-    """Regenerate it with the command in its first line."""
-    text = re.search(r"up = \[\[\n(.*?)\s*\]\]", MIGRATION.read_text(), re.DOTALL)
-    assert text is not None
-    assert text[1] == "\n".join(f"{statement};" for statement in ddl.statements("postgresql"))
+def test_the_migrations_are_what_the_tables_say() -> None:
+    """Regenerate one with the command in its first lines."""
+    listed = re.findall(r'"(\w+)"', (MIGRATIONS / "init.lua").read_text())
+    assert set(listed) == {table.info["migration"] for table in metadata.sorted_tables}
+    assert listed == sorted(path.stem for path in MIGRATIONS.glob("0*.lua"))
+    for name in listed:
+        text = re.search(
+            r"up = \[\[\n(.*?)\s*\]\]", (MIGRATIONS / f"{name}.lua").read_text(), re.DOTALL
+        )
+        assert text is not None
+        expected = ddl.statements("postgresql", name)
+        assert text[1] == "\n".join(f"{statement};" for statement in expected)
 
 
 @requires_kong

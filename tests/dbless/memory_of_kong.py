@@ -15,6 +15,7 @@ from typing import Any
 from kong_scim.bridge import Bridge, Delete, Host, Upsert
 from kong_scim.config import parse
 from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.events import Origin
 from kong_scim.provisioning import change_credential, dbless, keep_kong_applied, storage_for
 from kong_scim.provisioning.dbless import mark_key
 from kong_scim.sandbox.bridge_functions import NodeFunctions
@@ -26,6 +27,9 @@ from kong_scim.scim.resources import provider
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
+
+
+ORIGIN = Origin("idp", "127.0.0.1", "request")
 
 
 class StoppedError(Exception):
@@ -56,7 +60,7 @@ class Gateway:
     def storage(self) -> SqlStorage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data)
+        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, ORIGIN)
 
     def tick(self) -> None:
         self._calls = 0

@@ -77,7 +77,7 @@ class TestWhatIsTold:
         storage.update(USERS, user(id=ann, userName="anna", active=False))
         change = effects.last()
         assert (change.operation, told(change)) == (
-            "update",
+            "replace",
             {"anna": (["inner", "(outer)"], ["inner", "(outer)"])},
         )
         before, after = change.users[0].before, change.users[0].after
@@ -126,7 +126,7 @@ class TestWhatIsTold:
         outer = create_group(storage, "outer", eve)
         storage.patch_members(GROUPS, outer, add=[inner, bob])
         change = effects.last()
-        assert (change.operation, change.group_name) == ("update", None)
+        assert (change.operation, change.group_name) == ("patch", None)
         assert told(change) == {
             "ann": (["inner"], ["inner", "(outer)"]),
             "bob": ([], ["outer"]),

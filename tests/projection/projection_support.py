@@ -187,7 +187,7 @@ class Directory:
         refs = _refs(groups) if groups or before is None else before.groups
         return self._write(
             Change(
-                "update" if before else "create",
+                "replace" if before else "create",
                 "User",
                 id_,
                 (UserChange(id_, before, UserState(user, refs)),),
@@ -210,7 +210,7 @@ class Directory:
             UserChange(id_, self.users[id_], UserState(self.users[id_].user, _refs(groups)))
             for id_, groups in members.items()
         )
-        return self._write(Change("update", "Group", str(uuid4()), changes, group_name=group_name))
+        return self._write(Change("patch", "Group", str(uuid4()), changes, group_name=group_name))
 
     def delete(self, id_: str | None) -> Outcome:
         assert id_

@@ -1,7 +1,7 @@
 """The statements that create the SCIM tables.
 
-``python -m kong_scim.directory.ddl --dialect postgresql`` prints them for the migrations of
-scim-bridge; :mod:`kong_scim.directory.sqlite` runs them itself.
+``python -m kong_scim.directory.ddl --dialect postgresql --migration NAME`` prints those of one
+migration of scim-bridge; :mod:`kong_scim.directory.sqlite` runs them all itself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ import argparse
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from kong_scim.bridge import Dialect
+from kong_scim.directory.outbox import outbox
 from kong_scim.directory.statements import dialect_of
 from kong_scim.directory.tables import metadata
 
+assert outbox.metadata is metadata  # noqa: S101 - imported for the tables it adds
 
-def statements(dialect: Dialect) -> list[str]:
-    """Return one statement per table and index, each harmless where the thing is there already."""
+
+def statements(dialect: Dialect, migration: str | None = None) -> list[str]:
+    """Return one statement per table and index, each harmless where the thing is there already.
+
+    :param migration: Of the tables that this migration of scim-bridge creates; None for all.
+    """
     compiler = dialect_of(dialect)
     creations: list[CreateTable | CreateIndex] = []
     for table in metadata.sorted_tables:
+        if migration not in (None, table.info["migration"]):
+            continue
         creations.append(CreateTable(table, if_not_exists=True))
         creations.extend(
             CreateIndex(index, if_not_exists=True)
@@ -35,7 +43,9 @@ def main() -> None:
     """Print the statements, each ended with a semicolon."""
     parser = argparse.ArgumentParser(description="Print the SCIM tables as SQL.")
     parser.add_argument("--dialect", choices=["postgresql", "sqlite"], required=True)
-    for statement in statements(parser.parse_args().dialect):
+    parser.add_argument("--migration", metavar="NAME", help="such as 000_base_scim_bridge")
+    arguments = parser.parse_args()
+    for statement in statements(arguments.dialect, arguments.migration):
         print(f"{statement};")
 
 

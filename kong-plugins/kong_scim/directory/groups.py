@@ -18,7 +18,7 @@ from kong_scim.directory.documents import Row, document, model, record_of, with_
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.place import Place, Rows, found, graph_of, version_of
-from kong_scim.directory.ports import Change, Outcome, UserChange, UserState
+from kong_scim.directory.ports import Change, Entry, Operation, Outcome, UserChange, UserState
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 
@@ -66,14 +66,19 @@ class Groups:
         created = model(kind, row)
         writes.create(kind, row, created)
         writes.join(row.id, {each: around.rows[each].type for each in add})
-        outcome = self._regroup(
+        change, outcome = self._regroup(
             writes, Change("create", "Group", row.id, group_name=name), around, graph
         )
-        writes.commit(outcome.steps)
+        entry = Entry(change, outcome, None, doc, version_after=row.version, joined=tuple(add))
+        self._place.commit(writes, entry)
         return model(kind, row, members=self._shown(add, around.rows))
 
     def update(
-        self, kind: Kind, resource: Resource[Any], expected_version: str | None
+        self,
+        kind: Kind,
+        resource: Resource[Any],
+        expected_version: str | None,
+        operation: Operation,
     ) -> Resource[Any]:
         """Replace a group and its members.
 
@@ -93,7 +98,7 @@ class Groups:
         after = row.changed(doc=document(kind, resource), now=place.clock())
         around = self._around([*add, *remove], [group_id], below=after.display != row.display)
         _refuse_unknown(add, around)
-        self._change(kind, row, after, add=add, remove=remove, around=around)
+        self._change(operation, kind, row, after, add=add, remove=remove, around=around)
         stay = {member["id"]: member for member in held if member["id"] not in remove}
         shown = self._shown(add, around.rows) + [self._member(each) for each in stay.values()]
         return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
@@ -131,6 +136,7 @@ class Groups:
         if after is None and not new and not gone:
             return model(kind, row)
         version = self._change(
+            "patch",
             kind,
             row,
             after,
@@ -158,19 +164,21 @@ class Groups:
         moment = instant(place.clock())
         for parent in parents:
             writes.touch(parent, moment)
-        outcome = self._regroup(
+        change, outcome = self._regroup(
             writes,
             Change("delete", "Group", group_id),
             around,
             around.graph.without_group(group_id),
         )
         writes.delete(group_id)
-        writes.commit(outcome.steps)
+        left = tuple(each for each in around.rows if group_id in around.graph.parents(each))
+        place.commit(writes, Entry(change, outcome, row.doc, None, row.version, left=left))
 
     # -- Parts ------------------------------------------------------------
 
     def _change(
         self,
+        operation: Operation,
         kind: Kind,
         row: Row,
         after: Row | None,
@@ -199,22 +207,36 @@ class Groups:
             writes.update(kind, after, model(kind, row), model(kind, after))
         writes.leave(row.id, remove)
         writes.join(row.id, {each: around.rows[each].type for each in add})
-        change = Change("update", "Group", row.id, group_name=name if renamed else None)
-        outcome = self._regroup(writes, change, around, graph)
-        results = writes.commit(outcome.steps)
+        change = Change(operation, "Group", row.id, group_name=name if renamed else None)
+        change, outcome = self._regroup(writes, change, around, graph)
+        entry = Entry(
+            change,
+            outcome,
+            row.doc,
+            (after or row).doc,
+            row.version if after else None,
+            after.version if after else None,
+            counted=after is None,
+            joined=tuple(add),
+            left=tuple(remove),
+        )
+        results = self._place.commit(writes, entry)
         return int(results[touched].data[0]["version"]) if after is None else after.version
 
     def _regroup(
         self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
-    ) -> Outcome:
-        """Write every user whose groups differ in another graph, and return what that entails."""
+    ) -> tuple[Change, Outcome]:
+        """Write every user whose groups differ in another graph.
+
+        :return: The change with those users, and what that entails.
+        """
         place = self._place
         writes.guard(
             {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
         )
         kind = place.kinds.in_role("User")
         if kind is None:
-            return place.effects.of(change)
+            return change, place.effects.of(change)
         users = [row for row in around.rows.values() if row.type == kind.name]
         affected: list[tuple[Row, UserChange]] = []
         for row in users:
@@ -223,13 +245,14 @@ class Groups:
                 user = model(kind, row)
                 states = UserState(user, before), UserState(user, after)
                 affected.append((row, UserChange(row.id, *states)))
-        outcome = place.effects.of(replace(change, users=tuple(each for _, each in affected)))
+        change = replace(change, users=tuple(each for _, each in affected))
+        outcome = place.effects.of(change)
         moment = place.clock()
         for row, _ in affected:
             record = outcome.records.get(row.id, record_of(row.doc))
             new = row.changed(doc=with_record(kind, row.doc, record), now=moment)
             writes.update(kind, new, model(kind, row), model(kind, new))
-        return outcome
+        return change, outcome
 
     def _guard_graph(self, writes: Writes, around: _Neighbourhood, *, exclusive: bool) -> None:
         (writes.change_graph if exclusive else writes.hold_graph)(around.version)

@@ -9,12 +9,12 @@ from typing import Any
 
 from scim2_models import NotFoundException
 
-from kong_scim.bridge import Sql
+from kong_scim.bridge import Sql, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import Conflict, Database, Effects, Scope
+from kong_scim.directory.ports import Conflict, Database, Effects, Entry, Journal, Scope
 from kong_scim.directory.writes import Writes
 
 Rows = list[dict[str, Any]]
@@ -32,6 +32,7 @@ class Place:
     scope: Scope
     kinds: Kinds
     effects: Effects
+    journal: Journal
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -51,6 +52,13 @@ class Place:
     def writes(self) -> Writes:
         """Begin a change."""
         return Writes(self.db, self.scope)
+
+    def commit(self, writes: Writes, entry: Entry) -> list[StepResult]:
+        """Commit a change with what it entails, and with what the journal says of it.
+
+        :return: As :meth:`Writes.commit` does, which also says what is raised.
+        """
+        return writes.commit([*entry.outcome.steps, *self.journal.of(entry)])
 
 
 def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None) -> Row:

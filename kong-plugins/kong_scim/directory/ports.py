@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from scim2_models import PreconditionFailedException, Resource
 
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
+
+Operation = Literal["create", "replace", "patch", "delete"]
 
 
 class Conflict(PreconditionFailedException):
@@ -80,17 +82,35 @@ class UserChange:
 class Change:
     """One SCIM write, in terms of the users it affects.
 
-    :param operation: ``create``, ``update`` or ``delete``.
+    :param operation: What the client asked for.
     :param resource_type: ``User`` or ``Group``: what the client wrote.
     :param group_name: The displayName of a group that is created or renamed, so that a name which
         cannot become an ACL group is refused while the group is still empty.
     """
 
-    operation: str
+    operation: Operation
     resource_type: str
     resource_id: str
     users: tuple[UserChange, ...] = ()
     group_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a change entails for one user's access to the gateway.
+
+    :param consumer: The id of its consumer.
+    :param added: The names of access groups the consumer gets.
+    :param removed: The names of those it loses.
+    :param revokes: Whether its credentials are deleted.
+    :param suspended: Whether it is refused from now on; None where there is no consumer any more.
+    """
+
+    consumer: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    revokes: bool = False
+    suspended: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -101,10 +121,12 @@ class Outcome:
     :param records: By user id, the value of the read-only Kong extension to store with the user,
         in SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``,
         ``lastChange``).
+    :param accesses: By user id, what the steps are to that user; nothing where there are none.
     """
 
     steps: tuple[Step, ...] = ()
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    accesses: Mapping[str, Access] = field(default_factory=dict)
 
 
 class Effects(Protocol):
@@ -125,3 +147,43 @@ class NoEffects:
         """Entail nothing."""
         del change
         return Outcome()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change as it is about to be committed: what a journal writes down.
+
+    :param before: The document of the resource, None where it is new; ``after``, None where it is
+        gone, is the same one where nothing but members changed.
+    :param version_before: None where the resource is new.
+    :param version_after: None where it is gone. Both are None with ``counted``: several may add
+        members at once, so that the database alone knows the version this change makes.
+    :param joined: The ids of members a group gets.
+    :param left: The ids of members it loses.
+    """
+
+    change: Change
+    outcome: Outcome
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    version_before: int | None = None
+    version_after: int | None = None
+    counted: bool = False
+    joined: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+class Journal(Protocol):
+    """Writes down each change in the commit that makes it."""
+
+    def of(self, entry: Entry) -> Sequence[Sql]:
+        """Return what to commit after everything else of the change."""
+
+
+class NoJournal:
+    """Writes nothing down."""
+
+    def of(self, entry: Entry) -> Sequence[Sql]:
+        """Add nothing."""
+        del entry
+        return ()

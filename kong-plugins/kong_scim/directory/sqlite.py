@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult
+from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult, Tally, Written
 from kong_scim.directory import ddl
 
 # Kong's names and codes (kong/db/errors.lua), as scim-bridge's sql.lua gives them.
@@ -26,6 +26,8 @@ class SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         """For what belongs into the same transaction and is no statement of the SCIM tables."""
+        self.tally = Tally()
+        """What that wrote: the value of a statement's parameter :class:`Written`."""
         self._steps = 0
 
     def run(self, statement: Sql) -> StepResult:
@@ -37,7 +39,10 @@ class SqliteTransaction:
         """
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
-        values = {str(index): value for index, value in enumerate(statement.params, 1)}
+        values = {
+            str(index): self.tally.text() if isinstance(value, Written) else value
+            for index, value in enumerate(statement.params, 1)
+        }
         try:
             cursor = self.connection.execute(statement.sql, values)
         except sqlite3.IntegrityError as error:

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
-from kong_scim.bridge import Dialect, Scalar, Sql
+from kong_scim.bridge import Dialect, Param, Sql
 
 _DIALECTS: dict[str, SqlAlchemyDialect] = {
     "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class Prepared:
         self._rows = rows
         self._label = label
 
-    def bind(self, values: Mapping[str, Scalar] | None = None) -> Sql:
+    def bind(self, values: Mapping[str, Param] | None = None) -> Sql:
         """Return the statement with its values.
 
         :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
@@ -114,7 +114,7 @@ def storable(text: str) -> bool:
     return True
 
 
-def refuse_unstorable(params: tuple[Scalar, ...]) -> None:
+def refuse_unstorable(params: tuple[Param, ...]) -> None:
     """Refuse what would be an error of the database, which ends the bridge's connection.
 
     :raises ~scim2_models.InvalidValueException: For a NUL or an unpaired surrogate.

@@ -23,7 +23,17 @@ from kong_scim.directory.documents import Row, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.place import Place, Rows, found, graph_of
-from kong_scim.directory.ports import Conflict, Database, Effects, NoEffects, Scope, UserState
+from kong_scim.directory.ports import (
+    Conflict,
+    Database,
+    Effects,
+    Journal,
+    NoEffects,
+    NoJournal,
+    Operation,
+    Scope,
+    UserState,
+)
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.users import Users
 
@@ -55,6 +65,7 @@ class SqlStorage(ScimStorage):
     :param db: Where statements run.
     :param scope: Whose resources; nothing of another scope is ever seen.
     :param effects: What a change of users and groups entails elsewhere.
+    :param journal: Where each change is written down.
     """
 
     supports_cursors = True
@@ -65,13 +76,22 @@ class SqlStorage(ScimStorage):
         scope: Scope,
         provider: ScimProvider,
         effects: Effects | None = None,
+        journal: Journal | None = None,
         *,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
         pause: Callable[[int], None] = pause,
     ) -> None:
         self._kinds = Kinds(provider)
-        self._place = Place(db, scope, self._kinds, effects or NoEffects(), clock, new_id)
+        self._place = Place(
+            db,
+            scope,
+            self._kinds,
+            effects or NoEffects(),
+            journal or NoJournal(),
+            clock,
+            new_id,
+        )
         self._users = Users(self._place)
         self._groups = Groups(self._place)
         self._pause = pause
@@ -182,13 +202,15 @@ class SqlStorage(ScimStorage):
         resource: Resource[Any],
         *,
         expected_version: str | None = None,
+        operation: Operation = "replace",
     ) -> Resource[Any]:
         """Replace a resource.
 
+        :param operation: What the client asked for that led to the new state.
         :raises Conflict: When it is not at the expected version, or changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
-        return self._writer(kind).update(kind, resource, expected_version)
+        return self._writer(kind).update(kind, resource, expected_version, operation)
 
     def delete(
         self,
@@ -204,14 +226,21 @@ class SqlStorage(ScimStorage):
         kind = self._kinds.of(resource_type)
         self._writer(kind).delete(kind, resource_id, expected_version)
 
-    def refresh(self, resource_type: ResourceType, resource_id: str) -> None:
+    def refresh(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        *,
+        operation: Operation = "replace",
+    ) -> None:
         """Do again what a user entails elsewhere: a write that changes nothing may repair there.
 
+        :param operation: What the client asked for.
         :raises Conflict: When the user changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
         if kind.role == "User":
-            self._users.refresh(kind, resource_id)
+            self._users.refresh(kind, resource_id, operation)
 
     def count_users(self) -> int:
         """Return how many users there are."""

@@ -1,4 +1,4 @@
-"""The SCIM tables, once for PostgreSQL and SQLite.
+"""The tables of resources, once for PostgreSQL and SQLite.
 
 Dates are text in the fixed-width form of :func:`~kong_scim.directory.values.instant`, documents are
 JSON text, and no column is boolean: whatever reads a row gets the same value from both databases,
@@ -19,37 +19,42 @@ from sqlalchemy import (
     Text,
 )
 
+FIRST = {"migration": "000_base_scim_bridge"}
+"""A table's ``info``: which migration of scim-bridge creates it."""
+
 HEAD = 128
 """Characters of a value that are indexed: PostgreSQL refuses B-tree rows over about 2,700 bytes."""
 
-_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 metadata = MetaData()
 
 tenants = Table(
     "scim_tenants",
     metadata,
-    Column("workspace", _TEXT, primary_key=True),
-    Column("tenant", _TEXT, primary_key=True),
+    Column("workspace", TEXT, primary_key=True),
+    Column("tenant", TEXT, primary_key=True),
     # Changes whenever the nesting, a name or the existence of a group does. A membership change
     # holds it in share mode, so that the groups a user is in cannot change their names meanwhile.
     Column("graph_version", BigInteger, nullable=False, server_default="0"),
+    info=FIRST,
 )
 
 resources = Table(
     "scim_resources",
     metadata,
-    Column("id", _TEXT, primary_key=True),
-    Column("workspace", _TEXT, nullable=False),
-    Column("tenant", _TEXT, nullable=False),
-    Column("type", _TEXT, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("workspace", TEXT, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("type", TEXT, nullable=False),
     Column("version", BigInteger, nullable=False),
-    Column("display", _TEXT),
+    Column("display", TEXT),
     # The display in the form comparisons use, for filters on members.display and groups.display.
-    Column("display_key", _TEXT),
-    Column("doc", _TEXT, nullable=False),
-    Column("created", _TEXT, nullable=False),
-    Column("modified", _TEXT, nullable=False),
+    Column("display_key", TEXT),
+    Column("doc", TEXT, nullable=False),
+    Column("created", TEXT, nullable=False),
+    Column("modified", TEXT, nullable=False),
+    info=FIRST,
 )
 Index(
     "scim_resources_order",
@@ -62,26 +67,27 @@ Index(
 
 
 def _owner(name: str) -> Column[str]:
-    return Column(name, _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False)
+    return Column(name, TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False)
 
 
 values = Table(
     "scim_values",
     metadata,
-    Column("resource_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("resource_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
     # The attribute's path in lower case, qualified by the URN of its extension.
-    Column("attr", _TEXT, primary_key=True),
+    Column("attr", TEXT, primary_key=True),
     # Which entry of a multi-valued attribute, and which value of a multi-valued sub-attribute.
     Column("entry", Integer, primary_key=True, autoincrement=False),
     Column("item", Integer, primary_key=True, autoincrement=False),
     # A string in the form comparisons use; head is its first HEAD characters, for the index.
-    Column("val", _TEXT),
-    Column("head", _TEXT),
+    Column("val", TEXT),
+    Column("head", TEXT),
     # A number, or a boolean as 0 or 1. The row of a complex attribute has 1 here where anything is
     # in it, and else an empty val.
     Column("num", Double),
     # 1 in the row a sort on the attribute uses: of the primary entry, or else of the first.
     Column("sorts", Integer, nullable=False),
+    info=FIRST,
 )
 Index(
     "scim_values_head",
@@ -105,21 +111,23 @@ Index(
 unique = Table(
     "scim_unique",
     metadata,
-    Column("workspace", _TEXT, primary_key=True),
-    Column("tenant", _TEXT, primary_key=True),
-    Column("attr", _TEXT, primary_key=True),
+    Column("workspace", TEXT, primary_key=True),
+    Column("tenant", TEXT, primary_key=True),
+    Column("attr", TEXT, primary_key=True),
     # SHA-256 of the value, in hexadecimal: a value may be longer than an index row.
-    Column("digest", _TEXT, primary_key=True),
+    Column("digest", TEXT, primary_key=True),
     _owner("resource_id"),
+    info=FIRST,
 )
 Index("scim_unique_resource", unique.c.resource_id)
 
 members = Table(
     "scim_members",
     metadata,
-    Column("group_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("member_id", _TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("member_type", _TEXT, nullable=False),
+    Column("group_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("member_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("member_type", TEXT, nullable=False),
+    info=FIRST,
 )
 Index("scim_members_member", members.c.member_id, members.c.group_id)
 # Nested groups are few; walking them must not walk the users of a large group.

@@ -18,7 +18,15 @@ from kong_scim.directory.documents import (
 )
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.place import Place, found, graph_of
-from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
+from kong_scim.directory.ports import (
+    Change,
+    Entry,
+    GroupRef,
+    Operation,
+    Outcome,
+    UserChange,
+    UserState,
+)
 from kong_scim.directory.values import instant
 
 
@@ -36,16 +44,21 @@ class Users:
         moment = instant(self._place.clock())
         doc = with_record(kind, document(kind, resource), None)
         row = Row(self._place.new_id(), kind.name, 1, doc, moment, moment)
-        outcome = self._entails("create", kind, row.id, None, UserState(model(kind, row)))
+        change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
+        outcome = self._entails(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
         created = model(kind, row)
         writes = self._place.writes()
         writes.create(kind, row, created)
-        writes.commit(outcome.steps)
+        self._place.commit(writes, Entry(change, outcome, None, row.doc, version_after=row.version))
         return created
 
     def update(
-        self, kind: Kind, resource: Resource[Any], expected_version: str | None
+        self,
+        kind: Kind,
+        resource: Resource[Any],
+        expected_version: str | None,
+        operation: Operation,
     ) -> Resource[Any]:
         """Replace a user.
 
@@ -57,22 +70,24 @@ class Users:
         before = model(kind, row)
         doc = with_record(kind, document(kind, resource), record_of(row.doc))
         changed = row.changed(doc=doc, now=self._place.clock())
-        outcome = self._entails(
-            "update",
+        change = self._change(
+            operation,
             kind,
             row.id,
             UserState(before, groups),
             UserState(model(kind, changed), groups),
         )
+        outcome = self._entails(kind, change)
         record = outcome.records.get(row.id, record_of(row.doc))
         changed = replace(changed, doc=with_record(kind, doc, record))
         writes = self._place.writes()
         writes.guard({row.id: row.version})
         writes.update(kind, changed, before, model(kind, changed))
-        writes.commit(outcome.steps)
+        entry = Entry(change, outcome, row.doc, changed.doc, row.version, changed.version)
+        self._place.commit(writes, entry)
         return model(kind, changed, groups=self._shown(groups))
 
-    def refresh(self, kind: Kind, resource_id: str) -> None:
+    def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> None:
         """Do again what a user entails, though the user stays as it is.
 
         :raises ~scim2_models.NotFoundException: When there is none.
@@ -80,11 +95,13 @@ class Users:
         """
         row, groups = self._current(kind, resource_id, None)
         state = UserState(model(kind, row), groups)
-        outcome = self._entails("update", kind, row.id, state, state)
+        change = self._change(operation, kind, row.id, state, state)
+        outcome = self._entails(kind, change)
         if outcome.steps:
             writes = self._place.writes()
             writes.guard({row.id: row.version})
-            writes.commit(outcome.steps)
+            entry = Entry(change, outcome, row.doc, row.doc, row.version, row.version)
+            self._place.commit(writes, entry)
 
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
         """Delete a user; the groups it was in are new versions of themselves.
@@ -94,7 +111,8 @@ class Users:
         """
         row, groups = self._current(kind, resource_id, expected_version)
         before = UserState(model(kind, row), groups)
-        outcome = self._entails("delete", kind, row.id, before, None)
+        change = self._change("delete", kind, row.id, before, None)
+        outcome = self._entails(kind, change)
         direct = sorted(group.id for group in groups if group.direct)
         moment = instant(self._place.clock())
         writes = self._place.writes()
@@ -102,7 +120,7 @@ class Users:
         for group_id in direct:
             writes.touch(group_id, moment)
         writes.delete(row.id)
-        writes.commit(outcome.steps)
+        self._place.commit(writes, Entry(change, outcome, row.doc, None, row.version))
 
     def _current(
         self, kind: Kind, resource_id: str, expected_version: str | None
@@ -113,18 +131,19 @@ class Users:
         row = found(kind, resource_id, rows, expected_version)
         return row, graph_of(above).groups_of(row.id)
 
-    def _entails(
-        self,
-        operation: str,
+    @staticmethod
+    def _change(
+        operation: Operation,
         kind: Kind,
         resource_id: str,
         before: UserState | None,
         after: UserState | None,
-    ) -> Outcome:
-        if kind.role != "User":
-            return Outcome()
-        change = UserChange(resource_id, before, after)
-        return self._place.effects.of(Change(operation, "User", resource_id, (change,)))
+    ) -> Change:
+        users = (UserChange(resource_id, before, after),) if kind.role == "User" else ()
+        return Change(operation, kind.name, resource_id, users)
+
+    def _entails(self, kind: Kind, change: Change) -> Outcome:
+        return self._place.effects.of(change) if kind.role == "User" else Outcome()
 
     def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:
         return group_values(self._place.kinds.in_role("Group"), groups)

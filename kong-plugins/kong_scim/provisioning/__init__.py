@@ -11,6 +11,7 @@ from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.projection import check_mapping
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
@@ -37,12 +38,18 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
         check_mapping(config.consumer, users.model)
 
 
-def storage_for(
-    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, data: Path | None
+def storage_for(  # noqa: PLR0917 - what a request comes with
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    data: Path | None,
+    origin: Origin,
 ) -> SqlStorage:
     """Return the tenant's resources, each write of which is a commit with its effects in Kong.
 
     :param data: Where what lasts is kept for a Kong without a database.
+    :param origin: Of the request, for the event that each write leaves in the same commit.
     :raises ~kong_scim.bridge.BridgeError: ``READ_ONLY`` on a data plane.
     :raises NoDataError: For a Kong without a database, when there is no such place.
     :raises ~kong_scim.directory.local.StoreError: When that place cannot be used.
@@ -50,7 +57,15 @@ def storage_for(
     if host.role == "data_plane":
         raise BridgeError("READ_ONLY", DATA_PLANE)
     memory = _memory(data) if host.database == "off" else None
-    return _storage(config, bridge, host, provider, memory)
+    scope = Scope(host.workspace, config.tenant)
+    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
+    return SqlStorage(
+        GatewayDatabase(gateway, host.dialect),
+        scope,
+        provider,
+        KongEffects(config, gateway, declared=memory is not None),
+        Outbox(host.dialect, scope, origin, values=config.events.values),
+    )
 
 
 def keep_kong_applied(
@@ -68,12 +83,13 @@ def keep_kong_applied(
     :raises Exception: As :func:`storage_for` and :func:`~.reapply.keep_applied`.
     """
     if host.database == "off" and host.role != "data_plane":
-        memory = _memory(data)
-        storage = _storage(config, bridge, host, provider, memory)
-        # Not through the storage's bridge, which would wait for the turn that this has.
+        memory, scope = _memory(data), Scope(host.workspace, config.tenant)
+        database = GatewayDatabase(DblessBridge(bridge, memory, scope), host.dialect)
+        # Not through that bridge, which would wait for the turn that this has.
         effects = KongEffects(config, bridge, declared=True)
-        tenant = Tenant(Scope(host.workspace, config.tenant), storage, effects)
-        keep_applied(bridge, memory, tenant, mark)
+        keep_applied(
+            bridge, memory, Tenant(scope, SqlStorage(database, scope, provider), effects), mark
+        )
 
 
 def change_credential(
@@ -92,15 +108,6 @@ def change_credential(
     del provider
     scope = Scope(host.workspace, config.tenant)
     DblessBridge(bridge, _memory(data), scope).commit([step])
-
-
-def _storage(
-    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, memory: Memory | None
-) -> SqlStorage:
-    scope = Scope(host.workspace, config.tenant)
-    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
-    effects = KongEffects(config, gateway, declared=memory is not None)
-    return SqlStorage(GatewayDatabase(gateway, host.dialect), scope, provider, effects)
 
 
 def _memory(data: Path | None) -> Memory:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
+from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.provisioning import journal
 
 T = TypeVar("T")
@@ -147,13 +148,9 @@ class DblessBridge:
         results: dict[int, StepResult] = {}
         number = None
         with store.writing() as transaction:
-            for place, step in enumerate(steps):
-                if isinstance(step, Sql):
-                    try:
-                        results[place] = transaction.run(step)
-                    except BridgeError as error:
-                        error.step = place
-                        raise
+            # What entities were written is told to the statements behind them.
+            first = places[0] if places else len(steps)
+            _run(transaction, steps, range(first), results)
             if entities:
                 try:
                     answers = self._bridge.commit(entities, mark=mark, check=True)
@@ -161,7 +158,10 @@ class DblessBridge:
                     error.step = None if error.step is None else places[error.step]
                     raise
                 results.update(zip(places, answers, strict=True))
+                for step, answer in zip(entities, answers, strict=True):
+                    transaction.tally.add(step.op, answer.entities)
                 number = journal.add(transaction, self._scope, entities)
+            _run(transaction, steps, range(first, len(steps)), results)
         if number is not None:
             self._apply(number, entities, mark)
         return [results[place] for place in range(len(steps))]
@@ -177,3 +177,20 @@ class DblessBridge:
             ) from (error)
         with self._memory.store.writing() as transaction:
             journal.lift(transaction, number)
+
+
+def _run(
+    transaction: SqliteTransaction,
+    steps: Sequence[Step],
+    places: range,
+    results: dict[int, StepResult],
+) -> None:
+    """Run the statements among some steps."""
+    for place in places:
+        step = steps[place]
+        if isinstance(step, Sql):
+            try:
+                results[place] = transaction.run(step)
+            except BridgeError as error:
+                error.step = place
+                raise

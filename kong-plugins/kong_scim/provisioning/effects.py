@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from scim2_models import SCIMException
 
-from kong_scim.bridge import Consumer, Rows, Step
+from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig
-from kong_scim.directory.ports import Change, Outcome, UserChange, UserState
+from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
 from kong_scim.projection.steps import is_reserved
 from kong_scim.provisioning.claims import Names, by_name, claim, taken
@@ -77,14 +77,17 @@ class KongEffects:
         moment = self._clock()
         steps: list[Step] = []
         records: dict[str, dict[str, Any]] = {}
+        accesses: dict[str, Access] = {}
         for case in cases:
             written = change.resource_id == case.change.id
             target, own = self._planned(case, by_id, names, written=written)
             steps.extend(own)
+            if own:
+                accesses[case.change.id] = _access(target, by_id.get(target.id), own)
             record = case.record(target, changed=bool(own), moment=moment)
             if record is not None:
                 records[case.change.id] = record.to_scim()
-        return Outcome(tuple(steps), records)
+        return Outcome(tuple(steps), records, accesses)
 
     def again(self, users: Sequence[UserState]) -> list[Again]:
         """Return for each user what Kong lacks of it, though nothing changes.
@@ -207,3 +210,20 @@ class _Case:
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
         return None if record == Record.stored(self.change.after.user) else record
+
+
+def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
+    """Say what the steps of one user are to its access."""
+    held = {acl.id: acl.group for acl in present.acls} if present else {}
+    gone = [held[step.id] for step in steps if isinstance(step, Delete) and step.dao == "acls"]
+    return Access(
+        consumer=target.id,
+        added=tuple(
+            str(step.entity["group"])
+            for step in steps
+            if isinstance(step, Upsert) and step.dao == "acls"
+        ),
+        removed=tuple(sorted(gone if target.present else held.values())),
+        revokes=any(isinstance(step, Revoke) for step in steps),
+        suspended=target.suspended if target.present else None,
+    )

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kong_scim.bridge import BridgeError, Sql
+from kong_scim.bridge import BridgeError, Param, Sql, Written
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 from kong_scim.sandbox import entities
 from kong_scim.sandbox.declarative_rows import ConsumerRow
@@ -190,8 +190,15 @@ def _statement(index: int, step: Mapping[str, Any]) -> Sql:
                 label=step.get("label"),
             )
     return Sql(
-        step["sql"], tuple(step.get("params") or ()), rows=step.get("rows"), label=step.get("label")
+        step["sql"],
+        tuple(map(_param, step.get("params") or ())),
+        rows=step.get("rows"),
+        label=step.get("label"),
     )
+
+
+def _param(value: Any) -> Param:
+    return Written() if value == vars(Written()) else value
 
 
 def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +207,7 @@ def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) ->
             result = transaction.run(_statement(index, step))
             return {"rows": result.rows, "data": result.data, "entities": {}}
         written = _OPERATIONS[step["op"]](transaction.connection, step)
+        transaction.tally.add(step["op"], written)
     except BridgeError as error:
         error.step = index
         raise

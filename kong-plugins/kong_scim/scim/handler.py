@@ -17,7 +17,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.utils import parametrize
 
-from kong_scim.directory.ports import Conflict
+from kong_scim.directory.ports import Conflict, Operation
 from kong_scim.scim.errors import ServiceUnavailableException
 from kong_scim.scim.members import split_members
 
@@ -35,7 +35,23 @@ T = TypeVar("T")
 class ProvisioningStorage(Protocol):
     """What the directory's storage can do beyond scim2-server's."""
 
-    def refresh(self, resource_type: ResourceType, resource_id: str) -> None:
+    def update(
+        self,
+        resource_type: ResourceType,
+        resource: Resource[Any],
+        *,
+        expected_version: str | None = None,
+        operation: Operation = "replace",
+    ) -> Resource[Any]:
+        """Replace a resource, and say in the journal that the client asked for ``operation``."""
+
+    def refresh(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        *,
+        operation: Operation = "replace",
+    ) -> None:
         """Do again what a resource entails elsewhere."""
 
     def patch_members(
@@ -136,7 +152,11 @@ class KongScimHandler(ScimHandler):
         version = current.meta.version
         patched = self.service.apply_patch(current, patch_op, conditions)
         if patched is None:
-            return self._as_it_is(resource_type, current)
+            return self._as_it_is(resource_type, current, "patch")
+        if isinstance(self.storage, ProvisioningStorage):
+            return self.storage.update(
+                resource_type, patched, expected_version=version, operation="patch"
+            )
         return self.storage.update(resource_type, patched, expected_version=version)
 
     def replace_resource(
@@ -148,16 +168,20 @@ class KongScimHandler(ScimHandler):
     ) -> Resource[Any]:
         """Apply a PUT."""
         replaced = super().replace_resource(resource_type, current, replacement, conditions)
-        return self._as_it_is(resource_type, current) if replaced is current else replaced
+        if replaced is current:
+            return self._as_it_is(resource_type, current, "replace")
+        return replaced
 
-    def _as_it_is(self, resource_type: ResourceType, current: Resource[Any]) -> Resource[Any]:
+    def _as_it_is(
+        self, resource_type: ResourceType, current: Resource[Any], operation: Operation
+    ) -> Resource[Any]:
         """Answer a write that changes nothing.
 
         A provider that sends everything again wants it to be so: a consumer that somebody removed
         comes back, and a disabled user loses a key that somebody gave it meanwhile.
         """
         if isinstance(self.storage, ProvisioningStorage):
-            self.storage.refresh(resource_type, str(current.id))
+            self.storage.refresh(resource_type, str(current.id), operation=operation)
         return current
 
     def _patches_members(self, endpoint: str) -> bool:

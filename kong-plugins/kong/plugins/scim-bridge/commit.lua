@@ -12,7 +12,7 @@ local given = envelope.given
 
 
 local function run_sql(tx, step)
-  local rows, count = sql.run(tx.connector, tx.conn, step)
+  local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
   if given(step.rows) and step.rows ~= count then
     envelope.raise("ROW_COUNT", count .. " rows instead of " .. step.rows)
   end
@@ -59,6 +59,7 @@ local function in_postgres(arg)
     conn = conn,
     db = caches.recorder(kong.db, events),
     events = events,
+    written = {}, -- how many entities, by operation and DAO
     sql = run_sql,
     raise = function(err)
       sql.raise(conn, err)

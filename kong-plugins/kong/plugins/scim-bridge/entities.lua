@@ -111,7 +111,16 @@ function _M.revoke(tx, step)
 end
 
 
+local function count(written, op, entities)
+  for name, number in pairs(entities) do
+    written[op] = written[op] or {}
+    written[op][name] = (written[op][name] or 0) + number
+  end
+end
+
+
 --- Runs steps in order; answers what each did.
+-- @param tx.written how many entities were written, by operation and DAO
 -- @param tx.sql how to run a step of SQL, where the transaction can
 -- @param tx.check called after each step: raises where the transaction is lost
 function _M.run(tx, steps)
@@ -132,6 +141,7 @@ function _M.run(tx, steps)
         local name = tx.events[j].dao.schema.name
         entities[name] = (entities[name] or 0) + 1
       end
+      count(tx.written, step.op, entities)
 
       return { rows = result.rows or 0, data = result.data or envelope.array({}), entities = entities }
     end)

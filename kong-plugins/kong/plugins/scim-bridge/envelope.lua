@@ -15,7 +15,7 @@ cjson.decode_array_with_array_mt(true)
 cjson.encode_number_precision(require("kong.constants").CJSON_MAX_PRECISION)
 
 
-local _M = { VERSION = VERSION, decode = cjson.decode }
+local _M = { VERSION = VERSION, decode = cjson.decode, encode = cjson.encode }
 
 
 --- A JSON list, also when it is empty.

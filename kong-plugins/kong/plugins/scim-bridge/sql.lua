@@ -31,7 +31,11 @@ local NAMES = {
 local _M = {}
 
 
-local function literal(connector, value)
+local function literal(connector, value, written)
+  if written and type(value) == "table" and value.value == "written" then
+    value = envelope.encode(written)
+  end
+
   if type(value) == "string" or type(value) == "boolean" then
     return connector:escape_literal(value)
   elseif value == ngx.null then
@@ -48,9 +52,9 @@ end
 
 
 --- Puts the values into a statement's text, in one pass: a value with "$2" in it stays a value.
-local function bind(connector, text, params)
+local function bind(connector, text, params, written)
   return (text:gsub("%$(%d+)", function(digits)
-    local value, err = literal(connector, params[tonumber(digits)])
+    local value, err = literal(connector, params[tonumber(digits)], written)
     return envelope.expect(value, "the value of $" .. digits .. " " .. tostring(err))
   end))
 end
@@ -90,12 +94,13 @@ end
 
 
 --- Runs a statement; answers its rows and how many it touched or returned.
-function _M.run(connector, conn, statement)
+-- `written` is the value of a parameter { value = "written" }: entities by operation and DAO.
+function _M.run(connector, conn, statement, written)
   envelope.expect(type(statement) == "table" and type(statement.sql) == "string"
                   and type(statement.params or {}) == "table",
                   "a statement needs `sql`, a text, and `params`, a list")
 
-  local res, err = connector:query(bind(connector, statement.sql, statement.params or {}))
+  local res, err = connector:query(bind(connector, statement.sql, statement.params or {}, written))
   if not res then
     _M.raise(conn, err)
   end

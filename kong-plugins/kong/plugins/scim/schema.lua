@@ -234,6 +234,30 @@ return {
   }
  },
  {
+  "events": {
+   "description": "What is told of each change of a resource.",
+   "type": "record",
+   "fields": [
+    {
+     "values": {
+      "description": "Attributes whose new values are kept with an event, such as `userName`, and `urn:...:User:department` of an extension; of all others only the name is. The audit trail cannot be edited: what is kept there stays when the person is deleted.",
+      "type": "array",
+      "elements": {
+       "type": "string",
+       "len_min": 1,
+       "len_max": 256
+      },
+      "len_min": 0,
+      "len_max": 64,
+      "default": [],
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
   "max_body_size": {
    "description": "Largest request body, in bytes; a larger one is 413.",
    "type": "integer",

@@ -1,5 +1,6 @@
--- The SCIM tables, exactly as `python -m kong_scim.directory.ddl --dialect postgresql` prints them
--- (tests/bridge/test_migrations.py compares).
+-- The tables of resources, as printed by
+-- `python -m kong_scim.directory.ddl --dialect postgresql --migration 000_base_scim_bridge`
+-- (tests/bridge/test_databases.py compares).
 return {
   postgres = {
     up = [[

@@ -1,3 +1,4 @@
 return {
   "000_base_scim_bridge",
+  "001_outbox",
 }

@@ -1,0 +1,35 @@
+"""The outbox: an event is written here in the commit of the change it tells of.
+
+The tick takes it from here into the tenant's audit trail a moment later. ``position`` is drawn
+while the rows of the resource are locked, so that of two events of one resource the later one has
+the higher position, whatever the clocks of the nodes say; between resources it means nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Table
+
+from kong_scim.directory.tables import TEXT, metadata
+
+outbox = Table(
+    "scim_outbox",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    # A UUID of version 7: the idempotency key of whoever receives the event.
+    Column("id", TEXT, nullable=False),
+    Column("workspace", TEXT, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("resource_type", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    Column("version_before", BigInteger),
+    Column("version_after", BigInteger),
+    Column("created", TEXT, nullable=False),
+    # JSON: see kong_scim/lifecycle/events.py.
+    Column("doc", TEXT, nullable=False),
+    # JSON: how many of Kong's entities were written, by operation and DAO, as the bridge counted.
+    Column("written", TEXT, nullable=False),
+    info={"migration": "001_outbox"},
+    # A position is never given again, also where the last row is gone.
+    sqlite_autoincrement=True,
+)
+Index("scim_outbox_order", outbox.c.workspace, outbox.c.tenant, outbox.c.position)

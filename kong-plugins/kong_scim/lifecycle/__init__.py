@@ -1,0 +1,1 @@
+"""What becomes of a change after its commit: events, and whoever must hear of them."""

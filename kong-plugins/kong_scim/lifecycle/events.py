@@ -1,0 +1,235 @@
+"""What happened, as an event: made from a change, and written in the commit of that change.
+
+The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
+
+``operation``
+    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for.
+``actions``
+    What it came to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
+    ``roles-change``; ``credentials-revoke`` is said by the column ``written``.
+``attributes``
+    Names of changed attributes, those of extensions qualified by their URN.
+``values``
+    ``[{"attribute", "value"}]`` of the new values, as text, where the configuration names them.
+``actor``, ``address``, ``requestId``
+    Whose token, from where, and Kong's own id of the request.
+``joined``, ``left``
+    Ids of members that a group got and lost.
+``users``
+    ``[{"value", "consumer", "added", "removed", "suspended"}]``: the users whose consumers were
+    written, with the access groups they got and lost there.
+
+No name of a person is in it unless the configuration asks for values: an audit trail cannot forget,
+and people have a right to be forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+
+from kong_scim.bridge import Dialect, Param, Sql, Written
+from kong_scim.directory.kinds import KONG_SCHEMA
+from kong_scim.directory.outbox import outbox
+from kong_scim.directory.ports import Access, Entry, Scope
+from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.tables import resources
+from kong_scim.directory.values import instant
+from kong_scim.lifecycle.ids import uuid7
+
+NOTHING_WRITTEN = "{}"
+"""The value of :class:`~kong_scim.bridge.Written` where no entity was."""
+
+_ROLES = frozenset({"roles", "entitlements"})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The request that a change comes from.
+
+    :param actor: The name of its token.
+    :param address: Of the client, as Kong judges it.
+    :param request_id: Kong's own, as in its access log.
+    """
+
+    actor: str
+    address: str
+    request_id: str
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Outbox:
+    """The directory's journal: one event a change, in the tenant's outbox.
+
+    A write that leaves a resource as it is is an event too where it wrote something in Kong (it
+    repaired a consumer, or revoked a credential that somebody gave meanwhile), and only there.
+
+    :param values: Names of the attributes whose new values an event tells; of others, the name.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        scope: Scope,
+        origin: Origin,
+        *,
+        values: Collection[str] = (),
+        clock: Callable[[], datetime] = _utc_now,
+        new_id: Callable[[], str] = uuid7,
+    ) -> None:
+        self._dialect = dialect
+        self._scope = scope
+        self._origin = origin
+        self._values = frozenset(name.casefold() for name in values)
+        self._clock = clock
+        self._new_id = new_id
+
+    def of(self, entry: Entry) -> Sequence[Sql]:
+        """Return the statement that writes the event of a change."""
+        change = entry.change
+        row: dict[str, Param] = {
+            "id": self._new_id(),
+            "workspace": self._scope.workspace,
+            "tenant": self._scope.tenant,
+            "resource_type": change.resource_type,
+            "resource_id": change.resource_id,
+            "version_before": entry.version_before,
+            "version_after": entry.version_after,
+            "created": instant(self._clock()),
+            "doc": json.dumps(self._document(entry), separators=(",", ":"), ensure_ascii=False),
+            "written": Written(),
+        }
+        if entry.counted:
+            return [_insert_counted(self._dialect).bind(row)]
+        if entry.version_before == entry.version_after:
+            return [_insert_if_written(self._dialect).bind({**row, "tally": Written()})]
+        return [_insert(self._dialect).bind(row)]
+
+    def _document(self, entry: Entry) -> dict[str, Any]:
+        changed = dict(_changed(entry.before, entry.after))
+        attributes = sorted(changed)
+        if entry.joined or (entry.left and entry.after is not None):
+            attributes.append("members")
+        document = {
+            "operation": entry.change.operation,
+            "actions": list(_actions(entry, attributes)),
+            "attributes": attributes,
+            "values": [
+                {"attribute": name, "value": _text(changed[name])}
+                for name in sorted(changed)
+                if name.casefold() in self._values
+            ],
+            "actor": self._origin.actor,
+            "address": self._origin.address,
+            "requestId": self._origin.request_id,
+            "joined": sorted(entry.joined),
+            "left": sorted(entry.left),
+            "users": [
+                _access(user, access) for user, access in sorted(entry.outcome.accesses.items())
+            ],
+        }
+        return {name: value for name, value in document.items() if value}
+
+
+def revoked(written: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return how many credentials were deleted, by kind, from what the bridge counted.
+
+    A deleted consumer takes its credentials along; what else hangs on it is named here.
+    """
+    others = {"consumers", "acls", "plugins", "consumer_group_consumers"}
+    found: dict[str, int] = dict(written.get("revoke", {}))
+    for dao, count in written.get("delete", {}).items():
+        if dao not in others:
+            found[dao] = found.get(dao, 0) + count
+    return dict(sorted(found.items()))
+
+
+def _changed(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> Iterator[tuple[str, Any]]:
+    """Yield the names of attributes that differ with their new values; of a deletion, none."""
+    if after is None:
+        return
+    held, wanted = dict(_flat(before or {})), dict(_flat(after))
+    for name in {**held, **wanted}:
+        if held.get(name) != wanted.get(name):
+            yield name, wanted.get(name)
+
+
+def _flat(doc: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in doc.items():
+        if name == "schemas" or name.casefold() == KONG_SCHEMA.casefold():
+            continue
+        if name.casefold().startswith("urn:") and isinstance(value, Mapping):
+            yield from ((f"{name}:{attribute}", each) for attribute, each in value.items())
+        else:
+            yield name, value
+
+
+def _actions(entry: Entry, attributes: Collection[str]) -> Iterator[str]:
+    if entry.before is not None and entry.after is not None:
+        was, is_now = (doc.get("active") is not False for doc in (entry.before, entry.after))
+        if was != is_now:
+            yield "activate" if is_now else "deactivate"
+    if entry.joined:
+        yield "member-add"
+    if entry.left:
+        yield "member-remove"
+    if _ROLES.intersection(attributes):
+        yield "roles-change"
+
+
+def _access(user: str, access: Access) -> dict[str, Any]:
+    told: dict[str, Any] = {"value": user, "consumer": access.consumer}
+    if access.added:
+        told["added"] = list(access.added)
+    if access.removed:
+        told["removed"] = list(access.removed)
+    if access.suspended is not None:
+        told["suspended"] = access.suspended
+    return told
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+_COLUMNS = [column.name for column in outbox.c if column.name != "position"]
+
+
+@lru_cache(maxsize=4)
+def _insert(dialect: Dialect) -> Prepared:
+    return prepare(insert(outbox).values({name: bindparam(name) for name in _COLUMNS}), dialect)
+
+
+@lru_cache(maxsize=4)
+def _insert_counted(dialect: Dialect) -> Prepared:
+    """Insert with the version that the resource has got in this very commit."""
+    version = (
+        select(resources.c.version)
+        .where(resources.c.id == bindparam("resource_id"))
+        .scalar_subquery()
+    )
+    row: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
+    row |= {"version_before": version - 1, "version_after": version}
+    return prepare(insert(outbox).values(row), dialect)
+
+
+@lru_cache(maxsize=4)
+def _insert_if_written(dialect: Dialect) -> Prepared:
+    """Insert only where the entity steps of the commit wrote anything."""
+    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in _COLUMNS)).where(
+        bindparam("tally", type_=outbox.c.written.type) != NOTHING_WRITTEN
+    )
+    return prepare(insert(outbox).from_select(_COLUMNS, row), dialect)
