@@ -118,6 +118,7 @@ class Gateway:
 
     def close(self) -> None:
         """Close the clients; the host goes on."""
+        self._family.remove(self)
         for client in (self.scim, self.any_scim, self.other_scim, self.admin, self.api):
             client.close()
 
@@ -322,6 +323,7 @@ def variant(gateway: Gateway, **config: Any) -> Iterator[Gateway]:
         _wait_for_route(other)
         gateway.join(other)
         yield other
+        other.clear()
 
 
 def _wait_for_route(gateway: Gateway) -> None:
