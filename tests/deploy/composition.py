@@ -50,7 +50,7 @@ class Composition:
         return tree
 
     def variables(self) -> dict[str, str]:
-        """How each variable of the file is used: ``?`` where it must be set, ``-`` for a default."""
+        """How each variable is used: ``?`` where it must be set, ``-`` where it has a default."""
         return {name: mode for _, name, mode, _ in _VARIABLE.findall(self.text) if name}
 
     @cached_property
