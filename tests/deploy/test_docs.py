@@ -13,6 +13,13 @@ from composition import ROOT
 from kong_scim.config import parse
 from kong_scim.scim.resources import provider
 
+OF_KONG = {
+    "no Route matched with those values",
+    "entities when not using a database",
+    "cannot create",
+}
+"""Sentences in the troubleshooting that are Kong's."""
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -93,6 +100,24 @@ def test_the_example_of_an_extension_is_served(
     settings = {"tokens": [{"name": "idp", "value": "x"}], "consumer": {"username": path}}
     served = provider(parse(settings)).schemas
     assert json.loads(block)["id"] in {schema.id for schema in served}
+
+
+def test_the_sentences_of_the_troubleshooting_are_those_of_the_code() -> None:
+    """Who searches for a sentence must find it."""
+    code = "".join(
+        path.read_text()
+        for pattern in ("*.py", "*.lua")
+        for path in sorted((ROOT / "kong-plugins").rglob(pattern))
+    )
+    code = re.sub(r'"\s*(\.\.)?\s*f?"', "", code)  # texts that go on in the next line
+    rows = re.findall(
+        r"^\| (?:Admin API: )?(?:\d{3}) `([^`]+)`",
+        (ROOT / "docs/operations.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) > 15
+    parts = [part.strip() for row in rows for part in row.split("...")]
+    assert [part for part in parts if part not in code and part not in OF_KONG] == []
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:
