@@ -107,6 +107,23 @@ def test_a_stranger_is_not_told(hybrid: Hybrid) -> None:
         refused(scim.get("/Users", headers={"Authorization": "Bearer wrong"}), 401)
 
 
+def test_the_guard_refuses_there_whom_the_control_plane_suspends(hybrid: Hybrid) -> None:
+    """What is written on the control plane by somebody else reaches it by the push."""
+    admin = httpx.Client(base_url=hybrid.control_plane.admin_url, trust_env=False)
+    for name, tags in (("alice", []), ("bob", ["scim:suspended"])):
+        made = admin.post("/consumers", json={"username": name, "tags": tags})
+        made.raise_for_status()
+        admin.post(f"/consumers/{name}/key-auth", json={"key": name}).raise_for_status()
+
+    def called(key: str) -> int:
+        url = hybrid.data_plane.proxy_url + "/keyed"
+        return httpx.get(url, headers={"apikey": key}, trust_env=False).status_code
+
+    eventually(lambda: called("bob") != 401, "bob's key on the data plane")
+    assert called("bob") == 403
+    assert called("alice") == 502  # let through, to an upstream that is not there
+
+
 def test_a_data_plane_logs_it_once_when_it_starts(hybrid: Hybrid) -> None:
     assert hybrid.data_plane.log().count(WARNING) == 1
     assert WARNING not in hybrid.control_plane.log()
