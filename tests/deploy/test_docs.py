@@ -11,6 +11,8 @@ import pytest
 from composition import ROOT
 
 from kong_scim.config import parse
+from kong_scim.pluginserver.__main__ import main as plugin_server
+from kong_scim.provisioning import DATA_PLANE
 from kong_scim.scim.resources import provider
 
 OF_KONG = {
@@ -118,6 +120,26 @@ def test_the_sentences_of_the_troubleshooting_are_those_of_the_code() -> None:
     assert len(rows) > 15
     parts = [part.strip() for row in rows for part in row.split("...")]
     assert [part for part in parts if part not in code and part not in OF_KONG] == []
+
+
+def test_what_a_data_plane_answers_is_quoted_as_it_is() -> None:
+    text = (ROOT / "docs/deployments.md").read_text()
+    quoted = " ".join(re.findall(r"^> (.+)$", text, re.MULTILINE))
+    assert quoted == DATA_PLANE
+
+
+def test_the_options_of_the_plugin_server_and_their_defaults_are_those_it_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        plugin_server(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    rows = re.findall(
+        r"^\| `(--[a-z-]+)` \| (\S+) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE
+    )
+    assert {"--data", "--workers"} <= {option for option, _ in rows}
+    for option, default in rows:
+        assert re.search(rf" {option} .*?\(default: {re.escape(default.strip('`'))}[,)]", said)
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:
