@@ -47,6 +47,7 @@ class Gateway:
         self.data = directory / "data"
         self.kong = Store(directory / "kong.sqlite", dbless=True)
         self.stop_at: str | None = None
+        self.refused = 0
         self._calls = 0
         self._executor = ThreadPoolExecutor(1)
 
@@ -86,6 +87,10 @@ class Gateway:
 
     # -- what is seen -----------------------------------------------------
 
+    def is_waited_for(self) -> bool:
+        """Whether a write was refused because Kong's memory is new, and waits for the tick."""
+        return self.refused > 0
+
     def entities(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything in Kong's memory, but for the times."""
         columns = {
@@ -115,6 +120,7 @@ class Gateway:
             self._calls += 1
             self._stop(f"before commit {self._calls}")
             answer = plain("commit")(text)
+            self.refused += '"name":"MARK"' in answer
             self._stop(f"after commit {self._calls}")
             return answer
 

@@ -107,7 +107,13 @@ def change_credential(
     """
     del provider
     scope = Scope(host.workspace, config.tenant)
-    DblessBridge(bridge, _memory(data), scope).commit([step])
+    dbless = DblessBridge(bridge, _memory(data), scope)
+    try:
+        dbless.commit([step])
+    except BridgeError as error:
+        if error.name != "CONFLICT":
+            raise
+        dbless.commit([step])  # it follows from nothing that was read
 
 
 def _memory(data: Path | None) -> Memory:
