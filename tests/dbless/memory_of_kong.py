@@ -68,9 +68,9 @@ class Gateway:
         mark = self.kong.mark(mark_key(CONFIG.tenant))
         keep_kong_applied(CONFIG, self._bridge(), HOST, PROVIDER, self.data, mark=mark)
 
-    def give_key(self, consumer: str, key: str) -> None:
+    def give_key(self, consumer: str, key: str, **fields: Any) -> None:
         entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
-        entity |= {"consumer": {"id": consumer}, "created_at": 1}
+        entity |= {"consumer": {"id": consumer}, "created_at": 1, **fields}
         self.change_credential(Upsert("keyauth_credentials", entity))
 
     def change_credential(self, step: Upsert | Delete) -> None:
