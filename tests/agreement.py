@@ -233,12 +233,12 @@ class Tables:
     @classmethod
     def of(cls, gateway: Gateway) -> Tables:
         """Read them all in one transaction."""
-        if gateway.name == "sandbox":
-            with contextlib.closing(sqlite3.connect(gateway.host.database)) as connection:  # type: ignore[attr-defined]
+        if gateway.host.sqlite is not None:
+            with contextlib.closing(sqlite3.connect(gateway.host.sqlite)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")
                 return cls({name: _all(connection, name) for name in _TABLES})
-        dsn = gateway.host.postgres.dsn  # type: ignore[attr-defined]
+        dsn = gateway.host.postgres.dsn
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             return cls({name: _all(connection, name) for name in _TABLES})

@@ -24,12 +24,17 @@ def pytest_report_header() -> str:
     return f"Kong: {kong}, {version.stdout.strip()}"
 
 
-HOSTS = ["sandbox", pytest.param("kong-postgres", marks=requires_kong)]
+HOSTS = [
+    "sandbox",
+    "sandbox-off",
+    pytest.param("kong-postgres", marks=requires_kong),
+    pytest.param("kong-dbless", marks=requires_kong),
+]
 
 
 @pytest.fixture(scope="session", params=HOSTS)
 def host_name(request: pytest.FixtureRequest) -> str:
-    """The host a test runs on: ``sandbox``, and ``kong-postgres`` where a Kong is at hand."""
+    """The host a test runs on, as :mod:`hosts` has them; Kong's where a Kong is at hand."""
     name: str = request.param
     return name
 

@@ -135,6 +135,13 @@ class KongProcess:
         """Stop at once; harmless where it does not run."""
         self.run("stop", check=False)
 
+    def kill(self) -> None:
+        """Kill the master and every worker with SIGKILL."""
+        processes = [self._master(), *self.workers()]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, 30)
+
     def restart(self) -> None:
         """Stop and start again, on the same ports and data."""
         self.stop()
@@ -149,8 +156,10 @@ class KongProcess:
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes."""
-        master = psutil.Process(int((self.prefix / "pids" / "nginx.pid").read_text()))
-        return [child for child in master.children() if "worker process" in _name(child)]
+        return [each for each in self._master().children() if "worker process" in _name(each)]
+
+    def _master(self) -> psutil.Process:
+        return psutil.Process(int((self.prefix / "pids" / "nginx.pid").read_text()))
 
     def kill_worker(self) -> int:
         """Kill one worker with SIGKILL; its master starts another. Answers the pid."""

@@ -17,12 +17,12 @@ _ALL = "SELECT * FROM scim_outbox ORDER BY position"
 
 def events(gateway: Gateway, resource_id: str | None = None) -> list[dict[str, Any]]:
     """Return the events of all resources or of one, in order: columns and document in one."""
-    if gateway.name == "sandbox":
-        with contextlib.closing(sqlite3.connect(gateway.host.database)) as connection:  # type: ignore[attr-defined]
+    if gateway.host.sqlite is not None:
+        with contextlib.closing(sqlite3.connect(gateway.host.sqlite)) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute(_ALL)]
     else:
-        with psycopg.connect(gateway.host.postgres.dsn, row_factory=dict_row) as server:  # type: ignore[attr-defined]
+        with psycopg.connect(gateway.host.postgres.dsn, row_factory=dict_row) as server:
             rows = server.execute(_ALL).fetchall()
     found = [read(row) for row in rows]
     return [each for each in found if resource_id in (None, each["resource_id"])]

@@ -1,10 +1,11 @@
 """The typed client of ``kong.scim.*``: the only module that knows the wire of scim-bridge.
 
-The bridge (``kong/plugins/scim-bridge``) puts three functions on Kong's global table, which the
-plugin server reaches with the ordinary PDK object: ``kong.scim.begin``, ``kong.scim.query`` and
-``kong.scim.commit``. Each takes one JSON text and answers one JSON text, because every other
-value is changed on the way (an empty table becomes ``[]``, integers become floats, trailing nulls
-vanish). An answer is ``{"ok": ...}`` or
+The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
+plugin server reaches with the ordinary PDK object: ``kong.scim.begin``, or ``kong.scim.wake`` (and
+``kong.scim.answer``) where there is no request of a client, ``kong.scim.query`` and
+``kong.scim.commit``. Each takes one JSON text and
+answers one JSON text, because every other value is changed on the way (an empty table becomes
+``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
 ``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-BRIDGE_VERSION = 1
+BRIDGE_VERSION = 2
 """The version of this wire. Both sides send theirs, and refuse another."""
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -144,7 +145,9 @@ class Host:
 
     dialect: Dialect
     database: str
-    """``postgres``, ``off`` or ``sqlite`` (the sandbox)."""
+    """``postgres``, ``off`` (DB-less) or ``sqlite`` (the sandbox)."""
+    role: str
+    """``traditional``, ``control_plane`` or ``data_plane`` (``kong.configuration.role``)."""
     kong_version: str
     node_id: str
     workspace: str
@@ -186,6 +189,35 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Waking:
+    """The answer of ``wake``: the host, live secrets, and the mark of a DB-less Kong.
+
+    ``asked`` is a step on one credential, which an administrator asked for (``api.lua``).
+    """
+
+    host: Host
+    secrets: Mapping[str, str | None]
+    mark: str | None
+    asked: Upsert | Delete | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A text in the memory of a DB-less Kong that is gone when it loads a configuration.
+
+    It is kept in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
+    and a ``POST /config``: as long as it is there, so are the rows that were written under it.
+
+    :param expected: What it must be for a commit to be made; None for absent.
+    :param becomes: What it is after the commit; None to leave it.
+    """
+
+    key: str
+    expected: str | None
+    becomes: str | None = None
+
+
+@dataclass(frozen=True)
 class Rows:
     """The answer of ``query``: rows by statement, and consumers asked for by id or by name."""
 
@@ -205,11 +237,12 @@ class BridgeError(Exception):
 
     :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
         as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
-        hold), ``CONFLICT`` (serialization failure or deadlock: run the request again), ``DATABASE``
-        (the database is away), ``READ_ONLY`` (this node cannot write), ``BAD_REQUEST`` (a defect of
-        the caller, such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the
-        connection breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it
-        was written.
+        hold), ``MARK`` (a :class:`Mark` is not as expected), ``CONFLICT`` (serialization failure or
+        deadlock: run the request again), ``DATABASE`` (the database is away), ``READ_ONLY`` (this
+        node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,
+        such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the connection
+        breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it was
+        written.
     :param code: Kong's DAO error code, or 0: 3 and 5 say that something is taken already.
     :param step: Index of the step that failed, from 0, or None.
     :param fields: Field errors of a DAO, such as ``{"username": "alice"}``.
@@ -245,7 +278,7 @@ class Pdk(Protocol):
 
 
 class Bridge:
-    """``begin``, ``query`` and ``commit`` of one request, each one step of the RPC."""
+    """``begin`` or ``wake``, ``query`` and ``commit``, each one step of the RPC."""
 
     def __init__(self, kong: Pdk) -> None:
         self._kong = kong
@@ -268,11 +301,6 @@ class Bridge:
                 "secrets": list(secrets),
             },
         )
-        if answer.get("bridge_version") != BRIDGE_VERSION:
-            raise BridgeUnavailableError(
-                f"scim-bridge speaks version {answer.get('bridge_version')!r} of the wire and this "
-                f"plugin server version {BRIDGE_VERSION}: install both from one release"
-            )
         request = answer["request"]
         return Opening(
             host=Host(**answer["host"]),
@@ -290,6 +318,25 @@ class Bridge:
             ),
             secrets=dict(answer["secrets"] or {}),
         )
+
+    def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:
+        """Begin a tick, where there is no request to take over.
+
+        :param mark: The key of the :class:`Mark` that is wanted; a Kong with a database has none.
+        :raises BridgeUnavailableError: As :meth:`begin`.
+        """
+        answer = self._call("wake", {"mark": mark, "secrets": list(secrets)})
+        return Waking(
+            host=Host(**answer["host"]),
+            secrets=dict(answer["secrets"] or {}),
+            mark=answer["mark"],
+            asked=_step(answer["asked"]),
+        )
+
+    def answer(self, refusal: BridgeError | None) -> None:
+        """Say what became of what was asked: done, or refused."""
+        fields = ("code", "name", "message", "fields") if refusal else ()
+        self._call("answer", {field: getattr(refusal, field) for field in fields})
 
     def query(
         self,
@@ -321,13 +368,26 @@ class Bridge:
             consumers=[_consumer(entity) for entity in answer["consumers"] or []],
         )
 
-    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+    def tagged(self, tag: str) -> set[str]:
+        """Return the ids of a DB-less Kong's consumers that carry a tag."""
+        return set(self._call("query", {"tagged": tag})["tagged"] or [])
+
+    def commit(
+        self, steps: Sequence[Step], *, mark: Mark | None = None, check: bool = False
+    ) -> list[StepResult]:
         """Apply every step, or none, and drop Kong's caches of what changed afterwards.
 
+        :param mark: What a DB-less Kong must have in its memory; it has steps on entities only.
+        :param check: On a DB-less Kong: only find out whether the steps could be applied.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
         # not asdict(), which copies every value of every row one by one
-        answer = self._call("commit", {"steps": [vars(step) for step in steps]})
+        argument: dict[str, Any] = {"steps": [vars(step) for step in steps]}
+        if mark is not None:
+            argument["mark"] = {"key": mark.key, "is": mark.expected, "becomes": mark.becomes}
+        if check:
+            argument["check"] = True
+        answer = self._call("commit", argument)
         return [
             StepResult(
                 rows=result.get("rows") or 0,
@@ -367,7 +427,18 @@ class Bridge:
                 fields=error.get("fields") or {},
             )
         result: dict[str, Any] = answer["ok"]
+        if result.get("bridge_version", BRIDGE_VERSION) != BRIDGE_VERSION:
+            raise BridgeUnavailableError(
+                f"scim-bridge speaks version {result['bridge_version']!r} of the wire and this "
+                f"plugin server version {BRIDGE_VERSION}: install both from one release"
+            )
         return result
+
+
+def _step(asked: Mapping[str, Any] | None) -> Upsert | Delete | None:
+    if asked is None:
+        return None
+    return Upsert(**asked) if asked["op"] == "upsert" else Delete(**asked)
 
 
 def _consumer(entity: Mapping[str, Any]) -> Consumer:

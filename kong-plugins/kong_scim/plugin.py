@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from scim2_models import (
@@ -11,16 +12,25 @@ from scim2_models import (
     NotImplementedException,
     PayloadTooLargeException,
     SCIMException,
+    ScimProvider,
 )
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
 from kong_scim.access.tokens import Authenticator, Identity
-from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Opening
-from kong_scim.config import ConfigurationError, parse, references
+from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
+from kong_scim.config import ConfigurationError, PluginConfig, parse, references
+from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.lifecycle.events import Origin
 from kong_scim.pluginserver import context
-from kong_scim.provisioning import check, storage_for
+from kong_scim.provisioning import (
+    NoDataError,
+    change_credential,
+    check,
+    keep_kong_applied,
+    mark_key,
+    storage_for,
+)
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
 from kong_scim.scim.requests import scim_request
@@ -72,6 +82,44 @@ class Plugin:
         # Terminal: a call of the PDK after it waits for ever (kong-facts 7).
         kong.response.exit(int(response.status), body, response.headers)
 
+    def tick(self, kong: Any) -> None:
+        """Do what is to be done without a request; Kong calls this about once a second.
+
+        :param kong: The PDK object of Kong's timer.
+        """
+        if self._defect is not None:
+            return
+        bridge = Bridge(kong)
+        waking = bridge.wake(mark=mark_key(self.config.tenant))
+        try:
+            keep_kong_applied(*self._place(bridge, waking.host), mark=waking.mark)
+        except (BridgeError, BusyError, NoDataError, StoreError) as error:
+            log.warning("tenant %s: %s; the next tick tries again", self.config.tenant, error)
+
+    def credential(self, kong: Any) -> None:
+        """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
+
+        :param kong: The PDK object of that request.
+        """
+        bridge = Bridge(kong)
+        waking = bridge.wake()
+        if self._defect is not None or waking.asked is None:
+            bridge.answer(BridgeError("INTERNAL", self._defect or "nothing was asked"))
+            return
+        try:
+            change_credential(*self._place(bridge, waking.host), step=waking.asked)
+        except BridgeError as error:
+            bridge.answer(error)
+        except (NoDataError, StoreError) as error:
+            bridge.answer(BridgeError("DATABASE", str(error)))
+        else:
+            bridge.answer(None)
+
+    def _place(
+        self, bridge: Bridge, host: Host
+    ) -> tuple[PluginConfig, Bridge, Host, ScimProvider, Path | None]:
+        return self.config, bridge, host, self.provider, context.data_directory()
+
     def _answer(self, kong: Any) -> ScimResponse:
         if self._defect is not None:
             return error_response(
@@ -117,7 +165,7 @@ class Plugin:
         try:
             request = self._scim_request(opening, identity)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
-            storage = storage_for(self.config, bridge, opening.host, self.provider, origin)
+            storage = storage_for(*self._place(bridge, opening.host), origin=origin)
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
@@ -137,7 +185,7 @@ class Plugin:
 
 def _of_gateway(exception: Exception) -> SCIMException | None:
     """Return what a failure of the bridge is in SCIM's terms, or None for a defect."""
-    if isinstance(exception, BridgeUnavailableError):
+    if isinstance(exception, BridgeUnavailableError | NoDataError | StoreError):
         return ServiceUnavailableException(detail=str(exception), retry_after=None)
     if not isinstance(exception, BridgeError):
         return None
@@ -151,6 +199,12 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
     if exception.name == "CONFLICT":
         return ServiceUnavailableException(
             detail="Too many changes at once; nothing was written, send the request again"
+        )
+    if exception.name == "MARK":
+        return ServiceUnavailableException(
+            detail="The gateway was started or configured anew and is being given its consumers "
+            "again; nothing was written, send the request again",
+            retry_after=2,
         )
     if exception.name == "READ_ONLY":
         return NotImplementedException(detail=exception.message)

@@ -110,7 +110,7 @@ def test_a_renamed_user_is_known_by_its_new_name_at_once(gateway: Gateway) -> No
 
 
 def test_a_consumer_that_is_not_scims_is_left_alone(gateway: Gateway) -> None:
-    gateway.admin.post("/consumers", json={"username": "robot"}).raise_for_status()
+    gateway.new_consumer(username="robot")
     key = gateway.give_key("robot")
     new_user(gateway.scim, "alice")
 

@@ -24,7 +24,7 @@ def against(
         [
             *COMMAND,
             *("--scim-url", gateway.scim_base, "--token", token or gateway.token),
-            *("--admin-url", gateway.host.admin_url, "--api-url", f"{gateway.host.proxy_url}/echo"),
+            *("--admin-url", gateway.host.admin_url, "--api-url", f"{gateway.proxy_url}/echo"),
             *("--group", GROUP, *more),
         ],
         capture_output=True,
@@ -106,7 +106,7 @@ def test_an_expectation_that_does_not_hold_is_shown_and_makes_it_fail(gateway: G
 
 def test_a_guard_that_lets_everybody_through_makes_it_fail(gateway: Gateway) -> None:
     """An API that asks for no group is no API of the story."""
-    done = against(gateway, "--api-url", f"{gateway.host.proxy_url}/keyed")
+    done = against(gateway, "--api-url", f"{gateway.proxy_url}/keyed")
     assert done.returncode == 1
     assert "FAIL application: GET /keyed -> 200" in done.stdout
 

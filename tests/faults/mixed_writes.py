@@ -102,7 +102,7 @@ class MixedWrites:
 
     def _made(self, path: str, resource_id: str) -> None:
         if path == "/Users":
-            url = f"/consumers/{resource_id}/key-auth"
+            url = self.gateway.keys_path(resource_id)
             try:
                 answer = self.gateway.admin.post(url, json={})
             except httpx.TransportError:

@@ -16,15 +16,19 @@ WRITES = 300
 
 
 def crash_postgres(gateway: Gateway) -> None:
-    postgres: Any = gateway.host.postgres  # type: ignore[attr-defined]
-    postgres.stop("immediate")
-    postgres.start()
+    gateway.host.postgres.stop("immediate")
+    gateway.host.postgres.start()
 
 
 def faults(gateway: Gateway) -> list[Callable[[], None]]:
     """What can die on a host: each in a process of its own, so each can die alone."""
-    both = [gateway.kill_plugin_server, gateway.kill_gateway]
-    return both if gateway.name == "sandbox" else [*both, lambda: crash_postgres(gateway)]
+    host: Any = gateway.host
+    found = [gateway.kill_plugin_server, gateway.kill_gateway]
+    if not gateway.name.startswith("sandbox"):
+        found.append(host.kill_node)
+    if host.postgres is not None:
+        found.append(lambda: crash_postgres(gateway))
+    return found
 
 
 @pytest.mark.timeout(400)

@@ -130,7 +130,7 @@ class TestHowMany:
         assert events(gateway) == before
 
     def test_a_write_that_kong_refuses_leaves_none(self, gateway: Gateway) -> None:
-        gateway.admin.post("/consumers", json={"username": "taken"}).raise_for_status()
+        gateway.new_consumer(username="taken")
         before = events(gateway)
         answer = gateway.scim.post(
             "/Users",

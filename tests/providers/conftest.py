@@ -8,6 +8,6 @@ import pytest
 
 @pytest.fixture
 def scim(gateway: Any) -> httpx.Client:
-    """The SCIM endpoints of a gateway, with the provider's token."""
-    client: httpx.Client = gateway.scim
+    """The SCIM endpoints of a gateway, each node in turn, with the provider's token."""
+    client: httpx.Client = gateway.any_scim
     return client

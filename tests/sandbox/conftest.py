@@ -86,7 +86,7 @@ def content(upstream: str) -> dict[str, Any]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
     directory: Path = tmp_path_factory.mktemp("sandbox")
     with echo_server() as upstream:
-        host = SandboxHost(directory, content(upstream))
+        host = SandboxHost(directory, content(upstream), dbless=False)
         host.start()
         try:
             yield host
@@ -96,7 +96,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
 
 @pytest.fixture(scope="module")
 def proxy(sandbox: SandboxHost) -> Iterator[httpx.Client]:
-    with contextlib.closing(httpx.Client(base_url=sandbox.proxy_url, trust_env=False)) as client:
+    with contextlib.closing(
+        httpx.Client(base_url=sandbox.proxy_urls[0], trust_env=False)
+    ) as client:
         yield client
 
 

@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from hosts import PATIENCE, SandboxHost, declaration, eventually, scim_client
+from host_processes import PATIENCE, SandboxHost, eventually
+from hosts import declaration, scim_client
 from kong_scim.sandbox.gateway import FIRST_LINE
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "sandbox"]
@@ -24,7 +25,7 @@ FREE_PORTS = ["--port", "0", "--admin-port", "0"]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[SandboxHost]:
-    host = SandboxHost(tmp_path, declaration("http://echo:8080"))
+    host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
     host.start()
     yield host
     host.stop()
@@ -113,7 +114,7 @@ class TestWhatStopsIt:
         assert "--token needs" in refusal("--config", str(config), "--token", "t")
 
     def test_a_port_that_is_taken(self, host: SandboxHost) -> None:
-        port = str(httpx.URL(host.proxy_url).port)
+        port = str(httpx.URL(host.proxy_urls[0]).port)
         assert f"port {port}" in refusal("--port", port)
 
 
@@ -125,18 +126,18 @@ class TestWhatOutlivesIt:
             made = admin.post("/consumers", json={"username": "lasts", "tags": ["t"]}).json()
             key = admin.post("/consumers/lasts/key-auth", json={}).json()
             admin.post("/consumers/lasts/acls", json={"group": "employees"}).raise_for_status()
-        with scim_client(host.proxy_url + "/scim/v2", "token-of-tenant-a") as scim:
+        with scim_client(host.proxy_urls[0] + "/scim/v2", "token-of-tenant-a") as scim:
             user = scim.post("/Users", json=_user("survivor")).raise_for_status().json()
         host.kill_gateway()
         assert httpx.get(f"{host.admin_url}/consumers/lasts").json() == made
-        assert httpx.get(f"{host.proxy_url}/echo?apikey={key['key']}").status_code == 200
+        assert httpx.get(f"{host.proxy_urls[0]}/echo?apikey={key['key']}").status_code == 200
         assert httpx.get(f"{host.admin_url}/consumers/survivor").status_code == 200
-        with scim_client(host.proxy_url + "/scim/v2", "token-of-tenant-a") as scim:
+        with scim_client(host.proxy_urls[0] + "/scim/v2", "token-of-tenant-a") as scim:
             assert scim.get(f"/Users/{user['id']}").json() == user
 
     def test_consumers_of_the_file_are_written_once(self, tmp_path: Path) -> None:
         content = declaration("http://echo:8080") | {"consumers": [{"username": "declared"}]}
-        host = SandboxHost(tmp_path, content)
+        host = SandboxHost(tmp_path, content, dbless=False)
         host.start()
         try:
             first = httpx.get(f"{host.admin_url}/consumers/declared").json()
@@ -154,7 +155,7 @@ class TestWhatOutlivesIt:
 
 class TestThePluginServer:
     def test_dies_and_the_next_request_is_served(self, host: SandboxHost) -> None:
-        with scim_client(host.proxy_url + "/scim/v2", "token-of-tenant-a") as scim:
+        with scim_client(host.proxy_urls[0] + "/scim/v2", "token-of-tenant-a") as scim:
             before = _plugin_server(host)
             for _ in range(3):
                 host.kill_plugin_server()
@@ -163,8 +164,8 @@ class TestThePluginServer:
 
     def test_dies_and_no_instance_answers_for_another(self, host: SandboxHost) -> None:
         """Instances are numbered from zero again: tenant b must not get what was tenant a's."""
-        a = scim_client(host.proxy_url + "/scim/v2", "token-of-tenant-a")
-        b = scim_client(host.proxy_url + "/other/scim/v2", "token-of-tenant-b")
+        a = scim_client(host.proxy_urls[0] + "/scim/v2", "token-of-tenant-a")
+        b = scim_client(host.proxy_urls[0] + "/other/scim/v2", "token-of-tenant-b")
         with a, b:
             assert (a.get("/Users").status_code, b.get("/Users").status_code) == (200, 200)
             host.kill_plugin_server()
@@ -174,7 +175,7 @@ class TestThePluginServer:
         pid = _plugin_server(host)
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert httpx.get(host.proxy_url + "/echo").status_code == 401
+            assert httpx.get(host.proxy_urls[0] + "/echo").status_code == 401
         finally:
             os.kill(pid, signal.SIGCONT)
 
@@ -189,7 +190,7 @@ def short_path() -> Iterator[Path]:
 class TestWhatItLeaves:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_nothing_runs_after_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
-        host = SandboxHost(tmp_path, declaration("http://echo:8080"))
+        host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
         host.start()
         processes = _processes(host)
         assert len(processes) >= 2
@@ -199,7 +200,7 @@ class TestWhatItLeaves:
         assert "Traceback" not in host.log()
 
     def test_nothing_runs_after_a_kill_dash_nine(self, tmp_path: Path) -> None:
-        host = SandboxHost(tmp_path, declaration("http://echo:8080"))
+        host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
         host.start()
         processes = _processes(host)
         os.kill(host.pid, signal.SIGKILL)

@@ -152,7 +152,7 @@ class TestWhatNginxRefusesFirst:
     def test_with_a_text(
         self, sandbox: SandboxHost, status: int, text: str, request_line: str, headers: str
     ) -> None:
-        url = httpx.URL(sandbox.proxy_url)
+        url = httpx.URL(sandbox.proxy_urls[0])
         with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
             head = f"{request_line} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{headers}\r\n"
             connection.sendall(head.encode())
@@ -176,7 +176,7 @@ def test_plain_http_on_a_tls_route_is_426(proxy: httpx.Client) -> None:
 
 def test_both_ports_listen_on_loopback_only(sandbox: SandboxHost) -> None:
     other = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)[0][4][0]
-    for url in (sandbox.proxy_url, sandbox.admin_url):
+    for url in (sandbox.proxy_urls[0], sandbox.admin_url):
         port = httpx.URL(url).port
         assert port is not None
         # A second listener on any other address finds the port free.

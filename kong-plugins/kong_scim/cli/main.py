@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -51,6 +52,13 @@ def version() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory that keeps everything. Without it, nothing outlives the sandbox.",
 )
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "off"]),
+    default="sqlite",
+    show_default=True,
+    help="As a Kong with a database, or as a DB-less one.",
+)
 @click.option("--token", help="SCIM token to accept. Without it, one is made.")
 @click.option(
     "--echo/--no-echo",
@@ -63,13 +71,20 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
     port: int,
     admin_port: int,
     data: Path | None,
+    database: Literal["sqlite", "off"],
     token: str | None,
     echo: bool,
 ) -> None:
     """Run a gateway to try Kong SCIM with, where no Kong is at hand."""
     gateway.log_to_stderr()
     options = gateway.Options(
-        config=config, port=port, admin_port=admin_port, data=data, token=token, echo=echo
+        config=config,
+        port=port,
+        admin_port=admin_port,
+        data=data,
+        database=database,
+        token=token,
+        echo=echo,
     )
     try:
         gateway.run(options, click.echo)

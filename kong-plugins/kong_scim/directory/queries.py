@@ -12,6 +12,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    func,
     literal_column,
     or_,
     select,
@@ -195,6 +196,39 @@ def _lock(dialect: Dialect, names: int, pairs: int) -> Prepared:
         .where(or_(*which))
         .order_by(resources.c.id)
         .with_for_update(key_share=True)
+    )
+    return prepare(statement, dialect)
+
+
+def after(dialect: Dialect, scope: Scope, kind_name: str, last_id: str, limit: int) -> Sql:
+    """Select the rows of a type in the order of their ids, from behind one on."""
+    return _after(dialect).bind(
+        {**scope_params(scope), "type": kind_name, "last": last_id, "limit": limit}
+    )
+
+
+@lru_cache(maxsize=4)
+def _after(dialect: Dialect) -> Prepared:
+    statement = (
+        select(*row_columns())
+        .where(
+            in_scope(), resources.c.type == bindparam("type"), resources.c.id > bindparam("last")
+        )
+        .order_by(resources.c.id)
+        .limit(bindparam("limit"))
+    )
+    return prepare(statement, dialect)
+
+
+def count(dialect: Dialect, scope: Scope, kind_name: str) -> Sql:
+    """Select how many resources of a type there are, as ``total``."""
+    return _count(dialect).bind({**scope_params(scope), "type": kind_name})
+
+
+@lru_cache(maxsize=4)
+def _count(dialect: Dialect) -> Prepared:
+    statement = select(func.count().label("total")).where(
+        in_scope(), resources.c.type == bindparam("type")
     )
     return prepare(statement, dialect)
 

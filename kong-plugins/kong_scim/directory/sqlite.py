@@ -74,18 +74,19 @@ class SqliteDatabase:
     One connection, one transaction at a time: SQLite has a single writer anyway.
 
     :param path: The file; it is created with its tables where there is none. ``:memory:`` works.
+    :param durable: Whether a commit outlives a crash of the machine, and not of the process only.
     """
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, durable: bool = False) -> None:
         self._lock = RLock()
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=10
         )
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # Safe with WAL: a crash of the machine may lose the last commits, never corrupts.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        # With WAL neither corrupts; NORMAL may lose the last commits when the machine crashes.
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._connection.execute("PRAGMA foreign_keys = ON")
         for statement in ddl.statements("sqlite"):
             self._connection.execute(statement)

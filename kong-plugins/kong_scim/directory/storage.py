@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from kong_scim.directory.ports import (
     NoJournal,
     Operation,
     Scope,
+    UserState,
 )
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.users import Users
@@ -240,6 +241,32 @@ class SqlStorage(ScimStorage):
         kind = self._kinds.of(resource_type)
         if kind.role == "User":
             self._users.refresh(kind, resource_id, operation)
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        kind, db = self._kinds.in_role("User"), self._place.db
+        if kind is None:
+            return 0
+        ((row,),) = db.query([queries.count(db.dialect, self._place.scope, kind.name)])
+        return int(row["total"])
+
+    def users(self, size: int) -> Iterator[list[UserState]]:
+        """Yield every user with its groups, in batches, in the order of their ids.
+
+        Each batch is of one moment; a user that is made meanwhile may be among them or not.
+        """
+        kind, place = self._kinds.in_role("User"), self._place
+        last = ""
+        while kind is not None:
+            found_rows = place.read(
+                [queries.after(place.db.dialect, place.scope, kind.name, last, size)]
+            )[0]
+            rows = [Row.read(columns) for columns in found_rows]
+            if not rows:
+                return
+            last = rows[-1].id
+            graph = graph_of(*place.read(queries.edges(place.db.dialect, [row.id for row in rows])))
+            yield [UserState(model(kind, row), graph.groups_of(row.id)) for row in rows]
 
     def patch_members(
         self,

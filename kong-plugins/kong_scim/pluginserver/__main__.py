@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kong_scim.pluginserver import context
 from kong_scim.pluginserver.listener import Listener, SocketTakenError
 from kong_scim.pluginserver.logs import log_to_stderr
 from kong_scim.pluginserver.pluginfile import PluginFile
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr(options.log_level)
     if options.check:
         return _check(options.socket)
+    if options.data is not None:
+        context.set_data_directory(options.data)
     plugin = PluginFile(options.plugin)
     if options.dump:
         print(json.dumps([plugin.info()]))
@@ -120,6 +123,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=DEFAULT_PLUGIN,
         metavar="FILE",
         help="plugin file of kong-pdk's format (default: scim.py)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory of what lasts, for a Kong without a database (default: $KONG_SCIM_DATA)",
     )
     parser.add_argument(
         "--workers",

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from scim2_models import ScimProvider
 
-from kong_scim.bridge import Bridge, Host
+from kong_scim.bridge import Bridge, BridgeError, Delete, Host, Upsert
 from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.ports import Journal, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.projection import check_mapping
+from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
-from kong_scim.provisioning.gateway import GatewayDatabase
+from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
+from kong_scim.provisioning.reapply import Tenant, keep_applied
+
+DATA_PLANE = (
+    "This is a data plane of a hybrid gateway (or of Konnect): whatever is written here is wiped "
+    "by the next push of its control plane. Send provisioning to a traditional or a DB-less Kong"
+)
+
+
+class NoDataError(Exception):
+    """A Kong without a database, and a plugin server without a place of its own."""
 
 
 def check(config: PluginConfig, provider: ScimProvider) -> None:
@@ -26,17 +39,101 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
 
 
 def storage_for(
-    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, origin: Origin
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    data: Path | None,
+    *,
+    origin: Origin,
 ) -> SqlStorage:
     """Return the tenant's resources, each write of which is a commit with its effects in Kong.
 
+    :param data: Where what lasts is kept for a Kong without a database.
     :param origin: Of the request, for the event that each write leaves in the same commit.
+    :raises ~kong_scim.bridge.BridgeError: ``READ_ONLY`` on a data plane.
+    :raises NoDataError: For a Kong without a database, when there is no such place.
+    :raises ~kong_scim.directory.local.StoreError: When that place cannot be used.
     """
-    scope = Scope(host.workspace, config.tenant)
-    return SqlStorage(
-        GatewayDatabase(bridge, host.dialect),
-        scope,
-        provider,
-        KongEffects(config, bridge),
-        Outbox(host.dialect, scope, origin, values=config.events.values),
+    if host.role == "data_plane":
+        raise BridgeError("READ_ONLY", DATA_PLANE)
+    memory = _memory(data) if host.database == "off" else None
+    journal = Outbox(
+        host.dialect, Scope(host.workspace, config.tenant), origin, values=config.events.values
     )
+    return _storage(config, bridge, host, provider, memory, journal=journal)
+
+
+def keep_kong_applied(
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    data: Path | None,
+    *,
+    mark: str | None,
+) -> None:
+    """Put a DB-less Kong's memory right where it is not; a Kong with a database needs nothing.
+
+    :param mark: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`mark_key`.
+    :raises Exception: As :func:`storage_for` and :func:`~.reapply.keep_applied`.
+    """
+    if host.database == "off" and host.role != "data_plane":
+        memory = _memory(data)
+        storage = _storage(config, bridge, host, provider, memory)
+        # Not through the storage's bridge, which would wait for the turn that this has.
+        effects = KongEffects(config, bridge, declared=True)
+        tenant = Tenant(Scope(host.workspace, config.tenant), storage, effects)
+        keep_applied(bridge, memory, tenant, mark)
+
+
+def change_credential(
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    data: Path | None,
+    *,
+    step: Upsert | Delete,
+) -> None:
+    """Give a DB-less Kong a credential, which is kept, or take one away.
+
+    :raises Exception: As :func:`storage_for`, and as a commit does.
+    """
+    del provider
+    scope = Scope(host.workspace, config.tenant)
+    DblessBridge(bridge, _memory(data), scope).commit([step])
+
+
+def _storage(
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    memory: Memory | None,
+    *,
+    journal: Journal | None = None,
+) -> SqlStorage:
+    scope = Scope(host.workspace, config.tenant)
+    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
+    effects = KongEffects(config, gateway, declared=memory is not None)
+    return SqlStorage(GatewayDatabase(gateway, host.dialect), scope, provider, effects, journal)
+
+
+def _memory(data: Path | None) -> Memory:
+    if data is None:
+        raise NoDataError(
+            "This Kong has no database, so the plugin server must keep what lasts: start it with "
+            "--data DIR, a directory on a volume of its own"
+        )
+    return memory(data)
+
+
+__all__ = [
+    "NoDataError",
+    "change_credential",
+    "check",
+    "keep_kong_applied",
+    "mark_key",
+    "storage_for",
+]

@@ -33,7 +33,9 @@ def by_name(consumers: Iterable[Consumer]) -> Names:
     }
 
 
-def claim(config: PluginConfig, wanted: Wanted, names: Names, *, first: bool) -> Wanted:
+def claim(
+    config: PluginConfig, wanted: Wanted, names: Names, *, first: bool, declared: bool = False
+) -> Wanted:
     """Return what is wanted, with the id of the consumer that is taken over where one is.
 
     Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
@@ -42,23 +44,33 @@ def claim(config: PluginConfig, wanted: Wanted, names: Names, *, first: bool) ->
 
     :param names: Those of Kong's consumers that have a name like one that is wanted, or more.
     :param first: Whether the user has no consumer, or none any more.
+    :param declared: Whether what SCIM did not create is of a declarative configuration, which is
+        then the only place that may change it (a DB-less Kong).
     :raises ~scim2_models.UniquenessException: When somebody else has one of the names (409).
     """
     holder = names.get(("username", wanted.username))
     if holder is not None and holder.id != wanted.id:
-        if not first or config.adopt != "link" or any(map(is_reserved, holder.tags)):
-            raise _taken(config, "username", wanted.username, holder, first=first)
+        linked = first and config.adopt == "link" and not declared
+        if not linked or any(map(is_reserved, holder.tags)):
+            raise taken(config, "username", wanted.username, holder, first=first, declared=declared)
         logger.info("user %s: consumer %s is adopted by its username", wanted.user_id, holder.id)
         wanted = replace(wanted, id=holder.id)
     holder = names.get(("custom_id", wanted.custom_id))
     if holder is not None and holder.id != wanted.id:
-        raise _taken(config, "custom_id", wanted.custom_id, holder, first=first)
+        raise taken(config, "custom_id", wanted.custom_id, holder, first=first, declared=declared)
     return wanted
 
 
-def _taken(
-    config: PluginConfig, field: str, value: str | None, holder: Consumer, *, first: bool
+def taken(
+    config: PluginConfig,
+    field: str,
+    value: str | None,
+    holder: Consumer,
+    *,
+    first: bool,
+    declared: bool,
 ) -> UniquenessException:
+    """Return the refusal of a name that somebody has, which says who (409)."""
     attribute = config.consumer.username if field == "username" else config.consumer.custom_id
     whose = (
         f"The {field} {shown(value or '')} (from `{attribute}`) belongs to consumer {_name(holder)}"
@@ -77,6 +89,11 @@ def _taken(
     elif any(map(is_reserved, holder.tags)):
         user = users[0] if users else "that is not known any more"
         why = f"of the user {user}. Change one of the two, or map an attribute that is unique"
+    elif declared:
+        why = (
+            "that the gateway's declarative configuration declares, and which can be changed only "
+            "there. Rename one of the two, or remove that one"
+        )
     elif field == "username" and first and config.adopt == "refuse":
         why = (
             "that SCIM did not create. Rename one of the two, or set `adopt: link` in the "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from scim2_models import SCIMException
+
 from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig
-from kong_scim.directory.ports import Access, Change, Outcome, UserChange
+from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
-from kong_scim.provisioning.claims import by_name, claim
+from kong_scim.projection.steps import is_reserved
+from kong_scim.provisioning.claims import Names, by_name, claim, taken
 
 
 class Consumers(Protocol):
@@ -38,14 +41,23 @@ class KongEffects:
     However many users there are, Kong is read once, and a second time only where a consumer is gone
     that was there before. What is there is compared with what is wanted, and not with what was
     written last: a difference that somebody else made is repaired on the way.
+
+    :param declared: Whether consumers that SCIM did not create are those of a declarative
+        configuration, and not to be touched (a DB-less Kong).
     """
 
     def __init__(
-        self, config: PluginConfig, consumers: Consumers, clock: Callable[[], datetime] = now
+        self,
+        config: PluginConfig,
+        consumers: Consumers,
+        clock: Callable[[], datetime] = now,
+        *,
+        declared: bool = False,
     ) -> None:
         self._config = config
         self._consumers = consumers
         self._clock = clock
+        self._declared = declared
 
     def of(self, change: Change) -> Outcome:
         """Return what to commit with the change.
@@ -67,18 +79,59 @@ class KongEffects:
         records: dict[str, dict[str, Any]] = {}
         accesses: dict[str, Access] = {}
         for case in cases:
-            target = case.wanted
-            if target.present and (case.claims or target.id not in by_id):
-                target = claim(self._config, target, names, first=target.id not in by_id)
-            consumer = by_id.get(target.id)
-            own = plan(target, consumer, written=change.resource_id == case.change.id)
+            written = change.resource_id == case.change.id
+            target, own = self._planned(case, by_id, names, written=written)
             steps.extend(own)
             if own:
-                accesses[case.change.id] = _access(target, consumer, own)
+                accesses[case.change.id] = _access(target, by_id.get(target.id), own)
             record = case.record(target, changed=bool(own), moment=moment)
             if record is not None:
                 records[case.change.id] = record.to_scim()
         return Outcome(tuple(steps), records, accesses)
+
+    def again(self, users: Sequence[UserState]) -> list[Again]:
+        """Return for each user what Kong lacks of it, though nothing changes.
+
+        :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
+        """
+        found: list[Again] = []
+        cases: list[_Case] = []
+        for user in users:
+            try:
+                cases.append(self._case(UserChange(str(user.user.id), user, user)))
+            except SCIMException as error:
+                found.append(Again(str(user.user.id), refused=error))
+        present = self._present(cases)
+        by_id = {consumer.id: consumer for consumer in present}
+        names = by_name(present)
+        for case in cases:
+            try:
+                target, steps = self._planned(case, by_id, names, written=False)
+            except SCIMException as error:
+                found.append(Again(case.change.id, refused=error))
+                continue
+            consumer = target.id if target.present else None
+            found.append(
+                Again(case.change.id, consumer, revoked=target.revoked, steps=tuple(steps))
+            )
+        return found
+
+    def _planned(
+        self, case: _Case, by_id: Mapping[str, Consumer], names: Names, *, written: bool
+    ) -> tuple[Wanted, list[Step]]:
+        target = case.wanted
+        first = target.id not in by_id
+        if target.present and (case.claims or first):
+            target = claim(self._config, target, names, first=first, declared=self._declared)
+        present = by_id.get(target.id)
+        self._leave_declared(present)
+        return target, plan(target, present, written=written)
+
+    def _leave_declared(self, present: Consumer | None) -> None:
+        if self._declared and present and not any(map(is_reserved, present.tags)):
+            raise taken(
+                self._config, "username", present.username, present, first=False, declared=True
+            )
 
     def _case(self, change: UserChange) -> _Case:
         config, before, after = self._config, change.before, change.after
@@ -118,6 +171,22 @@ class KongEffects:
             usernames=[one.username for one in claiming if one.username],
             custom_ids=[one.custom_id for one in claiming if one.custom_id],
         ).consumers
+
+
+@dataclass(frozen=True)
+class Again:
+    """What Kong lacks of a user.
+
+    :param consumer: The id of the consumer it is to have, or None for none.
+    :param revoked: Whether that consumer is to have no credentials.
+    :param refused: Why it cannot be applied, such as a name that is another consumer's.
+    """
+
+    user: str
+    consumer: str | None = None
+    revoked: bool = False
+    steps: tuple[Step, ...] = ()
+    refused: SCIMException | None = None
 
 
 @dataclass(frozen=True)

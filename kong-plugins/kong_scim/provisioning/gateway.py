@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from scim2_models import InvalidValueException, UniquenessException
 
-from kong_scim.bridge import Bridge, BridgeError, Dialect, Sql, Step, StepResult, Upsert
+from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Upsert
 from kong_scim.directory.ports import Conflict
 
 # kong/db/errors.lua
@@ -18,10 +18,25 @@ _UNIQUE_VIOLATION = 5
 _NOT_FOUND = 6
 
 
+class Gateway(Protocol):
+    """A :class:`~kong_scim.bridge.Bridge`, or what stands in for one on a DB-less Kong."""
+
+    def query(
+        self,
+        statements: Sequence[Sql] = (),
+        *,
+        consumer_ids: Sequence[str] = (),
+        usernames: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+    ) -> Rows: ...
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]: ...
+
+
 class GatewayDatabase:
     """The directory's ``Database``, run by scim-bridge inside Kong."""
 
-    def __init__(self, bridge: Bridge, dialect: Dialect) -> None:
+    def __init__(self, bridge: Gateway, dialect: Dialect) -> None:
         self._bridge = bridge
         self._dialect = dialect
 

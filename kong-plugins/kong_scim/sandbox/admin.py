@@ -1,6 +1,7 @@
 """The admin port: Kong's entities in the Admin API's shapes, as far as one needs to see and to try.
 
 Consumers, their keys and their groups can be read, made and deleted; nothing else can be changed.
+As a DB-less Kong it takes a whole configuration instead, and credentials by scim-bridge's routes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode
+from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,8 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kong_scim.sandbox import entities
+from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim.sandbox.entity_schema import DaoError, Entity
 from kong_scim.sandbox.exchange import JSON, SERVER
+from kong_scim.sandbox.node import Node
 from kong_scim.sandbox.store import Store
 
 _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -28,7 +32,7 @@ _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 _LARGEST_BODY = 1024 * 1024
 _MAX_SIZE = 1000
 
-_STATUS = {2: 400, 3: 409, 4: 400, 5: 409, 6: 404}
+_STATUS = {2: 400, 3: 409, 4: 400, 5: 409, 6: 404, 12: 405}
 """HTTP status by a DAO error's code (``kong/api/endpoints.lua``)."""
 
 _OWNED = {"acls": ("acls", "group"), "key-auth": ("keyauth_credentials", "key")}
@@ -40,13 +44,22 @@ _READ_ONLY = (
 )
 
 
-def admin_api(store: Store, status: Callable[[], dict[str, Any]]) -> Starlette:
+def admin_api(
+    store: Store,
+    status: Callable[[], dict[str, Any]],
+    node: Node,
+    configure: Callable[[Declaration], None],
+) -> Starlette:
     """Return the application of the admin port.
 
     :param status: What ``GET /status`` answers.
+    :param configure: Takes a whole new configuration (DB-less).
     """
-    api = _AdminApi(store, status)
+    api = _AdminApi(store, status, node, configure)
     routes = [
+        ("/config", api.config),
+        ("/scim-bridge/consumers/{consumer}/{kind}", api.credentials),
+        ("/scim-bridge/consumers/{consumer}/{kind}/{entity}", api.credential),
         ("/", api.root),
         ("/status", api.status),
         ("/consumers", api.consumers),
@@ -71,9 +84,17 @@ class _Endpoint:
 
 
 class _AdminApi:
-    def __init__(self, store: Store, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        status: Callable[[], dict[str, Any]],
+        node: Node,
+        configure: Callable[[Declaration], None],
+    ) -> None:
         self._store = store
         self._status = status
+        self._node = node
+        self._configure = configure
 
     @property
     def _database(self) -> sqlite3.Connection:
@@ -89,9 +110,76 @@ class _AdminApi:
         _allow(request, "GET")
         return _json(200, self._status())
 
+    async def config(self, request: Request) -> Response:
+        """Replace everything (``kong/api/routes/config.lua``)."""
+        _allow(request, "POST")
+        if not self._store.dbless:
+            message = (
+                "this endpoint is only available when Kong is configured to not use a database"
+            )
+            raise HTTPException(400, message)
+        body = await _body(request)
+        text = body["config"] if isinstance(body.get("config"), str) else json.dumps(body)
+        try:
+            self._configure(load(text, "the configuration"))
+        except DeclarationError as error:
+            raise DaoError(14, "invalid declarative configuration", str(error), {}) from None
+        return _json(201, {})
+
+    async def credentials(self, request: Request) -> Response:
+        """Give a consumer a key (``kong/plugins/scim-bridge/api.lua``)."""
+        name, consumer = self._credential(request)
+        _allow(request, "POST")
+        entity = {"id": str(uuid4()), **await _body(request), "consumer": {"id": consumer["id"]}}
+        entities.fill(name, entity)
+        await self._change(consumer, {"op": "upsert", "dao": name, "entity": entity})
+        return _json(201, entities.select(self._database, name, "id", entity["id"])[0])
+
+    async def credential(self, request: Request) -> Response:
+        """Take a key away."""
+        name, consumer = self._credential(request)
+        _allow(request, "DELETE")
+        owned = entities.select(self._database, name, "consumer", consumer["id"])
+        if any(row["id"] == request.path_params["entity"] for row in owned):
+            step = {"op": "delete", "dao": name, "id": request.path_params["entity"]}
+            await self._change(consumer, step)
+        return Response(status_code=204, headers={"Server": SERVER})
+
+    def _credential(self, request: Request) -> tuple[str, Entity]:
+        if not self._store.dbless:
+            message = "This Kong has a database: use /consumers/{consumer}/{credential}"
+            raise HTTPException(405, message)
+        name, _ = _kind(request)
+        if name not in entities.CREDENTIALS:
+            raise HTTPException(404, "Not found")
+        return name, self._owner(request)
+
+    async def _change(self, consumer: Entity, step: dict[str, Any]) -> None:
+        tags = consumer["tags"] or []
+        tenants = {tag.removeprefix("scim:") for tag in tags if tag.startswith("scim:")}
+        try:
+            answer = await self._node.change_credential(tenants, step)
+        except LookupError:
+            message = (
+                "SCIM did not create this consumer: declare its credentials where it is declared"
+            )
+            raise HTTPException(409, message) from None
+        if answer is None:
+            raise HTTPException(503, "The SCIM plugin server does not answer")
+        if answer and answer["code"] in _STATUS:
+            raise DaoError(answer["code"], answer["name"], answer["message"], answer["fields"])
+        if answer:
+            raise HTTPException(503, answer["message"])
+
+    def _refuse_dbless(self, operation: str, name: str) -> None:
+        if self._store.dbless:
+            message = f"cannot {operation} '{name}' entities when not using a database"
+            raise DaoError(12, "operation unsupported", message, {})
+
     async def consumers(self, request: Request) -> Response:
         _allow(request, "GET", "POST")
         if request.method == "POST":
+            self._refuse_dbless("create", "consumers")
             with self._store.writing() as connection:
                 made = entities.insert(connection, "consumers", await _body(request))
             return _json(201, made)
@@ -104,6 +192,7 @@ class _AdminApi:
         if request.method == "GET":
             return _json(200, _present(found))
         if found is not None:
+            self._refuse_dbless("remove", "consumers")
             with self._store.writing() as connection:
                 entities.delete(connection, "consumers", found["id"])
         return Response(status_code=204, headers={"Server": SERVER})
@@ -113,6 +202,7 @@ class _AdminApi:
         _allow(request, "GET", "POST")
         owner = {"id": self._owner(request)["id"]}
         if request.method == "POST":
+            self._refuse_dbless("create", name)
             fields = {**await _body(request), "consumer": owner}
             with self._store.writing() as connection:
                 made = entities.insert(connection, name, fields)
@@ -128,6 +218,7 @@ class _AdminApi:
         if request.method == "GET":
             return _json(200, _present(found))
         if found is not None:
+            self._refuse_dbless("remove", name)
             with self._store.writing() as connection:
                 entities.delete(connection, name, found["id"])
         return Response(status_code=204, headers={"Server": SERVER})

@@ -1,4 +1,4 @@
-"""``kong.scim.begin``, ``query`` and ``commit``, after ``kong/plugins/scim-bridge``."""
+"""``kong.scim.begin``, ``wake``, ``query`` and ``commit``, after ``kong/plugins/scim-bridge``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from kong_scim.bridge import BRIDGE_VERSION, BridgeError
@@ -24,22 +25,32 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class BridgeFunctions:
-    """The three functions, for one request.
+class NodeFunctions:
+    """The functions that need no request of a client.
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
+    :param asked: A step on a credential that an administrator asked for.
     """
 
-    def __init__(self, exchange: Exchange, store: Store, executor: Executor, node_id: str) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        node_id: str,
+        asked: Mapping[str, Any] | None = None,
+    ) -> None:
         self._store = store
         self._executor = executor
         self._node_id = node_id
+        self._asked = asked
+        self.answered: dict[str, Any] | None = None
+        """What became of what was asked."""
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
         """Return the functions by the names under which plugins call them."""
         return {
-            "kong.scim.begin": lambda text: self._answer(self._begin, text),
+            "kong.scim.wake": lambda text: self._answer(self._wake, text),
+            "kong.scim.answer": lambda text: self._answer(self._conclude, text),
             "kong.scim.query": lambda text: self._answer(self._query, text),
             "kong.scim.commit": lambda text: self._answer(self._commit, text),
         }
@@ -61,6 +72,58 @@ class BridgeFunctions:
             answer = {"error": {"code": 0, "name": "INTERNAL", "message": message}}
         return json.dumps(answer, separators=(",", ":"))
 
+    def _host(self) -> dict[str, Any]:
+        return {
+            "dialect": "sqlite",
+            "database": "off" if self._store.dbless else "sqlite",
+            "role": "traditional",
+            "kong_version": SERVER,
+            "node_id": self._node_id,
+            "workspace": WORKSPACE,
+        }
+
+    async def _wake(self, argument: dict[str, Any]) -> dict[str, Any]:
+        key = argument.get("mark")
+        return {
+            "bridge_version": BRIDGE_VERSION,
+            "host": self._host(),
+            "secrets": _secrets(argument),
+            "mark": self._store.mark(key) if key and self._store.dbless else None,
+            "asked": self._asked,
+        }
+
+    async def _conclude(self, argument: dict[str, Any]) -> dict[str, Any]:
+        self.answered = {key: argument[key] for key in argument if key != "bridge_version"}
+        return {}
+
+    async def _query(self, argument: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._run(
+            self._store.query, argument.get("sql") or [], argument.get("consumers") or {}
+        )
+        tag = argument.get("tagged")
+        return {**answer, "tagged": self._store.tagged(tag) if tag else []}
+
+    async def _commit(self, argument: dict[str, Any]) -> dict[str, Any]:
+        # Not to be cancelled with the client: a commit that began is a commit.
+        commit = partial(self._store.commit, check=bool(argument.get("check")))
+        return await asyncio.shield(self._run(commit, argument["steps"], argument.get("mark")))
+
+    async def _run(self, function: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+
+class BridgeFunctions(NodeFunctions):
+    """Those and ``begin``, for one request."""
+
+    def __init__(self, exchange: Exchange, store: Store, executor: Executor, node_id: str) -> None:
+        super().__init__(store, executor, node_id)
+        self._exchange = exchange
+
+    def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
+        """Return the functions by the names under which plugins call them."""
+        begin = {"kong.scim.begin": lambda text: self._answer(self._begin, text)}
+        return {**super().by_name(), **begin}
+
     async def _begin(self, argument: dict[str, Any]) -> dict[str, Any]:
         exchange = self._exchange
         https = exchange.scope["scheme"] == "https"
@@ -70,13 +133,7 @@ class BridgeFunctions:
         prefix, path = self._split_path()
         return {
             "bridge_version": BRIDGE_VERSION,
-            "host": {
-                "dialect": "sqlite",
-                "database": "sqlite",
-                "kong_version": SERVER,
-                "node_id": self._node_id,
-                "workspace": WORKSPACE,
-            },
+            "host": self._host(),
             "request": {
                 "method": exchange.method,
                 "path": path,
@@ -89,24 +146,8 @@ class BridgeFunctions:
                 "client_ip": exchange.client_ip,
                 "request_id": exchange.request_id,
             },
-            "secrets": {reference: vault.get(reference) for reference in argument["secrets"] or []},
+            "secrets": _secrets(argument),
         }
-
-    async def _query(self, argument: dict[str, Any]) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor,
-            self._store.query,
-            argument.get("sql") or [],
-            argument.get("consumers") or {},
-        )
-
-    async def _commit(self, argument: dict[str, Any]) -> dict[str, Any]:
-        # Not to be cancelled with the client: a commit that began is a commit.
-        return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(
-                self._executor, self._store.commit, argument["steps"]
-            )
-        )
 
     def _split_path(self) -> tuple[str, str]:
         """Return the part of the path that led to the route, and the rest, still encoded."""
@@ -135,6 +176,10 @@ def _argument(text: str) -> dict[str, Any]:
     if argument.get("bridge_version") != BRIDGE_VERSION:
         raise BridgeError("BRIDGE_VERSION", f"the sandbox speaks version {BRIDGE_VERSION}")
     return argument
+
+
+def _secrets(argument: Mapping[str, Any]) -> dict[str, str | None]:
+    return {reference: vault.get(reference) for reference in argument["secrets"] or []}
 
 
 def _utf8(value: str) -> str:

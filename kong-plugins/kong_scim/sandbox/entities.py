@@ -95,12 +95,20 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     """
     schema = DAOS[name]
     row = {"id": str(uuid.uuid4()), **entity}
-    if name == "keyauth_credentials" and not row.get("key"):
-        alphabet = string.ascii_letters + string.digits
-        row["key"] = "".join(secrets.choice(alphabet) for _ in range(_KEY_LENGTH))
-    validate(schema, row)
+    fill(name, row)
     _write(connection, schema, row, known=None)
     return select(connection, name, "id", row["id"])[0]
+
+
+def fill(name: str, entity: Entity) -> None:
+    """Check a new entity, and make what it does not say.
+
+    :raises DaoError: As Kong's schema would.
+    """
+    if name == "keyauth_credentials" and not entity.get("key"):
+        alphabet = string.ascii_letters + string.digits
+        entity["key"] = "".join(secrets.choice(alphabet) for _ in range(_KEY_LENGTH))
+    validate(DAOS[name], entity)
 
 
 def upsert(

@@ -11,22 +11,22 @@ import signal
 import socket
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
 from kong_scim.sandbox import vault
 from kong_scim.sandbox.admin import admin_api
-from kong_scim.sandbox.declarative import Declaration, DeclarationError, Route, load
+from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.exchange import SERVER
 from kong_scim.sandbox.mp_rpc import PluginInstances, RpcClient
+from kong_scim.sandbox.node import Node, scim_plugins
 from kong_scim.sandbox.plugin_process import PluginProcess
 from kong_scim.sandbox.plugins import Plugin
 from kong_scim.sandbox.proxy import Proxy
@@ -42,6 +42,7 @@ ECHO_HOST = "echo"
 FIRST_LINE = "This is the Kong SCIM sandbox. It is no Kong: try and test with it, never run it."
 
 _DATABASE = "sandbox.sqlite"
+_PLUGIN_SERVER = "plugin-server"
 _SQLITE_THREADS = 4
 _LARGEST_HEAD = 128 * 1024
 _GRACE = 5
@@ -55,6 +56,8 @@ class Options:
     :param config: The declarative file; None for the one that comes with the sandbox.
     :param port: Of the proxy; 0 for a free one. ``admin_port`` likewise.
     :param data: Where everything is kept; None for a directory that is removed at the end.
+    :param database: ``sqlite``, in place of Kong's PostgreSQL; or ``off`` for a DB-less Kong, whose
+        entities are in memory and of whose data only the plugin server's part lasts.
     :param token: What the first SCIM plugin's first token is set to.
     :param echo: Whether services at host ``echo`` are answered by the sandbox itself.
     """
@@ -63,6 +66,7 @@ class Options:
     port: int = 8000
     admin_port: int = 8001
     data: Path | None = None
+    database: Literal["sqlite", "off"] = "sqlite"
     token: str | None = None
     echo: bool = True
 
@@ -81,16 +85,21 @@ def run(options: Options, write: Callable[[str], None]) -> None:
         sockets = [
             stack.enter_context(_listen(port)) for port in (options.port, options.admin_port)
         ]
-        store = Store(stack.enter_context(_data_directory(options.data)) / _DATABASE)
-        stack.callback(store.close)
-        store.declare(declaration.consumers)
+        data = stack.enter_context(_data_directory(options.data))
         # Not below --data, whose path may be too long for a unix socket.
         private = stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-"))
+        dbless = options.database == "off"
+        store = Store(Path(private if dbless else data) / _DATABASE, dbless=dbless)
+        stack.callback(store.close)
+        (store.load if dbless else store.declare)(declaration.consumers)
         ports = [bound.getsockname()[1] for bound in sockets]
         sandbox = _Sandbox(
             declaration=declaration,
             store=store,
-            process=PluginProcess(Path(private) / "plugin.sock"),
+            process=PluginProcess(
+                Path(private) / "plugin.sock",
+                options=["--data", str(data / _PLUGIN_SERVER)] if dbless else [],
+            ),
             port=ports[0],
             echo=options.echo,
         )
@@ -117,24 +126,35 @@ class _Sandbox:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         client = RpcClient(self.process.socket)
-        instances = PluginInstances(client, _instance_config(self.declaration), self.process.ready)
+        instances = PluginInstances(client, self._instance_config, self.process.ready)
         self.process.ended = instances.reset
         upstreams = Upstreams(ECHO_HOST if self.echo else None)
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
+                node = Node(self.declaration, instances, self.store, executor)
                 proxy = Proxy(
                     router=Router(self.declaration.routes),
                     instances=instances,
                     store=self.store,
                     upstreams=upstreams,
                     executor=executor,
-                    node_id=str(uuid.uuid4()),
+                    node_id=node.id,
                     port=self.port,
                 )
-                await self._serve(
-                    [proxy, admin_api(self.store, self._status)], sockets, stop, started
-                )
+
+                def configure(declaration: Declaration) -> None:
+                    self.store.load(declaration.consumers)
+                    self.declaration = node.declaration = declaration
+                    proxy.router = Router(declaration.routes)
+                    instances.reset()
+
+                ticks = asyncio.create_task(node.tick_for_ever())
+                api = admin_api(self.store, self._status, node, configure)
+                try:
+                    await self._serve([proxy, api], sockets, stop, started)
+                finally:
+                    ticks.cancel()
         finally:
             client.close()
             await self.process.stop()
@@ -160,6 +180,17 @@ class _Sandbox:
         await asyncio.gather(*running)
         stopped.cancel()
 
+    def _instance_config(self, plugin: Plugin) -> dict[str, Any]:
+        (route,) = (route for route, each in scim_plugins(self.declaration) if each.id == plugin.id)
+        return {
+            **vault.resolved(plugin.config),
+            "__seq__": 1,
+            "__plugin_id": plugin.id,
+            "__key__": f"plugins:{plugin.name}:{route.id}::::{WORKSPACE}",
+            "__ws_id": WORKSPACE,
+            "route_id": route.id,
+        }
+
     def _status(self) -> dict[str, Any]:
         return {"server": SERVER, "plugin_server": {"pid": self.process.pid}}
 
@@ -173,13 +204,6 @@ def _declaration(config: Path | None) -> Declaration:
         raise DeclarationError(f"{config}: {error}") from error
 
 
-def _scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
-    for route in declaration.routes:
-        for plugin in route.plugins:
-            if plugin.name == "scim":
-                yield route, plugin
-
-
 def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
     """Return the first token of each SCIM plugin, by the plugin's id, as the output shows it.
 
@@ -187,7 +211,7 @@ def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
     """
     own: set[str] = set()
     shown: dict[str, str] = {}
-    for _, plugin in _scim_plugins(declaration):
+    for _, plugin in scim_plugins(declaration):
         reference = plugin.config["tokens"][0]["value"]
         name = vault.variable(reference) if vault.is_reference(reference) else None
         if name is None:
@@ -211,30 +235,13 @@ def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
 def _greeting(
     declaration: Declaration, tokens: dict[str, str], port: int, admin_port: int
 ) -> Iterator[str]:
-    for index, (route, plugin) in enumerate(_scim_plugins(declaration)):
+    for index, (route, plugin) in enumerate(scim_plugins(declaration)):
         path = (route.paths or ("",))[0]
         of = f" of tenant {plugin.config.get('tenant', 'default')}" if index else ""
         yield f"SCIM base URL{of}: http://{HOST}:{port}{path}"
         yield f"SCIM token{of}: {tokens[plugin.id]}"
     yield f"Proxy: http://{HOST}:{port}"
     yield f"Admin API: http://{HOST}:{admin_port}"
-
-
-def _instance_config(declaration: Declaration) -> Callable[[Plugin], dict[str, Any]]:
-    routes = {plugin.id: route for route, plugin in _scim_plugins(declaration)}
-
-    def config(plugin: Plugin) -> dict[str, Any]:
-        route = routes[plugin.id]
-        return {
-            **vault.resolved(plugin.config),
-            "__seq__": 1,
-            "__plugin_id": plugin.id,
-            "__key__": f"plugins:{plugin.name}:{route.id}::::{WORKSPACE}",
-            "__ws_id": WORKSPACE,
-            "route_id": route.id,
-        }
-
-    return config
 
 
 @contextlib.contextmanager

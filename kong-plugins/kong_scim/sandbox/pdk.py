@@ -30,6 +30,20 @@ _LEVELS = {
 }
 
 
+class TimerPdk:
+    """The PDK where there is no request: the log, and what other plugins put there.
+
+    :param extra: Functions by name.
+    """
+
+    def __init__(self, extra: Mapping[str, Callable[..., Any]]) -> None:
+        self._extra = extra
+
+    def lookup(self, method: str) -> Callable[..., Any] | None:
+        """Return the function of a name such as ``kong.log.err``, or None."""
+        return self._extra.get(method) or _log_function(method)
+
+
 class RequestPdk:
     """The PDK as one plugin of one request sees it.
 
@@ -48,8 +62,7 @@ class RequestPdk:
         if method in self._extra:
             return self._extra[method]
         if method.startswith("kong.log."):
-            level = _LEVELS.get(method.removeprefix("kong.log."))
-            return None if level is None else lambda *parts: _write_log(level, parts)
+            return _log_function(method)
         if method not in _METHODS:
             return None
         name = "_" + method.removeprefix("kong.").replace(".", "_")
@@ -173,6 +186,11 @@ class RequestPdk:
         self, status: int, message: str | None = None, headers: Mapping[str, Any] | None = None
     ) -> None:
         raise self._exchange.error(status, message or "An unexpected error occurred", headers)
+
+
+def _log_function(method: str) -> Callable[..., Any] | None:
+    level = _LEVELS.get(method.removeprefix("kong.log."))
+    return None if level is None else lambda *parts: _write_log(level, parts)
 
 
 def _write_log(level: int, parts: tuple[Any, ...]) -> None:

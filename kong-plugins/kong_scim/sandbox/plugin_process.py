@@ -32,17 +32,19 @@ class PluginProcess:
 
     :param socket: Where it listens. A unix socket's path has 107 bytes at most.
     :param command: What to run in place of the real plugin server; ``--socket PATH`` is added.
+    :param options: What else is added.
     """
 
     def __init__(
         self,
         socket: Path,
         command: Sequence[str] = (sys.executable, "-m", "kong_scim.pluginserver"),
+        options: Sequence[str] = (),
     ) -> None:
         self.ended: Callable[[], None] = lambda: None
         """Called each time a plugin server ended, before the next one is started."""
         self.socket = str(socket)
-        self._command = command
+        self._command = [*command, *options]
         self._process: asyncio.subprocess.Process | None = None
         self._listening = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,26 @@ from kong_scim.sandbox.entity_schema import DaoError, is_text
 _CONSUMER_KEYS = ("id", "username", "custom_id")
 
 
+_MARKS = """
+CREATE TABLE IF NOT EXISTS marks (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
+"""
+
+
 class Store:
-    """Everything that lasts.
+    """Kong's database: the SCIM tables and its entities; or, DB-less, its memory for the latter.
 
     :param path: The SQLite file; it is made where there is none.
+    :param dbless: Whether it has no SCIM tables and takes no writes but those of the bridge.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, dbless: bool = False) -> None:
+        self.dbless = dbless
         self._writer = SqliteDatabase(path)
         self._reader = SqliteDatabase(path)
         self.entities = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         """For reads of the event loop's thread; each sees the last commit."""
         self.entities.executescript(entities.TABLES)
+        self.entities.executescript(_MARKS)
 
     def close(self) -> None:
         """Close the file."""
@@ -47,6 +55,8 @@ class Store:
 
         :raises ~kong_scim.bridge.BridgeError: As the bridge would.
         """
+        if statements and self.dbless:
+            raise BridgeError("BAD_REQUEST", "this Kong has no database for SCIM's tables", step=0)
         rows = self._reader.query(
             [_statement(index, step) for index, step in enumerate(statements)]
         )
@@ -62,13 +72,60 @@ class Store:
                 "consumers": [_with_acls(connection, found[key]) for key in sorted(found)],
             }
 
-    def commit(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def tagged(self, tag: str) -> list[str]:
+        """Return the ids of the consumers with a tag."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT c.id FROM consumers AS c, json_each(c.tags) AS tag WHERE tag.value = ?",
+                [tag],
+            )
+            return [identifier for (identifier,) in found]
+
+    def mark(self, key: str) -> str | None:
+        """Return a mark of the memory, or None."""
+        with self._reading() as connection:
+            return _mark(connection, key)
+
+    def commit(
+        self,
+        steps: Sequence[Mapping[str, Any]],
+        mark: Mapping[str, Any] | None = None,
+        *,
+        check: bool = False,
+    ) -> dict[str, Any]:
         """Answer ``kong.scim.commit``: every step in one transaction, or none.
 
+        :param mark: ``key``, ``is`` and ``becomes``; ``check``: only say whether it could be done.
         :raises ~kong_scim.bridge.BridgeError: As the bridge would, with the index of the step.
         """
-        with self._writer.transaction() as transaction:
-            return {"results": [_run(transaction, index, step) for index, step in enumerate(steps)]}
+        results: list[dict[str, Any]] = []
+        with suppress(_Checked), self._writer.transaction() as transaction:
+            connection = transaction.connection
+            if mark and _mark(connection, mark["key"]) != mark["is"]:
+                raise BridgeError("MARK", "the configuration was loaded anew")
+            for index, step in enumerate(steps):
+                if self.dbless and step["op"] == "sql":
+                    raise BridgeError("BAD_REQUEST", "no SQL here", step=index)
+                results.append(_run(transaction, index, step))
+            if check:
+                raise _Checked
+            if mark and mark["becomes"] is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO marks (key, value) VALUES (?, ?)",
+                    [mark["key"], mark["becomes"]],
+                )
+        return {"results": results}
+
+    def load(self, consumers: Sequence[ConsumerRow]) -> None:
+        """Replace everything by the consumers of a declarative file, as a DB-less Kong does.
+
+        :raises DaoError: As Kong's DAOs would; nothing changes then.
+        """
+        with self.writing() as connection:
+            for name in ("marks", "keyauth_credentials", "acls", "consumers"):
+                connection.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own
+            for row in consumers:
+                _declare(connection, row)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -91,6 +148,15 @@ class Store:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._reader.reading() as transaction:
             yield transaction.connection
+
+
+class _Checked(Exception):  # noqa: N818 - no error: it ends a transaction that is not to be kept
+    pass
+
+
+def _mark(connection: sqlite3.Connection, key: str) -> str | None:
+    found = connection.execute("SELECT value FROM marks WHERE key = ?", [key]).fetchone()
+    return found and str(found[0])
 
 
 def _declare(connection: sqlite3.Connection, row: ConsumerRow) -> None:

@@ -1,6 +1,7 @@
 -- kong.scim.begin: the whole request, as Kong judges it.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local node = require "kong.plugins.scim-bridge.node"
 local request_id = require "kong.observability.tracing.request_id"
 local escape = require("kong.tools.uri").escape
 
@@ -119,22 +120,9 @@ local function begin(arg)
     body = get_body(max_size)
   end
 
-  local secrets = {}
-  for _, reference in ipairs(references) do
-    local value = kong.vault.is_reference(reference) and kong.vault.get(reference)
-    secrets[reference] = value or ngx.null
-  end
-
-  local database = kong.configuration.database
   return {
     bridge_version = envelope.VERSION,
-    host = {
-      dialect = database == "postgres" and "postgresql" or "sqlite",
-      database = database,
-      kong_version = kong.version,
-      node_id = kong.node.get_id(),
-      workspace = ngx.ctx.workspace or kong.default_workspace,
-    },
+    host = node.host(),
     request = {
       method = kong.request.get_method(),
       path = path,
@@ -147,7 +135,7 @@ local function begin(arg)
       client_ip = kong.client.get_forwarded_ip(),
       request_id = request_id.get(),
     },
-    secrets = secrets,
+    secrets = node.secrets(references),
   }
 end
 

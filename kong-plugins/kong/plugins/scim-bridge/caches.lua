@@ -2,6 +2,7 @@
 -- a transaction is too early: a request between the write and the COMMIT puts the old row back.
 
 local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
+local nkeys = require "table.nkeys"
 local uuid = require("kong.tools.uuid").uuid
 
 
@@ -13,6 +14,7 @@ local fmt    = string.format
 local EVENT = "scim-bridge"
 local ALL_WORKERS_SAW = 0.25 -- seconds to wait for it at most
 local ACKS_TTL = 10 -- seconds
+local PURGE_ABOVE = 2000 -- keys
 
 
 local _M = {}
@@ -21,7 +23,8 @@ local _M = {}
 --- A view of kong.db whose DAOs note their events in a list instead of sending them.
 -- Kong's option no_broadcast_crud_event would not do: acls ignores it, and the events of cascaded
 -- children would be lost.
-function _M.recorder(db, events)
+-- @param strategy_of the strategy that a DAO of the view writes with, where it is not the DAO's own
+function _M.recorder(db, events, strategy_of)
   local view = setmetatable({}, { __index = db })
 
   view.daos = setmetatable({}, { __index = function(daos, name)
@@ -36,6 +39,7 @@ function _M.recorder(db, events)
     end
 
     daos[name] = recording
+    recording.strategy = strategy_of and strategy_of(dao) or nil
     return recording
   end })
 
@@ -116,12 +120,20 @@ local function publish(events)
     return
   end
 
-  for key, cache in pairs(keys_of(events)) do
-    cache:invalidate_local(key)
+  local keys = keys_of(events)
+  if nkeys(keys) > PURGE_ABOVE then
+    kong.cache:purge() -- each key is a message to each worker
+    kong.core_cache:purge()
+  else
+    for key, cache in pairs(keys) do
+      cache:invalidate_local(key)
+    end
   end
 
   await_workers()
-  assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
+  if kong.db.strategy == "postgres" then
+    assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
+  end
 end
 
 
@@ -134,7 +146,8 @@ end
 
 --- Drops the caches of this node before it returns, after COMMIT.
 -- Kong's own events would do that some milliseconds later (they are queued, and each writes to the
--- database before the next is handled): they follow, for the other nodes and whoever listens.
+-- database before the next is handled): they follow, for the other nodes and whoever listens. A DB-less
+-- Kong has neither.
 function _M.publish(events)
   local ok, err = pcall(publish, events)
   if not ok then

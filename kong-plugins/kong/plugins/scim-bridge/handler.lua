@@ -3,7 +3,9 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
+local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
+local tick = require "kong.plugins.scim-bridge.tick"
 
 
 local kong = kong
@@ -19,11 +21,14 @@ function ScimBridgeHandler:init_worker()
   -- the plugin server finds methods by name on the global table (plugin_servers/rpc/mp_rpc.lua)
   kong.scim = {
     begin = envelope.wrap(begin),
+    wake = envelope.wrap(node.wake),
+    answer = envelope.wrap(node.answer),
     query = envelope.wrap(query),
     commit = envelope.wrap(commit),
   }
 
   caches.init_worker()
+  tick.init_worker()
 end
 
 

@@ -65,8 +65,7 @@ end
 -- ends with the request.
 function _M.connect(connector)
   if kong.db.strategy ~= "postgres" then
-    envelope.raise("READ_ONLY", "This Kong runs without a database (DB-less, or a data plane), where " ..
-                                "this version of scim-bridge keeps nothing: use Kong with PostgreSQL")
+    envelope.raise("BAD_REQUEST", "this Kong has no database for SCIM's tables")
   end
 
   local conn, err = connector:connect("write")

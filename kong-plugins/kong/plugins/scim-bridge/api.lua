@@ -1,0 +1,119 @@
+-- Credentials of SCIM's consumers on a DB-less Kong, where Kong's own Admin API creates nothing:
+--   POST   /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}        as Kong's without the prefix
+--   DELETE /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}/{id}
+-- The plugin server keeps them, and gives them to Kong again after a restart.
+
+local entities = require "kong.plugins.scim-bridge.entities"
+local instances = require "kong.plugins.scim-bridge.instances"
+local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
+
+
+local kong = kong
+
+
+local STATUS = { [2] = 400, [3] = 409, [4] = 400, [5] = 409, [6] = 404 } -- kong/api/endpoints.lua
+
+
+local function refuse(status, message)
+  return kong.response.exit(status, { message = message })
+end
+
+
+local function consumer_of(name)
+  local consumers = kong.db.consumers
+  return is_valid_uuid(name) and consumers:select({ id = name }) or consumers:select_by_username(name)
+         or refuse(404, "Not found")
+end
+
+
+local function dao_of(path)
+  for _, kind in ipairs(entities.credentials(kong.db)) do
+    local schema = kind.dao.schema
+    if path == (schema.admin_api_nested_name or schema.name) then
+      return kind.dao
+    end
+  end
+
+  return refuse(404, "Not found")
+end
+
+
+--- The plugin whose tenant a consumer belongs to.
+local function plugin_of(consumer)
+  for _, tag in ipairs(consumer.tags or {}) do
+    for _, row in ipairs(instances.rows()) do
+      if tag == "scim:" .. row.config.tenant then
+        return row
+      end
+    end
+  end
+
+  return refuse(409, "SCIM did not create this consumer: declare its credentials where it is declared")
+end
+
+
+--- Has the plugin server keep a change of one credential and commit it; answers as the Admin API does.
+local function change(self, step, status, body)
+  local row = plugin_of(self.consumer)
+  ngx.ctx.scim_asked = step
+  instances.call(row, "credential")
+
+  local answer = ngx.ctx.scim_answered
+  if not answer then
+    return refuse(503, "The SCIM plugin server does not answer")
+  elseif answer.message then
+    return kong.response.exit(STATUS[answer.code] or 503, answer)
+  end
+
+  return kong.response.exit(status, body)
+end
+
+
+local function before(self)
+  if kong.db.strategy ~= "off" then
+    return refuse(405, "This Kong has a database: use /consumers/{consumer}/{credential}")
+  end
+
+  self.consumer = consumer_of(self.params.consumers)
+  self.dao = dao_of(self.params.credential)
+end
+
+
+return {
+  ["/scim-bridge/consumers/:consumers/:credential"] = {
+    before = before,
+    POST = function(self)
+      local schema, given = self.dao.schema, {}
+      for name, value in pairs(self.params) do
+        given[name] = schema.fields[name] and value or nil
+      end
+      given.consumer = { id = self.consumer.id }
+
+      if schema:has_transformations(given) then
+        return refuse(400, "A secret of this kind is stored as a hash, which cannot be given again: " ..
+                           "use another kind")
+      end
+
+      local entity = schema:process_auto_fields(given, "insert")
+      local ok, errors = schema:validate_insert(entity, given)
+      if not ok then
+        local err_t = self.dao.errors:schema_violation(errors)
+        return kong.response.exit(400, err_t)
+      end
+
+      return change(self, { op = "upsert", dao = schema.name, entity = entity }, 201, entity)
+    end,
+  },
+
+  ["/scim-bridge/consumers/:consumers/:credential/:id"] = {
+    before = before,
+    DELETE = function(self)
+      local credential = is_valid_uuid(self.params.id) and self.dao:select({ id = self.params.id })
+      if not credential or credential.consumer.id ~= self.consumer.id then
+        return kong.response.exit(204)
+      end
+
+      return change(self, { op = "delete", dao = self.dao.schema.name, id = credential.id }, 204)
+    end,
+  },
+}

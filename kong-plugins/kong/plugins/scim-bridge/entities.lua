@@ -1,0 +1,147 @@
+-- The steps of a commit that write Kong's entities: upsert, delete, revoke.
+-- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
+-- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error.
+
+local envelope = require "kong.plugins.scim-bridge.envelope"
+
+
+local kong   = kong
+local expect = envelope.expect
+local given  = envelope.given
+
+
+-- what belongs to a consumer and is no credential
+local NO_CREDENTIALS = {
+  acls = true,
+  consumer_group_consumers = true,
+  plugins = true,
+}
+
+
+local _M = {}
+
+
+--- What a DAO answered, or its error: Kong's code, name ("schema violation", ...), message, fields.
+local function result_of(tx, result, err, err_t)
+  if not err then
+    return result
+  elseif not err_t or err_t.code == kong.db.errors.codes.DATABASE_ERROR then
+    tx.raise(err)
+  end
+
+  envelope.raise(err_t.name, err_t.message, { code = err_t.code, fields = err_t.fields })
+end
+
+
+local function dao_of(tx, step)
+  return expect(type(step.dao) == "string" and tx.db.daos[step.dao], "this Kong has no such `dao`")
+end
+
+
+local function is_present(tx, dao, entity)
+  local key = expect(dao.schema.cache_key, "`unless_present` needs an entity with a cache key")
+  if key[2] then
+    return result_of(tx, dao:select_by_cache_key(entity))
+  end
+
+  return result_of(tx, dao["select_by_" .. key[1]](dao, entity[key[1]]))
+end
+
+
+function _M.upsert(tx, step)
+  local dao, entity = dao_of(tx, step), step.entity
+  expect(type(entity) == "table" and type(entity.id) == "string", "an upsert needs `entity` with an id")
+  if given(step.unless_present) then
+    if not is_present(tx, dao, entity) then
+      result_of(tx, dao:insert(entity))
+    end
+    return {}
+  end
+
+  -- the DAO's own upsert would put defaults where the entity is silent, and a new created_at
+  local key = { id = entity.id }
+  if result_of(tx, dao:select(key)) then
+    entity.id = nil
+    result_of(tx, dao:update(key, entity))
+  else
+    result_of(tx, dao:insert(entity))
+  end
+
+  return {}
+end
+
+
+_M["delete"] = function(tx, step)
+  local dao = dao_of(tx, step)
+  expect(type(step.id) == "string", "a deletion needs `id`")
+  result_of(tx, dao:delete({ id = step.id }))
+  return {}
+end
+
+
+--- The DAOs of everything that a consumer can authenticate with, and the field that names its consumer.
+function _M.credentials(db)
+  local found = {}
+  for _, constraint in ipairs(kong.db.consumers.schema:get_constraints()) do
+    local dao = not NO_CREDENTIALS[constraint.schema.name] and db.daos[constraint.schema.name]
+    if dao then
+      table.insert(found, { dao = dao, field = constraint.field_name })
+    end
+  end
+
+  return found
+end
+
+
+function _M.revoke(tx, step)
+  expect(type(step.consumer) == "string", "a revocation needs `consumer`, an id")
+
+  for _, kind in ipairs(_M.credentials(tx.db)) do
+    local dao, credentials = kind.dao, {}
+    for row, err, err_t in dao["each_for_" .. kind.field](dao, { id = step.consumer }) do
+      table.insert(credentials, result_of(tx, row, err, err_t))
+    end
+
+    for _, credential in ipairs(credentials) do
+      result_of(tx, dao:delete(credential))
+    end
+  end
+
+  return {}
+end
+
+
+--- Runs steps in order; answers what each did.
+-- @param tx.sql how to run a step of SQL, where the transaction can
+-- @param tx.check called after each step: raises where the transaction is lost
+function _M.run(tx, steps)
+  local results = envelope.array({})
+  tx.written = {} -- how many entities, by operation and DAO
+  for i, step in ipairs(steps) do
+    results[i] = envelope.at_step(i - 1, step, function()
+      local op = type(step) == "table" and type(step.op) == "string"
+                 and (step.op == "sql" and tx.sql or _M[step.op])
+      expect(op and op ~= _M.run and op ~= _M.credentials,
+             "a step needs `op`: sql (with PostgreSQL only), upsert, delete or revoke")
+
+      local before = #tx.events
+      local result = op(tx, step)
+      tx.check()
+
+      local entities = {}
+      for j = before + 1, #tx.events do
+        local name = tx.events[j].dao.schema.name
+        entities[name] = (entities[name] or 0) + 1
+        tx.written[step.op] = tx.written[step.op] or {}
+        tx.written[step.op][name] = (tx.written[step.op][name] or 0) + 1
+      end
+
+      return { rows = result.rows or 0, data = result.data or envelope.array({}), entities = entities }
+    end)
+  end
+
+  return results
+end
+
+
+return _M

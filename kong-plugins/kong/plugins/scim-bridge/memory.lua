@@ -1,0 +1,299 @@
+-- Transactions on the entities of a DB-less Kong, which are rows of LMDB: read through Kong's own strategy
+-- (kong/db/strategies/off), changed in a draft, and written by the functions of Kong's incremental sync
+-- (kong/db/declarative/import.lua) in one LMDB transaction. Kong's schemas and DAOs run as on Postgres;
+-- what Postgres checks by constraints is checked here.
+
+local caches = require "kong.plugins.scim-bridge.caches"
+local declarative = require "kong.db.declarative"
+local entities = require "kong.plugins.scim-bridge.entities"
+local envelope = require "kong.plugins.scim-bridge.envelope"
+local lmdb = require "resty.lmdb"
+local transaction = require "resty.lmdb.transaction"
+local deep_copy = require("kong.tools.table").cycle_aware_deep_copy
+local yield = require("kong.tools.yield").yield
+
+
+local kong  = kong
+local given = envelope.given
+local null  = ngx.null
+
+
+local OPERATIONS_HINT = 64
+local PAGE = 1000
+
+
+local _M = {}
+
+
+--- What is to be stored: a time to live as the moment it ends, as kong/db/strategies/off reads it.
+local function to_row(entity)
+  local row = deep_copy(entity)
+  row.ws_id = kong.default_workspace
+  row.cache_key = nil -- Postgres keeps it in the row
+  if type(row.ttl) == "number" then
+    row.ttl = row.ttl + ngx.time()
+  end
+
+  return row
+end
+
+
+local function to_entity(row)
+  local entity = row and deep_copy(row) or nil
+  if entity and type(entity.ttl) == "number" then
+    entity.ttl = entity.ttl - ngx.time()
+  end
+
+  return entity
+end
+
+
+local function is_set(value)
+  return value ~= nil and value ~= null
+end
+
+
+--- Kong's strategy for one kind of entity, as it would be after the draft.
+-- draft.rows: by id, { before = row or nil, after = row or nil }; draft.unique: ids by field and value
+local function drafting(tx, dao)
+  local schema, stored, errors = dao.schema, dao.strategy, dao.errors
+  local draft = { schema = schema, rows = {}, unique = {} }
+  local strategy = setmetatable({}, { __index = stored })
+  table.insert(tx.drafts, draft)
+
+  local function unique_values(row)
+    local values = {}
+    for name, field in schema:each_field() do
+      if field.unique and is_set(row[name]) then
+        values[name] = row[name]
+      end
+    end
+    if schema.cache_key and schema.cache_key[2] then
+      values.cache_key = dao:cache_key(row)
+    end
+
+    return values
+  end
+
+  local function note(id, after)
+    local change = draft.rows[id]
+    if not change then
+      change = { before = stored:select({ id = id }) }
+      draft.rows[id] = change
+    end
+
+    for name, value in pairs(change.after and unique_values(change.after) or {}) do
+      draft.unique[name .. ":" .. value] = nil
+    end
+    change.after = after
+    for name, value in pairs(after and unique_values(after) or {}) do
+      draft.unique[name .. ":" .. value] = id
+    end
+  end
+
+  local function violation(row)
+    for name, value in pairs(unique_values(row)) do
+      local other = strategy:select_by_field(name, value)
+      if other and other.id ~= row.id then
+        local key = { [name] = value }
+        if name == "cache_key" then
+          key = {}
+          for _, part in ipairs(schema.cache_key) do
+            key[part] = row[part]
+          end
+        end
+        return errors:unique_violation(key)
+      end
+    end
+
+    for name, field in schema:each_field() do
+      if field.type == "foreign" and is_set(row[name])
+         and not tx.db.daos[field.reference].strategy:select(row[name])
+      then
+        return errors:foreign_key_violation_invalid_reference(row[name], name, field.reference)
+      end
+    end
+  end
+
+  local function put(row)
+    local err_t = violation(row)
+    if err_t then
+      return nil, err_t
+    end
+
+    note(row.id, row)
+    return to_entity(row)
+  end
+
+  function strategy:select(key, options)
+    local change = draft.rows[key.id]
+    if change then
+      return to_entity(change.after)
+    end
+
+    return stored:select(key, options)
+  end
+
+  function strategy:select_by_field(name, value, options)
+    local id = draft.unique[name .. ":" .. tostring(value)]
+    if id then
+      return to_entity(draft.rows[id].after)
+    end
+
+    local row, err = stored:select_by_field(name, value, options)
+    return not (row and draft.rows[row.id]) and row or nil, err
+  end
+
+  function strategy:insert(entity)
+    local key = { id = entity.id }
+    if strategy:select(key) then
+      return nil, errors:primary_key_violation(key)
+    end
+
+    return put(to_row(entity))
+  end
+
+  function strategy:update(key, changes)
+    local entity = strategy:select(key)
+    if not entity then
+      return nil, errors:not_found(key)
+    end
+
+    for name, value in pairs(changes) do
+      entity[name] = value
+    end
+    return put(to_row(entity))
+  end
+
+  -- with all that Kong's schema cascades (all that hangs on a consumer does)
+  function strategy:delete(key)
+    for _, constraint in ipairs(schema:get_constraints()) do
+      local child = tx.db.daos[constraint.schema.name].strategy
+      for _, row in ipairs(child["page_for_" .. constraint.field_name](child, key)) do
+        if constraint.on_delete ~= "cascade" then
+          return nil, errors:foreign_key_violation_restricted(schema.name, constraint.schema.name)
+        end
+        child:delete({ id = row.id })
+      end
+    end
+
+    note(key.id, nil)
+    return true
+  end
+
+  for name, field in schema:each_field() do
+    if field.type == "foreign" then
+      strategy["page_for_" .. name] = function(_, key)
+        local found, offset = {}, nil
+        repeat
+          local rows, err, more = stored["page_for_" .. name](stored, key, PAGE, offset)
+          if not rows then
+            return nil, err
+          end
+          for _, row in ipairs(rows) do
+            if not draft.rows[row.id] then
+              table.insert(found, row)
+            end
+          end
+          offset = more and ngx.decode_base64(more) -- as `page` of that strategy does
+        until not offset
+
+        for _, change in pairs(draft.rows) do
+          local after = change.after
+          if after and is_set(after[name]) and after[name].id == key.id then
+            table.insert(found, to_entity(after))
+          end
+        end
+
+        return found
+      end
+    end
+  end
+
+  return strategy
+end
+
+
+--- The rows of our own in LMDB are gone with everything else when Kong loads a configuration, and the mark
+-- with them: it says whose rows are there.
+local function mark_of(key)
+  local value, err = lmdb.get(key)
+  if err then
+    envelope.raise("DATABASE", "LMDB does not answer: " .. err)
+  end
+
+  return value
+end
+
+
+local function expect_mark(mark)
+  local value = mark_of(mark.key)
+  if value ~= given(mark.is) then
+    envelope.raise("MARK", "the configuration was loaded anew since SCIM's rows were applied to it")
+  end
+end
+
+
+local function write(tx, mark)
+  local t, phase = transaction.begin(OPERATIONS_HINT), ngx.get_phase()
+  for _, name in ipairs({ "delete_entity_for_txn", "insert_entity_for_txn" }) do
+    local side = name == "delete_entity_for_txn" and "before" or "after"
+    for _, draft in ipairs(tx.drafts) do
+      for _, change in pairs(draft.rows) do
+        yield(true, phase)
+        if change[side] then
+          assert(declarative[name](t, draft.schema.name, change[side]))
+        end
+      end
+    end
+  end
+
+  if mark then
+    expect_mark(mark)
+    if is_set(mark.becomes) then
+      t:set(mark.key, mark.becomes)
+    end
+  end
+
+  local ok, err = t:commit()
+  if not ok then
+    envelope.raise("DATABASE", "LMDB refuses: " .. err)
+  end
+end
+
+
+--- Commits steps on entities, all or none.
+-- @param arg.mark { key, is, becomes }: nothing is written unless the mark is as given (null: absent)
+-- @param arg.check only say whether it could be written
+function _M.commit(arg)
+  local mark, events = given(arg.mark), {}
+  local tx = {
+    events = events,
+    drafts = {},
+    check = function() end,
+    raise = function(err)
+      envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
+    end,
+  }
+  tx.db = caches.recorder(kong.db, events, function(dao)
+    return drafting(tx, dao)
+  end)
+
+  if mark then
+    expect_mark(mark)
+  end
+
+  local results = entities.run(tx, arg.steps)
+  if not given(arg.check) then
+    write(tx, mark)
+    caches.publish(events)
+  end
+
+  return { results = results }
+end
+
+
+_M.mark_of = mark_of
+
+
+return _M

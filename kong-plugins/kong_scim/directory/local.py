@@ -1,0 +1,117 @@
+"""The SCIM tables in a directory of this process alone: for a Kong that has no database."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from kong_scim.bridge import Sql
+from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
+
+_FILE = "scim.sqlite"
+_LOCK = "lock"
+
+
+class StoreError(Exception):
+    """The directory cannot be used; the message says why."""
+
+
+class BusyError(Exception):
+    """Somebody else is writing, and has been for longer than was waited."""
+
+
+class LocalStore:
+    """What lasts, in one SQLite file: one writer at a time, readers beside it.
+
+    :param directory: It is made where there is none, for its owner only: it holds personal data.
+    :raises StoreError: When it cannot be written, or another process has it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._lock_file = _claimed(directory)
+        self._path = directory / _FILE
+        try:
+            self._database = SqliteDatabase(self._path, durable=True)
+        except Exception as error:
+            raise StoreError(f"{self._path} cannot be used: {error}") from error
+        self._readers = threading.local()
+        self._turn = threading.Lock()
+        with self._database.transaction() as transaction:
+            self.id = _identity(transaction)
+        """Of this file's content: another file, or a new one, has another."""
+
+    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each statement, all of one moment, without waiting for a writer.
+
+        :raises ~kong_scim.bridge.BridgeError: As :meth:`.SqliteTransaction.run`.
+        """
+        with self.reading() as transaction:
+            return [transaction.run(statement).data for statement in statements]
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteTransaction]:
+        """Open a transaction that only reads, on a connection of this thread."""
+        reader = getattr(self._readers, "database", None)
+        if reader is None:
+            reader = self._readers.database = SqliteDatabase(self._path)
+        with reader.reading() as transaction:
+            yield transaction
+
+    @contextmanager
+    def turn(self, patience: float) -> Iterator[None]:
+        """Be the only writer: for what is more than one transaction, and must be in one order.
+
+        :param patience: In seconds.
+        :raises BusyError: When somebody else takes longer.
+        """
+        if not self._turn.acquire(timeout=patience):
+            raise BusyError("somebody else has been writing all the time")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteTransaction]:
+        """Open a transaction that writes, durable at its end; wants the :meth:`turn`."""
+        with self._database.transaction() as transaction:
+            yield transaction
+
+    def close(self) -> None:
+        """Give the directory back."""
+        self._database.close()
+        self._lock_file.close()
+
+
+def _claimed(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What SQLite makes gets these permissions, the files beside the first one too.
+        os.close(os.open(directory / _FILE, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = (directory / _LOCK).open("w")
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StoreError(
+            f"{directory} is in use by another plugin server: give each one of its own"
+        ) from error
+    return lock
+
+
+def _identity(transaction: SqliteTransaction) -> str:
+    execute = transaction.connection.execute
+    execute("CREATE TABLE IF NOT EXISTS local_store (id TEXT PRIMARY KEY) STRICT")
+    for (identity,) in execute("SELECT id FROM local_store"):
+        return str(identity)
+    identity = str(uuid.uuid4())
+    execute("INSERT INTO local_store (id) VALUES (?)", [identity])
+    return identity

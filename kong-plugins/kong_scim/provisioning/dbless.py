@@ -1,0 +1,194 @@
+"""A bridge to a DB-less Kong: SCIM's tables are beside Python, Kong's entities in Kong's memory.
+
+The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
+the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
+a pending mark for what Kong has yet to be told; Kong's rows; the mark is lifted. A refusal leaves
+nothing on either side. A crash after SQLite's commit leaves the mark, and the next tick tells Kong.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult, Written
+from kong_scim.directory.local import BusyError, LocalStore
+from kong_scim.directory.ports import Scope
+from kong_scim.directory.sqlite import SqliteTransaction
+from kong_scim.provisioning import journal
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds that a write waits for others, and for Kong to be given its rows after a start."""
+
+_NOT_READY = (
+    "the gateway was started or configured anew, and is being given its consumers again; "
+    "nothing was written"
+)
+
+
+class Memory:
+    """The local store, and what is known of how far Kong's memory agrees with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = LocalStore(directory)
+        with self.store.writing() as transaction:
+            journal.create(transaction)
+        self._applied: dict[Scope, int] = {}
+        self._changed = threading.Condition()
+
+    def mark(self, scope: Scope) -> Mark:
+        """Return the mark of a Kong that has every row of this store."""
+        return Mark(mark_key(scope.tenant), self.store.id)
+
+    def applications(self, scope: Scope) -> int:
+        """Return how often all of a tenant was found to be, or was put, in Kong's memory."""
+        return self._applied.get(scope, 0)
+
+    def applied(self, scope: Scope) -> None:
+        """Say that all of a tenant is in Kong's memory."""
+        with self._changed:
+            self._applied[scope] = self._applied.get(scope, 0) + 1
+            self._changed.notify_all()
+
+    def await_application(self, scope: Scope, seen: int, seconds: float) -> bool:
+        """Wait until it was said once more than was seen, or return False."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._applied.get(scope, 0) > seen, seconds)
+
+
+def mark_key(tenant: str) -> str:
+    """Return the key of a tenant's mark in Kong's memory."""
+    return f"scim-bridge:{tenant}"
+
+
+_memories: dict[Path, Memory] = {}
+_opening = threading.Lock()
+
+
+def memory(directory: Path) -> Memory:
+    """Return the one of this process: instances of the plugin come and go, and share it.
+
+    :raises ~kong_scim.directory.local.StoreError: When the directory cannot be used.
+    """
+    with _opening:
+        if directory not in _memories:
+            _memories[directory] = Memory(directory)
+        return _memories[directory]
+
+
+class DblessBridge:
+    """``query`` and ``commit`` as :class:`~kong_scim.bridge.Bridge` has them."""
+
+    def __init__(self, bridge: Bridge, memory: Memory, scope: Scope) -> None:
+        self._bridge = bridge
+        self._memory = memory
+        self._scope = scope
+
+    def query(
+        self,
+        statements: Sequence[Sql] = (),
+        *,
+        consumer_ids: Sequence[str] = (),
+        usernames: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+    ) -> Rows:
+        """Return rows of the local store, and consumers of Kong as these rows entail them.
+
+        :raises BridgeError: As :meth:`Bridge.query`; ``MARK`` as :meth:`commit`.
+        """
+        sql = self._memory.store.query(statements) if statements else []
+        if not (consumer_ids or usernames or custom_ids):
+            return Rows(sql, [])
+        # Whatever was read in the store so far, Kong has been told of it.
+        self._patiently(lambda: None)
+        found = self._bridge.query(
+            consumer_ids=consumer_ids, usernames=usernames, custom_ids=custom_ids
+        )
+        return Rows(sql, found.consumers)
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Apply every step or none, as the module says. What is no consumer and no ACL group is a
+        credential, and kept to be given to Kong again.
+
+        :raises BridgeError: As :meth:`Bridge.commit`; ``MARK`` where Kong's memory does not get to
+            agree with the store in time, ``DATABASE`` where others write for too long.
+        """
+        return self._patiently(lambda: self._commit(steps))
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """Do something in turn, while nothing is pending; once more where Kong had to be told."""
+        seen = self._memory.applications(self._scope)
+        try:
+            return self._in_turn(do)
+        except BridgeError as error:
+            if error.name != "MARK":
+                raise
+        if not self._memory.await_application(self._scope, seen, PATIENCE):
+            raise BridgeError("MARK", _NOT_READY)
+        return self._in_turn(do)
+
+    def _in_turn(self, do: Callable[[], T]) -> T:
+        try:
+            with self._memory.store.turn(PATIENCE):
+                with self._memory.store.reading() as transaction:
+                    if journal.is_pending(transaction, self._scope):
+                        raise BridgeError("MARK", _NOT_READY)
+                return do()
+        except BusyError:
+            raise BridgeError("MARK", _NOT_READY) from None
+
+    def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        store, mark = self._memory.store, self._memory.mark(self._scope)
+        places = [place for place, step in enumerate(steps) if not isinstance(step, Sql)]
+        entities = [steps[place] for place in places]
+        results: dict[int, StepResult] = {}
+        number = None
+        with store.writing() as transaction:
+            for place, step in enumerate(steps):
+                if isinstance(step, Sql) and not _tells(step):
+                    results[place] = _run(transaction, place, step)
+            if entities:
+                try:
+                    answers = self._bridge.commit(entities, mark=mark, check=True)
+                except BridgeError as error:
+                    error.step = None if error.step is None else places[error.step]
+                    raise
+                results.update(zip(places, answers, strict=True))
+                for entity, answer in zip(entities, answers, strict=True):
+                    transaction.tally.add(entity.op, answer.entities)
+                number = journal.add(transaction, self._scope, entities)
+            for place, step in enumerate(steps):
+                if isinstance(step, Sql) and _tells(step):
+                    results[place] = _run(transaction, place, step)
+        if number is not None:
+            self._apply(number, entities, mark)
+        return [results[place] for place in range(len(steps))]
+
+    def _apply(self, number: int, entities: Sequence[Step], mark: Mark) -> None:
+        try:
+            self._bridge.commit(entities, mark=mark)
+        except BridgeError as error:
+            # It is written, and will be applied: the client may read it and must not send it again
+            # as if it were not.
+            raise BridgeError(
+                "DATABASE", f"Kong did not take what it had agreed to: {error}"
+            ) from (error)
+        with self._memory.store.writing() as transaction:
+            journal.lift(transaction, number)
+
+
+def _tells(statement: Sql) -> bool:
+    """Whether a statement says what was written in Kong."""
+    return any(isinstance(param, Written) for param in statement.params)
+
+
+def _run(transaction: SqliteTransaction, place: int, statement: Sql) -> StepResult:
+    try:
+        return transaction.run(statement)
+    except BridgeError as error:
+        error.step = place
+        raise

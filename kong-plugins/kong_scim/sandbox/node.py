@@ -1,0 +1,73 @@
+"""What a node of Kong does without a client's request: the tick, and the Admin API's calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from kong_scim.sandbox.bridge_functions import NodeFunctions
+from kong_scim.sandbox.declarative import Declaration, Route
+from kong_scim.sandbox.mp_rpc import PluginInstances
+from kong_scim.sandbox.pdk import TimerPdk
+from kong_scim.sandbox.plugins import Plugin
+from kong_scim.sandbox.store import Store
+
+_log = logging.getLogger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between ticks (``kong/plugins/scim-bridge/tick.lua``)."""
+
+
+def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
+    """Yield every plugin ``scim``, with its route."""
+    for route in declaration.routes:
+        for plugin in route.plugins:
+            if plugin.name == "scim":
+                yield route, plugin
+
+
+@dataclass
+class Node:
+    """Calls the plugin's instances."""
+
+    declaration: Declaration
+    instances: PluginInstances
+    store: Store
+    executor: Executor
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    async def tick_for_ever(self) -> None:
+        """Call ``tick`` of each plugin once a second."""
+        while True:
+            for _, plugin in scim_plugins(self.declaration):
+                try:
+                    await self._call(plugin, "tick")
+                except Exception:
+                    _log.exception("the tick of plugin %s failed", plugin.id)
+            await asyncio.sleep(INTERVAL)
+
+    async def change_credential(
+        self, tenants: set[str], step: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Have the plugin server keep and commit a step on a credential; see ``api.lua``.
+
+        :param tenants: Those of the consumer.
+        :return: What the plugin answered, empty where it is done; None without an answer.
+        :raises LookupError: When there is no plugin of such a tenant.
+        """
+        for _, plugin in scim_plugins(self.declaration):
+            if plugin.config.get("tenant", "default") in tenants:
+                return await self._call(plugin, "credential", step)
+        raise LookupError(tenants)
+
+    async def _call(
+        self, plugin: Plugin, method: str, asked: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        functions = NodeFunctions(self.store, self.executor, self.id, asked)
+        await self.instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
+        return functions.answered

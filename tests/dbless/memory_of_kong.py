@@ -1,0 +1,128 @@
+"""A plugin server's part for a DB-less Kong, without processes: both can be stopped at any point.
+
+Kong's memory is the sandbox's, behind the bridge's real wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from kong_scim.bridge import Bridge, Delete, Host, Upsert
+from kong_scim.config import parse
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.events import Origin
+from kong_scim.provisioning import change_credential, dbless, keep_kong_applied, storage_for
+from kong_scim.provisioning.dbless import mark_key
+from kong_scim.sandbox.bridge_functions import NodeFunctions
+from kong_scim.sandbox.declarative_rows import ConsumerRow
+from kong_scim.sandbox.entities import WORKSPACE
+from kong_scim.sandbox.store import Store
+from kong_scim.scim.resources import provider
+
+CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
+PROVIDER = provider(CONFIG)
+ORIGIN = Origin("idp", "192.0.2.7", "request-1")
+HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
+
+
+class StoppedError(Exception):
+    """The process that ran this is no more."""
+
+
+class Gateway:
+    """A DB-less Kong and a plugin server.
+
+    :ivar stop_at: Where the plugin server is killed, such as ``after commit 2``; None for nowhere.
+        Calls of ``kong.scim.commit`` are counted from each write's first.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.data = directory / "data"
+        self.kong = Store(directory / "kong.sqlite", dbless=True)
+        self.stop_at: str | None = None
+        self._calls = 0
+        self._executor = ThreadPoolExecutor(1)
+
+    def close(self) -> None:
+        self._forget()
+        self._executor.shutdown()
+        self.kong.close()
+
+    # -- what is done to it -----------------------------------------------
+
+    def storage(self) -> SqlStorage:
+        """The resources, as a request sees them."""
+        self._calls = 0
+        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, origin=ORIGIN)
+
+    def tick(self) -> None:
+        self._calls = 0
+        mark = self.kong.mark(mark_key(CONFIG.tenant))
+        keep_kong_applied(CONFIG, self._bridge(), HOST, PROVIDER, self.data, mark=mark)
+
+    def give_key(self, consumer: str, key: str) -> None:
+        entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
+        entity |= {"consumer": {"id": consumer}, "created_at": 1}
+        self.change_credential(Upsert("keyauth_credentials", entity))
+
+    def change_credential(self, step: Upsert | Delete) -> None:
+        self._calls = 0
+        change_credential(CONFIG, self._bridge(), HOST, PROVIDER, self.data, step=step)
+
+    def restart_plugin_server(self) -> None:
+        self._forget()
+        self.stop_at = None
+
+    def load(self, *consumers: dict[str, Any]) -> None:
+        """Load a configuration into Kong, as at its start."""
+        self.kong.load([ConsumerRow.model_validate(each) for each in consumers])
+
+    # -- what is seen -----------------------------------------------------
+
+    def entities(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything in Kong's memory, but for the times."""
+        columns = {
+            "consumers": "id, username, custom_id, tags",
+            "acls": 'id, consumer, "group", tags',
+            "keyauth_credentials": 'id, consumer, "key"',
+        }
+        return {
+            name: self.kong.entities.execute(f"SELECT {of} FROM {name} ORDER BY id").fetchall()
+            for name, of in columns.items()
+        }
+
+    # ---------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        memory = dbless._memories.pop(self.data, None)
+        if memory is not None:
+            memory.store.close()
+
+    def _bridge(self) -> Bridge:
+        functions = NodeFunctions(self.kong, self._executor, HOST.node_id).by_name()
+
+        def plain(name: str) -> Callable[[str], str]:
+            return lambda text: asyncio.run(_awaited(functions[f"kong.scim.{name}"], text))
+
+        def commit(text: str) -> str:
+            self._calls += 1
+            self._stop(f"before commit {self._calls}")
+            answer = plain("commit")(text)
+            self._stop(f"after commit {self._calls}")
+            return answer
+
+        return Bridge(SimpleNamespace(scim=SimpleNamespace(query=plain("query"), commit=commit)))
+
+    def _stop(self, point: str) -> None:
+        if self.stop_at == point:
+            raise StoppedError(point)
+
+
+async def _awaited(function: Callable[[str], Any], text: str) -> str:
+    answer: str = await function(text)
+    return answer

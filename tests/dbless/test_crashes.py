@@ -1,0 +1,300 @@
+"""Wherever a plugin server is killed and whenever Kong loses its memory, a tick puts it right."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_of_kong import PROVIDER, Gateway, StoppedError
+from scim2_models import ResourceType
+
+from kong_scim.bridge import BridgeError, Delete, Sql
+from kong_scim.directory.local import LocalStore, StoreError
+from kong_scim.provisioning.dbless import memory
+
+POINTS = ["before commit 1", "after commit 1", "before commit 2", "after commit 2"]
+"""A write checks with its first commit, and writes with its second."""
+
+LASTS = {"before commit 1": False, "after commit 1": False}
+"""Whether a write that is stopped there is one that was made; where nothing is said, it is."""
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Gateway]:
+    with tempfile.TemporaryDirectory(prefix="scim-") as directory:
+        gateway = Gateway(Path(directory))
+        gateway.load()
+        gateway.tick()
+        with contextlib.closing(gateway):
+            yield gateway
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with running() as found:
+        yield found
+
+
+def resource_type(name: str) -> ResourceType:
+    return next(each for each in PROVIDER.resource_types if each.name == name)
+
+
+USER, GROUP = resource_type("User"), resource_type("Group")
+
+
+def new(name: str, **values: Any) -> Any:
+    kind, naming = (USER, "userName") if name.startswith("user") else (GROUP, "displayName")
+    model = PROVIDER.model_for(kind)
+    assert model is not None
+    return model.model_validate({naming: name, **values})
+
+
+def create(gateway: Gateway, name: str, **values: Any) -> Any:
+    kind = USER if name.startswith("user") else GROUP
+    return gateway.storage().create(kind, new(name, **values))
+
+
+def set_active(gateway: Gateway, user_id: str, active: bool) -> None:
+    storage = gateway.storage()
+    user = storage.get(USER, user_id)
+    user.active = active
+    storage.update(USER, user)
+
+
+def anew(gateway: Gateway) -> dict[str, list[tuple[Any, ...]]]:
+    """What a Kong with an empty memory is given."""
+    gateway.load()
+    gateway.tick()
+    return gateway.entities()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_write_that_is_cut_off_is_made_whole_or_not_at_all(gateway: Gateway, point: str) -> None:
+    user = create(gateway, "user-alice", externalId="00u1")
+    create(gateway, "staff", members=[{"value": user.id}])
+    gateway.give_key(user.id, "1")
+    before = gateway.entities()
+
+    gateway.stop_at = point
+    with pytest.raises(StoppedError):
+        set_active(gateway, user.id, active=False)
+    gateway.restart_plugin_server()
+    gateway.tick()
+
+    made = LASTS.get(point, True)
+    assert gateway.storage().get(USER, user.id).active is not made
+    if made:
+        assert gateway.entities()["keyauth_credentials"] == gateway.entities()["acls"] == []
+        assert "scim:suspended" in gateway.entities()["consumers"][0][3]
+    else:
+        assert gateway.entities() == before
+    assert gateway.entities() == anew(gateway)
+
+
+def test_while_something_is_pending_nothing_else_is_written(gateway: Gateway) -> None:
+    user = create(gateway, "user-alice")
+    gateway.stop_at = "before commit 2"
+    with pytest.raises(StoppedError):
+        set_active(gateway, user.id, active=False)
+    gateway.restart_plugin_server()
+
+    with pytest.raises(BridgeError) as refused:
+        set_active(gateway, user.id, active=True)
+
+    assert refused.value.name == "MARK"
+    gateway.tick()
+    set_active(gateway, user.id, active=True)
+    assert gateway.entities() == anew(gateway)
+
+
+def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
+    gateway: Gateway,
+) -> None:
+    create(gateway, "user-alice")
+    gateway.load()
+
+    with pytest.raises(BridgeError) as refused:
+        create(gateway, "user-bob")
+
+    assert refused.value.name == "MARK"
+    assert gateway.storage().count_users() == 1
+    gateway.tick()
+    create(gateway, "user-bob")
+    assert len(gateway.entities()["consumers"]) == 2
+
+
+def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
+    gateway: Gateway,
+) -> None:
+    for number in range(600):
+        create(gateway, f"user-{number}")
+    wanted = gateway.entities()
+    gateway.load()
+    gateway.stop_at = "before commit 3"  # the first takes the old mark away
+    with pytest.raises(StoppedError):
+        gateway.tick()
+    assert 0 < len(gateway.entities()["consumers"]) < 600
+    gateway.restart_plugin_server()
+    gateway.load()
+
+    gateway.tick()
+
+    assert gateway.entities() == wanted
+
+
+def test_a_plugin_server_that_dies_while_it_fills_the_memory_begins_again(
+    gateway: Gateway,
+) -> None:
+    for number in range(300):
+        create(gateway, f"user-{number}")
+    wanted = gateway.entities()
+    gateway.load()
+    gateway.stop_at = "after commit 2"
+    with pytest.raises(StoppedError):
+        gateway.tick()
+    gateway.restart_plugin_server()
+
+    gateway.tick()
+
+    assert gateway.entities() == wanted
+
+
+def test_a_declared_consumer_keeps_its_name_and_the_rest_goes_on(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob = create(gateway, "user-alice"), create(gateway, "user-bob")
+    gateway.load({"username": "user-alice"})
+    declared = gateway.entities()["consumers"]
+
+    gateway.tick()
+
+    consumers = gateway.entities()["consumers"]
+    assert declared[0] in consumers
+    assert {each[0] for each in consumers} == {declared[0][0], bob.id}
+    (error,) = (each.getMessage() for each in caplog.records if each.levelname == "ERROR")
+    assert alice.id in error
+    assert "user-alice" in error
+    assert "declarative configuration" in error
+    gateway.load()
+    gateway.tick()
+    assert {each[0] for each in gateway.entities()["consumers"]} == {alice.id, bob.id}
+
+
+def test_a_declared_consumer_with_a_users_own_id_is_left_alone(gateway: Gateway) -> None:
+    alice = create(gateway, "user-alice")
+    gateway.load({"id": alice.id, "username": "somebody"})
+    declared = gateway.entities()
+
+    gateway.tick()
+
+    assert gateway.entities() == declared
+
+
+def test_a_store_that_was_lost_leaves_nobody_in_kong(gateway: Gateway) -> None:
+    user = create(gateway, "user-alice")
+    gateway.give_key(user.id, "1")
+    gateway.restart_plugin_server()
+    for file in gateway.data.iterdir():
+        file.unlink()
+
+    gateway.tick()
+
+    assert all(rows == [] for rows in gateway.entities().values())
+
+
+def test_keys_are_given_back_to_who_may_have_them(gateway: Gateway) -> None:
+    alice, bob = create(gateway, "user-alice"), create(gateway, "user-bob")
+    carol = create(gateway, "user-carol")
+    for number, user in enumerate((alice, bob, carol)):
+        gateway.give_key(user.id, str(number))
+    set_active(gateway, bob.id, active=False)
+    gateway.storage().delete(USER, carol.id)
+
+    found = anew(gateway)["keyauth_credentials"]
+
+    assert [(consumer, key) for _, consumer, key in found] == [(alice.id, "0")]
+
+
+def test_a_key_that_was_taken_away_does_not_come_back(gateway: Gateway) -> None:
+    alice = create(gateway, "user-alice")
+    gateway.give_key(alice.id, "1")
+    ((identifier, _, _),) = gateway.entities()["keyauth_credentials"]
+    gateway.change_credential(Delete("keyauth_credentials", identifier))
+
+    assert anew(gateway)["keyauth_credentials"] == []
+
+
+def test_a_directory_that_another_server_has_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+    with contextlib.closing(LocalStore(tmp_path / "d")), pytest.raises(StoreError) as refused:
+        LocalStore(tmp_path / "d")
+
+    assert "another plugin server" in str(refused.value)
+
+
+def test_what_lasts_is_for_its_owner_only_and_durable(gateway: Gateway) -> None:
+    create(gateway, "user-alice")
+
+    for path in (gateway.data, *gateway.data.glob("scim.sqlite*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+    with memory(gateway.data).store.writing() as transaction:
+        assert transaction.run(Sql("PRAGMA synchronous")).data == [{"synchronous": 2}]
+
+
+OPERATIONS = st.sampled_from(["create", "off", "on", "join", "rename", "delete", "key", "load"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    operations=st.lists(
+        st.tuples(OPERATIONS, st.integers(0, 3), st.none() | st.sampled_from(POINTS)), max_size=14
+    )
+)
+def test_after_any_sequence_with_any_stops_kong_is_what_it_would_be_if_it_were_given_all_anew(
+    operations: list[tuple[str, int, str | None]],
+) -> None:
+    with running() as gateway:
+        group = create(gateway, "staff")
+        users: list[str] = []
+        for number, (operation, which, point) in enumerate(operations):
+            gateway.stop_at = point
+            with contextlib.suppress(StoppedError):
+                _operate(gateway, (operation, which, number), users, str(group.id))
+            if point is not None or operation == "load":
+                gateway.restart_plugin_server()
+                gateway.tick()
+        storage = gateway.storage()
+        consumers = {row[0] for row in gateway.entities()["consumers"]}
+        assert consumers == {each.user.id for batch in storage.users(100) for each in batch}
+        assert gateway.entities() == anew(gateway)
+
+
+def _operate(gateway: Gateway, step: tuple[str, int, int], users: list[str], group: str) -> None:
+    operation, which, number = step
+    if operation == "create":
+        users.append(str(create(gateway, f"user-{number}").id))
+        return
+    if operation == "load":
+        gateway.load()
+        return
+    if not users:
+        return
+    storage = gateway.storage()
+    user_id = users[which % len(users)]
+    if operation == "delete":
+        users.remove(user_id)
+        storage.delete(USER, user_id)
+    elif operation == "join":
+        storage.patch_members(GROUP, group, add=[user_id])
+    elif operation == "key":
+        gateway.give_key(user_id, str(number))
+    else:
+        user = storage.get(USER, user_id)
+        user.active = {"off": False, "on": True}.get(operation, user.active)
+        user.user_name = f"user-{number}" if operation == "rename" else user.user_name
+        storage.update(USER, user)

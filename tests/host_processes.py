@@ -1,0 +1,319 @@
+"""The processes of a host: the sandbox or Kong, with PostgreSQL or without, and plugin servers.
+
+See :mod:`hosts` for what a test gets of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import psutil
+import yaml
+
+TOKENS = {"scim-token-a": "token-of-tenant-a", "scim-token-b": "token-of-tenant-b"}
+"""The bearer tokens of the tenants, by the name of their vault reference."""
+
+PATIENCE = 60.0
+"""Seconds until something that should happen soon is given up."""
+
+_ENVIRONMENT = {name.replace("-", "_").upper(): value for name, value in TOKENS.items()}
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Wait until a condition holds.
+
+    :raises TimeoutError: With what was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Host(Protocol):
+    """A gateway with the plugin server beside it.
+
+    :ivar proxy_urls: Of each node.
+    :ivar dbless: Whether the gateway has no database.
+    :ivar sqlite: Where the SCIM tables are, unless in PostgreSQL.
+    :ivar postgres: The database, unless there is none.
+    """
+
+    name: str
+    proxy_urls: list[str]
+    admin_url: str
+    dbless: bool
+    sqlite: Path | None
+    postgres: Any
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+    def kill_gateway(self) -> None: ...
+    def kill_plugin_server(self) -> None: ...
+    def plugin_server(self) -> psutil.Process: ...
+
+
+class SandboxHost:
+    """The sandbox as a process of its own, on the same ports and data through restarts."""
+
+    postgres = None
+
+    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+        self.name = "sandbox-off" if dbless else "sandbox"
+        self.dbless = dbless
+        self._directory = directory
+        self._config = directory / "kong.yml"
+        self._config.write_text(yaml.safe_dump(content))
+        data = directory / "data"
+        self.sqlite = data / "plugin-server" / "scim.sqlite" if dbless else data / "sandbox.sqlite"
+        self._ports = (free_port(), free_port())
+        self._process: subprocess.Popen[str] | None = None
+        proxy, self.admin_url = (f"http://127.0.0.1:{port}" for port in self._ports)
+        self.proxy_urls = [proxy]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the sandbox."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until both ports answer."""
+        with (self._directory / "sandbox.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
+                    *("--config", str(self._config), "--data", str(self._directory / "data")),
+                    *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
+                    *("--database", "off" if self.dbless else "sqlite"),
+                ],
+                env={**os.environ, **_ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError(f"the sandbox does not start: {self.log()[-2000:]}")
+
+    def stop(self) -> None:
+        """Stop it in an orderly way."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def close(self) -> None:
+        """Stop it; there is nothing else."""
+        self.stop()
+
+    def kill_gateway(self) -> None:
+        """Kill it, and start it again."""
+        assert self._process is not None
+        left = psutil.Process(self.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        psutil.wait_procs(left, PATIENCE)
+        self.start()
+
+    def kill_plugin_server(self) -> None:
+        """Kill the plugin server; the sandbox starts another one."""
+        pid = self._plugin_server_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def plugin_server(self) -> psutil.Process:
+        """Return the plugin server that runs."""
+        return psutil.Process(self._plugin_server_pid())
+
+    def _plugin_server_pid(self) -> int | None:
+        status: dict[str, Any] = httpx.get(self.admin_url + "/status").json()
+        pid: int | None = status["plugin_server"]["pid"]
+        return pid
+
+    def log(self) -> str:
+        """Return what the sandbox wrote so far."""
+        return (self._directory / "sandbox.log").read_text()
+
+
+class _PluginServer:
+    """A plugin server as a process of its own."""
+
+    def __init__(self, directory: Path, number: int, data: Path | None) -> None:
+        self.socket = directory / f"plugin-{number}.sock"
+        self.dump = directory / f"plugin-{number}.json"
+        self._log = directory / f"plugin-server-{number}.log"
+        self._data = data
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "kong_scim.pluginserver"]
+        if not self.dump.exists():
+            done = subprocess.run([*command, "--dump"], capture_output=True, check=True)
+            self.dump.write_bytes(done.stdout)
+        data = ["--data", str(self._data)] if self._data else []
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--socket", str(self.socket), *data],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+class KongHost:
+    """A real Kong, each node with two workers and a plugin server of its own.
+
+    With PostgreSQL it is a cluster of two nodes; without, DB-less, it is one.
+
+    :ivar kong: The first node, and the one that the Admin API is of.
+    :ivar nodes: All of them.
+    """
+
+    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+        from kong_process import KongProcess, kong_binary
+
+        self.name = "kong-dbless" if dbless else "kong-postgres"
+        self.dbless = dbless
+        self._stack = contextlib.ExitStack()
+        self._config = directory / "kong.yml"
+        self._config.write_text(yaml.safe_dump(content))
+        self._imported = False
+        self.postgres = None if dbless else self._new_database()
+        data = directory / "data" if dbless else None
+        self.sqlite = data / "scim.sqlite" if data else None
+        count = 1 if dbless else 2
+        self.plugin_servers = [_PluginServer(directory, number, data) for number in range(count)]
+        self.nodes = [
+            KongProcess(
+                kong_binary(),
+                directory / f"kong-{number}",
+                postgres=self.postgres,
+                declarative=self._config if dbless else None,
+                plugins=("scim", "scim-bridge"),
+                pluginserver=(server.socket, server.dump),
+                env=_ENVIRONMENT,
+            )
+            for number, server in enumerate(self.plugin_servers)
+        ]
+        self.kong = self.nodes[0]
+        self.proxy_urls = [node.proxy_url for node in self.nodes]
+        self.admin_url = self.kong.admin_url
+
+    def _new_database(self) -> Any:
+        from postgres import running_postgres
+
+        return self._stack.enter_context(running_postgres()).new_database("kong")
+
+    def start(self) -> None:
+        """Start all; the declarative content is imported the first time."""
+        for server in self.plugin_servers:
+            server.start()
+        if self.postgres and not self._imported:
+            self.kong.run("migrations", "bootstrap")
+            self.kong.run("migrations", "up")
+            self.kong.run("config", "db_import", str(self._config))
+            self._imported = True
+        for node in self.nodes:
+            node.start()
+
+    def stop(self) -> None:
+        """Stop all; what lasts stays."""
+        for node in self.nodes:
+            node.stop()
+        for server in self.plugin_servers:
+            server.stop()
+
+    def close(self) -> None:
+        """Stop all, and remove the database."""
+        self.stop()
+        self._stack.close()
+
+    def kill_gateway(self) -> None:
+        """Kill one worker; its master starts another."""
+        self.kong.kill_worker()
+
+    def kill_node(self) -> None:
+        """Kill the first node, its master and workers, and start it again."""
+        self.kong.kill()
+        self.kong.start()
+
+    def kill_plugin_server(self) -> None:
+        """Kill the first plugin server, and start another, as Docker would."""
+        self.plugin_servers[0].kill()
+        self.plugin_servers[0].start()
+
+    def plugin_server(self) -> psutil.Process:
+        """Return the first plugin server."""
+        return psutil.Process(self.plugin_servers[0].pid)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        seen = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}
+        body = json.dumps(seen).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@contextlib.contextmanager
+def echo_server() -> Iterator[str]:
+    """Run an upstream that answers with what it saw, and yield its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
