@@ -12,6 +12,7 @@ from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Journal, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.lifecycle.trail import Trail
 from kong_scim.projection import check_mapping
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
@@ -62,6 +63,22 @@ def storage_for(
         host.dialect, Scope(host.workspace, config.tenant), origin, values=config.events.values
     )
     return _storage(config, bridge, host, provider, memory, journal=journal)
+
+
+def trail_for(
+    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, data: Path | None
+) -> Trail:
+    """Return the tenant's audit trail.
+
+    :raises Exception: As :func:`storage_for`.
+    """
+    if host.role == "data_plane":
+        raise BridgeError("READ_ONLY", DATA_PLANE)
+    memory = _memory(data) if host.database == "off" else None
+    scope = Scope(host.workspace, config.tenant)
+    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
+    database = GatewayDatabase(gateway, host.dialect)
+    return Trail(database, scope, Kinds(provider).of("Event"))
 
 
 def keep_kong_applied(
@@ -136,4 +153,5 @@ __all__ = [
     "keep_kong_applied",
     "mark_key",
     "storage_for",
+    "trail_for",
 ]
