@@ -26,6 +26,7 @@ from kong_scim.scim.resources import provider
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
+ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
 
 
@@ -61,7 +62,7 @@ class Gateway:
     def storage(self) -> SqlStorage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, ORIGIN)
+        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, origin=ORIGIN)
 
     def tick(self) -> None:
         self._calls = 0
