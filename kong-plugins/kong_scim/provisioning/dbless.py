@@ -1,9 +1,9 @@
 """A bridge to a DB-less Kong: SCIM's tables are beside Python, Kong's entities in Kong's memory.
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
-the entities; SQLite commits, with a pending mark for what Kong has yet to be told; Kong's rows; the
-mark is lifted. A refusal leaves nothing on either side. A crash after SQLite's commit leaves the
-mark, and the next tick tells Kong.
+the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
+a pending mark for what Kong has yet to be told; Kong's rows; the mark is lifted. A refusal leaves
+nothing on either side. A crash after SQLite's commit leaves the mark, and the next tick tells Kong.
 """
 
 from __future__ import annotations
@@ -104,7 +104,11 @@ class DblessBridge:
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
         # Whatever was read in the store so far, Kong has been told of it.
-        self._patiently(lambda: None)
+        seen = self._memory.applications(self._scope)
+        try:
+            self._in_turn(lambda: None)
+        except BridgeError as error:
+            self._wait(error, seen)
         found = self._bridge.query(
             consumer_ids=consumer_ids, usernames=usernames, custom_ids=custom_ids
         )
@@ -114,22 +118,23 @@ class DblessBridge:
         """Apply every step or none, as the module says. What is no consumer and no ACL group is a
         credential, and kept to be given to Kong again.
 
-        :raises BridgeError: As :meth:`Bridge.commit`; ``MARK`` where Kong's memory does not get to
-            agree with the store in time, ``DATABASE`` where others write for too long.
+        :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
+            agree with the store and now does: what to do must be worked out again, because it
+            followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
         """
-        return self._patiently(lambda: self._commit(steps))
-
-    def _patiently(self, do: Callable[[], T]) -> T:
-        """Do something in turn, while nothing is pending; once more where Kong had to be told."""
         seen = self._memory.applications(self._scope)
         try:
-            return self._in_turn(do)
+            return self._in_turn(lambda: self._commit(steps))
         except BridgeError as error:
-            if error.name != "MARK":
-                raise
+            self._wait(error, seen)
+        raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
+
+    def _wait(self, error: BridgeError, seen: int) -> None:
+        """Wait until Kong was told of everything since then; raise any other error."""
+        if error.name != "MARK":
+            raise error
         if not self._memory.await_application(self._scope, seen, PATIENCE):
             raise BridgeError("MARK", _NOT_READY)
-        return self._in_turn(do)
 
     def _in_turn(self, do: Callable[[], T]) -> T:
         try:
@@ -172,9 +177,8 @@ class DblessBridge:
         except BridgeError as error:
             # It is written, and will be applied: the client may read it and must not send it again
             # as if it were not.
-            raise BridgeError(
-                "DATABASE", f"Kong did not take what it had agreed to: {error}"
-            ) from (error)
+            message = f"Kong did not take what it had agreed to: {error}"
+            raise BridgeError("DATABASE", message) from error
         with self._memory.store.writing() as transaction:
             journal.lift(transaction, number)
 

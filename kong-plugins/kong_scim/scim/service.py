@@ -19,6 +19,7 @@ from scim2_models import (
     BulkResponse,
     Context,
     Error,
+    ForbiddenException,
     InvalidSyntaxException,
     ListResponse,
     Mutability,
@@ -37,7 +38,7 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Target
+from scim2_server.routing import Operation, Target
 from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
@@ -51,6 +52,8 @@ from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.parameters import parameter
 
 log = logging.getLogger(__name__)
+
+_WRITING = frozenset({Operation.create, Operation.replace, Operation.patch, Operation.delete})
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -105,10 +108,13 @@ class KongScimService(ScimService):
             return ScimService.match(request)
         except MethodNotAllowedException as exception:
             allowed = {*exception.allowed, "OPTIONS"}
+            if request.path.strip("/").partition("/")[0].casefold() == "events":
+                allowed -= {"PUT", "PATCH", "DELETE"}
+                allowed -= set() if request.path.endswith("/.search") else {"POST"}
             if "GET" in allowed:
                 allowed.add("HEAD")
             raise MethodNotAllowedException(
-                detail=f"This endpoint takes {', '.join(exception.allowed)} only", allowed=allowed
+                detail=f"This endpoint takes {', '.join(sorted(allowed))} only", allowed=allowed
             ) from None
 
     def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002
@@ -120,6 +126,22 @@ class KongScimService(ScimService):
             detail="/Me is not served: a token of this endpoint stands for an identity provider, "
             "not for a user; ask for /Users/{id}"
         )
+
+    def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
+        """Keep the audit trail from being written, and out of a search of everything.
+
+        :raises MethodNotAllowedException: For a write of an event.
+        :raises ~scim2_models.ForbiddenException: At the root, whose search leaves events out then.
+        """
+        super().authorize(request, target, resource_type)
+        if resource_type.name != "Event":
+            return
+        if target.endpoint is None:
+            raise ForbiddenException(detail="Events are found at /Events alone")
+        if target.operation in _WRITING:
+            raise MethodNotAllowedException(
+                detail="The audit trail is read only", allowed=["GET", "HEAD", "OPTIONS"]
+            )
 
     # -- Bodies ---------------------------------------------------------
 
@@ -309,6 +331,22 @@ class KongScimService(ScimService):
                 if not _on_request(self.provider.model_for(str(each.schema_)))
             ] or None
         return located
+
+    def resource_types(self, location: str, query: Mapping[str, str]) -> ScimResponse:
+        """Return what a client may provision.
+
+        Events are at /ResourceTypes/Event and in /Schemas, and not in the list: a client that makes
+        one of everything that is listed (scim2-tester does) would be refused.
+        """
+        response = super().resource_types(location, query)
+        assert response.body is not None  # noqa: S101 - a list always has one
+        listed = [each for each in response.body["Resources"] if each["name"] != "Event"]
+        response.body |= {
+            "Resources": listed,
+            "totalResults": len(listed),
+            "itemsPerPage": len(listed),
+        }
+        return response
 
     # -- Errors ---------------------------------------------------------
 
