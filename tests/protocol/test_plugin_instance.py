@@ -36,7 +36,7 @@ class Storage(InMemoryStorage):
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
     return storage
 
 
@@ -159,6 +159,8 @@ class DataPlane(Kong):
         ("POST", "/Users"),
         ("PATCH", "/Groups/1"),
         ("POST", "/Bulk"),
+        ("GET", "/Events"),
+        ("GET", "/Events/chain"),
     ],
 )
 def test_on_a_data_plane_every_request_is_501_with_the_reason(method: str, path: str) -> None:
