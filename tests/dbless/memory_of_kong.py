@@ -125,7 +125,8 @@ class Gateway:
             self._stop(f"after commit {self._calls}")
             return answer
 
-        return Bridge(SimpleNamespace(scim=SimpleNamespace(query=plain("query"), commit=commit)))
+        names = {"wake": plain("wake"), "query": plain("query"), "commit": commit}
+        return Bridge(SimpleNamespace(scim=SimpleNamespace(**names)))
 
     def _stop(self, point: str) -> None:
         if self.stop_at == point:

@@ -40,9 +40,12 @@ class Memory:
         self._applied: dict[Scope, int] = {}
         self._changed = threading.Condition()
 
-    def mark(self, scope: Scope) -> Mark:
-        """Return the mark of a Kong that has every row of this store."""
-        return Mark(mark_key(scope.tenant), self.store.id)
+    def mark(self, number: int) -> str:
+        """Return the mark of a Kong that was told of everything up to a change of this store.
+
+        A store that is put back from a copy has told it of less, and is noticed by that.
+        """
+        return f"{self.store.id} {number}"
 
     def applications(self, scope: Scope) -> int:
         """Return how often all of a tenant was found to be, or was put, in Kong's memory."""
@@ -147,7 +150,7 @@ class DblessBridge:
             raise BridgeError("MARK", _NOT_READY) from None
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
-        store, mark = self._memory.store, self._memory.mark(self._scope)
+        store, memory = self._memory.store, self._memory
         places = [place for place, step in enumerate(steps) if not isinstance(step, Sql)]
         entities = [steps[place] for place in places]
         results: dict[int, StepResult] = {}
@@ -158,7 +161,9 @@ class DblessBridge:
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
-                    answers = self._bridge.commit(entities, mark=mark, check=True)
+                    mark = memory.mark(journal.told(transaction, self._scope))
+                    key = mark_key(self._scope.tenant)
+                    answers = self._bridge.commit(entities, mark=Mark(key, mark), check=True)
                 except BridgeError as error:
                     error.step = None if error.step is None else places[error.step]
                     raise
@@ -168,7 +173,7 @@ class DblessBridge:
                 number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
         if number is not None:
-            self._apply(number, entities, mark)
+            self._apply(number, entities, Mark(key, mark, becomes=memory.mark(number)))
         return [results[place] for place in range(len(steps))]
 
     def _apply(self, number: int, entities: Sequence[Step], mark: Mark) -> None:
