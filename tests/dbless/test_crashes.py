@@ -334,6 +334,21 @@ def test_a_write_that_waited_is_worked_out_again_from_what_kong_has_now(gateway:
     assert gateway.entities() == anew(gateway)
 
 
+def test_a_change_whose_kong_loads_a_configuration_meanwhile_is_answered_when_kong_was_told(
+    gateway: Gateway,
+) -> None:
+    gateway.before["commit 2"] = gateway.load
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(create, gateway, "user-alice")
+        eventually(gateway.is_waited_for, "the write to wait for Kong")
+        gateway.before.clear()
+        gateway.tick()
+        alice = made.result()
+
+    assert [row[0] for row in gateway.entities()["consumers"]] == [alice.id]
+
+
 def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(
     gateway: Gateway,
 ) -> None:

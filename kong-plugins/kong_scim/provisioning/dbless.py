@@ -83,6 +83,20 @@ def memory(directory: Path) -> Memory:
         return _memories[directory]
 
 
+class _UntoldError(Exception):
+    """A change was made in the store, and Kong did not take what it had agreed to.
+
+    It loaded a configuration in between, most likely.
+
+    :param seen: How often all was applied when that happened, in this writer's turn.
+    """
+
+    def __init__(self, results: list[StepResult], seen: int) -> None:
+        super().__init__("Kong is not told yet")
+        self.results = results
+        self.seen = seen
+
+
 class DblessBridge:
     """``query`` and ``commit`` as :class:`~kong_scim.bridge.Bridge` has them."""
 
@@ -124,10 +138,16 @@ class DblessBridge:
         :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
             agree with the store and now does: what to do must be worked out again, because it
             followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
+            ``DATABASE`` where it is written and Kong is not told in time.
         """
         seen = self._memory.applications(self._scope)
         try:
             return self._in_turn(lambda: self._commit(steps))
+        except _UntoldError as untold:
+            # It is a change already, and pending: the tick tells Kong of it.
+            if self._memory.await_application(self._scope, untold.seen, PATIENCE):
+                return untold.results
+            raise BridgeError("DATABASE", "it is written, and Kong is not told yet") from untold
         except BridgeError as error:
             self._wait(error, seen)
         raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
@@ -172,20 +192,15 @@ class DblessBridge:
                     transaction.tally.add(step.op, answer.entities)
                 number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
+        done = [results[place] for place in range(len(steps))]
         if number is not None:
-            self._apply(number, entities, Mark(key, mark, becomes=memory.mark(number)))
-        return [results[place] for place in range(len(steps))]
-
-    def _apply(self, number: int, entities: Sequence[Step], mark: Mark) -> None:
-        try:
-            self._bridge.commit(entities, mark=mark)
-        except BridgeError as error:
-            # It is written, and will be applied: the client may read it and must not send it again
-            # as if it were not.
-            message = f"Kong did not take what it had agreed to: {error}"
-            raise BridgeError("DATABASE", message) from error
-        with self._memory.store.writing() as transaction:
-            journal.lift(transaction, number)
+            try:
+                self._bridge.commit(entities, mark=Mark(key, mark, becomes=memory.mark(number)))
+            except BridgeError as error:
+                raise _UntoldError(done, memory.applications(self._scope)) from error
+            with store.writing() as transaction:
+                journal.lift(transaction, number)
+        return done
 
 
 def _run(
