@@ -15,6 +15,10 @@ IMAGE ?= kong-scim-plugin-server
 export PYTHONPATH := $(CURDIR)/kong-plugins
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Where the demo plays: sandbox, sandbox-off (as a DB-less Kong), or dbless, a real DB-less Kong whose
+# `kong` KONG_SCIM_KONG names.
+KONG ?= sandbox
+
 # Worker processes of the tests: each has a PostgreSQL and a sandbox of its own.
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -26,8 +30,8 @@ help: ## show the targets
 # -- What a user runs --------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMP) ## play the main job on a sandbox gateway: no Kong, no Docker, no database
-	@$(BIN)/python -m kong_scim.cli.main demo
+demo: $(STAMP) ## play the main job on a sandbox: no Kong, no Docker, no database (KONG=dbless: on a real Kong)
+	@$(BIN)/python -m kong_scim.cli.main demo --on $(KONG)
 
 .PHONY: sandbox
 sandbox: $(STAMP) ## a sandbox gateway on port 8000, to point an identity provider at

@@ -73,6 +73,7 @@ class Host(Protocol):
     def kill_gateway(self) -> None: ...
     def kill_plugin_server(self) -> None: ...
     def plugin_server(self) -> psutil.Process: ...
+    def log(self) -> str: ...
 
 
 class SandboxHost:
@@ -287,6 +288,10 @@ class KongHost:
     def plugin_server(self) -> psutil.Process:
         """Return the first plugin server."""
         return psutil.Process(self.plugin_servers[0].pid)
+
+    def log(self) -> str:
+        """Return what the plugin servers wrote so far."""
+        return "".join(server.log() for server in self.plugin_servers)
 
 
 class _Echo(BaseHTTPRequestHandler):

@@ -103,6 +103,7 @@ class Gateway:
 
     def __init__(self, host: Host, content: dict[str, Any], path: str = "/scim/v2") -> None:
         self.host = host
+        self._family = [self]
         self.name = host.name
         self.content = content
         self.proxy_url = host.proxy_urls[0]
@@ -117,21 +118,27 @@ class Gateway:
 
     def close(self) -> None:
         """Close the clients; the host goes on."""
+        self._family.remove(self)
         for client in (self.scim, self.any_scim, self.other_scim, self.admin, self.api):
             client.close()
 
     def clear(self) -> None:
-        """Delete every SCIM resource of both tenants, and every consumer."""
-        for client in (self.scim, self.other_scim):
+        """Delete every SCIM resource of every tenant, and every consumer."""
+        for client in [*(each.scim for each in self._family), self.other_scim]:
             for kind in ("/Groups", "/Users"):
                 for resource in everything(client, kind):
                     client.delete(f"{kind}/{resource['id']}").raise_for_status()
         if self.host.dbless:
-            if self.content.pop("consumers", None):
+            if self.content.pop("consumers", None) or self.consumers():
                 self.declare()
             return
         for consumer in self.consumers():
             self.admin.delete(f"/consumers/{consumer['id']}").raise_for_status()
+
+    def join(self, other: Gateway) -> None:
+        """Have what another one on the same host leaves cleared by either."""
+        self._family.append(other)
+        other._family = self._family
 
     def declare(self) -> None:
         """Load :attr:`content` into a DB-less gateway, and wait until it has SCIM's rows again."""
@@ -314,7 +321,10 @@ def variant(gateway: Gateway, **config: Any) -> Iterator[Gateway]:
         gateway.admin.post(f"/routes/{route['name']}/plugins", json=plugin).raise_for_status()
     with contextlib.closing(Gateway(gateway.host, gateway.content, path)) as other:
         _wait_for_route(other)
+        gateway.join(other)
         yield other
+        if other.scim.get("/Users").is_success:
+            other.clear()
 
 
 def _wait_for_route(gateway: Gateway) -> None:

@@ -44,6 +44,12 @@ class Server:
         self.users.append(identifier)
         return identifier
 
+    def deactivate(self, identifier: str) -> None:
+        """Disable a user."""
+        operation = {"op": "replace", "value": {"active": False}}
+        body = {"schemas": [PATCH], "Operations": [operation]}
+        self._ask("PATCH", f"/Users/{identifier}", json=body)
+
     def read(self, identifier: str) -> None:
         """Read a user."""
         self._ask("GET", f"/Users/{identifier}")
@@ -65,9 +71,17 @@ class Server:
 
     def member(self, group: str, op: str, member: str) -> None:
         """Add or remove one member of a group."""
-        operation: dict[str, Any] = {"op": op, "path": "members", "value": [{"value": member}]}
-        if op == "remove":
-            operation = {"op": op, "path": f'members[value eq "{member}"]'}
+        if op == "add":
+            self.members(group, [member])
+        else:
+            self._patch(group, {"op": op, "path": f'members[value eq "{member}"]'})
+
+    def members(self, group: str, members: list[str]) -> None:
+        """Add members to a group."""
+        value = [{"value": member} for member in members]
+        self._patch(group, {"op": "add", "path": "members", "value": value})
+
+    def _patch(self, group: str, operation: dict[str, Any]) -> None:
         self._ask("PATCH", f"/Groups/{group}", json={"schemas": [PATCH], "Operations": [operation]})
 
     def import_users(self, prefix: str, count: int) -> None:

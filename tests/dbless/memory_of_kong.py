@@ -30,6 +30,9 @@ ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
 
 
+ORIGIN = Origin("idp", "127.0.0.1", "request")
+
+
 class StoppedError(Exception):
     """The process that ran this is no more."""
 
@@ -45,6 +48,7 @@ class Gateway:
         self.data = directory / "data"
         self.kong = Store(directory / "kong.sqlite", dbless=True)
         self.stop_at: str | None = None
+        self.refused = 0
         self._calls = 0
         self._executor = ThreadPoolExecutor(1)
 
@@ -65,9 +69,9 @@ class Gateway:
         mark = self.kong.mark(mark_key(CONFIG.tenant))
         keep_kong_applied(CONFIG, self._bridge(), HOST, PROVIDER, self.data, mark=mark)
 
-    def give_key(self, consumer: str, key: str) -> None:
+    def give_key(self, consumer: str, key: str, **fields: Any) -> None:
         entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
-        entity |= {"consumer": {"id": consumer}, "created_at": 1}
+        entity |= {"consumer": {"id": consumer}, "created_at": 1, **fields}
         self.change_credential(Upsert("keyauth_credentials", entity))
 
     def change_credential(self, step: Upsert | Delete) -> None:
@@ -83,6 +87,10 @@ class Gateway:
         self.kong.load([ConsumerRow.model_validate(each) for each in consumers])
 
     # -- what is seen -----------------------------------------------------
+
+    def is_waited_for(self) -> bool:
+        """Whether a write was refused because Kong's memory is new, and waits for the tick."""
+        return self.refused > 0
 
     def entities(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything in Kong's memory, but for the times."""
@@ -113,6 +121,7 @@ class Gateway:
             self._calls += 1
             self._stop(f"before commit {self._calls}")
             answer = plain("commit")(text)
+            self.refused += '"name":"MARK"' in answer
             self._stop(f"after commit {self._calls}")
             return answer
 

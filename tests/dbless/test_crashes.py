@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from memory_of_kong import PROVIDER, Gateway, StoppedError
 from scim2_models import ResourceType
 
+from hosts import eventually
 from kong_scim.bridge import BridgeError, Delete, Sql
 from kong_scim.directory.local import LocalStore, StoreError
 from kong_scim.provisioning.dbless import memory
@@ -221,6 +224,19 @@ def test_keys_are_given_back_to_who_may_have_them(gateway: Gateway) -> None:
     assert [(consumer, key) for _, consumer, key in found] == [(alice.id, "0")]
 
 
+def test_a_key_does_not_get_younger_by_a_restart(gateway: Gateway) -> None:
+    alice = create(gateway, "user-alice")
+    now = int(time.time())
+    gateway.give_key(alice.id, "1", created_at=now - 100, ttl=50)
+    gateway.give_key(alice.id, "2", created_at=now - 100, ttl=5000)
+
+    ((_, _, key),) = anew(gateway)["keyauth_credentials"]
+
+    assert key == "2"
+    ((left,),) = gateway.kong.entities.execute("SELECT ttl FROM keyauth_credentials").fetchall()
+    assert 4000 < left <= 4900
+
+
 def test_a_key_that_was_taken_away_does_not_come_back(gateway: Gateway) -> None:
     alice = create(gateway, "user-alice")
     gateway.give_key(alice.id, "1")
@@ -298,3 +314,40 @@ def _operate(gateway: Gateway, step: tuple[str, int, int], users: list[str], gro
         user.active = {"off": False, "on": True}.get(operation, user.active)
         user.user_name = f"user-{number}" if operation == "rename" else user.user_name
         storage.update(USER, user)
+
+
+def test_a_write_that_waited_is_worked_out_again_from_what_kong_has_now(gateway: Gateway) -> None:
+    """What was planned against an empty Kong would leave the ACL group that it is given again."""
+    user = create(gateway, "user-alice")
+    group = create(gateway, "staff", members=[{"value": user.id}])
+    gateway.load()
+
+    with ThreadPoolExecutor(1) as pool:
+        storage = gateway.storage()
+        leaving = pool.submit(storage.patch_members, GROUP, str(group.id), remove=[str(user.id)])
+        eventually(gateway.is_waited_for, "the write to wait for Kong")
+        gateway.tick()
+        leaving.result()
+
+    assert gateway.entities()["acls"] == []
+    assert gateway.entities() == anew(gateway)
+
+
+def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(
+    gateway: Gateway,
+) -> None:
+    alice = create(gateway, "user-alice")
+    gateway.give_key(alice.id, "1")
+    gateway.stop_at = "before commit 2"
+    storage = gateway.storage()
+    user = storage.get(USER, alice.id)
+    user.active, user.user_name = False, "user-bob"
+    with pytest.raises(StoppedError):
+        storage.update(USER, user)
+    gateway.restart_plugin_server()
+    with gateway.kong.writing() as connection:  # as if it had been declared meanwhile
+        connection.execute("INSERT INTO consumers VALUES ('x', 'user-bob', NULL, NULL, 1, 1)")
+
+    gateway.tick()
+
+    assert gateway.entities()["keyauth_credentials"] == []

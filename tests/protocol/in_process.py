@@ -44,6 +44,7 @@ class Kong:
                     "host": {
                         "dialect": "sqlite",
                         "database": "sqlite",
+                        "role": "traditional",
                         "kong_version": "3.9.1",
                         "node_id": "n1",
                         "workspace": "w1",

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
+from kong_scim.cli.kong import running
 from kong_scim.cli.story import Endpoints, ExpectationError, Story
 from kong_scim.cli.view import View
 from kong_scim.sandbox.plugin_process import end_with_parent
@@ -41,9 +42,20 @@ def play(endpoints: Endpoints, console: Console) -> bool:
 
 
 @contextlib.contextmanager
-def sandbox() -> Iterator[Endpoints]:
+def kong(binary: str) -> Iterator[Endpoints]:
+    """Run a real Kong, DB-less, until the end of the block; nothing of it is left then.
+
+    :raises ~kong_scim.cli.kong.KongError: With its output, when it does not start.
+    """
+    with _sigterm_unwinds(), running(binary) as endpoints:
+        yield endpoints
+
+
+@contextlib.contextmanager
+def sandbox(database: str) -> Iterator[Endpoints]:
     """Run a sandbox on free ports until the end of the block; nothing of it is left then.
 
+    :param database: ``sqlite`` or ``off``.
     :raises SandboxError: With its output, when it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="kong-scim-demo-") as directory, _sigterm_unwinds():
@@ -54,6 +66,7 @@ def sandbox() -> Iterator[Endpoints]:
                 [
                     *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
                     *("--port", "0", "--admin-port", "0", "--data", f"{directory}/data"),
+                    *("--database", database),
                 ],
                 env={**os.environ, "SCIM_TOKEN": token},
                 stdin=subprocess.DEVNULL,

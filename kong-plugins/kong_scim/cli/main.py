@@ -13,6 +13,7 @@ from kong_scim import __version__
 from kong_scim.cli import demo as demos
 from kong_scim.cli.audit import audit
 from kong_scim.cli.deliveries import deliveries
+from kong_scim.cli.kong import KongError
 from kong_scim.cli.story import Endpoints
 from kong_scim.sandbox import gateway
 from kong_scim.sandbox.declarative import DeclarationError
@@ -98,6 +99,19 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
 
 @main.command()
 @click.option(
+    "--on",
+    type=click.Choice(["sandbox", "sandbox-off", "dbless"]),
+    default="sandbox",
+    show_default=True,
+    help="What the demo runs: a sandbox, with a database or without, or a real DB-less Kong.",
+)
+@click.option(
+    "--kong",
+    help="Path of the `kong` command line, for --on dbless.",
+    envvar="KONG_SCIM_KONG",
+    show_envvar=True,
+)
+@click.option(
     "--scim-url", help="SCIM base URL of another gateway than a sandbox of the demo's own."
 )
 @click.option("--token", help="SCIM token of that gateway.", envvar="SCIM_TOKEN", show_envvar=True)
@@ -109,18 +123,34 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
     show_default=True,
     help="ACL group that the API lets through.",
 )
-def demo(
-    scim_url: str | None, token: str | None, admin_url: str | None, api_url: str | None, group: str
+def demo(  # noqa: PLR0917 - one parameter per option
+    on: str,
+    kong: str | None,
+    scim_url: str | None,
+    token: str | None,
+    admin_url: str | None,
+    api_url: str | None,
+    group: str,
 ) -> None:
     """Play the main job over HTTP and show it: people come, get access, lose it and leave."""
     console = Console()
     if scim_url is None:
         if admin_url or api_url:
             raise click.UsageError("--admin-url and --api-url go with --scim-url")
+        if on == "dbless" and not kong:
+            raise click.UsageError(
+                "--on dbless runs a real Kong: name its binary with --kong or KONG_SCIM_KONG, "
+                "or take --on sandbox-off"
+            )
+        database = "off" if on == "sandbox-off" else "sqlite"
         try:
-            with demos.sandbox() as endpoints:
+            with (
+                demos.kong(kong)
+                if kong and on == "dbless"
+                else demos.sandbox(database) as endpoints
+            ):
                 held = demos.play(endpoints, console)
-        except demos.SandboxError as error:
+        except (demos.SandboxError, KongError) as error:
             raise click.ClickException(str(error)) from error
     elif token and admin_url and api_url:
         held = demos.play(Endpoints(scim_url, token, admin_url, api_url, group), console)

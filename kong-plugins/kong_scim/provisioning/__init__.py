@@ -95,12 +95,13 @@ def keep_kong_applied(
     :raises Exception: As :func:`storage_for` and :func:`~.reapply.keep_applied`.
     """
     if host.database == "off" and host.role != "data_plane":
-        memory = _memory(data)
-        storage = _storage(config, bridge, host, provider, memory)
-        # Not through the storage's bridge, which would wait for the turn that this has.
+        memory, scope = _memory(data), Scope(host.workspace, config.tenant)
+        database = GatewayDatabase(DblessBridge(bridge, memory, scope), host.dialect)
+        # Not through that bridge, which would wait for the turn that this has.
         effects = KongEffects(config, bridge, declared=True)
-        tenant = Tenant(Scope(host.workspace, config.tenant), storage, effects)
-        keep_applied(bridge, memory, tenant, mark)
+        keep_applied(
+            bridge, memory, Tenant(scope, SqlStorage(database, scope, provider), effects), mark
+        )
 
 
 def change_credential(
@@ -118,7 +119,13 @@ def change_credential(
     """
     del provider
     scope = Scope(host.workspace, config.tenant)
-    DblessBridge(bridge, _memory(data), scope).commit([step])
+    dbless = DblessBridge(bridge, _memory(data), scope)
+    try:
+        dbless.commit([step])
+    except BridgeError as error:
+        if error.name != "CONFLICT":
+            raise
+        dbless.commit([step])  # it follows from nothing that was read
 
 
 def _storage(

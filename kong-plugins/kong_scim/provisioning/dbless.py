@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult, Written
+from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
@@ -104,7 +104,11 @@ class DblessBridge:
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
         # Whatever was read in the store so far, Kong has been told of it.
-        self._patiently(lambda: None)
+        seen = self._memory.applications(self._scope)
+        try:
+            self._in_turn(lambda: None)
+        except BridgeError as error:
+            self._wait(error, seen)
         found = self._bridge.query(
             consumer_ids=consumer_ids, usernames=usernames, custom_ids=custom_ids
         )
@@ -114,22 +118,23 @@ class DblessBridge:
         """Apply every step or none, as the module says. What is no consumer and no ACL group is a
         credential, and kept to be given to Kong again.
 
-        :raises BridgeError: As :meth:`Bridge.commit`; ``MARK`` where Kong's memory does not get to
-            agree with the store in time, ``DATABASE`` where others write for too long.
+        :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
+            agree with the store and now does: what to do must be worked out again, because it
+            followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
         """
-        return self._patiently(lambda: self._commit(steps))
-
-    def _patiently(self, do: Callable[[], T]) -> T:
-        """Do something in turn, while nothing is pending; once more where Kong had to be told."""
         seen = self._memory.applications(self._scope)
         try:
-            return self._in_turn(do)
+            return self._in_turn(lambda: self._commit(steps))
         except BridgeError as error:
-            if error.name != "MARK":
-                raise
+            self._wait(error, seen)
+        raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
+
+    def _wait(self, error: BridgeError, seen: int) -> None:
+        """Wait until Kong was told of everything since then; raise any other error."""
+        if error.name != "MARK":
+            raise error
         if not self._memory.await_application(self._scope, seen, PATIENCE):
             raise BridgeError("MARK", _NOT_READY)
-        return self._in_turn(do)
 
     def _in_turn(self, do: Callable[[], T]) -> T:
         try:
@@ -148,9 +153,9 @@ class DblessBridge:
         results: dict[int, StepResult] = {}
         number = None
         with store.writing() as transaction:
-            for place, step in enumerate(steps):
-                if isinstance(step, Sql) and not _tells(step):
-                    results[place] = _run(transaction, place, step)
+            # What entities were written is told to the statements behind them.
+            first = places[0] if places else len(steps)
+            _run(transaction, steps, range(first), results)
             if entities:
                 try:
                     answers = self._bridge.commit(entities, mark=mark, check=True)
@@ -158,12 +163,10 @@ class DblessBridge:
                     error.step = None if error.step is None else places[error.step]
                     raise
                 results.update(zip(places, answers, strict=True))
-                for entity, answer in zip(entities, answers, strict=True):
-                    transaction.tally.add(entity.op, answer.entities)
+                for step, answer in zip(entities, answers, strict=True):
+                    transaction.tally.add(step.op, answer.entities)
                 number = journal.add(transaction, self._scope, entities)
-            for place, step in enumerate(steps):
-                if isinstance(step, Sql) and _tells(step):
-                    results[place] = _run(transaction, place, step)
+            _run(transaction, steps, range(first, len(steps)), results)
         if number is not None:
             self._apply(number, entities, mark)
         return [results[place] for place in range(len(steps))]
@@ -174,21 +177,24 @@ class DblessBridge:
         except BridgeError as error:
             # It is written, and will be applied: the client may read it and must not send it again
             # as if it were not.
-            raise BridgeError(
-                "DATABASE", f"Kong did not take what it had agreed to: {error}"
-            ) from (error)
+            message = f"Kong did not take what it had agreed to: {error}"
+            raise BridgeError("DATABASE", message) from error
         with self._memory.store.writing() as transaction:
             journal.lift(transaction, number)
 
 
-def _tells(statement: Sql) -> bool:
-    """Whether a statement says what was written in Kong."""
-    return any(isinstance(param, Written) for param in statement.params)
-
-
-def _run(transaction: SqliteTransaction, place: int, statement: Sql) -> StepResult:
-    try:
-        return transaction.run(statement)
-    except BridgeError as error:
-        error.step = place
-        raise
+def _run(
+    transaction: SqliteTransaction,
+    steps: Sequence[Step],
+    places: range,
+    results: dict[int, StepResult],
+) -> None:
+    """Run the statements among some steps."""
+    for place in places:
+        step = steps[place]
+        if isinstance(step, Sql):
+            try:
+                results[place] = transaction.run(step)
+            except BridgeError as error:
+                error.step = place
+                raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from dataclasses import dataclass
 
-from kong_scim.bridge import Bridge, BridgeError, Delete, Mark, Step
+from kong_scim.bridge import Bridge, BridgeError, Delete, Mark, Revoke, Step
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.provisioning import journal
@@ -49,22 +50,19 @@ def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | Non
 
 
 def _apply_pending(bridge: Bridge, memory: Memory, scope: Scope) -> bool:
-    """Tell Kong what it has yet to be told; False where it does not take it any more."""
+    """Tell Kong what it has yet to be told; False where it does not take all of it any more."""
     with memory.store.reading() as transaction:
         waiting = journal.pending(transaction, scope)
+    taken = True
     for number, steps in waiting:
-        try:
-            bridge.commit(steps, mark=memory.mark(scope))
-        except BridgeError as error:
-            if error.step is None:
-                raise
-            log.warning("a pending change cannot be applied to Kong any more: %s", error)
-            return False
+        # What takes access away does so in any case; it cannot be refused.
+        least = tuple(step for step in steps if isinstance(step, Delete | Revoke))
+        taken = not _commit(bridge, [tuple(steps), least], memory.mark(scope)) and taken
         with memory.store.writing() as transaction:
             journal.lift(transaction, number)
     if waiting:
         log.info("tenant %s: %d pending changes applied to Kong", scope.tenant, len(waiting))
-    return True
+    return taken
 
 
 def _apply_all(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None) -> None:
@@ -85,7 +83,7 @@ def _apply_all(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None)
         known.update(each.consumer for each in found if each.consumer)
         keeping = [each.consumer for each in found if each.consumer and not each.revoked]
         with store.reading() as transaction:
-            given = journal.credentials(transaction, scope, keeping)
+            given = journal.credentials(transaction, scope, keeping, time.time())
         plans = [each.steps for each in found if each.steps] + [(each,) for each in given]
         clashes += _commit(bridge, plans, Mark(key, ours))
         done += len(users)

@@ -14,7 +14,7 @@ local fmt    = string.format
 local EVENT = "scim-bridge"
 local ALL_WORKERS_SAW = 0.25 -- seconds to wait for it at most
 local ACKS_TTL = 10 -- seconds
-local PURGE_ABOVE = 2000 -- keys
+local PURGE_ABOVE = 100 -- keys
 
 
 local _M = {}
@@ -121,13 +121,16 @@ local function publish(events)
   end
 
   local keys = keys_of(events)
-  if nkeys(keys) > PURGE_ABOVE then
-    kong.cache:purge() -- each key is a message to each worker
-    kong.core_cache:purge()
-  else
-    for key, cache in pairs(keys) do
+  -- Each key is a message to each worker, and without a database a cache is filled again in no time.
+  local purge = kong.db.strategy == "off" and nkeys(keys) > PURGE_ABOVE
+  for key, cache in pairs(keys) do
+    if not purge or cache ~= kong.cache then
       cache:invalidate_local(key)
     end
+  end
+
+  if purge then
+    kong.cache:purge()
   end
 
   await_workers()

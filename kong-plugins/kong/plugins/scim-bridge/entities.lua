@@ -111,6 +111,14 @@ function _M.revoke(tx, step)
 end
 
 
+local function count(written, op, entities)
+  for name, number in pairs(entities) do
+    written[op] = written[op] or {}
+    written[op][name] = (written[op][name] or 0) + number
+  end
+end
+
+
 --- Runs steps in order; answers what each did.
 -- @param tx.sql how to run a step of SQL, where the transaction can
 -- @param tx.check called after each step: raises where the transaction is lost
@@ -132,9 +140,8 @@ function _M.run(tx, steps)
       for j = before + 1, #tx.events do
         local name = tx.events[j].dao.schema.name
         entities[name] = (entities[name] or 0) + 1
-        tx.written[step.op] = tx.written[step.op] or {}
-        tx.written[step.op][name] = (tx.written[step.op][name] or 0) + 1
       end
+      count(tx.written, step.op, entities)
 
       return { rows = result.rows or 0, data = result.data or envelope.array({}), entities = entities }
     end)

@@ -2,6 +2,7 @@
 -- a request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local mark_of = require("kong.plugins.scim-bridge.memory").mark_of
 
 
 local kong  = kong
@@ -40,8 +41,7 @@ function _M.wake(arg)
   local references, key = given(arg.secrets) or {}, given(arg.mark)
   local mark
   if key and kong.db.strategy == "off" then
-    -- not at the top: without LMDB this module cannot be loaded
-    mark = require("kong.plugins.scim-bridge.memory").mark_of(key)
+    mark = mark_of(key)
   end
 
   return {

@@ -1,0 +1,172 @@
+"""A real Kong for the demo: DB-less, on loopback, gone at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kong_scim.cli.story import Endpoints
+from kong_scim.sandbox.plugin_process import end_with_parent
+
+GROUP = "api-users"
+"""The ACL group of the API in the sandbox's own kong.yml, which is used here too."""
+
+_LUA = Path(__file__).resolve().parents[2]
+_START = 60.0
+_COMMAND = 120.0
+
+
+class KongError(RuntimeError):
+    """Kong does not start; the message holds what it said."""
+
+
+@contextlib.contextmanager
+def running(binary: str) -> Iterator[Endpoints]:
+    """Run a DB-less Kong with two workers and a plugin server until the end of the block.
+
+    :param binary: Path of the ``kong`` command line (3.9).
+    :raises KongError: When it does not start.
+    """
+    token = secrets.token_urlsafe()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-")))
+        upstream = stack.enter_context(_echo())
+        (directory / "kong.yml").write_text(_declaration(upstream))
+        stack.enter_context(_plugin_server(directory))
+        proxy, admin = _free_ports(2)
+        environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
+        stack.callback(_kong, binary, environment, "stop", check=False)
+        _kong(binary, environment, "start")
+        _await_port(proxy)
+        base = f"http://127.0.0.1:{proxy}"
+        yield Endpoints(
+            scim=f"{base}/scim/v2",
+            token=token,
+            admin=f"http://127.0.0.1:{admin}",
+            api=f"{base}/echo",
+            group=GROUP,
+        )
+
+
+def _declaration(upstream: str) -> str:
+    content = yaml.safe_load(files("kong_scim.sandbox").joinpath("kong.yml").read_text())
+    content["services"][0]["url"] = upstream
+    return str(yaml.safe_dump(content))
+
+
+def _environment(directory: Path, proxy: int, admin: int) -> dict[str, str]:
+    settings = {
+        "prefix": str(directory / "kong"),
+        "database": "off",
+        "declarative_config": str(directory / "kong.yml"),
+        "proxy_listen": f"127.0.0.1:{proxy} reuseport",
+        "admin_listen": f"127.0.0.1:{admin}",
+        "status_listen": "off",
+        "admin_gui_listen": "off",
+        "anonymous_reports": "off",
+        "nginx_worker_processes": "2",
+        "plugins": "bundled,scim,scim-bridge",
+        "lua_package_path": f"{_LUA}/?.lua;;",
+        "pluginserver_names": "scim",
+        "pluginserver_scim_socket": str(directory / "plugin.sock"),
+        "pluginserver_scim_query_cmd": f"cat {directory / 'plugin.json'}",
+    }
+    inherited = {name: value for name, value in os.environ.items() if "KONG_" not in name}
+    return inherited | {f"KONG_{name.upper()}": value for name, value in settings.items()}
+
+
+@contextlib.contextmanager
+def _plugin_server(directory: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "kong_scim.pluginserver"]
+    dump = subprocess.run([*command, "--dump"], capture_output=True, check=True)  # noqa: S603
+    (directory / "plugin.json").write_bytes(dump.stdout)
+    with (directory / "plugin-server.log").open("w") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                *command,
+                *("--socket", str(directory / "plugin.sock"), "--data", str(directory / "data")),
+            ],
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 - before there are threads
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool = True) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603 - the Kong that the user named
+            [binary, command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_COMMAND,
+            check=False,
+        )
+    except OSError as error:
+        raise KongError(f"{binary}: {error.strerror}") from error
+    if check and done.returncode:
+        raise KongError(f"Kong does not {command}:\n{done.stdout}")
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + _START
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        if time.monotonic() > deadline:
+            raise KongError(f"Kong does not listen within {_START:g} s")
+        time.sleep(0.05)
+
+
+def _free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [listener.getsockname()[1] for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Answer with what was seen."""
+        body = json.dumps({"path": self.path, "headers": dict(self.headers.items())}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Write nothing."""
+
+
+@contextlib.contextmanager
+def _echo() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()

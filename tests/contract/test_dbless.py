@@ -1,0 +1,175 @@
+"""A gateway without a database: what lasts, what comes back, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from agreement import disagreements
+from hosts import GROUP, Gateway, eventually
+from kong_process import requires_kong
+from scim_traffic import get, new_group, new_user, patch, refused, user_body
+
+pytestmark = pytest.mark.parametrize(
+    "host_name",
+    ["sandbox-off", pytest.param("kong-dbless", marks=requires_kong)],
+    indirect=True,
+    scope="session",
+)
+
+
+def staff(gateway: Gateway) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ada may use the API and has a key; Bob is disabled."""
+    ada = new_user(gateway.scim, "ada", externalId="00u1", roles=[{"value": "admin"}])
+    bob = new_user(gateway.scim, "bob")
+    new_group(gateway.scim, ada["id"], bob["id"], name=GROUP)
+    gateway.give_key("ada", "key-of-ada")
+    gateway.give_key("bob", "key-of-bob")
+    inactive = {"op": "replace", "value": {"active": False}}
+    assert patch(gateway.scim, f"/Users/{bob['id']}", inactive).status_code == 200
+    return ada, bob
+
+
+def all_is_well(gateway: Gateway) -> None:
+    assert disagreements(gateway) == []
+    assert gateway.call("key-of-ada").status_code == 200
+    assert gateway.call("key-of-bob").status_code == 401
+
+
+def test_a_restart_brings_everybody_back_with_groups_and_keys(fresh_gateway: Gateway) -> None:
+    staff(fresh_gateway)
+
+    fresh_gateway.restart()
+
+    all_is_well(fresh_gateway)
+
+
+def test_a_configuration_that_is_loaded_into_it_takes_nobody_away(gateway: Gateway) -> None:
+    staff(gateway)
+
+    gateway.declare()
+
+    all_is_well(gateway)
+
+
+def test_a_reload_takes_nobody_away(fresh_gateway: Gateway) -> None:
+    if fresh_gateway.name == "sandbox-off":
+        pytest.skip("the sandbox has no `kong reload`")
+    staff(fresh_gateway)
+    host: Any = fresh_gateway.host
+
+    host.kong.reload()
+
+    fresh_gateway.wait()
+    all_is_well(fresh_gateway)
+
+
+def test_a_write_right_after_a_load_is_made_or_told_to_come_back(gateway: Gateway) -> None:
+    for number in range(40):
+        new_user(gateway.scim, f"user-{number}")
+    with ThreadPoolExecutor(4) as pool:
+        content = {"config": json.dumps(gateway.content)}
+        loaded = pool.submit(gateway.admin.post, "/config", json=content)
+        bodies = [user_body(f"late-{number}") for number in range(30)]
+        answers = list(pool.map(lambda body: gateway.scim.post("/Users", json=body), bodies))
+        assert loaded.result().status_code == 201
+
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) > 0
+            assert "nothing was written" in refused(answer, 503)
+    gateway.wait()
+    made = sum(answer.status_code == 201 for answer in answers)
+    assert get(gateway.scim, "/Users", count="0")["totalResults"] == 40 + made
+    assert disagreements(gateway) == []
+
+
+def test_reads_are_answered_while_kong_is_given_its_rows(gateway: Gateway) -> None:
+    user = new_user(gateway.scim, "alice")
+    text = json.dumps(gateway.content)
+    gateway.admin.post("/config", json={"config": text}).raise_for_status()
+
+    assert gateway.scim.get(f"/Users/{user['id']}").status_code == 200
+    gateway.wait()
+
+
+def test_a_declared_consumer_is_left_alone_and_named_and_the_rest_is_there(
+    gateway: Gateway,
+) -> None:
+    alice, bob = new_user(gateway.scim, "alice"), new_user(gateway.scim, "bob")
+
+    declared = gateway.new_consumer(username="alice")
+
+    assert declared["id"] != alice["id"]
+    assert gateway.consumer("alice") == declared
+    assert gateway.consumer(alice["id"]) is None
+    found = gateway.consumer("bob")
+    assert found is not None
+    assert found["id"] == bob["id"]
+    log = gateway.host.log()
+    assert f"user {alice['id']} is not applied to Kong" in log
+    assert f"consumer 'alice' ({declared['id']})" in log
+
+    change = {"op": "replace", "path": "title", "value": "Engineer"}
+    detail = refused(patch(gateway.scim, f"/Users/{alice['id']}", change), 409, "uniqueness")
+    assert "declarative configuration" in detail
+    assert gateway.consumer("alice") == declared
+
+    gateway.content.pop("consumers")
+    gateway.declare()
+    eventually(lambda: (gateway.consumer("alice") or {}).get("id") == alice["id"], "SCIM's alice")
+    assert disagreements(gateway) == []
+
+
+def test_adopt_link_takes_no_declared_consumer_over(gateway_with: Callable[..., Gateway]) -> None:
+    """A configuration that is loaded again would bring it back as it was."""
+    gateway = gateway_with(adopt="link")
+    declared = gateway.new_consumer(username="carol")
+
+    detail = refused(gateway.scim.post("/Users", json=user_body("carol")), 409, "uniqueness")
+
+    assert "declarative configuration" in detail
+    assert gateway.consumer("carol") == declared
+
+
+def test_a_key_that_was_taken_away_stays_away(gateway: Gateway) -> None:
+    new_user(gateway.scim, "alice")
+    gateway.give_key("alice", "one")
+    gateway.give_key("alice", "two")
+    path = gateway.keys_path("alice")
+    (one,) = (
+        each["id"]
+        for each in gateway.admin.get("/consumers/alice/key-auth").json()["data"]
+        if each["key"] == "one"
+    )
+
+    assert gateway.admin.delete(f"{path}/{one}").status_code == 204
+    gateway.declare()
+
+    assert gateway.call("one", "/keyed").status_code == 401
+    assert gateway.call("two", "/keyed").status_code == 200
+
+
+def test_keys_are_refused_as_kongs_own_admin_api_refuses_them(gateway: Gateway) -> None:
+    new_user(gateway.scim, "alice")
+    new_user(gateway.scim, "bob")
+    gateway.give_key("alice", "taken")
+    gateway.new_consumer(username="robot")
+
+    for path, body, status in (
+        (gateway.keys_path("alice"), {"key": "taken"}, 409),
+        (gateway.keys_path("bob"), {"key": "taken"}, 409),
+        (gateway.keys_path("alice"), {"key": 5}, 400),
+        (gateway.keys_path("nobody"), {}, 404),
+        (gateway.keys_path("robot"), {}, 409),
+        ("/scim-bridge/consumers/alice/no-such-auth", {}, 404),
+        ("/consumers/alice/key-auth", {}, 405),
+    ):
+        answer = gateway.admin.post(path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        assert answer.json()["message"]
