@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
 
+POLL = "poll"
+"""The name of the target that is not called, and polls instead."""
+
 _ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
 
 _LUA_ATTRIBUTE_PATH: dict[str, Any] = {
@@ -194,6 +197,11 @@ class Events(_Record):
         default=[],
         description="Who is told of each event, at least once and in order per resource.",
     )
+    poll: bool = Field(
+        default=False,
+        description="Keep Security Event Tokens for a receiver that cannot be called and polls "
+        "`/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+    )
     signing_key: Annotated[str, Field(max_length=16_384)] = Field(
         default="",
         description="Private key of Security Event Tokens, best as a vault reference: RSA, EC or "
@@ -229,6 +237,8 @@ class Events(_Record):
         names = [webhook.name for webhook in webhooks]
         if len(set(names)) != len(names):
             raise ValueError("two webhooks have the same name")
+        if POLL in names:
+            raise ValueError(f"{POLL!r} is the name of what is polled: give another one")
         return webhooks
 
 

@@ -6,6 +6,10 @@
     The ends of the audit trail, against which it is verified.
 ``GET /Events/deliveries?state=dead&after=0&count=100``
     What was to be sent to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
+``POST /Events/poll`` with ``{"ack": [id], "setErrs": {id: {"err", "description"}}, "maxEvents": 10,
+"returnImmediately": true}``
+    Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
+    acknowledged: ``{"sets": {id: token}, "moreAvailable": false}``.
 ``POST /Events/deliveries/replay`` with ``{"ids": [1, 2]}`` or ``{"failed": true}``
     Sends again what was delivered or given up: ``{"replayed": 2}``.
 """
@@ -13,17 +17,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from scim2_models import InvalidSyntaxException, InvalidValueException
+from scim2_models import InvalidSyntaxException, InvalidValueException, NotFoundException
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.bridge import Request
+from kong_scim.config import POLL
 from kong_scim.lifecycle.deliveries import STATES, Deliveries
 from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
@@ -31,6 +37,12 @@ from kong_scim.lifecycle.trail import Trail
 KEYS = "/jwks.json"
 MOST = 200
 """Deliveries of one answer."""
+
+LONGEST_POLL = 5.0
+"""Seconds that a poll waits for an event at most: it holds a worker of the plugin server."""
+
+BETWEEN_LOOKS = 0.5
+"""Seconds between two looks meanwhile."""
 
 
 def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
@@ -44,15 +56,26 @@ class Endpoints:
 
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.
+    :param issuer: Who signs tokens for a receiver that polls; None where none may.
+    :param audience: The ``aud`` of those.
     """
 
-    def __init__(self, trail: Callable[[], Trail], deliveries: Callable[[], Deliveries]) -> None:
+    def __init__(
+        self,
+        trail: Callable[[], Trail],
+        deliveries: Callable[[], Deliveries],
+        issuer: Issuer | None = None,
+        audience: str = "",
+    ) -> None:
+        self._issuer = issuer
+        self._audience = audience
         self._trail = trail
         self._deliveries = deliveries
         self._answers: Mapping[str, Callable[[Request], ScimResponse]] = {
             "/Events/chain": self._chain,
             "/Events/deliveries": self._listed,
             "/Events/deliveries/replay": self._replay,
+            "/Events/poll": self._poll,
         }
 
     def answer(self, request: Request) -> ScimResponse | None:
@@ -79,14 +102,48 @@ class Endpoints:
         page = self._deliveries().page(state=state, after=after, limit=min(count, MOST))
         return _json({"deliveries": page})
 
+    def _poll(self, request: Request) -> ScimResponse:
+        _only(request, "POST")
+        if self._issuer is None:
+            raise NotFoundException(
+                detail="Nothing is kept to be polled: see events.poll and events.signing_key"
+            )
+        asked = _object(request.body)
+        taken, errors = asked.get("ack", []), asked.get("setErrs", {})
+        most, at_once = asked.get("maxEvents", MOST), asked.get("returnImmediately", False)
+        right = (
+            _are_texts(taken)
+            and isinstance(errors, dict)
+            and len(taken) + len(errors) <= 1000
+            and type(most) is int
+            and most >= 0
+            and isinstance(at_once, bool)
+        )
+        if not right:
+            raise InvalidValueException(
+                detail="ack is a list of at most 1000 ids, setErrs an object of objects, maxEvents "
+                "a number and returnImmediately a boolean (RFC 8936)"
+            )
+        deliveries, now = self._deliveries(), datetime.now(UTC)
+        if taken or errors:
+            said = {each: json.dumps(error, ensure_ascii=False) for each, error in errors.items()}
+            deliveries.acknowledge(POLL, taken, said, now)
+        most = min(most, MOST)
+        found = deliveries.waiting(POLL, most + 1)
+        deadline = time.monotonic() + LONGEST_POLL
+        while not found and most and not at_once and time.monotonic() < deadline:
+            time.sleep(BETWEEN_LOOKS)
+            found = deliveries.waiting(POLL, most + 1)
+        sets = {
+            str(event["id"]): self._issuer.token(event, self._audience, now)
+            for event in found[:most]
+        }
+        return _json({"sets": sets, "moreAvailable": len(found) > most})
+
     def _replay(self, request: Request) -> ScimResponse:
         _only(request, "POST")
-        try:
-            asked = json.loads(request.body)
-        except (ValueError, RecursionError):
-            raise InvalidSyntaxException(detail="The body must be a JSON object") from None
-        ids = asked.get("ids") if isinstance(asked, dict) else None
-        failed = isinstance(asked, dict) and asked.get("failed") is True
+        asked = _object(request.body)
+        ids, failed = asked.get("ids"), asked.get("failed") is True
         whole = isinstance(ids, list) and all(
             type(each) is int and 0 < each < 2**53 for each in ids
         )
@@ -96,6 +153,20 @@ class Endpoints:
             )
         count = self._deliveries().replay(None if failed else ids, datetime.now(UTC))
         return _json({"replayed": count})
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidSyntaxException(detail="The body must be a JSON object")
+    return found
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _only(request: Request, method: str) -> None:

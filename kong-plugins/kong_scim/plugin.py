@@ -190,11 +190,13 @@ class Plugin:
         except Exception as exception:
             return self._service.error_response(exception)
 
-    @staticmethod
-    def _beside(opening: Opening, place: Place) -> ScimResponse | None:
+    def _beside(self, opening: Opening, place: Place) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
-            lambda: Trail(*place_of(*place)), lambda: Deliveries(*place_of(*place)[:2])
+            lambda: Trail(*place_of(*place)),
+            lambda: Deliveries(*place_of(*place)[:2]),
+            self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
+            opening.request.base_url,
         )
         return endpoints.answer(opening.request)
 

@@ -179,6 +179,68 @@ class TestSecurityEventTokens:
         shown = get(gateway.scim, f"/Events/{deactivated['jti']}")
         assert (shown["resourceId"], shown["requestId"]) == (alice, deactivated["txn"])
 
+    def test_a_receiver_that_polls_gets_all_in_order_until_it_acknowledges(
+        self, gateway_with: Callable[..., Gateway], key: str
+    ) -> None:
+        gateway = gateway_with(events={"poll": True, "signing_key": key})
+        people = [new_user(gateway.scim)["id"] for _ in range(5)]
+
+        def poll(**body: Any) -> dict[str, Any]:
+            answer = gateway.scim.post("/Events/poll", json=body)
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
+            return found
+
+        keys = jwt.PyJWKSet.from_dict(httpx.get(f"{gateway.scim_base}/jwks.json").json())
+        seen: list[str] = []
+        waiting = poll(maxEvents=2)["sets"]  # the first one waits for an event
+        eventually(lambda: len(poll(returnImmediately=True)["sets"]) >= 5, "all events")
+        assert list(poll(maxEvents=2, returnImmediately=True)["sets"])[: len(waiting)] == list(
+            waiting
+        )
+        acknowledged: list[str] = []
+        while True:
+            answer = poll(ack=acknowledged, maxEvents=2, returnImmediately=True)
+            for name, token in answer["sets"].items():
+                header = jwt.get_unverified_header(token)
+                claims = jwt.decode(
+                    token,
+                    keys[header["kid"]],
+                    algorithms=["ES256"],
+                    audience=gateway.scim_base,
+                )
+                assert claims["jti"] == name
+                seen.append(claims["sub_id"]["uri"].removeprefix("/Users/"))
+            acknowledged = list(answer["sets"])
+            if not answer["sets"]:
+                break
+        assert [each for each in seen if each in people] == people
+        assert len(seen) == len(set(seen))
+        assert poll(returnImmediately=True) == {"sets": {}, "moreAvailable": False}
+
+    def test_what_a_polling_receiver_refuses_is_given_up_with_what_it_says(
+        self, gateway_with: Callable[..., Gateway], key: str
+    ) -> None:
+        gateway = gateway_with(events={"poll": True, "signing_key": key})
+        alice = new_user(gateway.scim)["id"]
+        eventually(lambda: bool(listed(gateway, alice)), "the event to be sealed")
+        (delivery,) = listed(gateway, alice)
+        error = {"err": "invalid_audience", "description": "not for me"}
+        body = {"setErrs": {delivery["event"]: error}, "maxEvents": 0}
+        assert gateway.scim.post("/Events/poll", json=body).json()["sets"] == {}
+        (delivery,) = listed(gateway, alice)
+        assert delivery["state"] == "dead"
+        assert "not for me" in delivery["attempts"][0]["answer"]
+        shown = deliveries(gateway, "--failed")
+        assert str(delivery["id"]) in shown
+        assert "deliveries" in deliveries(gateway, "replay", "--all-failed")
+        assert listed(gateway, alice)[0]["state"] == "pending"
+
+    def test_nothing_is_polled_where_the_configuration_does_not_say_so(
+        self, gateway: Gateway
+    ) -> None:
+        refused(gateway.scim.post("/Events/poll", json={}), 404)
+
     def test_without_a_key_there_are_no_keys(self, gateway: Gateway) -> None:
         assert httpx.get(f"{gateway.scim_base}/jwks.json").json() == {"keys": []}
 

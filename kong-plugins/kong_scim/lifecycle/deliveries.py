@@ -8,7 +8,7 @@ same target stands before.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,7 +23,7 @@ from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
-from kong_scim.lifecycle.sending import Answer
+from kong_scim.lifecycle.sending import KEPT, Answer
 
 STATES = ("pending", "delivered", "dead")
 
@@ -130,6 +130,46 @@ class Deliveries:
             steps.append(_finish(self._db.dialect).bind(of))
         if steps:
             self._db.commit(steps)
+
+    def waiting(self, target: str, limit: int) -> list[Mapping[str, Any]]:
+        """Return the oldest events that a target has not acknowledged, in order."""
+        found = (
+            select(resources.c.id, resources.c.doc)
+            .join(deliveries, deliveries.c.event_id == resources.c.id)
+            .where(*self._pending(target))
+            .order_by(deliveries.c.number)
+            .limit(limit)
+        )
+        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        return [{"id": row["id"], **json.loads(row["doc"])} for row in rows]
+
+    def acknowledge(
+        self, target: str, taken: Collection[str], refused: Mapping[str, str], now: datetime
+    ) -> None:
+        """Write down what a target says of events it got.
+
+        :param taken: Their ids.
+        :param refused: What it says against others, by their id: those are given up.
+        """
+        found = select(deliveries.c.number, deliveries.c.event_id).where(
+            *self._pending(target), deliveries.c.event_id.in_([*taken, *refused])
+        )
+        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        done = []
+        for row in rows:
+            against = refused.get(row["event_id"])
+            answer = Answer(200) if against is None else Answer(400, "refused", against[:KEPT])
+            state = "delivered" if against is None else "dead"
+            done.append(Attempt(int(row["number"]), now, answer, state, now))
+        self.record(done)
+
+    def _pending(self, target: str) -> list[Any]:
+        return [
+            deliveries.c.workspace == self._scope.workspace,
+            deliveries.c.tenant == self._scope.tenant,
+            deliveries.c.target == target,
+            deliveries.c.state == "pending",
+        ]
 
     def bury(self, before: datetime, now: datetime) -> int:
         """Give up what has been pending since before a moment, and return how many those are."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from kong_scim.config import PluginConfig
+from kong_scim.config import POLL, PluginConfig
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.lifecycle.courier import Courier, Secrets, Target
@@ -64,17 +64,17 @@ class Afterwards:
 
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        deliveries = Deliveries(db, scope)
+        deliveries, polled = Deliveries(db, scope), [POLL] if self._events.poll else []
         trail = Trail(
             db,
             scope,
             kind,
             lambda event: deliveries.steps(
-                event, self._courier.who_wants(event), datetime.now(UTC)
+                event, [*self._courier.who_wants(event), *polled], datetime.now(UTC)
             ),
         )
         self._upkeep.run(trail)
-        if self._events.webhooks:
+        if self._events.webhooks or polled:
             self._courier.run(deliveries, self._signing(secrets))
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:

@@ -351,6 +351,14 @@ return {
      }
     },
     {
+     "poll": {
+      "description": "Keep Security Event Tokens for a receiver that cannot be called and polls `/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+      "type": "boolean",
+      "default": false,
+      "required": true
+     }
+    },
+    {
      "signing_key": {
       "description": "Private key of Security Event Tokens, best as a vault reference: RSA, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
       "type": "string",
