@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
 
+POLL = "poll"
+"""The name of the target that is not called, and polls instead."""
+
 _ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
 
 _LUA_ATTRIBUTE_PATH: dict[str, Any] = {
@@ -135,6 +138,44 @@ class RoleMapping(_Record):
     )
 
 
+class Webhook(_Record):
+    """Somebody who is told of changes over HTTP."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
+        description="What logs and `kong-scim deliveries` call this target.",
+        json_schema_extra={"kong": {"match": "^[%w_.%-]+$"}},
+    )
+    url: Annotated[
+        str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(?:[/?][^\s#]*)?$")
+    ] = Field(
+        description="Where events are posted. Redirects are not followed.",
+        json_schema_extra={"kong": {"match": "^https?://[^%s/?#@]+[^%s#]*$"}},
+    )
+    format: Literal["json", "set"] = Field(
+        "json",
+        description="`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. "
+        "`set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 "
+        "says; it needs `events.signing_key`.",
+    )
+    secret: Annotated[str, Field(max_length=4096)] = Field(
+        default="",
+        description="What `json` is signed with, best as a vault reference: `whsec_` and base64, "
+        "or any text.",
+        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
+        repr=False,
+    )
+    events: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=0, max_length=64)
+    ] = Field(
+        default=[],
+        description="Only these, such as `user.create`, `user.deactivate`, `group.member-remove`: "
+        "the type of the resource, and the operation or an action. Empty: every event.",
+    )
+    audience: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="The `aud` of a token; empty: the URL."
+    )
+
+
 class Events(_Record):
     """What is told of each change, beside what happened to which resource."""
 
@@ -152,6 +193,53 @@ class Events(_Record):
         description="Days that events stay in the audit trail. It can be verified after older ones "
         "are gone.",
     )
+    webhooks: Annotated[list[Webhook], Field(min_length=0, max_length=16)] = Field(
+        default=[],
+        description="Who is told of each event, at least once and in order per resource.",
+    )
+    poll: bool = Field(
+        default=False,
+        description="Keep Security Event Tokens for a receiver that cannot be called and polls "
+        "`/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+    )
+    signing_key: Annotated[str, Field(max_length=16_384)] = Field(
+        default="",
+        description="Private key of Security Event Tokens, best as a vault reference: RSA, EC or "
+        "Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
+        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
+        repr=False,
+    )
+    issuer: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="The `iss` of tokens; empty: `base_url`, or else `kong-scim`."
+    )
+    give_up_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=72,
+        description="Hours after which a delivery that keeps failing is given up; "
+        "`kong-scim deliveries` shows it and sends it again.",
+    )
+    timeout: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=10, description="Seconds for one delivery, from the connection to the answer."
+    )
+    allow_http: bool = Field(
+        default=False, description="Allow webhooks without TLS, where the network is trusted."
+    )
+    allow_hosts: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253)]],
+        Field(min_length=0, max_length=64),
+    ] = Field(
+        default=[],
+        description="Hosts of webhooks that may have a private or link-local address, by name.",
+    )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _webhook_names_differ(cls, webhooks: list[Webhook]) -> list[Webhook]:
+        names = [webhook.name for webhook in webhooks]
+        if len(set(names)) != len(names):
+            raise ValueError("two webhooks have the same name")
+        if POLL in names:
+            raise ValueError(f"{POLL!r} is the name of what is polled: give another one")
+        return webhooks
 
 
 class PluginConfig(_Record):
@@ -287,6 +375,29 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
             reference = token["value"]
         if reference:
             found[token["name"]] = reference
+    return found
+
+
+def event_references(raw: dict[str, Any]) -> dict[str, str]:
+    """Return the vault references of what events are signed with.
+
+    :return: By the name of the webhook whose secret it is, and of ``events.signing_key`` by an
+        empty name.
+    """
+    events = raw.get("events")
+    if not isinstance(events, dict):
+        return {}
+    found = {}
+    places = [("", events, "signing_key")]
+    for webhook in events.get("webhooks") or []:
+        if isinstance(webhook, dict) and isinstance(webhook.get("name"), str):
+            places.append((webhook["name"], webhook, "secret"))
+    for name, record, field in places:
+        reference = (record.get("$refs") or {}).get(field)
+        if not reference and str(record.get(field, "")).startswith("{vault://"):
+            reference = record[field]
+        if reference:
+            found[name] = reference
     return found
 
 

@@ -1,42 +1,188 @@
 """What the route serves beside SCIM resources, in JSON of its own.
 
-``GET /Events/chain``: the ends of the audit trail, against which it is verified.
+``GET /jwks.json``
+    The public key of Security Event Tokens (RFC 7517), for anybody.
+``GET /Events/chain``
+    The ends of the audit trail, against which it is verified.
+``GET /Events/deliveries?state=dead&after=0&count=100``
+    What was to be sent to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
+``POST /Events/poll`` with ``{"ack": [id], "setErrs": {id: {"err", "description"}}, "maxEvents": 10,
+"returnImmediately": true}``
+    Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
+    acknowledged: ``{"sets": {id: token}, "moreAvailable": false}``.
+``POST /Events/deliveries/replay`` with ``{"ids": [1, 2]}`` or ``{"failed": true}``
+    Sends again what was delivered or given up: ``{"replayed": 2}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
 
+from scim2_models import InvalidSyntaxException, InvalidValueException, NotFoundException
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.responses import ScimResponse
 
+from kong_scim.bridge import Request
+from kong_scim.config import POLL
+from kong_scim.lifecycle.deliveries import STATES, Deliveries
+from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
 
-CHAIN = "/Events/chain"
+KEYS = "/jwks.json"
+MOST = 200
+"""Deliveries of one answer."""
+
+LONGEST_POLL = 5.0
+"""Seconds that a poll waits for an event at most: it holds a worker of the plugin server."""
+
+BETWEEN_LOOKS = 0.5
+"""Seconds between two looks meanwhile."""
+
+
+def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
+    """Answer with the keys; an empty set where there are none."""
+    _only(request, "GET")
+    return _json(issuer.keys() if issuer else {"keys": []})
 
 
 class Endpoints:
     """Answers requests that are no SCIM requests.
 
     :param trail: Returns the tenant's audit trail.
+    :param deliveries: Returns the tenant's deliveries.
+    :param issuer: Who signs tokens for a receiver that polls; None where none may.
+    :param audience: The ``aud`` of those.
     """
 
-    def __init__(self, trail: Callable[[], Trail]) -> None:
+    def __init__(
+        self,
+        trail: Callable[[], Trail],
+        deliveries: Callable[[], Deliveries],
+        issuer: Issuer | None = None,
+        audience: str = "",
+    ) -> None:
+        self._issuer = issuer
+        self._audience = audience
         self._trail = trail
+        self._deliveries = deliveries
+        self._answers: Mapping[str, Callable[[Request], ScimResponse]] = {
+            "/Events/chain": self._chain,
+            "/Events/deliveries": self._listed,
+            "/Events/deliveries/replay": self._replay,
+            "/Events/poll": self._poll,
+        }
 
-    def answer(self, method: str, path: str) -> ScimResponse | None:
+    def answer(self, request: Request) -> ScimResponse | None:
         """Return the answer to a request, or None where it is one for SCIM.
 
-        :param path: Below the route's prefix, as the client sent it.
-        :raises MethodNotAllowedException: For another method than the endpoint's.
+        :raises ~scim2_models.SCIMException: For a request that is wrong.
         """
-        if path.rstrip("/") != CHAIN:
-            return None
-        if method not in {"GET", "HEAD"}:
-            raise MethodNotAllowedException(
-                detail="This endpoint takes GET only", allowed=["GET", "HEAD"]
-            )
-        return ScimResponse(
-            HTTPStatus.OK, self._trail().chain().to_json(), {"Content-Type": "application/json"}
+        found = self._answers.get(request.path.rstrip("/"))
+        return found(request) if found else None
+
+    def _chain(self, request: Request) -> ScimResponse:
+        _only(request, "GET")
+        return _json(self._trail().chain().to_json())
+
+    def _listed(self, request: Request) -> ScimResponse:
+        _only(request, "GET")
+        query = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        state = query.get("state")
+        if state is not None and state not in STATES:
+            raise InvalidValueException(detail=f"state is one of {', '.join(STATES)}")
+        after, count = (
+            _number(query, name, default) for name, default in (("after", 0), ("count", MOST))
         )
+        page = self._deliveries().page(state=state, after=after, limit=min(count, MOST))
+        return _json({"deliveries": page})
+
+    def _poll(self, request: Request) -> ScimResponse:
+        _only(request, "POST")
+        if self._issuer is None:
+            raise NotFoundException(
+                detail="Nothing is kept to be polled: see events.poll and events.signing_key"
+            )
+        asked = _object(request.body)
+        taken, errors = asked.get("ack", []), asked.get("setErrs", {})
+        most, at_once = asked.get("maxEvents", MOST), asked.get("returnImmediately", False)
+        right = (
+            _are_texts(taken)
+            and isinstance(errors, dict)
+            and len(taken) + len(errors) <= 1000
+            and type(most) is int
+            and most >= 0
+            and isinstance(at_once, bool)
+        )
+        if not right:
+            raise InvalidValueException(
+                detail="ack is a list of at most 1000 ids, setErrs an object of objects, maxEvents "
+                "a number and returnImmediately a boolean (RFC 8936)"
+            )
+        deliveries, now = self._deliveries(), datetime.now(UTC)
+        if taken or errors:
+            said = {each: json.dumps(error, ensure_ascii=False) for each, error in errors.items()}
+            deliveries.acknowledge(POLL, taken, said, now)
+        most = min(most, MOST)
+        found = deliveries.waiting(POLL, most + 1)
+        deadline = time.monotonic() + LONGEST_POLL
+        while not found and most and not at_once and time.monotonic() < deadline:
+            time.sleep(BETWEEN_LOOKS)
+            found = deliveries.waiting(POLL, most + 1)
+        sets = {
+            str(event["id"]): self._issuer.token(event, self._audience, now)
+            for event in found[:most]
+        }
+        return _json({"sets": sets, "moreAvailable": len(found) > most})
+
+    def _replay(self, request: Request) -> ScimResponse:
+        _only(request, "POST")
+        asked = _object(request.body)
+        ids, failed = asked.get("ids"), asked.get("failed") is True
+        whole = isinstance(ids, list) and all(
+            type(each) is int and 0 < each < 2**53 for each in ids
+        )
+        if failed == whole or (whole and len(ids or []) > 1000):
+            raise InvalidValueException(
+                detail='Say which: {"ids": [1, 2]}, at most 1000, or {"failed": true}'
+            )
+        count = self._deliveries().replay(None if failed else ids, datetime.now(UTC))
+        return _json({"replayed": count})
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidSyntaxException(detail="The body must be a JSON object")
+    return found
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _only(request: Request, method: str) -> None:
+    allowed = ["GET", "HEAD"] if method == "GET" else [method]
+    if request.method not in allowed:
+        raise MethodNotAllowedException(
+            detail=f"This endpoint takes {method} only", allowed=allowed
+        )
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InvalidValueException(detail=f"{name} must be a number")
+    return int(text)
+
+
+def _json(body: dict[str, Any]) -> ScimResponse:
+    return ScimResponse(HTTPStatus.OK, body, {"Content-Type": "application/json"})

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from scim2_models import (
     ForbiddenException,
@@ -21,20 +20,22 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.access.tokens import Authenticator, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
-from kong_scim.config import ConfigurationError, PluginConfig, parse, references
+from kong_scim.config import ConfigurationError, PluginConfig, event_references, parse, references
 from kong_scim.directory.local import BusyError, StoreError
-from kong_scim.endpoints import Endpoints
+from kong_scim.endpoints import KEYS, Endpoints, keys
+from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.events import Origin
-from kong_scim.lifecycle.upkeep import Upkeep
+from kong_scim.lifecycle.trail import Trail
 from kong_scim.pluginserver import context
 from kong_scim.provisioning import (
+    Afterwards,
     NoDataError,
     change_credential,
     check,
     keep_kong_applied,
     mark_key,
+    place_of,
     storage_for,
-    trail_for,
 )
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
@@ -43,6 +44,9 @@ from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService
 
 log = logging.getLogger(__name__)
+
+Place: TypeAlias = tuple[PluginConfig, Bridge, Host, ScimProvider, Path | None]
+"""Whose resources, and where they are: what :mod:`kong_scim.provisioning` wants to know."""
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -68,7 +72,7 @@ class Plugin:
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
         self._authenticator = Authenticator(self.config.tokens, references(config))
-        self._upkeep = Upkeep(timedelta(days=self.config.events.keep_days))
+        self._afterwards = Afterwards(self.config, event_references(config))
         self._service = KongScimService(
             self.provider,
             tenant=self.config.tenant,
@@ -96,11 +100,11 @@ class Plugin:
         if self._defect is not None:
             return
         bridge = Bridge(kong)
-        waking = bridge.wake(mark=mark_key(self.config.tenant))
+        waking = bridge.wake(mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets)
         place = self._place(bridge, waking.host)
         jobs: list[Callable[[], object]] = [
             lambda: keep_kong_applied(*place, mark=waking.mark),
-            lambda: self._upkeep.run(trail_for(*place)),
+            lambda: self._afterwards.run(*place_of(*place), waking.secrets),
         ]
         for job in jobs:
             try:
@@ -127,9 +131,7 @@ class Plugin:
         else:
             bridge.answer(None)
 
-    def _place(
-        self, bridge: Bridge, host: Host
-    ) -> tuple[PluginConfig, Bridge, Host, ScimProvider, Path | None]:
+    def _place(self, bridge: Bridge, host: Host) -> Place:
         return self.config, bridge, host, self.provider, context.data_directory()
 
     def _answer(self, kong: Any) -> ScimResponse:
@@ -142,9 +144,11 @@ class Plugin:
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
-                secrets=self._authenticator.secrets,
+                secrets=[*self._authenticator.secrets, *self._afterwards.key_secrets],
             )
             context.request_id.set(opening.request.request_id)
+            if opening.request.path == KEYS:  # for anybody: they are public
+                return keys(opening.request, self._afterwards.issuer(opening.secrets))
             identity = self._admit(opening)
         except Exception as exception:
             return self._service.error_response(exception)
@@ -176,9 +180,7 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             place = self._place(bridge, opening.host)
-            other = Endpoints(lambda: trail_for(*place)).answer(
-                opening.request.method, opening.request.path
-            )
+            other = self._beside(opening, place)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
@@ -187,6 +189,16 @@ class Plugin:
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
+
+    def _beside(self, opening: Opening, place: Place) -> ScimResponse | None:
+        """Return the answer to a request that is none for SCIM, or None."""
+        endpoints = Endpoints(
+            lambda: Trail(*place_of(*place)),
+            lambda: Deliveries(*place_of(*place)[:2]),
+            self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
+            opening.request.base_url,
+        )
+        return endpoints.answer(opening.request)
 
     def _scim_request(self, opening: Opening, identity: Identity) -> ScimRequest:
         request = opening.request

@@ -28,10 +28,14 @@ def in_memory() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def sandbox(data: Path) -> Iterator[Server]:
-    """Run a sandbox gateway that keeps its data in a directory."""
+def sandbox(data: Path, config: Path | None = None) -> Iterator[Server]:
+    """Run a sandbox gateway that keeps its data in a directory.
+
+    :param config: A declarative file; None for the one that comes with the sandbox.
+    """
     token = secrets.token_urlsafe()
     arguments = ("--port", "0", "--admin-port", "0", "--data", str(data), "--token", token)
+    arguments += ("--config", str(config)) if config else ()
     with _process("-m", "kong_scim.cli.main", "sandbox", *arguments) as process:
         said: dict[str, str] = {}
         for line in process.stdout or ():

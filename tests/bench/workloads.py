@@ -59,6 +59,17 @@ class Server:
         found = self._ask("GET", "/Users", params={"filter": f'userName eq "{name}@bench.example"'})
         assert found["totalResults"] == 1, found
 
+    def retitle(self, identifier: str, title: str) -> None:
+        """Change an attribute of a user that is nothing to Kong."""
+        operation = {"op": "replace", "value": {"title": title}}
+        body = {"schemas": [PATCH], "Operations": [operation]}
+        self._ask("PATCH", f"/Users/{identifier}", json=body)
+
+    def events(self) -> int:
+        """Return how many events were sealed."""
+        length: int = self._ask("GET", "/Events/chain")["length"]
+        return length
+
     def group(self, name: str, members: list[str]) -> str:
         """Create a group with members; answers its id."""
         body = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +21,19 @@ EVENT = "urn:ietf:params:scim:schemas:kong:2.0:Event"
 def audit(gateway: Gateway, *arguments: str) -> Result:
     options = ["--scim-url", gateway.scim_base, "--token", gateway.token]
     return CliRunner().invoke(main, ["audit", *options, *arguments])
+
+
+def record(at: float, user: str, status: int) -> str:
+    """Return a line as Kong's file-log writes it (kong/pdk/log.lua), with what the guard adds."""
+    return json.dumps(
+        {
+            "started_at": round(at * 1000),
+            "request": {"method": "GET", "uri": "/echo?apikey=secret", "size": 120},
+            "response": {"status": status, "size": 300},
+            "consumer": {"username": "x"},
+            "scim": {"user_id": user, "tenant": "a", "groups": []},
+        }
+    )
 
 
 class TestOverHttp:
@@ -100,6 +115,40 @@ class TestTheCommand:
         (event,) = events(gateway, alice)
         shown = audit(gateway, "--user", alice, "--json")
         assert [json.loads(line) for line in shown.output.splitlines()] == [event]
+
+    def test_what_the_user_did_meanwhile_stands_between_the_events(
+        self, gateway: Gateway, tmp_path: Path
+    ) -> None:
+        alice = new_user(gateway.scim, "alice")["id"]
+        patched_user(gateway.scim, alice, {"op": "replace", "value": {"active": False}})
+        created, deactivated = events(gateway, alice)
+        start, end = (
+            datetime.fromisoformat(each["occurred"]).timestamp() for each in (created, deactivated)
+        )
+        between, after = (start + end) / 2, end + 1
+        log = tmp_path / "access.json"
+        log.write_text(
+            "\n".join(
+                [
+                    "not JSON at all",
+                    record(after, alice, 403),
+                    *[record(between, alice, 200)] * 14,
+                    record(between, "somebody else", 200),
+                    json.dumps({"request": {}}),
+                    *[record(after + 1, alice, 403)] * 2,
+                ]
+            )
+        )
+        shown = audit(gateway, "--user", "alice", "--access", str(log))
+        assert shown.exit_code == 0, shown.output
+        first, used, left, refusals = shown.output.splitlines()
+        assert "create  User" in first
+        assert "access used 14 times: GET /echo (14)" in used
+        assert "deactivate" in left
+        assert "refused 3 times: GET /echo (3)" in refusals
+        assert "secret" not in shown.output
+        ran = audit(gateway, "--access", str(log))
+        assert ran.exit_code == 2
 
     def test_a_wrong_token_is_a_sentence(self, gateway: Gateway) -> None:
         shown = audit(gateway, "--token", "wrong")

@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.timeline import Requests, timeline
 from kong_scim.lifecycle.chain import Chain, verify
 
 _AGE = re.compile(r"^(\d+)([smhd])$")
@@ -46,6 +47,12 @@ class _Since(click.ParamType[datetime]):
 )
 @click.option("--follow", is_flag=True, help="Go on, and show what happens.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--access",
+    type=click.File(encoding="utf-8", errors="replace"),
+    metavar="FILE|-",
+    help="With --user: JSON lines of Kong's file-log or http-log, put between the events.",
+)
 @click.pass_context
 def audit(  # noqa: PLR0917 - one parameter per option
     context: click.Context,
@@ -55,13 +62,22 @@ def audit(  # noqa: PLR0917 - one parameter per option
     since: datetime | None,
     follow: bool,
     as_json: bool,
+    access: TextIO | None,
 ) -> None:
     """Show the audit trail: every change, and what came of it."""
     context.obj = (scim_url, token)
     if context.invoked_subcommand is not None:
         return
     client = Client(scim_url, token)
-    for event in _chosen(client, user, since, follow=follow):
+    if access is not None:
+        if user is None or follow or as_json:
+            raise click.UsageError("--access goes with --user, without --follow and --json")
+        of = client.user_id(user)
+        for entry in timeline(_chosen(client, of, since, follow=False), access, of):
+            click.echo(entry.line() if isinstance(entry, Requests) else line(entry))
+        return
+    who = client.user_id(user) if user else None
+    for event in _chosen(client, who, since, follow=follow):
         click.echo(json.dumps(event, ensure_ascii=False) if as_json else line(event))
         sys.stdout.flush()
 
@@ -85,7 +101,7 @@ def audit_verify(context: click.Context) -> None:
     click.echo(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
 
 
-def line(event: dict[str, Any]) -> str:
+def line(event: Mapping[str, Any]) -> str:
     """Return an event as a line of text."""
     parts = [
         f"{_moment(event['occurred'])}  #{event['sequence']:<5}",
@@ -115,9 +131,9 @@ def concerning(user_id: str) -> str:
 
 
 def _chosen(
-    client: Client, user: str | None, since: datetime | None, *, follow: bool
+    client: Client, user_id: str | None, since: datetime | None, *, follow: bool
 ) -> Iterator[dict[str, Any]]:
-    conditions = [f"({concerning(client.user_id(user))})"] if user else []
+    conditions = [f"({concerning(user_id)})"] if user_id else []
     if since is not None:
         conditions.append(f'occurred ge "{since.isoformat()}"')
     last = 0

@@ -50,8 +50,15 @@ class Client:
 
         :raises ~click.ClickException: When there is none, or another than 200, with its sentence.
         """
+        return self._answer("GET", path, params=query)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send something, and return the answer; raises as :meth:`get`."""
+        return self._answer("POST", path, json=body)
+
+    def _answer(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:
-            answer = self._http.get(path, params=query)
+            answer = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
             raise click.ClickException(f"{self._http.base_url}: {error}") from error
         if answer.status_code != 200:
@@ -73,6 +80,17 @@ class Client:
             if not page.get("nextCursor"):
                 return
             query["cursor"] = page["nextCursor"]
+
+    def deliveries(self, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield deliveries in order, of one state or of all."""
+        query: dict[str, Any] = {} if state is None else {"state": state}
+        after = 0
+        while True:
+            page = self.get("/Events/deliveries", after=after, count=PAGE, **query)["deliveries"]
+            yield from page
+            if not page:
+                return
+            after = page[-1]["id"]
 
     def user_id(self, name: str) -> str:
         """Return the id of a user by its userName; what is no userName of anybody is an id."""

@@ -1,4 +1,4 @@
-"""The command line: ``kong-scim audit``, ``sandbox``, ``demo`` and ``version``."""
+"""The command line: ``kong-scim audit``, ``deliveries``, ``sandbox``, ``demo``, ``version``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from kong_scim import __version__
 from kong_scim.cli import demo as demos
 from kong_scim.cli.audit import audit
+from kong_scim.cli.deliveries import deliveries
 from kong_scim.cli.kong import KongError
 from kong_scim.cli.story import Endpoints
 from kong_scim.sandbox import gateway
@@ -161,6 +162,7 @@ def demo(  # noqa: PLR0917 - one parameter per option
 
 
 main.add_command(audit)
+main.add_command(deliveries)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ the higher position, whatever the clocks of the nodes say; between resources it 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table
 
-from kong_scim.directory.tables import TEXT, metadata
+from kong_scim.directory.tables import TEXT, metadata, resources
 
 outbox = Table(
     "scim_outbox",
@@ -47,3 +47,67 @@ chains = Table(
     Column("first_hash", TEXT, nullable=False),
     info={"migration": "002_trail"},
 )
+
+_THIRD = {"migration": "003_deliveries"}
+
+deliveries = Table(
+    "scim_deliveries",
+    metadata,
+    # In the order in which the events were sealed.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("workspace", TEXT, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    Column("target", TEXT, nullable=False),
+    Column("event_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    # pending, delivered or dead
+    Column("state", TEXT, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created", TEXT, nullable=False),
+    # Not before this moment.
+    Column("due", TEXT, nullable=False),
+    # Until this moment somebody is trying; empty for nobody.
+    Column("leased", TEXT, nullable=False),
+    info=_THIRD,
+    sqlite_autoincrement=True,
+)
+Index("scim_deliveries_event", deliveries.c.event_id)
+Index(
+    "scim_deliveries_pending",
+    deliveries.c.workspace,
+    deliveries.c.tenant,
+    deliveries.c.target,
+    deliveries.c.resource_id,
+    deliveries.c.number,
+    postgresql_where=deliveries.c.state == "pending",
+    sqlite_where=deliveries.c.state == "pending",
+)
+Index(
+    "scim_deliveries_order",
+    deliveries.c.workspace,
+    deliveries.c.tenant,
+    deliveries.c.target,
+    deliveries.c.number,
+    postgresql_where=deliveries.c.state == "pending",
+    sqlite_where=deliveries.c.state == "pending",
+)
+
+attempts = Table(
+    "scim_attempts",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column(
+        "delivery", BigInteger, ForeignKey(deliveries.c.number, ondelete="CASCADE"), nullable=False
+    ),
+    Column("at", TEXT, nullable=False),
+    # The HTTP status, or 0 where there was no answer.
+    Column("status", Integer, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    # Why it failed; empty where it did not.
+    Column("error", TEXT, nullable=False),
+    # The first KiB of the answer.
+    Column("answer", TEXT, nullable=False),
+    info=_THIRD,
+    sqlite_autoincrement=True,
+)
+Index("scim_attempts_delivery", attempts.c.delivery, attempts.c.number)

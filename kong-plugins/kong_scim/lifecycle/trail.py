@@ -8,7 +8,7 @@ paged as any other, and appears after all that are there already.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from kong_scim.bridge import Dialect
+from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.outbox import chains, outbox
@@ -37,9 +37,17 @@ class Trail:
     """A tenant's trail.
 
     :param kind: The resource type of events.
+    :param announce: Returns what is to be committed with an event when it is sealed.
     """
 
-    def __init__(self, db: Database, scope: Scope, kind: Kind) -> None:
+    def __init__(
+        self,
+        db: Database,
+        scope: Scope,
+        kind: Kind,
+        announce: Callable[[Mapping[str, Any]], Sequence[Sql]] = lambda _: (),
+    ) -> None:
+        self._announce = announce
         self._db = db
         self._scope = scope
         self._kind = kind
@@ -74,10 +82,13 @@ class Trail:
             row = Row(event["id"], self._kind.name, 1, doc, created, created)
             writes.create(self._kind, row, model(self._kind, row))
             sealed.append(event)
+        announced = [step for event in sealed for step in self._announce(event)]
         self._move(writes, old, chain)
         positions = [columns["position"] for columns in waiting]
         taken = delete(outbox).where(outbox.c.position.in_(positions))
-        return self._committed(writes, [compile(taken, dialect, rows=len(waiting))], sealed)
+        return self._committed(
+            writes, [compile(taken, dialect, rows=len(waiting)), *announced], sealed
+        )
 
     def drop(self, before: datetime, limit: int = BATCH) -> int:
         """Delete the oldest events of the trail, as far as they are older than a moment.

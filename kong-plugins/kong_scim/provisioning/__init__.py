@@ -8,12 +8,12 @@ from scim2_models import ScimProvider
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Host, Upsert
 from kong_scim.config import PluginConfig
-from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Journal, Scope
+from kong_scim.directory.kinds import Kind, Kinds
+from kong_scim.directory.ports import Database, Journal, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
-from kong_scim.lifecycle.trail import Trail
 from kong_scim.projection import check_mapping
+from kong_scim.provisioning.afterwards import Afterwards
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
 from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
@@ -65,10 +65,10 @@ def storage_for(
     return _storage(config, bridge, host, provider, memory, journal=journal)
 
 
-def trail_for(
+def place_of(
     config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, data: Path | None
-) -> Trail:
-    """Return the tenant's audit trail.
+) -> tuple[Database, Scope, Kind]:
+    """Return where the tenant's events are kept, and the resource type they have.
 
     :raises Exception: As :func:`storage_for`.
     """
@@ -77,8 +77,7 @@ def trail_for(
     memory = _memory(data) if host.database == "off" else None
     scope = Scope(host.workspace, config.tenant)
     gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
-    database = GatewayDatabase(gateway, host.dialect)
-    return Trail(database, scope, Kinds(provider).of("Event"))
+    return GatewayDatabase(gateway, host.dialect), scope, Kinds(provider).of("Event")
 
 
 def keep_kong_applied(
@@ -154,11 +153,12 @@ def _memory(data: Path | None) -> Memory:
 
 
 __all__ = [
+    "Afterwards",
     "NoDataError",
     "change_credential",
     "check",
     "keep_kong_applied",
     "mark_key",
+    "place_of",
     "storage_for",
-    "trail_for",
 ]

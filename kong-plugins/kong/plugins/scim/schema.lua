@@ -264,6 +264,168 @@ return {
       "default": 400,
       "required": true
      }
+    },
+    {
+     "webhooks": {
+      "description": "Who is told of each event, at least once and in order per resource.",
+      "type": "array",
+      "elements": {
+       "type": "record",
+       "fields": [
+        {
+         "name": {
+          "description": "What logs and `kong-scim deliveries` call this target.",
+          "type": "string",
+          "len_min": 1,
+          "len_max": 64,
+          "match": "^[%w_.%-]+$",
+          "required": true
+         }
+        },
+        {
+         "url": {
+          "description": "Where events are posted. Redirects are not followed.",
+          "type": "string",
+          "len_min": 0,
+          "len_max": 2048,
+          "match": "^https?://[^%s/?#@]+[^%s#]*$",
+          "required": true
+         }
+        },
+        {
+         "format": {
+          "description": "`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. `set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 says; it needs `events.signing_key`.",
+          "type": "string",
+          "len_min": 0,
+          "one_of": [
+           "json",
+           "set"
+          ],
+          "default": "json",
+          "required": true
+         }
+        },
+        {
+         "secret": {
+          "description": "What `json` is signed with, best as a vault reference: `whsec_` and base64, or any text.",
+          "type": "string",
+          "len_min": 0,
+          "len_max": 4096,
+          "encrypted": true,
+          "referenceable": true,
+          "default": "",
+          "required": true
+         }
+        },
+        {
+         "events": {
+          "description": "Only these, such as `user.create`, `user.deactivate`, `group.member-remove`: the type of the resource, and the operation or an action. Empty: every event.",
+          "type": "array",
+          "elements": {
+           "type": "string",
+           "len_min": 1,
+           "len_max": 64
+          },
+          "len_min": 0,
+          "len_max": 64,
+          "default": [],
+          "required": true
+         }
+        },
+        {
+         "audience": {
+          "description": "The `aud` of a token; empty: the URL.",
+          "type": "string",
+          "len_min": 0,
+          "len_max": 2048,
+          "default": "",
+          "required": true
+         }
+        }
+       ]
+      },
+      "len_min": 0,
+      "len_max": 16,
+      "default": [],
+      "required": true
+     }
+    },
+    {
+     "poll": {
+      "description": "Keep Security Event Tokens for a receiver that cannot be called and polls `/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+      "type": "boolean",
+      "default": false,
+      "required": true
+     }
+    },
+    {
+     "signing_key": {
+      "description": "Private key of Security Event Tokens, best as a vault reference: RSA, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 16384,
+      "encrypted": true,
+      "referenceable": true,
+      "default": "",
+      "required": true
+     }
+    },
+    {
+     "issuer": {
+      "description": "The `iss` of tokens; empty: `base_url`, or else `kong-scim`.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 2048,
+      "default": "",
+      "required": true
+     }
+    },
+    {
+     "give_up_hours": {
+      "description": "Hours after which a delivery that keeps failing is given up; `kong-scim deliveries` shows it and sends it again.",
+      "type": "integer",
+      "between": [
+       1,
+       8760
+      ],
+      "default": 72,
+      "required": true
+     }
+    },
+    {
+     "timeout": {
+      "description": "Seconds for one delivery, from the connection to the answer.",
+      "type": "integer",
+      "between": [
+       1,
+       60
+      ],
+      "default": 10,
+      "required": true
+     }
+    },
+    {
+     "allow_http": {
+      "description": "Allow webhooks without TLS, where the network is trusted.",
+      "type": "boolean",
+      "default": false,
+      "required": true
+     }
+    },
+    {
+     "allow_hosts": {
+      "description": "Hosts of webhooks that may have a private or link-local address, by name.",
+      "type": "array",
+      "elements": {
+       "type": "string",
+       "len_min": 1,
+       "len_max": 253
+      },
+      "len_min": 0,
+      "len_max": 64,
+      "default": [],
+      "required": true
+     }
     }
    ],
    "required": true

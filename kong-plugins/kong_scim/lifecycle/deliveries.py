@@ -1,0 +1,322 @@
+"""The deliveries of a tenant in its database: what is to be sent to whom, and what was tried.
+
+A delivery is made in the commit that seals its event. Several nodes work at once: each claims with
+one statement, for a while (a lease), and only what no earlier delivery of the same resource to the
+same target stands before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, exists, insert, literal, select, update
+from sqlalchemy.sql import Select
+
+from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.directory.outbox import attempts, deliveries
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.statements import Prepared, compile, prepare
+from kong_scim.directory.tables import resources
+from kong_scim.directory.values import instant
+from kong_scim.lifecycle.sending import KEPT, Answer
+
+STATES = ("pending", "delivered", "dead")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery that was claimed.
+
+    :param attempts: How often it was tried, this time among it.
+    :param event: In SCIM JSON form.
+    """
+
+    number: int
+    attempts: int
+    created: str
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of one try.
+
+    :param state: What the delivery is from now on.
+    :param due: Not before when it is tried again.
+    """
+
+    delivery: int
+    at: datetime
+    answer: Answer
+    state: str
+    due: datetime
+
+
+class Deliveries:
+    """The deliveries of a tenant."""
+
+    def __init__(self, db: Database, scope: Scope) -> None:
+        self._db = db
+        self._scope = scope
+        self._where = {"workspace": scope.workspace, "tenant": scope.tenant}
+
+    def steps(self, event: Mapping[str, Any], targets: Iterable[str], now: datetime) -> list[Sql]:
+        """Return the statements that make the deliveries of an event, with its commit."""
+        rows = [
+            {
+                **self._where,
+                "target": target,
+                "event_id": event["id"],
+                "resource_id": event["resourceId"],
+                "state": "pending",
+                "attempts": 0,
+                "created": instant(now),
+                "due": instant(now),
+                "leased": "",
+            }
+            for target in targets
+        ]
+        return [compile(insert(deliveries).values(rows), self._db.dialect)] if rows else []
+
+    def claim(self, target: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
+        """Take deliveries that are due, the oldest first, and of each resource the first only.
+
+        :param until: From then on another node may take them.
+        """
+        statement = _claim(self._db.dialect).bind(
+            {
+                **self._where,
+                "target": target,
+                "now": instant(now),
+                "until": instant(until),
+                "limit": limit,
+            }
+        )
+        (claimed,) = self._db.commit([statement])
+        if not claimed.data:
+            return []
+        ids = [row["event_id"] for row in claimed.data]
+        found = select(resources.c.id, resources.c.doc).where(resources.c.id.in_(ids))
+        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        docs = {row["id"]: {"id": row["id"], **json.loads(row["doc"])} for row in rows}
+        return [
+            Delivery(
+                int(row["number"]), int(row["attempts"]), row["created"], docs[row["event_id"]]
+            )
+            for row in sorted(claimed.data, key=lambda row: int(row["number"]))
+            if row["event_id"] in docs
+        ]
+
+    def record(self, done: Sequence[Attempt]) -> None:
+        """Write down what became of deliveries."""
+        steps = []
+        for attempt in done:
+            of: dict[str, Param] = {
+                "number": attempt.delivery,
+                "state": attempt.state,
+                "due": instant(attempt.due),
+                "at": instant(attempt.at),
+                "status": attempt.answer.status,
+                "milliseconds": attempt.answer.milliseconds,
+                "error": attempt.answer.error,
+                "answer": attempt.answer.text,
+            }
+            steps.append(_note(self._db.dialect).bind(of))
+            steps.append(_finish(self._db.dialect).bind(of))
+        if steps:
+            self._db.commit(steps)
+
+    def waiting(self, target: str, limit: int) -> list[Mapping[str, Any]]:
+        """Return the oldest events that a target has not acknowledged, in order."""
+        found = (
+            select(resources.c.id, resources.c.doc)
+            .join(deliveries, deliveries.c.event_id == resources.c.id)
+            .where(*self._pending(target))
+            .order_by(deliveries.c.number)
+            .limit(limit)
+        )
+        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        return [{"id": row["id"], **json.loads(row["doc"])} for row in rows]
+
+    def acknowledge(
+        self, target: str, taken: Collection[str], refused: Mapping[str, str], now: datetime
+    ) -> None:
+        """Write down what a target says of events it got.
+
+        :param taken: Their ids.
+        :param refused: What it says against others, by their id: those are given up.
+        """
+        found = select(deliveries.c.number, deliveries.c.event_id).where(
+            *self._pending(target), deliveries.c.event_id.in_([*taken, *refused])
+        )
+        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        done = []
+        for row in rows:
+            against = refused.get(row["event_id"])
+            answer = Answer(200) if against is None else Answer(400, "refused", against[:KEPT])
+            state = "delivered" if against is None else "dead"
+            done.append(Attempt(int(row["number"]), now, answer, state, now))
+        self.record(done)
+
+    def _pending(self, target: str) -> list[Any]:
+        return [
+            deliveries.c.workspace == self._scope.workspace,
+            deliveries.c.tenant == self._scope.tenant,
+            deliveries.c.target == target,
+            deliveries.c.state == "pending",
+        ]
+
+    def bury(self, before: datetime, now: datetime) -> int:
+        """Give up what has been pending since before a moment, and return how many those are."""
+        statement = _bury(self._db.dialect).bind(
+            {**self._where, "before": instant(before), "now": instant(now)}
+        )
+        (result,) = self._db.commit([statement])
+        return result.rows
+
+    def replay(self, numbers: Sequence[int] | None, now: datetime) -> int:
+        """Make dead or delivered ones pending again.
+
+        :param numbers: Which; None for all dead ones.
+        :return: How many.
+        """
+        statement = update(deliveries).where(
+            deliveries.c.workspace == self._scope.workspace,
+            deliveries.c.tenant == self._scope.tenant,
+        )
+        if numbers is None:
+            statement = statement.where(deliveries.c.state == "dead")
+        else:
+            statement = statement.where(
+                deliveries.c.number.in_(list(numbers)), deliveries.c.state != "pending"
+            )
+        # Its age counts from now on, or it would be given up again at once.
+        values = {"state": "pending", "due": instant(now), "created": instant(now), "leased": ""}
+        (result,) = self._db.commit([compile(statement.values(values), self._db.dialect)])
+        return result.rows
+
+    def page(self, *, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return deliveries with every attempt, in order, in the JSON form of the endpoint."""
+        found = _listed(self._scope).where(deliveries.c.number > after)
+        if state is not None:
+            found = found.where(deliveries.c.state == state)
+        dialect = self._db.dialect
+        (rows,) = self._db.query([compile(found.limit(limit), dialect)])
+        numbers = [int(row["number"]) for row in rows]
+        tried: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
+        if numbers:
+            of = select(attempts).where(attempts.c.delivery.in_(numbers))
+            (notes,) = self._db.query([compile(of.order_by(attempts.c.number), dialect)])
+            for note in notes:
+                shown = {name: note[name] for name in ("at", "milliseconds", "status")}
+                shown |= {name: note[name] for name in ("error", "answer") if note[name]}
+                tried[int(note["delivery"])].append(shown)
+        return [
+            {
+                "id": int(row["number"]),
+                "event": row["event_id"],
+                "target": row["target"],
+                "resource": row["resource_id"],
+                "state": row["state"],
+                "created": row["created"],
+                "due": row["due"],
+                "attempts": tried[int(row["number"])],
+            }
+            for row in rows
+        ]
+
+
+def _listed(scope: Scope) -> Select[Any]:
+    return (
+        select(deliveries)
+        .where(deliveries.c.workspace == scope.workspace, deliveries.c.tenant == scope.tenant)
+        .order_by(deliveries.c.number)
+    )
+
+
+def _of_scope(table: Any) -> Any:
+    return (table.c.workspace == bindparam("workspace")) & (table.c.tenant == bindparam("tenant"))
+
+
+@lru_cache(maxsize=4)
+def _claim(dialect: Dialect) -> Prepared:
+    one, earlier = deliveries.alias("one"), deliveries.alias("earlier")
+    stands_before = exists(
+        select(literal(1))
+        .where(
+            earlier.c.workspace == one.c.workspace,
+            earlier.c.tenant == one.c.tenant,
+            earlier.c.target == one.c.target,
+            earlier.c.resource_id == one.c.resource_id,
+            earlier.c.state == "pending",
+            earlier.c.number < one.c.number,
+        )
+        .correlate(one)
+    )
+    due = (
+        select(one.c.number)
+        .where(
+            _of_scope(one),
+            one.c.target == bindparam("target"),
+            one.c.state == "pending",
+            one.c.due <= bindparam("now"),
+            one.c.leased <= bindparam("now"),
+            ~stands_before,
+        )
+        .order_by(one.c.number)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True, of=one)
+    )
+    statement = (
+        update(deliveries)
+        .where(deliveries.c.number.in_(due))
+        .values(leased=bindparam("until"), attempts=deliveries.c.attempts + 1)
+        .returning(
+            deliveries.c.number,
+            deliveries.c.event_id,
+            deliveries.c.attempts,
+            deliveries.c.created,
+        )
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def _note(dialect: Dialect) -> Prepared:
+    """Insert an attempt, unless its delivery is gone with its event."""
+    names = ("at", "status", "milliseconds", "error", "answer")
+    row = select(
+        deliveries.c.number,
+        *(bindparam(name, type_=attempts.c[name].type) for name in names),
+    ).where(deliveries.c.number == bindparam("number"))
+    return prepare(insert(attempts).from_select(["delivery", *names], row), dialect)
+
+
+@lru_cache(maxsize=4)
+def _finish(dialect: Dialect) -> Prepared:
+    statement = (
+        update(deliveries)
+        .where(deliveries.c.number == bindparam("number"), deliveries.c.state == "pending")
+        .values(state=bindparam("state"), due=bindparam("due"), leased="")
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def _bury(dialect: Dialect) -> Prepared:
+    statement = (
+        update(deliveries)
+        .where(
+            _of_scope(deliveries),
+            deliveries.c.state == "pending",
+            deliveries.c.created < bindparam("before"),
+            deliveries.c.leased <= bindparam("now"),
+        )
+        .values(state="dead")
+    )
+    return prepare(statement, dialect)

@@ -1,0 +1,99 @@
+"""What comes after a change: the trail it is sealed into, and who is told of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from kong_scim.config import POLL, PluginConfig
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.lifecycle.courier import Courier, Secrets, Target
+from kong_scim.lifecycle.deliveries import Deliveries
+from kong_scim.lifecycle.messages import Issuer, SigningKeyError
+from kong_scim.lifecycle.sending import Sender
+from kong_scim.lifecycle.trail import Trail
+from kong_scim.lifecycle.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+ISSUER = "kong-scim"
+
+
+class Afterwards:
+    """One instance's part in it: what lives longer than a tick.
+
+    :param references: Vault references by webhook, and of the signing key by an empty name.
+    """
+
+    def __init__(self, config: PluginConfig, references: Mapping[str, str]) -> None:
+        events = config.events
+        self._events = events
+        self._name = events.issuer or config.base_url or ISSUER
+        self._references = dict(references)
+        self._upkeep = Upkeep(timedelta(days=events.keep_days))
+        self._courier = Courier(
+            [
+                Target(each.name, each.url, each.format, tuple(each.events), each.audience)
+                for each in events.webhooks
+            ],
+            Sender(
+                allow_http=events.allow_http,
+                allow_hosts=events.allow_hosts,
+                timeout=events.timeout,
+            ),
+            timedelta(hours=events.give_up_hours),
+        )
+        self._issuer: tuple[str, Issuer | None] = ("", None)
+
+    @property
+    def secrets(self) -> list[str]:
+        """The vault references whose live values :meth:`run` wants."""
+        return list(dict.fromkeys(self._references.values()))
+
+    @property
+    def key_secrets(self) -> list[str]:
+        """The vault reference of the signing key, where it has one."""
+        return [self._references[""]] if "" in self._references else []
+
+    def run(
+        self, db: Database, scope: Scope, kind: Kind, secrets: Mapping[str, str | None]
+    ) -> None:
+        """Do what is due: seal, drop, deliver.
+
+        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        """
+        deliveries, polled = Deliveries(db, scope), [POLL] if self._events.poll else []
+        trail = Trail(
+            db,
+            scope,
+            kind,
+            lambda event: deliveries.steps(
+                event, [*self._courier.who_wants(event), *polled], datetime.now(UTC)
+            ),
+        )
+        self._upkeep.run(trail)
+        if self._events.webhooks or polled:
+            self._courier.run(deliveries, self._signing(secrets))
+
+    def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
+        """Return who signs tokens, or None where there is no key that can."""
+        reference = self._references.get("")
+        key = (secrets.get(reference) if reference else self._events.signing_key) or ""
+        if key != self._issuer[0]:
+            try:
+                self._issuer = (key, Issuer(key, self._name))
+            except SigningKeyError as error:
+                log.error("%s", error)  # noqa: TRY400 - no defect of ours
+                self._issuer = (key, None)
+        return self._issuer[1]
+
+    def _signing(self, secrets: Mapping[str, str | None]) -> Secrets:
+        values = {}
+        for webhook in self._events.webhooks:
+            reference = self._references.get(webhook.name)
+            value = secrets.get(reference) if reference else webhook.secret
+            if value and value.strip():
+                values[webhook.name] = value
+        return Secrets(values, self.issuer(secrets))

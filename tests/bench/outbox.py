@@ -1,0 +1,61 @@
+"""Whether a write waits for what nobody takes: many deliveries pending for a dead target."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from bench.servers import sandbox
+from bench.timing import Ratio, compare
+from kong_scim.sandbox.gateway import default_config
+
+PENDING = 10_000
+FEW = 100
+AIM = 1.05
+
+
+def measure(say: Callable[[str], None]) -> list[Ratio]:
+    """Compare a write beside many pending deliveries with one beside few."""
+    with (
+        tempfile.TemporaryDirectory(prefix="kong-scim-bench-") as directory,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        port = taken.getsockname()[1]
+        taken.close()  # from now on nobody is there
+        config = Path(directory) / "kong.yml"
+        config.write_text(_with_webhook(f"http://127.0.0.1:{port}/"))
+        with (
+            sandbox(Path(directory) / "few", config) as few,
+            sandbox(Path(directory) / "many", config) as many,
+        ):
+            few.import_users("user", FEW)
+            say(f"  making {PENDING} events")
+            many.import_users("user", PENDING)
+            for server, count in ((few, FEW), (many, PENDING)):
+                while server.events() < count:
+                    time.sleep(0.5)
+            return [
+                compare(
+                    f"PATCH of a user beside {PENDING:,} pending deliveries",
+                    lambda number: many.retitle(many.users[number], f"t{number}"),
+                    lambda number: few.retitle(few.users[number % FEW], f"t{number}"),
+                    against=f"beside {FEW}",
+                    aim=AIM,
+                )
+            ]
+
+
+def _with_webhook(url: str) -> str:
+    content = yaml.safe_load(default_config())
+    (plugin,) = content["routes"][0]["plugins"]
+    plugin["config"]["events"] = {
+        "webhooks": [{"name": "dead", "url": url, "secret": "s"}],
+        "allow_http": True,
+        "allow_hosts": ["127.0.0.1"],
+    }
+    return yaml.safe_dump(content)

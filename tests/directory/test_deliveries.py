@@ -1,0 +1,261 @@
+"""Deliveries in the database, as several nodes see them; and the courier that sends them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from directory_support import create_user, new_id, new_scope, user
+
+from kong_scim.bridge import Sql
+from kong_scim.config import parse
+from kong_scim.directory.kinds import Kinds
+from kong_scim.directory.ports import Database
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.courier import Courier, Secrets, Target
+from kong_scim.lifecycle.deliveries import Attempt, Deliveries
+from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.lifecycle.sending import Answer, Sender
+from kong_scim.lifecycle.trail import Trail
+from kong_scim.scim.resources import provider
+
+PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
+USERS = PROVIDER.resource_types[0]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class World:
+    """A tenant whose events go to targets."""
+
+    def __init__(self, db: Database, *targets: str) -> None:
+        self.db, self.scope = db, new_scope()
+        outbox = Outbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"))
+        self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
+        self.deliveries = Deliveries(db, self.scope)
+        self.trail = Trail(
+            db,
+            self.scope,
+            Kinds(PROVIDER).of("Event"),
+            lambda event: self.deliveries.steps(event, targets, NOON),
+        )
+
+    def person(self, changes: int = 0) -> str:
+        made = create_user(self.storage, f"user-{new_id()}")
+        for number in range(changes):
+            self.storage.update(USERS, user(id=made, userName=f"{made}-{number}"))
+        self.trail.seal()
+        return made
+
+    def claim(self, limit: int = 10, now: datetime = NOON, target: str = "hr") -> list[Any]:
+        return self.deliveries.claim(target, limit, now, now + timedelta(seconds=30))
+
+    def finish(self, delivery: Any, state: str = "delivered", due: datetime = NOON) -> None:
+        answer = Answer(200 if state == "delivered" else 500)
+        self.deliveries.record([Attempt(delivery.number, NOON, answer, state, due)])
+
+    def states(self) -> list[str]:
+        return [each["state"] for each in self.deliveries.page(state=None, after=0, limit=1000)]
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database, "hr")
+
+
+class TestClaims:
+    def test_each_is_claimed_once_until_its_lease_ends(self, world: World) -> None:
+        for _ in range(3):
+            world.person()
+        first, second = world.claim(limit=2), world.claim(limit=2)
+        assert (len(first), len(second)) == (2, 1)
+        assert world.claim() == []
+        again = world.claim(now=NOON + timedelta(seconds=31))
+        assert [each.attempts for each in again] == [2, 2, 2]
+
+    def test_of_one_resource_only_the_first_is_claimed(self, world: World) -> None:
+        world.person(changes=2)
+        versions = []
+        for _ in range(3):
+            (only,) = world.claim()
+            assert world.claim() == []
+            versions.append(only.event["versionAfter"])
+            world.finish(only)
+        assert versions == [1, 2, 3]
+
+    def test_what_failed_holds_up_its_resource_until_it_is_due(self, world: World) -> None:
+        held, other = world.person(changes=1), world.person()
+        first = world.claim()[0]
+        world.finish(first, "pending", NOON + timedelta(minutes=1))
+        assert {each.event["resourceId"] for each in world.claim()} <= {other}
+        (again,) = [
+            each
+            for each in world.claim(now=NOON + timedelta(minutes=2))
+            if each.event["resourceId"] == held
+        ]
+        assert again.number == first.number
+
+    def test_nodes_that_claim_at_the_same_moment_share_the_work(
+        self, postgres_database: Any
+    ) -> None:
+        world = World(postgres_database, "hr")
+        people = {world.person() for _ in range(40)}
+        got: list[Any] = []
+        start = threading.Barrier(4)
+
+        def node() -> None:
+            start.wait()
+            while claimed := world.claim(limit=3):
+                got.extend(claimed)
+
+        nodes = [threading.Thread(target=node) for _ in range(4)]
+        for each in nodes:
+            each.start()
+        for each in nodes:
+            each.join()
+        assert len({each.number for each in got}) == len(got)
+        # one that skipped what another was looking at may end early, and leaves it for the next
+        got.extend(world.claim(limit=40))
+        assert sorted(each.event["resourceId"] for each in got) == sorted(people)
+
+    def test_targets_do_not_wait_for_each_other(self, database: Database) -> None:
+        world = World(database, "hr", "siem")
+        world.person(changes=1)
+        (to_hr,) = world.claim()
+        world.finish(to_hr, "pending", NOON + timedelta(days=1))
+        for _ in range(2):
+            (to_siem,) = world.claim(target="siem")
+            world.finish(to_siem)
+        assert world.states() == ["pending", "delivered", "pending", "delivered"]
+
+    def test_another_tenant_has_none_of_it(self, database: Database) -> None:
+        World(database, "hr").person()
+        assert World(database, "hr").claim() == []
+
+
+class TestTheEnd:
+    def test_what_is_too_old_is_given_up_and_lets_the_next_one_go(self, world: World) -> None:
+        world.person(changes=1)
+        (first,) = world.claim()
+        late = NOON + timedelta(days=3)
+        assert world.deliveries.bury(NOON, late) == 0
+        world.db.commit(
+            [
+                Sql(
+                    "UPDATE scim_deliveries SET created = '2025' WHERE number = $1",
+                    (first.number,),
+                )
+            ]
+        )
+        assert world.deliveries.bury(NOON, NOON) == 0  # somebody is trying
+        assert world.deliveries.bury(NOON, late) == 1
+        (following,) = world.claim(now=late)
+        assert following.event["versionAfter"] == 2
+
+    def test_what_was_given_up_can_be_sent_again(self, world: World) -> None:
+        world.person(changes=1)
+        (first,) = world.claim()
+        world.finish(first, "dead")
+        (second,) = world.claim()
+        world.finish(second)
+        assert world.states() == ["dead", "delivered"]
+        assert world.deliveries.replay(None, NOON) == 1
+        assert world.deliveries.replay([second.number, 10**12], NOON) == 1
+        assert world.states() == ["pending", "pending"]
+
+    def test_a_late_answer_does_not_undo_what_another_node_knows(self, world: World) -> None:
+        world.person()
+        (delivery,) = world.claim()
+        world.finish(delivery)
+        world.finish(delivery, "pending", NOON + timedelta(days=1))
+        (shown,) = world.deliveries.page(state=None, after=0, limit=10)
+        assert shown["state"] == "delivered"
+        assert [each["status"] for each in shown["attempts"]] == [200, 500]
+
+    def test_deliveries_go_with_their_event(self, world: World) -> None:
+        world.person()
+        (delivery,) = world.claim()
+        world.trail.drop(NOON + timedelta(days=10_000))
+        assert world.states() == []
+        world.finish(delivery)  # the answer that comes after that is nobody's
+        assert world.states() == []
+
+
+class _Scripted(Sender):
+    """Answers by URL, without a network; some hang until they are let go."""
+
+    def __init__(self, answers: Mapping[str, Answer | threading.Event]) -> None:
+        super().__init__(timeout=1)
+        self.answers = answers
+        self.sent: list[str] = []
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        self.sent.append(url)
+        answer = self.answers[url]
+        if isinstance(answer, threading.Event):
+            answer.wait(30)
+            return Answer(error="late")
+        return answer
+
+
+class TestTheCourier:
+    @pytest.fixture
+    def hanging(self) -> Iterator[threading.Event]:
+        event = threading.Event()
+        yield event
+        event.set()
+
+    def test_a_target_that_hangs_delays_no_other(
+        self, database: Database, hanging: threading.Event
+    ) -> None:
+        world = World(database, "dead", "good")
+        for _ in range(12):
+            world.person()
+        sender = _Scripted({"d": hanging, "g": Answer(200)})
+        courier = Courier(
+            [Target("dead", "d"), Target("good", "g")], sender, timedelta(days=1), now=lambda: NOON
+        )
+        secrets = Secrets({"dead": "s", "good": "s"})
+        for _ in range(20):
+            courier.run(world.deliveries, secrets)
+            if world.states().count("delivered") == 12:
+                break
+        assert world.states().count("delivered") == 12
+        assert sender.sent.count("d") == 4
+
+    def test_a_dead_target_rests_after_some_failures(self, database: Database) -> None:
+        world = World(database, "dead")
+        for _ in range(50):
+            world.person()
+        clock = [0.0]
+        sender = _Scripted({"d": Answer(500)})
+        courier = Courier(
+            [Target("dead", "d")],
+            sender,
+            timedelta(days=1),
+            clock=lambda: clock[0],
+            now=lambda: NOON,
+        )
+        secrets = Secrets({"dead": "s"})
+        for _ in range(10):
+            courier.run(world.deliveries, secrets)
+            clock[0] += 0.05
+        tried = len(sender.sent)
+        assert tried < 12
+        clock[0] += 100
+        courier.run(world.deliveries, secrets)
+        assert len(sender.sent) == tried + 1
+
+    def test_a_target_without_a_secret_is_not_sent_what_nobody_can_check(
+        self, database: Database
+    ) -> None:
+        world = World(database, "hr")
+        world.person()
+        sender = _Scripted({})
+        courier = Courier([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        courier.run(world.deliveries, Secrets())
+        assert sender.sent == []
+        (shown,) = world.deliveries.page(state="pending", after=0, limit=10)
+        assert "secret" in shown["attempts"][0]["error"]

@@ -1,0 +1,107 @@
+"""One POST: what may be called, and what is made of any answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from hosts import free_port
+from kong_scim.lifecycle.sending import KEPT, READ, Answer, Sender
+from receiver import CLOSE, HALF, HANG, Receiver, receiver
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with receiver() as made:
+        yield made
+
+
+def post(url: str, sender: Sender | None = None) -> Answer:
+    allowed = Sender(allow_http=True, allow_hosts=["127.0.0.1", "localhost"], timeout=1)
+    return (sender or allowed).post(url, {"Content-Type": "text/plain"}, b"hello")
+
+
+def test_what_is_sent_arrives_with_the_name_of_the_host(hook: Receiver) -> None:
+    url = hook.url.replace("127.0.0.1", "localhost")
+    assert post(url).status == 200
+    (got,) = hook.posts
+    assert got.body == b"hello"
+    assert got.headers["host"] == url.split("/")[2]
+
+
+class TestWhatMayBeCalled:
+    def test_only_https_unless_the_configuration_says_so(self, hook: Receiver) -> None:
+        answer = post(hook.url, Sender(allow_hosts=["127.0.0.1"]))
+        assert (answer.status, "https" in answer.error) == (0, True)
+        assert hook.posts == []
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "127.0.0.1",
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::1",
+            "fe80::1%eth0",
+            "fd00::1",
+            "::ffff:127.0.0.1",
+        ],
+    )
+    def test_no_private_or_link_local_address(self, hook: Receiver, address: str) -> None:
+        sender = Sender(allow_http=True, resolve=lambda *_: ["93.184.216.34", address])
+        answer = post(hook.url.replace("127.0.0.1", "innocent.example.com"), sender)
+        assert "private or link-local" in answer.error
+        assert hook.posts == []
+
+    def test_but_those_that_are_allowed_by_name(self, hook: Receiver) -> None:
+        sender = Sender(
+            allow_http=True, allow_hosts=["Hooks.Internal"], resolve=lambda *_: ["127.0.0.1"]
+        )
+        assert post(hook.url.replace("127.0.0.1", "hooks.internal"), sender).status == 200
+
+    def test_a_redirect_is_an_answer_and_not_followed(self, hook: Receiver) -> None:
+        hook.behave = lambda _: (302, {"Location": hook.url}, "")
+        assert post(hook.url).status == 302
+        assert len(hook.posts) == 1
+
+
+class TestAnswers:
+    def test_no_answer_in_time(self, hook: Receiver) -> None:
+        hook.behave = lambda _: HANG
+        answer = post(hook.url)
+        assert (answer.status, "within 1 s" in answer.error) == (0, True)
+
+    @pytest.mark.parametrize("behaviour", [HALF, CLOSE])
+    def test_half_an_answer_or_none_is_none(self, hook: Receiver, behaviour: str) -> None:
+        hook.behave = lambda _: behaviour
+        answer = post(hook.url)
+        assert (answer.status, answer.error[:21]) == (0, "the connection failed")
+
+    def test_nobody_there(self) -> None:
+        answer = post(f"http://127.0.0.1:{free_port()}/?token=secret")
+        assert answer.status == 0
+        assert "secret" not in answer.error
+
+    def test_a_long_answer_is_not_read_to_its_end(self, hook: Receiver) -> None:
+        hook.behave = lambda _: (200, {}, "x" * (READ * 20))
+        answer = post(hook.url)
+        assert (answer.status, len(answer.text)) == (200, KEPT)
+
+    def test_when_to_come_again_in_seconds_or_as_a_date(self, hook: Receiver) -> None:
+        then = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+        for text, least, most in (("7", 7, 7), (then, 3500, 3600), ("soon", None, None)):
+            hook.behave = lambda _, text=text: (429, {"Retry-After": text}, "")  # type: ignore[misc]
+            found = post(hook.url).retry_after
+            if least is None or most is None:
+                assert found is None
+            else:
+                assert found is not None
+                assert least <= found <= most
