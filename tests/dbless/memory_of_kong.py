@@ -40,6 +40,7 @@ class StoppedError(Exception):
 class Gateway:
     """A DB-less Kong and a plugin server.
 
+    :ivar before: What happens to Kong right before a call such as ``commit 2``.
     :ivar stop_at: Where the plugin server is killed, such as ``after commit 2``; None for nowhere.
         Calls of ``kong.scim.commit`` are counted from each write's first.
     """
@@ -48,6 +49,7 @@ class Gateway:
         self.data = directory / "data"
         self.kong = Store(directory / "kong.sqlite", dbless=True)
         self.stop_at: str | None = None
+        self.before: dict[str, Callable[[], None]] = {}
         self.refused = 0
         self._calls = 0
         self._executor = ThreadPoolExecutor(1)
@@ -120,12 +122,14 @@ class Gateway:
         def commit(text: str) -> str:
             self._calls += 1
             self._stop(f"before commit {self._calls}")
+            self.before.get(f"commit {self._calls}", lambda: None)()
             answer = plain("commit")(text)
             self.refused += '"name":"MARK"' in answer
             self._stop(f"after commit {self._calls}")
             return answer
 
-        return Bridge(SimpleNamespace(scim=SimpleNamespace(query=plain("query"), commit=commit)))
+        names = {"wake": plain("wake"), "query": plain("query"), "commit": commit}
+        return Bridge(SimpleNamespace(scim=SimpleNamespace(**names)))
 
     def _stop(self, point: str) -> None:
         if self.stop_at == point:

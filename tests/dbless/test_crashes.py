@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
@@ -333,6 +334,21 @@ def test_a_write_that_waited_is_worked_out_again_from_what_kong_has_now(gateway:
     assert gateway.entities() == anew(gateway)
 
 
+def test_a_change_whose_kong_loads_a_configuration_meanwhile_is_answered_when_kong_was_told(
+    gateway: Gateway,
+) -> None:
+    gateway.before["commit 2"] = gateway.load
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(create, gateway, "user-alice")
+        eventually(gateway.is_waited_for, "the write to wait for Kong")
+        gateway.before.clear()
+        gateway.tick()
+        alice = made.result()
+
+    assert [row[0] for row in gateway.entities()["consumers"]] == [alice.id]
+
+
 def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(
     gateway: Gateway,
 ) -> None:
@@ -351,3 +367,27 @@ def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(
     gateway.tick()
 
     assert gateway.entities()["keyauth_credentials"] == []
+
+
+def test_a_store_that_is_put_back_from_a_copy_is_noticed_by_a_kong_that_runs_on(
+    gateway: Gateway,
+) -> None:
+    alice = create(gateway, "user-alice")
+    gateway.give_key(alice.id, "1")
+    set_active(gateway, alice.id, active=False)
+    with contextlib.closing(sqlite3.connect(gateway.data / "scim.sqlite")) as connection:
+        connection.execute("VACUUM INTO ?", [str(gateway.data / "copy")])
+    set_active(gateway, alice.id, active=True)
+    gateway.give_key(alice.id, "2")
+    create(gateway, "user-bob")
+    gateway.restart_plugin_server()
+    for file in gateway.data.glob("scim.sqlite*"):
+        file.unlink()
+    (gateway.data / "copy").rename(gateway.data / "scim.sqlite")
+
+    gateway.tick()
+
+    assert [row[1] for row in gateway.entities()["consumers"]] == ["user-alice"]
+    assert "scim:suspended" in gateway.entities()["consumers"][0][3]
+    assert gateway.entities()["keyauth_credentials"] == []
+    assert gateway.entities() == anew(gateway)

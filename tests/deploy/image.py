@@ -21,16 +21,17 @@ def environment(packages: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def started(
-    command: Path, packages: Path, description: Path, directory: Path
+    command: Path, packages: Path, description: Path, directory: Path, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``start-plugin-server`` until the end of the block.
 
     :param description: The dump that it leaves for Kong.
     :param directory: Where the socket is, once the block begins.
+    :param more: Of the environment.
     """
     process = subprocess.Popen(
         [str(command), str(description)],
-        env=environment(packages, SOCKET_DIRECTORY=str(directory)),
+        env=environment(packages, SOCKET_DIRECTORY=str(directory), **more),
         cwd="/",
         stderr=subprocess.DEVNULL,
     )

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid, hardened, and in step with the image and with Kong."""
+"""The Compose files: valid, hardened, and in step with the image and with Kong."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from typing import Any
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from composition import (
-    KONG,
-    ONE_SHOTS,
+    COMPOSITIONS,
+    DBLESS,
+    POSTGRES,
     ROOT,
-    SECRETS,
+    Composition,
     UnsetVariableError,
-    interpolated,
-    kong_environment,
-    mounts,
-    raw,
-    services,
-    variables,
+    every,
+    every_file,
 )
 from jsonschema import Draft202012Validator
 
-EVERY_SERVICE = sorted(raw()["services"])
-RUNNING = [name for name in EVERY_SERVICE if name not in ONE_SHOTS]
 NON_ROOT_IMAGES = ("kong:",)
 """Images whose own user is not root (USER kong in Kong's Dockerfile)."""
 
@@ -36,44 +31,68 @@ def complaints(tree: dict[str, Any]) -> list[str]:
 
 
 class TestTheSpecification:
-    def test_the_file_is_valid(self) -> None:
-        assert complaints(raw()) == []
-        assert complaints(interpolated(SECRETS)) == []
+    @every_file
+    def test_the_file_is_valid(self, file: Composition) -> None:
+        assert complaints(file.raw()) == []
+        assert complaints(file.interpolated(file.secrets)) == []
 
-    def test_a_misspelt_key_would_be_seen(self) -> None:
-        tree = deepcopy(raw())
+    @every_file
+    def test_a_misspelt_key_would_be_seen(self, file: Composition) -> None:
+        tree = deepcopy(file.raw())
         tree["services"]["kong"]["heathcheck"] = tree["services"]["kong"].pop("healthcheck")
         assert complaints(tree)
 
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_what_a_service_refers_to_is_there(self, name: str) -> None:
-        tree, service = raw(), services()[name]
+    @every("services")
+    def test_what_a_service_refers_to_is_there(self, file: Composition, name: str) -> None:
+        tree, service = file.raw(), file.services[name]
         assert set(service.get("depends_on", {})) <= set(tree["services"])
         assert set(service.get("networks", [])) <= set(tree["networks"])
-        for mount in mounts(name).values():
+        for mount in file.mounts(name).values():
             if mount["type"] == "volume":
                 assert mount["source"] in tree["volumes"]
             else:
                 assert (ROOT / mount["source"]).exists()
+        if "build" in service:
+            build = service["build"]
+            assert (ROOT / build["context"] / build["dockerfile"]).is_file()
 
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_images_are_pinned_to_a_version(self, name: str) -> None:
-        assert re.search(r":\d+(\.\d+)*(-[a-z]+)?$", services()[name]["image"])
+    @every("services")
+    def test_images_are_pinned_to_a_version(self, file: Composition, name: str) -> None:
+        assert re.search(r":\d+(\.\d+)*(-[a-z]+)?$", file.services[name]["image"])
+
+    def test_the_two_run_beside_each_other_without_sharing_anything(self) -> None:
+        """Volumes and networks carry the project's name."""
+        assert POSTGRES.raw()["name"] != DBLESS.raw()["name"]
+
+    @pytest.mark.parametrize("name", ["echo", "plugin-server"])
+    def test_what_needs_no_difference_has_none(self, name: str) -> None:
+        with_postgres, without = (dict(file.services[name]) for file in COMPOSITIONS)
+        if name == "plugin-server":
+            del without["environment"]
+            without["volumes"] = without["volumes"][:1]
+        assert with_postgres == without
+
+    @every_file
+    def test_the_command_at_the_top_of_the_file_names_it(self, file: Composition) -> None:
+        [options] = re.findall(r"docker compose (.*)up --build", file.text)
+        default = file.file == "docker-compose.yml"
+        assert options == ("" if default else f"--project-directory . --file {file.file} ")
 
 
 class TestHardening:
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_no_service_can_become_or_change_anything(self, name: str) -> None:
-        service = services()[name]
+    @every("services")
+    def test_no_service_can_become_or_change_anything(self, file: Composition, name: str) -> None:
+        service = file.services[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert "cap_add" not in service
         assert "privileged" not in service
         assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] > 0
 
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_no_service_runs_as_root(self, name: str) -> None:
-        service = services()[name]
+    @every("services")
+    def test_no_service_runs_as_root(self, file: Composition, name: str) -> None:
+        service = file.services[name]
         if "user" in service:
             uid, gid = service["user"].split(":")
             assert int(uid) > 0
@@ -81,128 +100,181 @@ class TestHardening:
         else:
             assert service["image"].startswith(NON_ROOT_IMAGES)
 
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_files_of_the_host_are_mounted_read_only(self, name: str) -> None:
-        for mount in mounts(name).values():
+    @every("services")
+    def test_files_of_the_host_are_mounted_read_only(self, file: Composition, name: str) -> None:
+        for mount in file.mounts(name).values():
             assert mount["type"] != "bind" or mount["read_only"] is True
 
-    def test_the_admin_api_is_published_on_loopback_only(self) -> None:
-        admin = [port for port in services()["kong"]["ports"] if port.endswith(":8001")]
+    @every_file
+    def test_the_admin_api_is_published_on_loopback_only(self, file: Composition) -> None:
+        admin = [port for port in file.services["kong"]["ports"] if port.endswith(":8001")]
         assert admin == ["127.0.0.1:8001:8001"]
 
-    def test_nothing_is_open_to_the_network_unless_asked(self) -> None:
-        published = {name for name in EVERY_SERVICE if "ports" in services()[name]}
+    @every_file
+    def test_nothing_is_open_to_the_network_unless_asked(self, file: Composition) -> None:
+        published = {name for name, service in file.services.items() if "ports" in service}
         assert published == {"kong"}
-        assert all(port.startswith("127.0.0.1:") for port in services()["kong"]["ports"])
+        assert all(port.startswith("127.0.0.1:") for port in file.services["kong"]["ports"])
 
-    def test_the_plugin_server_has_no_network(self) -> None:
-        assert services()["plugin-server"]["network_mode"] == "none"
+    @every_file
+    def test_the_plugin_server_has_no_network(self, file: Composition) -> None:
+        assert file.services["plugin-server"]["network_mode"] == "none"
 
     def test_only_kong_reaches_the_database(self) -> None:
-        on_it = {
-            name for name in EVERY_SERVICE if "database" in services()[name].get("networks", [])
-        }
-        assert on_it == {"database", *KONG}
-        assert raw()["networks"]["database"]["internal"] is True
+        services = POSTGRES.services
+        on_it = {name for name in services if "database" in services[name].get("networks", [])}
+        assert on_it == {"database", *POSTGRES.kong}
+        assert POSTGRES.raw()["networks"]["database"]["internal"] is True
 
 
 class TestSecrets:
-    @pytest.mark.parametrize("name", sorted(SECRETS))
+    @pytest.mark.parametrize(
+        ("file", "name"), [(file, name) for file in COMPOSITIONS for name in file.secrets], ids=str
+    )
     @pytest.mark.parametrize(
         "left", [{}, {"SCIM_TOKEN": "", "POSTGRES_PASSWORD": ""}], ids=["unset", "empty"]
     )
-    def test_compose_refuses_to_start_without_one(self, name: str, left: dict[str, str]) -> None:
-        others = {other: value for other, value in SECRETS.items() if other != name}
+    def test_compose_refuses_to_start_without_one(
+        self, file: Composition, name: str, left: dict[str, str]
+    ) -> None:
+        others = {other: value for other, value in file.secrets.items() if other != name}
         with pytest.raises(UnsetVariableError, match=rf"{name}: .*\.env\.example"):
-            interpolated({**left, **others})
+            file.interpolated({**left, **others})
+
+    def test_without_a_database_the_token_is_the_only_one(self) -> None:
+        assert set(DBLESS.secrets) == {"SCIM_TOKEN"}
+        assert set(POSTGRES.secrets) == {"SCIM_TOKEN", "POSTGRES_PASSWORD"}
 
     def test_the_example_names_every_variable_and_gives_no_secret(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
         named = dict(
             line.lstrip("# ").split("=", 1) for line in lines if re.match(r"^#? ?[A-Z_]+=", line)
         )
-        assert set(named) == set(variables())
-        assert {name for name, value in named.items() if not value} == set(SECRETS)
+        assert set(named) == {name for file in COMPOSITIONS for name in file.variables()}
+        secrets = {name for file in COMPOSITIONS for name in file.secrets}
+        assert {name for name, value in named.items() if not value} == secrets
 
-    def test_no_secret_stands_in_the_file(self) -> None:
-        for service in raw()["services"].values():
+    @every_file
+    def test_no_secret_stands_in_the_file(self, file: Composition) -> None:
+        for service in file.raw()["services"].values():
             for name, value in service.get("environment", {}).items():
                 if re.search("PASSWORD|TOKEN|SECRET|KEY", name):
                     assert value.startswith("${")
 
 
 class TestHealth:
-    @pytest.mark.parametrize("name", RUNNING)
-    def test_what_runs_is_checked_and_restarted(self, name: str) -> None:
-        service = services()[name]
+    @every("services")
+    def test_what_runs_is_checked_and_restarted(self, file: Composition, name: str) -> None:
+        service = file.services[name]
+        if name in file.one_shots:
+            assert service["restart"] == "no"
+            return
         dockerfile = (ROOT / "kong-plugins/Dockerfile").read_text()
         assert "healthcheck" in service or ("build" in service and "\nHEALTHCHECK " in dockerfile)
         assert service["restart"] == "unless-stopped"
 
-    @pytest.mark.parametrize("name", sorted(ONE_SHOTS))
-    def test_what_ends_is_not_restarted(self, name: str) -> None:
-        assert services()[name]["restart"] == "no"
-
-    @pytest.mark.parametrize("name", EVERY_SERVICE)
-    def test_a_service_waits_until_what_it_needs_is_ready(self, name: str) -> None:
-        for needed, how in services()[name].get("depends_on", {}).items():
+    @every("services")
+    def test_a_service_waits_until_what_it_needs_is_ready(
+        self, file: Composition, name: str
+    ) -> None:
+        for needed, how in file.services[name].get("depends_on", {}).items():
             ended = "service_completed_successfully"
-            assert how["condition"] == (ended if needed in ONE_SHOTS else "service_healthy")
+            assert how["condition"] == (ended if needed in file.one_shots else "service_healthy")
 
-    def test_kong_starts_last(self) -> None:
-        assert set(services()["kong"]["depends_on"]) >= {
-            "configuration",
-            "plugin-server",
-            "database",
-        }
-        assert "migrations" in services()["configuration"]["depends_on"]
+    @every_file
+    def test_kong_starts_last(self, file: Composition) -> None:
+        needed = {"plugin-server", "echo"}
+        if file is POSTGRES:
+            needed |= {"database", "configuration"}
+            assert "migrations" in file.services["configuration"]["depends_on"]
+        assert set(file.services["kong"]["depends_on"]) == needed
 
 
+@every_file
 class TestThePluginServersSocket:
-    def test_it_is_on_a_volume_of_its_own(self) -> None:
+    def test_it_is_on_a_volume_of_its_own(self, file: Composition) -> None:
         """Kong's entrypoint deletes sockets in its prefix (kong-facts 10)."""
-        settings = kong_environment("kong")
+        settings = file.kong_environment("kong")
         directory = "/run/kong-scim"
         assert settings["KONG_PLUGINSERVER_SCIM_SOCKET"] == f"{directory}/scim.socket"
         assert settings["KONG_PLUGINSERVER_SCIM_QUERY_CMD"] == f"cat {directory}/scim.json"
         assert not directory.startswith(settings["KONG_PREFIX"])
-        assert mounts("kong")[directory]["source"] == mounts("plugin-server")[directory]["source"]
+        mounted = [file.mounts(name)[directory] for name in ("kong", "plugin-server")]
+        assert mounted[0]["source"] == mounted[1]["source"]
         assert f"SOCKET_DIRECTORY={directory}" in (ROOT / "kong-plugins/Dockerfile").read_text()
 
-    def test_kong_is_in_its_group_and_nobody_else(self) -> None:
-        uid, gid = services()["plugin-server"]["user"].split(":")
-        volume = raw()["volumes"][mounts("plugin-server")["/run/kong-scim"]["source"]]
+    def test_kong_is_in_its_group_and_nobody_else(self, file: Composition) -> None:
+        uid, gid = file.services["plugin-server"]["user"].split(":")
+        volume = file.raw()["volumes"][file.mounts("plugin-server")["/run/kong-scim"]["source"]]
         assert f"uid={uid},gid={gid},mode=0750" in volume["driver_opts"]["o"]
-        assert services()["kong"]["group_add"] == [gid]
+        assert file.services["kong"]["group_add"] == [gid]
         assert f"USER {uid}:{gid}" in (ROOT / "kong-plugins/Dockerfile").read_text()
 
-    def test_kong_does_not_start_the_plugin_server(self) -> None:
+    def test_kong_does_not_start_the_plugin_server(self, file: Composition) -> None:
         """With a start command, GET / of the Admin API answers 500 (Kong/kong#14260)."""
-        assert not [name for name in kong_environment("kong") if name.endswith("_START_CMD")]
+        assert not [name for name in file.kong_environment("kong") if name.endswith("_START_CMD")]
 
 
 class TestKong:
-    @pytest.mark.parametrize("name", KONG)
-    def test_its_prefix_is_writable(self, name: str) -> None:
-        prefix = kong_environment(name)["KONG_PREFIX"]
-        assert f"{prefix}:mode=1777" in services()[name]["tmpfs"]
+    @every("kong")
+    def test_its_prefix_is_writable(self, file: Composition, name: str) -> None:
+        prefix = file.kong_environment(name)["KONG_PREFIX"]
+        assert f"{prefix}:mode=1777" in file.services[name]["tmpfs"]
 
-    @pytest.mark.parametrize("name", KONG)
-    def test_it_finds_the_lua_plugins(self, name: str) -> None:
-        pattern = kong_environment(name)["KONG_LUA_PACKAGE_PATH"].split(";")[0]
+    @every("kong")
+    def test_it_finds_the_lua_plugins(self, file: Composition, name: str) -> None:
+        pattern = file.kong_environment(name)["KONG_LUA_PACKAGE_PATH"].split(";")[0]
         for plugin in ("scim", "scim-bridge"):
             module = pattern.replace("?", f"kong/plugins/{plugin}/handler")
-            mount = mounts(name)["/opt/kong-scim/kong"]
+            mount = file.mounts(name)["/opt/kong-scim/kong"]
             assert (ROOT / mount["source"] / module.removeprefix("/opt/kong-scim/kong/")).is_file()
-            assert plugin in kong_environment(name)["KONG_PLUGINS"].split(",")
+            assert plugin in file.kong_environment(name)["KONG_PLUGINS"].split(",")
 
-    def test_it_has_the_token_that_the_configuration_refers_to(self) -> None:
+    @every_file
+    def test_it_has_the_token_that_the_configuration_refers_to(self, file: Composition) -> None:
         references = re.findall(r"\{vault://env/([\w-]+)\}", (ROOT / "kong.yml").read_text())
         assert references
         for reference in references:
-            assert reference.upper().replace("-", "_") in services()["kong"]["environment"]
+            assert reference.upper().replace("-", "_") in file.services["kong"]["environment"]
 
-    def test_the_echo_service_is_where_the_configuration_says(self) -> None:
+    @every_file
+    def test_the_echo_service_is_where_the_configuration_says(self, file: Composition) -> None:
         assert "url: http://echo:8080" in (ROOT / "kong.yml").read_text()
-        assert "listen 8080;" in services()["echo"]["environment"]["NGINX_CONF"]
-        assert set(services()["echo"]["networks"]) <= set(services()["kong"]["networks"])
+        assert "listen 8080;" in file.services["echo"]["environment"]["NGINX_CONF"]
+        assert set(file.services["echo"]["networks"]) <= set(file.services["kong"]["networks"])
+
+    @every_file
+    def test_it_is_given_kong_yml(self, file: Composition) -> None:
+        with_it = "configuration" if file is POSTGRES else "kong"
+        path = "/etc/kong-scim/kong.yml"
+        assert file.mounts(with_it)[path]["source"] == "./kong.yml"
+        if file is POSTGRES:
+            assert file.services[with_it]["command"] == ["kong", "config", "db_import", path]
+        else:
+            assert file.kong_environment(with_it)["KONG_DECLARATIVE_CONFIG"] == path
+        assert {file.kong_environment(name)["KONG_DATABASE"] for name in file.kong} == {
+            file.database
+        }
+
+
+class TestWhatLastsWithoutADatabase:
+    """SCIM resources, and the credentials of consumers, in the plugin server's store."""
+
+    def test_it_is_on_a_volume_that_only_the_plugin_server_has(self) -> None:
+        path = DBLESS.services["plugin-server"]["environment"]["KONG_SCIM_DATA"]
+        volume = DBLESS.mounts("plugin-server")[path]
+        assert volume["type"] == "volume"
+        assert DBLESS.raw()["volumes"][volume["source"]] == {}  # on disk, under Docker's care
+        for name in DBLESS.services:
+            sources = [mount["source"] for mount in DBLESS.mounts(name).values()]
+            assert (volume["source"] in sources) == (name == "plugin-server")
+
+    def test_the_image_gives_it_an_owner(self) -> None:
+        """A new volume takes owner and mode of the directory that the image has there."""
+        path = DBLESS.services["plugin-server"]["environment"]["KONG_SCIM_DATA"]
+        uid, gid = DBLESS.services["plugin-server"]["user"].split(":")
+        made = f"install --directory --owner={uid} --group={gid} --mode=0700 {path}\n"
+        assert made in (ROOT / "kong-plugins/Dockerfile").read_text()
+
+    def test_with_a_database_there_is_none(self) -> None:
+        assert "environment" not in POSTGRES.services["plugin-server"]

@@ -11,7 +11,16 @@ import pytest
 from composition import ROOT
 
 from kong_scim.config import parse
+from kong_scim.pluginserver.__main__ import main as plugin_server
+from kong_scim.provisioning import DATA_PLANE
 from kong_scim.scim.resources import provider
+
+OF_KONG = {
+    "no Route matched with those values",
+    "entities when not using a database",
+    "cannot create",
+}
+"""Sentences in the troubleshooting that are Kong's."""
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -93,6 +102,44 @@ def test_the_example_of_an_extension_is_served(
     settings = {"tokens": [{"name": "idp", "value": "x"}], "consumer": {"username": path}}
     served = provider(parse(settings)).schemas
     assert json.loads(block)["id"] in {schema.id for schema in served}
+
+
+def test_the_sentences_of_the_troubleshooting_are_those_of_the_code() -> None:
+    """Who searches for a sentence must find it."""
+    code = "".join(
+        path.read_text()
+        for pattern in ("*.py", "*.lua")
+        for path in sorted((ROOT / "kong-plugins").rglob(pattern))
+    )
+    code = re.sub(r'"\s*(\.\.)?\s*f?"', "", code)  # texts that go on in the next line
+    rows = re.findall(
+        r"^\| (?:Admin API: )?(?:\d{3}) `([^`]+)`",
+        (ROOT / "docs/operations.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) > 15
+    parts = [part.strip() for row in rows for part in row.split("...")]
+    assert [part for part in parts if part not in code and part not in OF_KONG] == []
+
+
+def test_what_a_data_plane_answers_is_quoted_as_it_is() -> None:
+    text = (ROOT / "docs/deployments.md").read_text()
+    quoted = " ".join(re.findall(r"^> (.+)$", text, re.MULTILINE))
+    assert quoted == DATA_PLANE
+
+
+def test_the_options_of_the_plugin_server_and_their_defaults_are_those_it_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        plugin_server(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    rows = re.findall(
+        r"^\| `(--[a-z-]+)` \| (\S+) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE
+    )
+    assert {"--data", "--workers"} <= {option for option, _ in rows}
+    for option, default in rows:
+        assert re.search(rf" {option} .*?\(default: {re.escape(default.strip('`'))}[,)]", said)
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:

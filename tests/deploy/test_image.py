@@ -106,6 +106,28 @@ def test_its_command_serves_where_kong_looks(
     assert not (tmp_path / "scim.socket").exists()
 
 
+def test_it_does_not_start_with_a_store_that_it_cannot_write(
+    image: Path, description: Path, tmp_path: Path
+) -> None:
+    """Told at once, and not by the first request."""
+    (tmp_path / "a file").touch()
+    done = subprocess.run(
+        [str(image / "usr/local/bin/start-plugin-server"), str(description)],
+        env=environment(
+            image / PACKAGES,
+            SOCKET_DIRECTORY=str(tmp_path),
+            KONG_SCIM_DATA=str(tmp_path / "a file" / "in it"),
+        ),
+        cwd="/",
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"--data {tmp_path}/a file/in it cannot be written" in done.stderr
+
+
 def test_its_health_check_sees_that_nothing_serves(image: Path, tmp_path: Path) -> None:
     sick = subprocess.run(
         health_command(),

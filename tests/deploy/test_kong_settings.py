@@ -1,4 +1,4 @@
-"""Every setting in docker-compose.yml and in the docs is one that Kong knows.
+"""Every setting in the Compose files and in the docs is one that Kong knows.
 
 Kong ignores a variable it does not know, so a misspelt one would silently not be set.
 """
@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from composition import KONG, ROOT, kong_environment
+from composition import ROOT, Composition, every, every_file
 
 from kong_process import kong_binary, requires_kong
 
@@ -48,7 +48,7 @@ PATTERNS = (r"pluginserver_scim_(socket|start_cmd|query_cmd)",)
 
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
-OURS = {"KONG_SCIM_KONG", "KONG_SCIM_SCHEMAS"}
+OURS = {"KONG_SCIM_DATA", "KONG_SCIM_KONG", "KONG_SCIM_SCHEMAS"}
 """Begin like settings of Kong and are this project's own."""
 
 
@@ -58,9 +58,9 @@ def is_known(name: str) -> bool:
     return setting in KNOWN or any(re.fullmatch(pattern, setting) for pattern in PATTERNS)
 
 
-@pytest.mark.parametrize("service", KONG)
-def test_docker_compose_uses_names_that_kong_has(service: str) -> None:
-    assert [name for name in kong_environment(service) if not is_known(name)] == []
+@every("kong")
+def test_docker_compose_uses_names_that_kong_has(file: Composition, name: str) -> None:
+    assert [each for each in file.kong_environment(name) if not is_known(each)] == []
 
 
 def test_a_misspelt_name_would_be_seen() -> None:
@@ -88,11 +88,17 @@ class TestARealKong:
         lines = (prefix / ".kong_env").read_text().splitlines()
         return dict(line.split(" = ", 1) for line in lines if " = " in line)
 
-    def test_it_takes_the_settings_of_docker_compose(self, tmp_path: Path) -> None:
-        settings = kong_environment("kong") | {
+    @every_file
+    def test_it_takes_the_settings_of_docker_compose(
+        self, file: Composition, tmp_path: Path
+    ) -> None:
+        here = {
             "KONG_LUA_PACKAGE_PATH": f"{ROOT}/kong-plugins/?.lua;;",
             "KONG_PG_HOST": "127.0.0.1",
+            "KONG_DECLARATIVE_CONFIG": str(ROOT / "kong.yml"),
         }
+        settings = file.kong_environment("kong")
+        settings |= {name: value for name, value in here.items() if name in settings}
         taken = self.prepared(tmp_path, settings)
         for name in settings:
             assert name.removeprefix("KONG_").lower() in taken

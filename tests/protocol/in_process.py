@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -18,7 +18,15 @@ class Kong:
     """The PDK object of one request, with a scim-bridge that has no database.
 
     Its answers have the shape of ``kong/plugins/scim-bridge``; it records what the plugin sends.
+
+    :cvar host: What it says of its node beyond what every node is.
     """
+
+    host: ClassVar[dict[str, str]] = {
+        "dialect": "sqlite",
+        "database": "sqlite",
+        "role": "traditional",
+    }
 
     def __init__(
         self, request: dict[str, Any], secrets: dict[str, str | None] | None = None
@@ -42,9 +50,7 @@ class Kong:
                 "ok": {
                     "bridge_version": question["bridge_version"],
                     "host": {
-                        "dialect": "sqlite",
-                        "database": "sqlite",
-                        "role": "traditional",
+                        **self.host,
                         "kong_version": "3.9.1",
                         "node_id": "n1",
                         "workspace": "w1",

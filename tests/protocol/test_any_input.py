@@ -44,7 +44,7 @@ class Storage(InMemoryStorage):
 def scim() -> Any:
     storage = Storage()
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+        patcher.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
         yield client(Plugin(CONFIG))
 
 

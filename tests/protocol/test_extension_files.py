@@ -59,7 +59,7 @@ def scim(directory: Path, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
         supports_cursors = True
 
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
     return client(Plugin(CONFIG))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -36,7 +36,7 @@ class Storage(InMemoryStorage):
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
     return storage
 
 
@@ -142,6 +142,49 @@ def test_without_the_bridge_the_answer_says_what_to_enable(storage: Storage) -> 
     scim = client(Plugin(CONFIG), kong=Unbridged)
     response = scim.get("/Users")
     assert "scim-bridge" in refused(response, 503)
+    assert "Retry-After" not in response.headers
+
+
+class DataPlane(Kong):
+    """A node of a hybrid gateway, as scim-bridge describes it."""
+
+    host: ClassVar = {"dialect": "sqlite", "database": "off", "role": "data_plane"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/Users"),
+        ("GET", "/ServiceProviderConfig"),
+        ("POST", "/Users"),
+        ("PATCH", "/Groups/1"),
+        ("POST", "/Bulk"),
+        ("GET", "/Events"),
+        ("GET", "/Events/chain"),
+    ],
+)
+def test_on_a_data_plane_every_request_is_501_with_the_reason(method: str, path: str) -> None:
+    """Also with a store at hand: Kong's side would be wiped by the next push."""
+    scim = client(Plugin(CONFIG), kong=DataPlane)
+    response = scim.request(method, path, json={})
+    assert "This is a data plane" in refused(response, 501)
+    assert "Retry-After" not in response.headers
+
+
+def test_on_a_data_plane_a_stranger_is_told_nothing() -> None:
+    scim = client(Plugin(CONFIG), kong=DataPlane)
+    refused(scim.get("/Users", headers={"Authorization": "Bearer wrong"}), 401)
+
+
+def test_a_kong_without_a_database_needs_a_place_for_what_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dbless(Kong):
+        host: ClassVar = {"dialect": "sqlite", "database": "off", "role": "traditional"}
+
+    monkeypatch.delenv("KONG_SCIM_DATA", raising=False)
+    response = client(Plugin(CONFIG), kong=Dbless).get("/Users")
+    assert "--data DIR" in refused(response, 503)
     assert "Retry-After" not in response.headers
 
 

@@ -94,7 +94,7 @@ def _claimed(directory: Path) -> TextIO:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What SQLite makes gets these permissions, the files beside the first one too.
         os.close(os.open(directory / _FILE, os.O_RDWR | os.O_CREAT, 0o600))
-        lock = (directory / _LOCK).open("w")
+        lock = os.fdopen(os.open(directory / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w")
     except OSError as error:
         raise StoreError(f"{directory} cannot be written: {error.strerror}") from error
     try:

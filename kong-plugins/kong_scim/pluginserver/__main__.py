@@ -135,6 +135,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="DIR",
+        default=context.data_directory(),
         help="directory of what lasts, for a Kong without a database (default: $KONG_SCIM_DATA)",
     )
     parser.add_argument(

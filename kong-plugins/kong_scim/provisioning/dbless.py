@@ -40,9 +40,12 @@ class Memory:
         self._applied: dict[Scope, int] = {}
         self._changed = threading.Condition()
 
-    def mark(self, scope: Scope) -> Mark:
-        """Return the mark of a Kong that has every row of this store."""
-        return Mark(mark_key(scope.tenant), self.store.id)
+    def mark(self, number: int) -> str:
+        """Return the mark of a Kong that was told of everything up to a change of this store.
+
+        A store that is put back from a copy has told it of less, and is noticed by that.
+        """
+        return f"{self.store.id} {number}"
 
     def applications(self, scope: Scope) -> int:
         """Return how often all of a tenant was found to be, or was put, in Kong's memory."""
@@ -78,6 +81,20 @@ def memory(directory: Path) -> Memory:
         if directory not in _memories:
             _memories[directory] = Memory(directory)
         return _memories[directory]
+
+
+class _UntoldError(Exception):
+    """A change was made in the store, and Kong did not take what it had agreed to.
+
+    It loaded a configuration in between, most likely.
+
+    :param seen: How often all was applied when that happened, in this writer's turn.
+    """
+
+    def __init__(self, results: list[StepResult], seen: int) -> None:
+        super().__init__("Kong is not told yet")
+        self.results = results
+        self.seen = seen
 
 
 class DblessBridge:
@@ -121,10 +138,16 @@ class DblessBridge:
         :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
             agree with the store and now does: what to do must be worked out again, because it
             followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
+            ``DATABASE`` where it is written and Kong is not told in time.
         """
         seen = self._memory.applications(self._scope)
         try:
             return self._in_turn(lambda: self._commit(steps))
+        except _UntoldError as untold:
+            # It is a change already, and pending: the tick tells Kong of it.
+            if self._memory.await_application(self._scope, untold.seen, PATIENCE):
+                return untold.results
+            raise BridgeError("DATABASE", "it is written, and Kong is not told yet") from untold
         except BridgeError as error:
             self._wait(error, seen)
         raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
@@ -147,7 +170,7 @@ class DblessBridge:
             raise BridgeError("MARK", _NOT_READY) from None
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
-        store, mark = self._memory.store, self._memory.mark(self._scope)
+        store, memory = self._memory.store, self._memory
         places = [place for place, step in enumerate(steps) if not isinstance(step, Sql)]
         entities = [steps[place] for place in places]
         results: dict[int, StepResult] = {}
@@ -158,7 +181,9 @@ class DblessBridge:
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
-                    answers = self._bridge.commit(entities, mark=mark, check=True)
+                    mark = memory.mark(journal.told(transaction, self._scope))
+                    key = mark_key(self._scope.tenant)
+                    answers = self._bridge.commit(entities, mark=Mark(key, mark), check=True)
                 except BridgeError as error:
                     error.step = None if error.step is None else places[error.step]
                     raise
@@ -167,20 +192,15 @@ class DblessBridge:
                     transaction.tally.add(step.op, answer.entities)
                 number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
+        done = [results[place] for place in range(len(steps))]
         if number is not None:
-            self._apply(number, entities, mark)
-        return [results[place] for place in range(len(steps))]
-
-    def _apply(self, number: int, entities: Sequence[Step], mark: Mark) -> None:
-        try:
-            self._bridge.commit(entities, mark=mark)
-        except BridgeError as error:
-            # It is written, and will be applied: the client may read it and must not send it again
-            # as if it were not.
-            message = f"Kong did not take what it had agreed to: {error}"
-            raise BridgeError("DATABASE", message) from error
-        with self._memory.store.writing() as transaction:
-            journal.lift(transaction, number)
+            try:
+                self._bridge.commit(entities, mark=Mark(key, mark, becomes=memory.mark(number)))
+            except BridgeError as error:
+                raise _UntoldError(done, memory.applications(self._scope)) from error
+            with store.writing() as transaction:
+                journal.lift(transaction, number)
+        return done
 
 
 def _run(

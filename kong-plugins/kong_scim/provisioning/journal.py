@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kong_scim.bridge import Delete, Revoke, Step, Upsert
@@ -18,7 +19,13 @@ _TABLES = (
     """
     CREATE TABLE IF NOT EXISTS kong_pending (
       number INTEGER PRIMARY KEY AUTOINCREMENT,
-      workspace TEXT NOT NULL, tenant TEXT NOT NULL, steps TEXT NOT NULL
+      workspace TEXT NOT NULL, tenant TEXT NOT NULL,
+      after INTEGER NOT NULL, steps TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS kong_told (
+      workspace TEXT, tenant TEXT, number INTEGER NOT NULL, PRIMARY KEY (workspace, tenant)
     ) STRICT
     """,
     """
@@ -34,6 +41,18 @@ _TABLES = (
 _PROJECTED = frozenset({"consumers", "acls"})
 
 _STEPS: Mapping[str, Any] = {"upsert": Upsert, "delete": Delete, "revoke": Revoke}
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A change that Kong has yet to be told.
+
+    :param after: The number of the change before it, which Kong was told of.
+    """
+
+    number: int
+    after: int
+    steps: tuple[Step, ...]
 
 
 def create(transaction: SqliteTransaction) -> None:
@@ -53,10 +72,30 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
         if isinstance(step, Upsert) and step.dao not in _PROJECTED:
             _keep_credential(transaction, scope, step)
     cursor = transaction.connection.execute(
-        "INSERT INTO kong_pending (workspace, tenant, steps) VALUES (?, ?, ?)",
-        [scope.workspace, scope.tenant, json.dumps([vars(step) for step in steps])],
+        "INSERT INTO kong_pending (workspace, tenant, after, steps) VALUES (?, ?, ?, ?)",
+        [
+            scope.workspace,
+            scope.tenant,
+            told(transaction, scope),
+            json.dumps([vars(step) for step in steps]),
+        ],
     )
-    return int(cursor.lastrowid or 0)
+    number = int(cursor.lastrowid or 0)
+    transaction.connection.execute(
+        "INSERT INTO kong_told (workspace, tenant, number) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET number = excluded.number",
+        [scope.workspace, scope.tenant, number],
+    )
+    return number
+
+
+def told(transaction: SqliteTransaction, scope: Scope) -> int:
+    """Return the number of the last change that Kong was told of, or has yet to be; 0 for none."""
+    found = transaction.connection.execute(
+        "SELECT number FROM kong_told WHERE workspace = ? AND tenant = ?",
+        [scope.workspace, scope.tenant],
+    ).fetchone()
+    return int(found[0]) if found else 0
 
 
 def lift(transaction: SqliteTransaction, number: int) -> None:
@@ -64,21 +103,16 @@ def lift(transaction: SqliteTransaction, number: int) -> None:
     transaction.connection.execute("DELETE FROM kong_pending WHERE number = ?", [number])
 
 
-def lift_all(transaction: SqliteTransaction, scope: Scope) -> None:
-    """Take every mark of a tenant away: Kong has all of it."""
-    transaction.connection.execute(
-        "DELETE FROM kong_pending WHERE workspace = ? AND tenant = ?",
-        [scope.workspace, scope.tenant],
-    )
-
-
-def pending(transaction: SqliteTransaction, scope: Scope) -> list[tuple[int, list[Step]]]:
-    """Return what Kong has yet to be told, in order, by number."""
+def pending(transaction: SqliteTransaction, scope: Scope) -> Pending | None:
+    """Return what Kong has yet to be told; nothing else is written until it was."""
     found = transaction.connection.execute(
-        "SELECT number, steps FROM kong_pending WHERE workspace = ? AND tenant = ? ORDER BY number",
+        "SELECT number, after, steps FROM kong_pending WHERE workspace = ? AND tenant = ?",
         [scope.workspace, scope.tenant],
-    )
-    return [(number, [_step(each) for each in json.loads(text)]) for number, text in found]
+    ).fetchone()
+    if found is None:
+        return None
+    number, after, steps = found
+    return Pending(number, after, tuple(_step(each) for each in json.loads(steps)))
 
 
 def is_pending(transaction: SqliteTransaction, scope: Scope) -> bool:

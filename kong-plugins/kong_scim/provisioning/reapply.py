@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Mark, Revoke, Step
+from kong_scim.directory.local import LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.provisioning import journal
@@ -36,37 +37,41 @@ def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | Non
     :param mark: The tenant's mark in Kong's memory.
     :raises BridgeError: When Kong cannot be told; it is tried again with the next tick.
     """
-    store, scope = memory.store, tenant.scope
-    with store.reading() as transaction:
-        waiting = journal.is_pending(transaction, scope)
-    if mark == store.id and not waiting:
-        if not memory.applications(scope):
-            memory.applied(scope)
-        return
+    store, scope, key = memory.store, tenant.scope, mark_key(tenant.scope.tenant)
     with store.turn(PATIENCE):
-        if mark != store.id or not _apply_pending(bridge, memory, scope):
-            _apply_all(bridge, memory, tenant, mark)
-    memory.applied(scope)
+        with store.reading() as transaction:
+            waiting = journal.pending(transaction, scope)
+            told = memory.mark(journal.told(transaction, scope))
+        if mark != told:
+            mark = bridge.wake(mark=key).mark  # a write may have come in between
+        if waiting is not None and mark == memory.mark(waiting.after):
+            mark = _apply_pending(bridge, waiting, Mark(key, mark, becomes=told))
+        if mark != told:
+            _apply_all(bridge, tenant, store, mark, told)
+        if waiting is not None:
+            with store.writing() as transaction:
+                journal.lift(transaction, waiting.number)
+        if mark != told or waiting is not None or not memory.applications(scope):
+            memory.applied(scope)
 
 
-def _apply_pending(bridge: Bridge, memory: Memory, scope: Scope) -> bool:
-    """Tell Kong what it has yet to be told; False where it does not take all of it any more."""
-    with memory.store.reading() as transaction:
-        waiting = journal.pending(transaction, scope)
-    taken = True
-    for number, steps in waiting:
-        # What takes access away does so in any case; it cannot be refused.
-        least = tuple(step for step in steps if isinstance(step, Delete | Revoke))
-        taken = not _commit(bridge, [tuple(steps), least], memory.mark(scope)) and taken
-        with memory.store.writing() as transaction:
-            journal.lift(transaction, number)
-    if waiting:
-        log.info("tenant %s: %d pending changes applied to Kong", scope.tenant, len(waiting))
-    return taken
+def _apply_pending(bridge: Bridge, waiting: journal.Pending, mark: Mark) -> str | None:
+    """Tell Kong what it has yet to be told, and return its mark then."""
+    try:
+        bridge.commit(waiting.steps, mark=mark)
+    except BridgeError as error:
+        if error.step is None:
+            raise
+        log.warning("a pending change cannot be applied to Kong any more: %s", error)
+        return mark.expected
+    log.info("a pending change was applied to Kong")
+    return mark.becomes
 
 
-def _apply_all(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None) -> None:
-    store, scope = memory.store, tenant.scope
+def _apply_all(
+    bridge: Bridge, tenant: Tenant, store: LocalStore, mark: str | None, told: str
+) -> None:
+    scope = tenant.scope
     # Whatever is loaded meanwhile takes this mark away, and the rest is refused.
     ours = f"applying {uuid.uuid4()}"
     key = mark_key(scope.tenant)
@@ -84,15 +89,16 @@ def _apply_all(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None)
         keeping = [each.consumer for each in found if each.consumer and not each.revoked]
         with store.reading() as transaction:
             given = journal.credentials(transaction, scope, keeping, time.time())
-        plans = [each.steps for each in found if each.steps] + [(each,) for each in given]
+        plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
+        if mark is not None:  # not empty: what is no credential of the store's goes
+            plans += [(Revoke(each.consumer),) for each in found if each.consumer]
+        plans += [(each,) for each in given]
         clashes += _commit(bridge, plans, Mark(key, ours))
         done += len(users)
         log.info("tenant %s: %d of %d users applied to Kong", scope.tenant, done, total)
     strays = bridge.tagged(f"scim:{scope.tenant}") - known
     _commit(bridge, [(Delete("consumers", each),) for each in sorted(strays)], Mark(key, ours))
-    with store.writing() as transaction:
-        journal.lift_all(transaction, scope)
-    bridge.commit([], mark=Mark(key, ours, becomes=store.id))
+    bridge.commit([], mark=Mark(key, ours, becomes=told))
     log.info(
         "tenant %s: Kong has all %d users; %d could not be applied, see above",
         scope.tenant,

@@ -20,6 +20,7 @@ local null  = ngx.null
 
 local OPERATIONS_HINT = 64
 local PAGE = 1000
+local LOADED = "the configuration was loaded anew since SCIM's rows were applied to it"
 
 
 local _M = {}
@@ -229,13 +230,17 @@ end
 local function expect_mark(mark)
   local value = mark_of(mark.key)
   if value ~= given(mark.is) then
-    envelope.raise("MARK", "the configuration was loaded anew since SCIM's rows were applied to it")
+    envelope.raise("MARK", LOADED)
   end
 end
 
 
 local function write(tx, mark)
   local t, phase = transaction.begin(OPERATIONS_HINT), ngx.get_phase()
+  if mark then
+    t:get(mark.key)
+  end
+
   for _, name in ipairs({ "delete_entity_for_txn", "insert_entity_for_txn" }) do
     local side = name == "delete_entity_for_txn" and "before" or "after"
     for _, draft in ipairs(tx.drafts) do
@@ -248,16 +253,21 @@ local function write(tx, mark)
     end
   end
 
-  if mark then
-    expect_mark(mark)
-    if is_set(mark.becomes) then
-      t:set(mark.key, mark.becomes)
-    end
+  if mark and is_set(mark.becomes) then
+    t:set(mark.key, mark.becomes)
   end
 
   local ok, err = t:commit()
   if not ok then
     envelope.raise("DATABASE", "LMDB refuses: " .. err)
+  end
+
+  -- Another worker loaded a configuration after we looked: what was written counts for nothing.
+  if mark and t[1].result ~= given(mark.is) then
+    local forget = transaction.begin(1)
+    forget:set(mark.key, nil)
+    forget:commit()
+    envelope.raise("MARK", LOADED)
   end
 end
 
