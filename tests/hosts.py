@@ -44,11 +44,13 @@ GROUP = "employees"
 
 def scim_plugin(tenant: str, reference: str, **config: Any) -> dict[str, Any]:
     """Return the plugin ``scim`` as it stands in a declarative file."""
-    tokens = [{"name": "idp", "value": f"{{vault://env/{reference}}}"}]
-    return {
-        "name": "scim",
-        "config": {"tenant": tenant, "require_https": False, "tokens": tokens, **config},
+    defaults = {
+        "tenant": tenant,
+        "require_https": False,
+        "tokens": [{"name": "idp", "value": f"{{vault://env/{reference}}}"}],
+        "limits": {"failed_attempts": 0},  # all tests come from one address
     }
+    return {"name": "scim", "config": {**defaults, **config}}
 
 
 def declaration(upstream: str, **config: Any) -> dict[str, Any]:

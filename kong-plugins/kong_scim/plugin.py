@@ -17,7 +17,8 @@ from scim2_models import (
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
-from kong_scim.access.tokens import Authenticator, Identity
+from kong_scim.access.door import Caller, Door
+from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
 from kong_scim.config import ConfigurationError, PluginConfig, parse, references
 from kong_scim.directory.local import BusyError, StoreError
@@ -58,11 +59,11 @@ class Plugin:
             # Building models takes tenths of a second: once, and not for each request.
             self.provider = provider(self.config)
             check(self.config, self.provider)
+            self._door = Door(self.config, references(config))
         except ConfigurationError as error:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
-        self._authenticator = Authenticator(self.config.tokens, references(config))
         self._service = KongScimService(
             self.provider,
             tenant=self.config.tenant,
@@ -130,7 +131,8 @@ class Plugin:
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
-                secrets=self._authenticator.secrets,
+                secrets=self._door.secrets,
+                caller=self._door.trusts_kong,
             )
             context.request_id.set(opening.request.request_id)
             identity = self._admit(opening)
@@ -144,16 +146,21 @@ class Plugin:
     def _admit(self, opening: Opening) -> Identity:
         """Return who calls, before anything of the request is read.
 
-        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 401 without a right token, 413 for
-            a large body.
+        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 413 for a large body, and as
+            :meth:`Door.admit <kong_scim.access.door.Door.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
             raise ForbiddenException(
                 detail="Use https: this endpoint takes tokens and personal data over TLS only"
             )
-        identity = self._authenticator.authenticate(
-            request.headers.get("authorization"), opening.secrets
+        identity = self._door.admit(
+            Caller(
+                authorization=request.headers.get("authorization"),
+                client_ip=request.client_ip,
+                secrets=opening.secrets,
+                consumer=opening.caller,
+            )
         )
         if request.body_too_large or len(request.body) > self.config.max_body_size:
             raise PayloadTooLargeException(

@@ -1,4 +1,4 @@
-"""The command line: ``kong-scim sandbox``, ``demo`` and ``version``."""
+"""The command line: ``kong-scim sandbox``, ``demo``, ``token`` and ``version``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kong_scim import __version__
 from kong_scim.cli import demo as demos
 from kong_scim.cli.kong import KongError
 from kong_scim.cli.story import Endpoints
+from kong_scim.cli.token import token as token_commands
 from kong_scim.sandbox import gateway
 from kong_scim.sandbox.declarative import DeclarationError
 from kong_scim.sandbox.entity_schema import DaoError
@@ -24,6 +25,9 @@ _PORT = click.IntRange(0, 65535)
 @click.group()
 def main() -> None:
     """Kong SCIM: an identity provider's users and groups as consumers and groups of Kong."""
+
+
+main.add_command(token_commands)
 
 
 @main.command()

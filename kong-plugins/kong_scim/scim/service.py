@@ -37,13 +37,14 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Target
+from scim2_server.routing import Operation, Target
 from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
-from kong_scim.access.tokens import InvalidTokenException
+from kong_scim.access.refusals import InsufficientScopeException, InvalidTokenException
+from kong_scim.access.scopes import Identity, require_on_resources
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
@@ -53,6 +54,9 @@ from kong_scim.scim.parameters import parameter
 log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+READS = frozenset({Operation.query, Operation.search, Operation.search_with_body})
+"""The operations that change nothing."""
 
 
 class KongScimService(ScimService):
@@ -120,6 +124,17 @@ class KongScimService(ScimService):
             detail="/Me is not served: a token of this endpoint stands for an identity provider, "
             "not for a user; ask for /Users/{id}"
         )
+
+    # -- Rights ---------------------------------------------------------
+
+    def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
+        """Hold an operation against the caller's scopes, each one of a bulk request as well.
+
+        :raises InsufficientScopeException: Naming the scope that is missing.
+        """
+        identity: Identity = request.subject
+        reads = target.operation in READS
+        require_on_resources(identity, self.endpoint_of(resource_type), writes=not reads)
 
     # -- Bodies ---------------------------------------------------------
 
@@ -333,16 +348,22 @@ class KongScimService(ScimService):
         """Return the answer to a failed request, with the headers its status wants."""
         known = self.scim_exception_of(exception)
         response = super().error_response(known or exception)
+        if isinstance(known, InsufficientScopeException):
+            response.headers["WWW-Authenticate"] = self.www_authenticate(known) or "Bearer"
         retry_after = getattr(known, "retry_after", None)
         if retry_after is not None:
             response.headers["Retry-After"] = str(retry_after)
         return response
 
     def www_authenticate(self, exception: SCIMException) -> str | None:
-        """Return the challenge of a 401, which tells a wrong token from none (RFC 6750 §3)."""
+        """Return the challenge of a 401, or of a missing scope (RFC 6750 §3)."""
         challenge = super().www_authenticate(exception)
         if challenge and isinstance(exception, InvalidTokenException):
-            return f'{challenge}, error="invalid_token"'
+            described = exception.description
+            more = f', error_description="{described}"' if described else ""
+            return f'{challenge}, error="invalid_token"{more}'
+        if challenge and isinstance(exception, InsufficientScopeException):
+            return f'{challenge}, error="insufficient_scope", scope="{exception.scope}"'
         return challenge
 
 
