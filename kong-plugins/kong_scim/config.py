@@ -143,6 +143,11 @@ class Events(Record):
         "`urn:...:User:department` of an extension; of all others only the name is. The audit "
         "trail cannot be edited: what is kept there stays when the person is deleted.",
     )
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        default=400,
+        description="Days that events stay in the audit trail. It can be verified after older ones "
+        "are gone.",
+    )
 
 
 class PluginConfig(Record):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
 from kong_scim.config import ConfigurationError, PluginConfig, parse, references
 from kong_scim.directory.local import BusyError, StoreError
+from kong_scim.endpoints import Endpoints
 from kong_scim.lifecycle.events import Origin
+from kong_scim.lifecycle.upkeep import Upkeep
 from kong_scim.pluginserver import context
 from kong_scim.provisioning import (
     NoDataError,
@@ -31,6 +35,7 @@ from kong_scim.provisioning import (
     keep_kong_applied,
     mark_key,
     storage_for,
+    trail_for,
 )
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
@@ -64,6 +69,7 @@ class Plugin:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
+        self._upkeep = Upkeep(timedelta(days=self.config.events.keep_days))
         self._service = KongScimService(
             self.provider,
             tenant=self.config.tenant,
@@ -92,10 +98,16 @@ class Plugin:
             return
         bridge = Bridge(kong)
         waking = bridge.wake(mark=mark_key(self.config.tenant))
-        try:
-            keep_kong_applied(*self._place(bridge, waking.host), mark=waking.mark)
-        except (BridgeError, BusyError, NoDataError, StoreError) as error:
-            log.warning("tenant %s: %s; the next tick tries again", self.config.tenant, error)
+        place = self._place(bridge, waking.host)
+        jobs: list[Callable[[], object]] = [
+            lambda: keep_kong_applied(*place, mark=waking.mark),
+            lambda: self._upkeep.run(trail_for(*place)),
+        ]
+        for job in jobs:
+            try:
+                job()
+            except (BridgeError, BusyError, NoDataError, StoreError) as error:
+                log.warning("tenant %s: %s; the next tick tries again", self.config.tenant, error)
 
     def credential(self, kong: Any) -> None:
         """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
@@ -170,9 +182,15 @@ class Plugin:
 
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
+            place = self._place(bridge, opening.host)
+            other = Endpoints(lambda: trail_for(*place)).answer(
+                opening.request.method, opening.request.path, identity
+            )
+            if other is not None:
+                return other
             request = self._scim_request(opening, identity)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
-            storage = storage_for(*self._place(bridge, opening.host), origin)
+            storage = storage_for(*place, origin=origin)
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)

@@ -34,7 +34,7 @@ class Directory(InMemoryStorage):
 def plugin_with(monkeypatch: pytest.MonkeyPatch, **config: Any) -> tuple[Plugin, Directory]:
     """Return an instance of the plugin with its directory."""
     directory = Directory()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: directory)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: directory)
     return Plugin(config), directory
 
 

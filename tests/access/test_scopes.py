@@ -70,7 +70,7 @@ def test_an_operation_is_open_to_its_scopes_alone(  # noqa: PLR0917 - a table
     scim, directory = scim_with(monkeypatch, [scope])
     response = scim.request(method, path, json=body)
     if scope in [*enough, "scim:admin"]:
-        assert response.status_code in (200, 201, 204, 404)
+        assert response.status_code != 403
         return
     assert enough[0] in refused(response, 403)
     assert f'error="insufficient_scope", scope="{enough[0]}"' in challenge(response)
@@ -83,7 +83,8 @@ def test_a_token_without_scopes_may_provision_and_nothing_else(
 ) -> None:
     scim, _ = scim_with(monkeypatch, scopes)
     for method, path, body, _ in OPERATIONS:
-        assert scim.request(method, path, json=body).status_code != 403
+        refused_it = scim.request(method, path, json=body).status_code == 403
+        assert refused_it == path.startswith("/Events"), path
 
 
 @pytest.mark.parametrize("path", ["/ServiceProviderConfig", "/Schemas", "/ResourceTypes"])

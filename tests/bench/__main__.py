@@ -9,13 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import after_restart, against_memory, growth, on_kong
+from bench import after_restart, against_memory, growth, on_kong, revocation
 from bench.timing import Ratio
 
 SECTIONS = {
     "sandbox": ("The sandbox beside scim2-server's in-memory server", against_memory.measure),
     "growth": ("Growth", growth.measure),
     "restart": ("A DB-less gateway after a start", after_restart.measure),
+    "revocation": ("A revocation in a cluster of two nodes", revocation.measure),
     "kong": ("A real Kong: SCIM beside the Admin API", on_kong.measure),
 }
 

@@ -44,6 +44,12 @@ class Server:
         self.users.append(identifier)
         return identifier
 
+    def deactivate(self, identifier: str) -> None:
+        """Disable a user."""
+        operation = {"op": "replace", "value": {"active": False}}
+        body = {"schemas": [PATCH], "Operations": [operation]}
+        self._ask("PATCH", f"/Users/{identifier}", json=body)
+
     def read(self, identifier: str) -> None:
         """Read a user."""
         self._ask("GET", f"/Users/{identifier}")

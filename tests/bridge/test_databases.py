@@ -10,7 +10,6 @@ import pytest
 from probe import HERE, Probe
 
 from kong_process import ROOT, KongProcess, kong_binary, requires_kong
-from kong_scim.bridge import BridgeError, Revoke
 from kong_scim.directory import ddl
 from kong_scim.directory.tables import metadata
 from postgres import Postgres
@@ -78,16 +77,6 @@ class TestWithoutADatabase:
     def test_it_says_so_at_the_beginning(self, dbless: Probe) -> None:
         opening = dbless.bridge.begin(max_body_size=1000, require_https=False)
         assert (opening.host.database, opening.host.dialect) == ("off", "sqlite")
-
-    def test_it_has_nothing_to_read(self, dbless: Probe) -> None:
-        with pytest.raises(BridgeError, match="use Kong with PostgreSQL") as raised:
-            dbless.bridge.query(usernames=["ann"])
-        assert raised.value.name == "READ_ONLY"
-
-    def test_it_refuses_to_write(self, dbless: Probe) -> None:
-        with pytest.raises(BridgeError, match="use Kong with PostgreSQL") as raised:
-            dbless.bridge.commit([Revoke("x")])
-        assert raised.value.name == "READ_ONLY"
 
     def test_its_guard_refuses(self, dbless: Probe) -> None:
         for key, status in {"ann-key": 200, "bob-key": 403, "x": 401}.items():

@@ -92,7 +92,12 @@ def test_64_clients_that_write_to_both_nodes_lose_nothing(gateway: Gateway) -> N
     assert members_of(gateway.scim, group) == set(users)
     assert disagreements(gateway) == []
     # To set `active` to what it is changes nothing, and is no event.
-    assert len(events(gateway)) - before == CLIENTS + CLIENTS + CLIENTS // 2
+    found = events(gateway)
+    assert len(found) - before == CLIENTS + CLIENTS + CLIENTS // 2
+    # Both nodes' ticks sealed them, each event once.
+    sequences = [event["sequence"] for event in found]
+    assert sequences == list(range(sequences[0], sequences[0] + len(found)))
+    assert len({event["id"] for event in found}) == len(found)
 
 
 def test_of_64_who_change_one_user_each_wins_or_hears_of_it(gateway: Gateway) -> None:

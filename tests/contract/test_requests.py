@@ -249,3 +249,14 @@ def test_a_cursor_of_one_tenant_is_worth_nothing_at_another(gateway: Gateway) ->
     stolen = {"cursor": page["nextCursor"], "count": "1"}
 
     assert 400 <= gateway.other_scim.get("/Users", params=stolen).status_code < 500
+
+
+def test_with_a_database_credentials_are_given_by_kongs_own_admin_api(gateway: Gateway) -> None:
+    if gateway.host.dbless:
+        pytest.skip("tests/contract/test_dbless.py")
+    new_user(gateway.scim, "alice")
+
+    answer = gateway.admin.post("/scim-bridge/consumers/alice/key-auth", json={})
+
+    assert answer.status_code == 405
+    assert "/consumers/" in answer.json()["message"]

@@ -26,6 +26,7 @@ from kong_scim.scim.resources import provider
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
+ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
 
 
@@ -61,16 +62,16 @@ class Gateway:
     def storage(self) -> SqlStorage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, ORIGIN)
+        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, origin=ORIGIN)
 
     def tick(self) -> None:
         self._calls = 0
         mark = self.kong.mark(mark_key(CONFIG.tenant))
         keep_kong_applied(CONFIG, self._bridge(), HOST, PROVIDER, self.data, mark=mark)
 
-    def give_key(self, consumer: str, key: str) -> None:
+    def give_key(self, consumer: str, key: str, **fields: Any) -> None:
         entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
-        entity |= {"consumer": {"id": consumer}, "created_at": 1}
+        entity |= {"consumer": {"id": consumer}, "created_at": 1, **fields}
         self.change_credential(Upsert("keyauth_credentials", entity))
 
     def change_credential(self, step: Upsert | Delete) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,6 +222,19 @@ def test_keys_are_given_back_to_who_may_have_them(gateway: Gateway) -> None:
     found = anew(gateway)["keyauth_credentials"]
 
     assert [(consumer, key) for _, consumer, key in found] == [(alice.id, "0")]
+
+
+def test_a_key_does_not_get_younger_by_a_restart(gateway: Gateway) -> None:
+    alice = create(gateway, "user-alice")
+    now = int(time.time())
+    gateway.give_key(alice.id, "1", created_at=now - 100, ttl=50)
+    gateway.give_key(alice.id, "2", created_at=now - 100, ttl=5000)
+
+    ((_, _, key),) = anew(gateway)["keyauth_credentials"]
+
+    assert key == "2"
+    ((left,),) = gateway.kong.entities.execute("SELECT ttl FROM keyauth_credentials").fetchall()
+    assert 4000 < left <= 4900
 
 
 def test_a_key_that_was_taken_away_does_not_come_back(gateway: Gateway) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from hosts import GROUP, PATIENCE, Gateway, eventually
+from kong_process import kong_binary, requires_kong
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "demo"]
 
@@ -60,6 +61,41 @@ def test_the_story_holds_on_a_sandbox_of_its_own(demo: subprocess.Popen[str]) ->
     assert "POST /Groups x 3" in output
     assert "403 You cannot consume this service" in output
     assert psutil.wait_procs(processes, PATIENCE)[1] == []
+
+
+def played(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+
+def test_the_story_is_the_same_without_a_database() -> None:
+    done = played("--on", "sandbox-off")
+    assert done.stderr == ""
+    assert done.stdout.endswith("demo: ok\n")
+    assert "POST /Users x 25" in done.stdout
+
+
+@requires_kong
+def test_the_story_is_the_same_on_a_real_dbless_kong() -> None:
+    done = played("--on", "dbless", KONG_SCIM_KONG=kong_binary())
+    assert done.stdout.endswith("demo: ok\n"), done.stdout + done.stderr
+    assert "POST /Users x 25" in done.stdout
+
+
+def test_a_kong_that_is_not_there_is_said_in_a_sentence() -> None:
+    unnamed = played("--on", "dbless", KONG_SCIM_KONG="")
+    assert unnamed.returncode == 2
+    assert "KONG_SCIM_KONG" in unnamed.stderr
+    nowhere = played("--on", "dbless", KONG_SCIM_KONG="/nowhere/kong")
+    assert nowhere.returncode == 1
+    assert "/nowhere/kong: No such file or directory" in nowhere.stderr
+    assert "Traceback" not in nowhere.stderr
 
 
 def test_it_does_not_use_the_token_of_the_environment() -> None:

@@ -30,7 +30,6 @@ from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.lifecycle.ids import uuid7
-from outbox import read
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -41,6 +40,11 @@ thorough = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 brief = settings(thorough, max_examples=4)
+
+
+def read(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the outbox with its document in it."""
+    return {**row, **json.loads(row["doc"]), "written": json.loads(row["written"])}
 
 
 class Told:

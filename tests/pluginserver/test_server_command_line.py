@@ -144,3 +144,15 @@ def test_each_record_of_the_log_is_one_line(path, tmp_path):
     (line,) = [line for line in log.read_text().splitlines() if "hunter2 between" in line]
     assert "Traceback" in line
     assert line.endswith("request_id='request-1'")
+
+
+def test_a_data_directory_that_cannot_be_written_is_refused_at_the_start(path, tmp_path):
+    taken = tmp_path / "file"
+    taken.write_text("")
+    for data in (taken, Path("/proc/nowhere")):
+        log = tmp_path / "log"
+        options = ("--socket", str(path), "--data", str(data))
+        with server_process(*options, stderr=log) as process:
+            assert process.wait(20) == 1
+        assert f"--data {data} cannot be written" in log.read_text()
+    assert not path.exists()

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_process import CONFIG, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
@@ -26,6 +25,7 @@ from any_input import (
     sent,
     well_answered,
 )
+from in_process import CONFIG, client
 from kong_scim.plugin import Plugin
 from scim_traffic import new_group, new_user
 
@@ -44,7 +44,7 @@ class Storage(InMemoryStorage):
 def scim() -> Any:
     storage = Storage()
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+        patcher.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
         yield client(Plugin(CONFIG))
 
 

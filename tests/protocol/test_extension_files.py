@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from in_process import CONFIG, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
+from in_process import CONFIG, client
 from kong_scim.config import ConfigurationError, parse
 from kong_scim.plugin import Plugin
 from kong_scim.scim.resources import provider
@@ -59,7 +59,7 @@ def scim(directory: Path, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
         supports_cursors = True
 
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
     return client(Plugin(CONFIG))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from in_process import CONFIG, TOKEN, Kong, Transport, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
+from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.bridge import BridgeError
 from kong_scim.directory.ports import Conflict
 from kong_scim.plugin import Plugin
@@ -36,7 +36,7 @@ class Storage(InMemoryStorage):
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_: storage)
+    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
     return storage
 
 

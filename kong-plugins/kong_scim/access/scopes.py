@@ -8,6 +8,7 @@ from kong_scim.access.refusals import InsufficientScopeException
 
 READ = "scim:read"
 BULK = "scim:bulk"
+EVENTS = "scim:events"
 ADMIN = "scim:admin"
 
 PROVISIONING = frozenset({READ, "scim:users", "scim:groups", BULK})

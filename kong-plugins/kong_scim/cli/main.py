@@ -1,4 +1,4 @@
-"""The command line: ``kong-scim sandbox``, ``demo``, ``token`` and ``version``."""
+"""The command line: ``kong-scim audit``, ``sandbox``, ``demo``, ``token`` and ``version``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kong_scim import __version__
 from kong_scim.cli import demo as demos
+from kong_scim.cli.audit import audit
 from kong_scim.cli.kong import KongError
 from kong_scim.cli.story import Endpoints
 from kong_scim.cli.token import token as token_commands
@@ -161,6 +162,9 @@ def demo(  # noqa: PLR0917 - one parameter per option
     click.echo("demo: ok" if held else "demo: failed")
     if not held:
         sys.exit(1)
+
+
+main.add_command(audit)
 
 
 if __name__ == "__main__":

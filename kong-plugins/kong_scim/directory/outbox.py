@@ -33,3 +33,17 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 Index("scim_outbox_order", outbox.c.workspace, outbox.c.tenant, outbox.c.position)
+
+chains = Table(
+    "scim_chains",
+    metadata,
+    Column("workspace", TEXT, primary_key=True),
+    Column("tenant", TEXT, primary_key=True),
+    # The last event of the tenant's trail: its sequence, and its hash.
+    Column("length", BigInteger, nullable=False),
+    Column("hash", TEXT, nullable=False),
+    # The first event that is kept, and the hash before it.
+    Column("first", BigInteger, nullable=False),
+    Column("first_hash", TEXT, nullable=False),
+    info={"migration": "002_trail"},
+)

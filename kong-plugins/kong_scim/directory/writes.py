@@ -34,12 +34,17 @@ class Writes:
     def __init__(self, db: Database, scope: Scope) -> None:
         self._db = db
         self._scope = scope
+        self._first: list[Sql] = []
         self._tenant: list[Sql] = []
         self._locks: dict[str, int | None] = {}
         self._steps: list[Sql] = []
         self._claimed: dict[str, str] = {}
 
     # -- Guards -----------------------------------------------------------
+
+    def first(self, guard: Sql) -> None:
+        """Run a guard of the caller's own before everything else."""
+        self._first.append(guard)
 
     def hold_graph(self, version: int | None) -> None:
         """Have no group renamed, deleted or nested since the graph was read.
@@ -139,7 +144,7 @@ class Writes:
         :raises Conflict: When a guard did not hold, or the database says so itself.
         :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
         """
-        guards = [*self._tenant, *queries.lock(self._db.dialect, self._locks)]
+        guards = [*self._first, *self._tenant, *queries.lock(self._db.dialect, self._locks)]
         try:
             results = self._db.commit([*guards, *self._steps, *steps])
         except BridgeError as error:

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.check:
         return _check(options.socket)
     if options.data is not None:
+        try:
+            options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.data).close()
+        except OSError as error:
+            log.critical("--data %s cannot be written: %s", options.data, error.strerror)
+            return 1
         context.set_data_directory(options.data)
     plugin = PluginFile(options.plugin)
     if options.dump:

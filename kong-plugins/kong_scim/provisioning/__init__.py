@@ -9,9 +9,10 @@ from scim2_models import ScimProvider
 from kong_scim.bridge import Bridge, BridgeError, Delete, Host, Upsert
 from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.ports import Journal, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.lifecycle.trail import Trail
 from kong_scim.projection import check_mapping
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
@@ -38,12 +39,13 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
         check_mapping(config.consumer, users.model)
 
 
-def storage_for(  # noqa: PLR0917 - what a request comes with
+def storage_for(
     config: PluginConfig,
     bridge: Bridge,
     host: Host,
     provider: ScimProvider,
     data: Path | None,
+    *,
     origin: Origin,
 ) -> SqlStorage:
     """Return the tenant's resources, each write of which is a commit with its effects in Kong.
@@ -57,15 +59,26 @@ def storage_for(  # noqa: PLR0917 - what a request comes with
     if host.role == "data_plane":
         raise BridgeError("READ_ONLY", DATA_PLANE)
     memory = _memory(data) if host.database == "off" else None
+    journal = Outbox(
+        host.dialect, Scope(host.workspace, config.tenant), origin, values=config.events.values
+    )
+    return _storage(config, bridge, host, provider, memory, journal=journal)
+
+
+def trail_for(
+    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, data: Path | None
+) -> Trail:
+    """Return the tenant's audit trail.
+
+    :raises Exception: As :func:`storage_for`.
+    """
+    if host.role == "data_plane":
+        raise BridgeError("READ_ONLY", DATA_PLANE)
+    memory = _memory(data) if host.database == "off" else None
     scope = Scope(host.workspace, config.tenant)
     gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
-    return SqlStorage(
-        GatewayDatabase(gateway, host.dialect),
-        scope,
-        provider,
-        KongEffects(config, gateway, declared=memory is not None),
-        Outbox(host.dialect, scope, origin, values=config.events.values),
-    )
+    database = GatewayDatabase(gateway, host.dialect)
+    return Trail(database, scope, Kinds(provider).of("Event"))
 
 
 def keep_kong_applied(
@@ -116,6 +129,21 @@ def change_credential(
         dbless.commit([step])  # it follows from nothing that was read
 
 
+def _storage(
+    config: PluginConfig,
+    bridge: Bridge,
+    host: Host,
+    provider: ScimProvider,
+    memory: Memory | None,
+    *,
+    journal: Journal | None = None,
+) -> SqlStorage:
+    scope = Scope(host.workspace, config.tenant)
+    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
+    effects = KongEffects(config, gateway, declared=memory is not None)
+    return SqlStorage(GatewayDatabase(gateway, host.dialect), scope, provider, effects, journal)
+
+
 def _memory(data: Path | None) -> Memory:
     if data is None:
         raise NoDataError(
@@ -132,4 +160,5 @@ __all__ = [
     "keep_kong_applied",
     "mark_key",
     "storage_for",
+    "trail_for",
 ]

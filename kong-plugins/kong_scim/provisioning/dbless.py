@@ -1,9 +1,9 @@
 """A bridge to a DB-less Kong: SCIM's tables are beside Python, Kong's entities in Kong's memory.
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
-the entities; SQLite commits, with a pending mark for what Kong has yet to be told; Kong's rows; the
-mark is lifted. A refusal leaves nothing on either side. A crash after SQLite's commit leaves the
-mark, and the next tick tells Kong.
+the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
+a pending mark for what Kong has yet to be told; Kong's rows; the mark is lifted. A refusal leaves
+nothing on either side. A crash after SQLite's commit leaves the mark, and the next tick tells Kong.
 """
 
 from __future__ import annotations

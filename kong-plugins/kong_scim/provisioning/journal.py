@@ -91,15 +91,26 @@ def is_pending(transaction: SqliteTransaction, scope: Scope) -> bool:
 
 
 def credentials(
-    transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str]
+    transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str], now: float
 ) -> list[Upsert]:
-    """Return the steps that give Kong the credentials of some consumers."""
+    """Return the steps that give Kong the credentials of some consumers.
+
+    :param now: In seconds since the epoch. Who had a time to live gets what is left of it.
+    """
     found = transaction.connection.execute(
         "SELECT dao, entity FROM kong_credentials WHERE workspace = ? AND tenant = ?"
         " AND consumer IN (SELECT value FROM json_each(?)) ORDER BY id",
         [scope.workspace, scope.tenant, json.dumps(list(consumers))],
     )
-    return [Upsert(dao, json.loads(entity)) for dao, entity in found]
+    given = ((dao, _aged(json.loads(entity), now)) for dao, entity in found)
+    return [Upsert(dao, entity) for dao, entity in given if entity is not None]
+
+
+def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
+    if not entity.get("ttl"):
+        return entity
+    left = int(entity["created_at"] + entity["ttl"] - now)
+    return {**entity, "ttl": left} if left > 0 else None
 
 
 def _keep_credential(transaction: SqliteTransaction, scope: Scope, step: Upsert) -> None:

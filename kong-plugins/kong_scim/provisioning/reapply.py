@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def _apply_all(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None)
         known.update(each.consumer for each in found if each.consumer)
         keeping = [each.consumer for each in found if each.consumer and not each.revoked]
         with store.reading() as transaction:
-            given = journal.credentials(transaction, scope, keeping)
+            given = journal.credentials(transaction, scope, keeping, time.time())
         plans = [each.steps for each in found if each.steps] + [(each,) for each in given]
         clashes += _commit(bridge, plans, Mark(key, ours))
         done += len(users)

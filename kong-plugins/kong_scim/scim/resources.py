@@ -1,4 +1,4 @@
-"""What this service serves: Users and Groups, their extensions, and the capabilities it announces.
+"""What this service serves: Users, Groups and Events, extensions, and the capabilities it has.
 
 The models are those of scim2-models (RFC 7643 §8), with the few differences that real directories
 need; each says which.
@@ -37,6 +37,7 @@ from scim2_models import (
 from scim2_models.resources.resource import AnyExtension
 
 from kong_scim.config import PluginConfig
+from kong_scim.scim.events import Event
 from kong_scim.scim.extensions import SchemaFile, schema_files
 
 
@@ -136,7 +137,8 @@ def _catalog(files: tuple[SchemaFile, ...]) -> tuple[tuple[Model, ...], tuple[Re
     for name, model in RESOURCES.items():
         union: Any = reduce(or_, extensions[name]) if extensions[name] else Any
         resource_types.append(ResourceType.from_resource(model.__class_getitem__(union)))
-    bare: list[Model] = [*RESOURCES.values()]
+    resource_types.append(ResourceType.from_resource(Event))
+    bare: list[Model] = [*RESOURCES.values(), Event]
     bare += [each for group in extensions.values() for each in group]
     return tuple(bare), tuple(resource_types)
 

@@ -37,26 +37,23 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Operation, Target
+from scim2_server.routing import Target
 from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
 from kong_scim.access.refusals import InsufficientScopeException, InvalidTokenException
-from kong_scim.access.scopes import Identity, require_on_resources
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.parameters import parameter
+from kong_scim.scim.rights import authorize
 
 log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-READS = frozenset({Operation.query, Operation.search, Operation.search_with_body})
-"""The operations that change nothing."""
 
 
 class KongScimService(ScimService):
@@ -109,10 +106,13 @@ class KongScimService(ScimService):
             return ScimService.match(request)
         except MethodNotAllowedException as exception:
             allowed = {*exception.allowed, "OPTIONS"}
+            if request.path.strip("/").partition("/")[0].casefold() == "events":
+                allowed -= {"PUT", "PATCH", "DELETE"}
+                allowed -= set() if request.path.endswith("/.search") else {"POST"}
             if "GET" in allowed:
                 allowed.add("HEAD")
             raise MethodNotAllowedException(
-                detail=f"This endpoint takes {', '.join(exception.allowed)} only", allowed=allowed
+                detail=f"This endpoint takes {', '.join(sorted(allowed))} only", allowed=allowed
             ) from None
 
     def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002
@@ -125,16 +125,10 @@ class KongScimService(ScimService):
             "not for a user; ask for /Users/{id}"
         )
 
-    # -- Rights ---------------------------------------------------------
-
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
-        """Hold an operation against the caller's scopes, each one of a bulk request as well.
-
-        :raises InsufficientScopeException: Naming the scope that is missing.
-        """
-        identity: Identity = request.subject
-        reads = target.operation in READS
-        require_on_resources(identity, self.endpoint_of(resource_type), writes=not reads)
+        """Hold an operation against what the caller may do (:mod:`kong_scim.scim.rights`)."""
+        endpoint = self.endpoint_of(resource_type)
+        authorize(request.subject, target, name=str(resource_type.name), endpoint=endpoint)
 
     # -- Bodies ---------------------------------------------------------
 
@@ -324,6 +318,22 @@ class KongScimService(ScimService):
                 if not _on_request(self.provider.model_for(str(each.schema_)))
             ] or None
         return located
+
+    def resource_types(self, location: str, query: Mapping[str, str]) -> ScimResponse:
+        """Return what a client may provision.
+
+        Events are at /ResourceTypes/Event and in /Schemas, and not in the list: a client that makes
+        one of everything that is listed (scim2-tester does) would be refused.
+        """
+        response = super().resource_types(location, query)
+        assert response.body is not None  # noqa: S101 - a list always has one
+        listed = [each for each in response.body["Resources"] if each["name"] != "Event"]
+        response.body |= {
+            "Resources": listed,
+            "totalResults": len(listed),
+            "itemsPerPage": len(listed),
+        }
+        return response
 
     # -- Errors ---------------------------------------------------------
 

@@ -59,7 +59,6 @@ local function in_postgres(arg)
     conn = conn,
     db = caches.recorder(kong.db, events),
     events = events,
-    written = {}, -- how many entities, by operation and DAO
     sql = run_sql,
     raise = function(err)
       sql.raise(conn, err)

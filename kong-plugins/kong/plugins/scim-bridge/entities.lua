@@ -120,11 +120,11 @@ end
 
 
 --- Runs steps in order; answers what each did.
--- @param tx.written how many entities were written, by operation and DAO
 -- @param tx.sql how to run a step of SQL, where the transaction can
 -- @param tx.check called after each step: raises where the transaction is lost
 function _M.run(tx, steps)
   local results = envelope.array({})
+  tx.written = {} -- how many entities, by operation and DAO
   for i, step in ipairs(steps) do
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"

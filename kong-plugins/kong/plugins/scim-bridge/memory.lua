@@ -269,7 +269,6 @@ function _M.commit(arg)
   local mark, events = given(arg.mark), {}
   local tx = {
     events = events,
-    written = {},
     drafts = {},
     check = function() end,
     raise = function(err)

@@ -536,6 +536,18 @@ return {
       "default": [],
       "required": true
      }
+    },
+    {
+     "keep_days": {
+      "description": "Days that events stay in the audit trail. It can be verified after older ones are gone.",
+      "type": "integer",
+      "between": [
+       1,
+       36500
+      ],
+      "default": 400,
+      "required": true
+     }
     }
    ],
    "required": true

@@ -1,4 +1,5 @@
 return {
   "000_base_scim_bridge",
   "001_outbox",
+  "002_trail",
 }

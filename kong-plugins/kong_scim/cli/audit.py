@@ -1,0 +1,146 @@
+"""``kong-scim audit``: who changed what and when, what came of it, and whether that is all."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from kong_scim.cli.client import Client, gateway_options
+from kong_scim.lifecycle.chain import Chain, verify
+
+_AGE = re.compile(r"^(\d+)([smhd])$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+INTERVAL = 1.0
+"""Seconds between two looks with ``--follow``."""
+
+
+class _Since(click.ParamType[datetime]):
+    name = "since"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        age = _AGE.match(value)
+        if age:
+            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date such as 2026-03-01 and no age such as 7d", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.group(invoke_without_command=True)
+@gateway_options
+@click.option("--user", metavar="NAME", help="Only what concerns this user: a userName, or an id.")
+@click.option(
+    "--since", type=_Since(), metavar="WHEN", help="From a date, or an age such as 2h or 7d."
+)
+@click.option("--follow", is_flag=True, help="Go on, and show what happens.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def audit(  # noqa: PLR0917 - one parameter per option
+    context: click.Context,
+    scim_url: str | None,
+    token: str | None,
+    user: str | None,
+    since: datetime | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Show the audit trail: every change, and what came of it."""
+    context.obj = (scim_url, token)
+    if context.invoked_subcommand is not None:
+        return
+    client = Client(scim_url, token)
+    for event in _chosen(client, user, since, follow=follow):
+        click.echo(json.dumps(event, ensure_ascii=False) if as_json else line(event))
+        sys.stdout.flush()
+
+
+@audit.command("verify")
+@click.pass_context
+def audit_verify(context: click.Context) -> None:
+    """Check that no record of the trail was altered, inserted or removed."""
+    client = Client(*context.obj)
+    chain = Chain.read(client.get("/Events/chain"))
+    late: list[dict[str, Any]] = []
+    problem = verify(_up_to(chain, client.events(), late), chain)
+    if problem is None and late:
+        # Sealed while this was reading, unless the chain does not know them now.
+        end = Chain.read(client.get("/Events/chain")).length
+        unknown = [event for event in late if event["sequence"] > end]
+        if unknown:
+            problem = f"sequence {unknown[0]['sequence']}: inserted (event {unknown[0]['id']})"
+    if problem is not None:
+        raise click.ClickException(f"the audit trail was tampered with at {problem}")
+    click.echo(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
+
+
+def line(event: dict[str, Any]) -> str:
+    """Return an event as a line of text."""
+    parts = [
+        f"{_moment(event['occurred'])}  #{event['sequence']:<5}",
+        f"{event['operation']:<7} {event['resourceType']} {event['resourceId']}",
+        " ".join(event.get("actions", [])),
+    ]
+    if event.get("attributes"):
+        parts.append("changed " + ", ".join(event["attributes"]))
+    for user in event.get("users", []):
+        changes = [f"+{group}" for group in user.get("added", [])]
+        changes += [f"-{group}" for group in user.get("removed", [])]
+        changes += ["suspended"] if user.get("suspended") else []
+        if changes:
+            parts.append(f"user {user['value']}: {' '.join(changes)}")
+    for credential in event.get("credentials", []):
+        parts.append(f"revoked {credential['count']} {credential['kind']}")
+    parts.append(f"by {event['actor']} from {event['address']}, request {event['requestId']}")
+    return "  ".join(part for part in parts if part)
+
+
+def concerning(user_id: str) -> str:
+    """Return the filter of what concerns a user."""
+    of = json.dumps(user_id)
+    return " or ".join(
+        f"{name} eq {of}" for name in ("resourceId", "users.value", "joined", "left")
+    )
+
+
+def _chosen(
+    client: Client, user: str | None, since: datetime | None, *, follow: bool
+) -> Iterator[dict[str, Any]]:
+    conditions = [f"({concerning(client.user_id(user))})"] if user else []
+    if since is not None:
+        conditions.append(f'occurred ge "{since.isoformat()}"')
+    last = 0
+    while True:
+        newer = [f"sequence gt {last}"] if last else []
+        for event in client.events(" and ".join([*conditions, *newer]) or None):
+            last = event["sequence"]
+            yield event
+        if not follow:
+            return
+        time.sleep(INTERVAL)
+
+
+def _up_to(
+    chain: Chain, events: Iterator[dict[str, Any]], late: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for event in events:
+        if isinstance(event.get("sequence"), int) and event["sequence"] > chain.length:
+            late.append(event)
+        else:
+            yield event
+
+
+def _moment(text: str) -> str:
+    moment = datetime.fromisoformat(text).astimezone(UTC)
+    return moment.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,88 @@
+"""The gateway's SCIM route as the command line calls it: the only way it knows to any data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+import httpx
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PAGE = 200
+"""Resources of one page; the gateway may give fewer."""
+
+
+def gateway_options(command: F) -> F:
+    """Add what every command needs that speaks to a gateway."""
+    for option in (
+        click.option("--token", envvar="SCIM_TOKEN", show_envvar=True, help="Its SCIM token."),
+        click.option(
+            "--scim-url",
+            envvar="SCIM_URL",
+            show_envvar=True,
+            help="SCIM base URL of the gateway, such as https://gw.example.com/scim/v2.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class Client:
+    """Reads a tenant's resources.
+
+    :raises ~click.UsageError: Without a URL or a token.
+    """
+
+    def __init__(self, scim_url: str | None, token: str | None) -> None:
+        if not scim_url or not token:
+            raise click.UsageError("--scim-url and --token are needed, or SCIM_URL and SCIM_TOKEN")
+        self._http = httpx.Client(
+            base_url=scim_url.rstrip("/"),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+        )
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Return an answer.
+
+        :raises ~click.ClickException: When there is none, or another than 200, with its sentence.
+        """
+        try:
+            answer = self._http.get(path, params=query)
+        except httpx.HTTPError as error:
+            raise click.ClickException(f"{self._http.base_url}: {error}") from error
+        if answer.status_code != 200:
+            raise click.ClickException(f"{path}: {answer.status_code}: {_detail(answer)}")
+        try:
+            found: dict[str, Any] = answer.json()
+        except json.JSONDecodeError as error:
+            raise click.ClickException(f"{path}: this is no SCIM endpoint") from error
+        return found
+
+    def events(self, filter_: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield events in the order of the trail."""
+        query: dict[str, Any] = {"sortBy": "sequence", "count": PAGE, "cursor": ""}
+        if filter_ is not None:
+            query["filter"] = filter_
+        while True:
+            page = self.get("/Events", **query)
+            yield from page.get("Resources", [])
+            if not page.get("nextCursor"):
+                return
+            query["cursor"] = page["nextCursor"]
+
+    def user_id(self, name: str) -> str:
+        """Return the id of a user by its userName; what is no userName of anybody is an id."""
+        found = self.get("/Users", filter=f"userName eq {json.dumps(name)}", attributes="id")
+        resources = found.get("Resources") or [{"id": name}]
+        return str(resources[0]["id"])
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("detail", ""))[:500]
+    except (json.JSONDecodeError, AttributeError):
+        return answer.reason_phrase

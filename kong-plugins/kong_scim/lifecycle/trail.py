@@ -1,0 +1,232 @@
+"""The audit trail of a tenant: events taken from the outbox, in order, and sealed into a chain.
+
+Writers never wait for one another: they leave their events in the outbox, and one tick at a time
+gives them their places. A sealed event is a resource as any other, so that it is found, sorted and
+paged as any other, and appears after all that are there already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kong_scim.bridge import Dialect
+from kong_scim.directory.documents import Row, model
+from kong_scim.directory.kinds import Kind
+from kong_scim.directory.outbox import chains, outbox
+from kong_scim.directory.ports import Conflict, Database, Scope
+from kong_scim.directory.statements import Prepared, compile, prepare
+from kong_scim.directory.tables import resources, values
+from kong_scim.directory.values import instant
+from kong_scim.directory.writes import Writes
+from kong_scim.lifecycle.chain import START, Chain, hash_of
+from kong_scim.lifecycle.events import revoked
+
+BATCH = 100
+"""Events that are sealed, or dropped, in one commit."""
+
+
+class Trail:
+    """A tenant's trail.
+
+    :param kind: The resource type of events.
+    """
+
+    def __init__(self, db: Database, scope: Scope, kind: Kind) -> None:
+        self._db = db
+        self._scope = scope
+        self._kind = kind
+        self._where = {"workspace": scope.workspace, "tenant": scope.tenant}
+
+    def chain(self) -> Chain:
+        """Return what the trail must be."""
+        ((*rows,),) = self._db.query([_chain(self._db.dialect).bind(self._where)])
+        return _read(rows)
+
+    def seal(self, limit: int = BATCH) -> list[dict[str, Any]]:
+        """Give the oldest events of the outbox their places.
+
+        :return: The sealed events in SCIM JSON form; none where another node was quicker.
+        """
+        dialect = self._db.dialect
+        rows, waiting = self._db.query(
+            [
+                _chain(dialect).bind(self._where),
+                _waiting(dialect).bind({**self._where, "limit": limit}),
+            ]
+        )
+        if not waiting:
+            return []
+        chain, sealed = _read(rows), []
+        old, writes = chain, Writes(self._db, self._scope)
+        for columns in waiting:
+            event = self._sealed(columns, chain)
+            chain = replace(chain, length=event["sequence"], hash=event["hash"])
+            created = columns["created"]
+            doc = {name: value for name, value in event.items() if name != "id"}
+            row = Row(event["id"], self._kind.name, 1, doc, created, created)
+            writes.create(self._kind, row, model(self._kind, row))
+            sealed.append(event)
+        self._move(writes, old, chain)
+        positions = [columns["position"] for columns in waiting]
+        taken = delete(outbox).where(outbox.c.position.in_(positions))
+        return self._committed(writes, [compile(taken, dialect, rows=len(waiting))], sealed)
+
+    def drop(self, before: datetime, limit: int = BATCH) -> int:
+        """Delete the oldest events of the trail, as far as they are older than a moment.
+
+        :return: How many; the chain begins after them.
+        """
+        chain = self.chain()
+        found = self._db.query(
+            [
+                _oldest(self._db.dialect).bind(
+                    {**self._where, "type": self._kind.name, "first": chain.first, "limit": limit}
+                )
+            ]
+        )[0]
+        old = []
+        for row in found:
+            if row["created"] >= instant(before):
+                break
+            old.append(row)
+        if not old:
+            return 0
+        last = json.loads(old[-1]["doc"])
+        writes = Writes(self._db, self._scope)
+        self._move(
+            writes, chain, replace(chain, first=last["sequence"] + 1, first_hash=last["hash"])
+        )
+        for row in old:
+            writes.delete(row["id"])
+        return len(self._committed(writes, [], old))
+
+    def _sealed(self, columns: Mapping[str, Any], chain: Chain) -> dict[str, Any]:
+        document, written = json.loads(columns["doc"]), json.loads(columns["written"])
+        credentials = revoked(written)
+        if credentials:
+            document["actions"] = [*document.get("actions", []), "credentials-revoke"]
+        event = {
+            "schemas": [str(self._kind.model.__schema__)],
+            "id": columns["id"],
+            "sequence": chain.length + 1,
+            "occurred": columns["created"],
+            "resourceType": columns["resource_type"],
+            "resourceId": columns["resource_id"],
+            "versionBefore": columns["version_before"],
+            "versionAfter": columns["version_after"],
+            **document,
+            "entities": [
+                {"operation": operation, "kind": kind, "count": count}
+                for operation, kinds in sorted(written.items())
+                for kind, count in sorted(kinds.items())
+            ],
+            "credentials": [{"kind": kind, "count": count} for kind, count in credentials.items()],
+            "previousHash": chain.hash,
+        }
+        event = {name: value for name, value in event.items() if value not in (None, [])}
+        return {**event, "hash": hash_of(event)}
+
+    def _move(self, writes: Writes, old: Chain, new: Chain) -> None:
+        dialect = self._db.dialect
+        writes.first(_insert_chain(dialect).bind({**self._where, "start": START}))
+        writes.first(
+            _move_chain(dialect).bind(
+                {
+                    **self._where,
+                    "old_length": old.length,
+                    "old_first": old.first,
+                    "new_length": new.length,
+                    "new_hash": new.hash,
+                    "new_first": new.first,
+                    "new_first_hash": new.first_hash,
+                }
+            )
+        )
+
+    def _committed(self, writes: Writes, steps: list[Any], done: list[Any]) -> list[Any]:
+        try:
+            writes.commit(steps)
+        except Conflict:
+            return []
+        return done
+
+
+def _read(rows: list[dict[str, Any]]) -> Chain:
+    if not rows:
+        return Chain()
+    row = rows[0]
+    return Chain(int(row["length"]), row["hash"], int(row["first"]), row["first_hash"])
+
+
+def _of_scope(table: Any) -> Any:
+    return (table.c.workspace == bindparam("workspace")) & (table.c.tenant == bindparam("tenant"))
+
+
+@lru_cache(maxsize=4)
+def _chain(dialect: Dialect) -> Prepared:
+    return prepare(select(chains).where(_of_scope(chains)), dialect)
+
+
+@lru_cache(maxsize=4)
+def _waiting(dialect: Dialect) -> Prepared:
+    found = select(outbox).where(_of_scope(outbox)).order_by(outbox.c.position)
+    return prepare(found.limit(bindparam("limit")), dialect)
+
+
+@lru_cache(maxsize=4)
+def _oldest(dialect: Dialect) -> Prepared:
+    found = (
+        select(resources.c.id, resources.c.created, resources.c.doc)
+        .join(values, values.c.resource_id == resources.c.id)
+        .where(
+            _of_scope(resources),
+            resources.c.type == bindparam("type"),
+            values.c.attr == "sequence",
+            values.c.num >= bindparam("first"),
+        )
+        .order_by(values.c.num)
+        .limit(bindparam("limit"))
+    )
+    return prepare(found, dialect)
+
+
+@lru_cache(maxsize=4)
+def _insert_chain(dialect: Dialect) -> Prepared:
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(chains)
+    row = {
+        "workspace": bindparam("workspace"),
+        "tenant": bindparam("tenant"),
+        "length": 0,
+        "hash": bindparam("start"),
+        "first": 1,
+        "first_hash": bindparam("start"),
+    }
+    return prepare(insert.values(row).on_conflict_do_nothing(), dialect)
+
+
+@lru_cache(maxsize=4)
+def _move_chain(dialect: Dialect) -> Prepared:
+    """Move both ends, unless another node has moved one since it was read."""
+    statement = (
+        update(chains)
+        .where(
+            _of_scope(chains),
+            chains.c.length == bindparam("old_length"),
+            chains.c.first == bindparam("old_first"),
+        )
+        .values(
+            length=bindparam("new_length"),
+            hash=bindparam("new_hash"),
+            first=bindparam("new_first"),
+            first_hash=bindparam("new_first_hash"),
+        )
+    )
+    return prepare(statement, dialect, rows=1, label="chain")

@@ -1,0 +1,58 @@
+"""What keeps a tenant's trail in order, tick by tick."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from kong_scim.lifecycle.trail import BATCH, Trail
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 10
+"""Batches of one tick, so that it ends however much has come together."""
+
+BETWEEN_DROPS = 600.0
+"""Seconds between two looks for what is too old; what comes up late is dropped late."""
+
+
+class Upkeep:
+    """Seals what waits, and drops what is older than it must be.
+
+    :param keep: How long events stay.
+    :param clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        keep: timedelta,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._keep = keep
+        self._clock = clock
+        self._now = now
+        self._next_drop = 0.0
+
+    def run(self, trail: Trail) -> None:
+        """Do what is due.
+
+        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        """
+        for _ in range(ROUNDS):
+            if len(trail.seal()) < BATCH:
+                break
+        if self._clock() < self._next_drop:
+            return
+        dropped = 0
+        for _ in range(ROUNDS):
+            count = trail.drop(self._now() - self._keep)
+            dropped += count
+            if count < BATCH:
+                self._next_drop = self._clock() + BETWEEN_DROPS
+                break
+        if dropped:
+            log.info("%d events passed their age and were dropped", dropped)

@@ -1,0 +1,372 @@
+"""The memory of a DB-less Kong takes commits as a database does: the sandbox's, and LMDB."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from probe import HERE, Probe
+
+from kong_process import KongProcess, kong_binary, requires_kong
+from kong_scim.bridge import Bridge, BridgeError, Consumer, Delete, Mark, Revoke, Sql, Step, Upsert
+from kong_scim.sandbox.bridge_functions import NodeFunctions
+from kong_scim.sandbox.store import Store
+
+KONG_YML = """
+_format_version: "3.0"
+routes:
+- {name: probe, paths: [/probe], plugins: [{name: scim-probe}]}
+- name: api
+  paths: [/api]
+  plugins: [{name: key-auth}, {name: request-termination, config: {status_code: 200}}]
+plugins: [{name: scim-bridge}]
+"""
+
+
+def sandbox_bridge(directory: Path, executor: ThreadPoolExecutor) -> Bridge:
+    functions = NodeFunctions(
+        Store(directory / "kong.sqlite", dbless=True), executor, "node"
+    ).by_name()
+
+    async def awaited(name: str, text: str) -> str:
+        return await functions[f"kong.scim.{name}"](text)
+
+    def plain(name: str) -> Callable[[str], str]:
+        return lambda text: asyncio.run(awaited(name, text))
+
+    names = ("wake", "query", "commit")
+    return Bridge(SimpleNamespace(scim=SimpleNamespace(**{name: plain(name) for name in names})))
+
+
+@pytest.fixture(scope="module")
+def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+    directory = tmp_path_factory.mktemp("k")
+    declarative: Path = directory / "kong.yml"
+    declarative.write_text(KONG_YML)
+    with KongProcess(
+        kong_binary(),
+        directory / "p",
+        declarative=declarative,
+        plugins=("scim-bridge", "scim-probe"),
+        lua_path=[HERE],
+    ) as process:
+        yield Probe(process.proxy_url, process.admin_url)
+
+
+@pytest.fixture(scope="module", params=["sandbox", pytest.param("kong", marks=requires_kong)])
+def bridge(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridge]:
+    if request.param == "kong":
+        probe: Probe = request.getfixturevalue("kong")
+        yield probe.bridge
+        return
+    with ThreadPoolExecutor(1) as executor:
+        yield sandbox_bridge(tmp_path_factory.mktemp("s"), executor)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def consumer(name: str, identifier: str | None = None, **fields: Any) -> Upsert:
+    return Upsert("consumers", {"id": identifier or new_id(), "username": name, **fields})
+
+
+def acl(owner: str, group: str, *, unless_present: bool = False) -> Upsert:
+    entity = {"id": new_id(), "consumer": {"id": owner}, "group": group}
+    return Upsert("acls", entity, unless_present=unless_present)
+
+
+def key(owner: str, value: str | None = None) -> Upsert:
+    entity = {"id": new_id(), "consumer": {"id": owner}, "key": value or new_id()}
+    return Upsert("keyauth_credentials", entity)
+
+
+def read(bridge: Bridge, identifier: str) -> Consumer | None:
+    found = bridge.query(consumer_ids=[identifier]).consumers
+    return found[0] if found else None
+
+
+def groups(bridge: Bridge, identifier: str) -> list[str]:
+    found = read(bridge, identifier)
+    return [each.group for each in found.acls] if found else []
+
+
+def refusal(bridge: Bridge, *steps: Step, **options: Any) -> BridgeError:
+    with pytest.raises(BridgeError) as refused:
+        bridge.commit(steps, **options)
+    return refused.value
+
+
+# -- What is written -------------------------------------------------------
+
+
+def test_entities_that_refer_to_each_other_are_written_together(bridge: Bridge) -> None:
+    owner, name = new_id(), new_id()
+
+    results = bridge.commit([consumer(name, owner, custom_id=f"c-{name}"), acl(owner, "staff")])
+
+    assert [result.entities for result in results] == [{"consumers": 1}, {"acls": 1}]
+    found = read(bridge, owner)
+    assert found is not None
+    assert (found.username, found.custom_id) == (name, f"c-{name}")
+    assert [each.group for each in found.acls] == ["staff"]
+
+
+def test_a_consumer_is_found_by_each_of_its_names_and_by_no_old_one(bridge: Bridge) -> None:
+    owner, old, new = new_id(), new_id(), new_id()
+    bridge.commit([consumer(old, owner, custom_id=f"c-{old}")])
+
+    bridge.commit([consumer(new, owner, custom_id=None)])
+
+    assert [each.id for each in bridge.query(usernames=[new]).consumers] == [owner]
+    assert bridge.query(usernames=[old]).consumers == []
+    assert bridge.query(custom_ids=[f"c-{old}"]).consumers == []
+
+
+def test_an_upsert_changes_the_given_fields_and_keeps_the_others(bridge: Bridge) -> None:
+    owner, name = new_id(), new_id()
+    bridge.commit([consumer(name, owner, custom_id=f"c-{name}", tags=["mine"])])
+
+    bridge.commit([consumer(name, owner, tags=["mine", "scim"])])
+
+    found = read(bridge, owner)
+    assert found is not None
+    assert (found.custom_id, set(found.tags)) == (f"c-{name}", {"mine", "scim"})
+
+
+def test_a_name_can_change_its_owner_within_one_commit(bridge: Bridge) -> None:
+    one, other, name = new_id(), new_id(), new_id()
+    bridge.commit([consumer(name, one)])
+
+    bridge.commit([consumer(f"{name}-before", one), consumer(name, other)])
+
+    assert [each.id for each in bridge.query(usernames=[name]).consumers] == [other]
+    assert [each.id for each in bridge.query(usernames=[f"{name}-before"]).consumers] == [one]
+
+
+def test_a_group_that_is_there_already_is_left_alone(bridge: Bridge) -> None:
+    owner = new_id()
+    bridge.commit([consumer(new_id(), owner), acl(owner, "staff")])
+
+    results = bridge.commit(
+        [acl(owner, "staff", unless_present=True), acl(owner, "dev", unless_present=True)]
+    )
+
+    assert [result.entities for result in results] == [{}, {"acls": 1}]
+    assert groups(bridge, owner) == ["dev", "staff"]
+
+
+def test_a_deletion_takes_along_and_counts_what_hangs_on_it(bridge: Bridge) -> None:
+    owner, secret = new_id(), new_id()
+    bridge.commit([consumer(new_id(), owner), acl(owner, "staff"), key(owner, secret)])
+
+    (result,) = bridge.commit([Delete("consumers", owner)])
+
+    assert result.entities == {"consumers": 1, "acls": 1, "keyauth_credentials": 1}
+    assert read(bridge, owner) is None
+    other = new_id()
+    bridge.commit([consumer(new_id(), other), key(other, secret)])  # the key is free again
+
+
+def test_a_revocation_takes_every_credential_and_nothing_else(bridge: Bridge) -> None:
+    owner = new_id()
+    bridge.commit([consumer(new_id(), owner), acl(owner, "staff"), key(owner), key(owner)])
+
+    (result,) = bridge.commit([Revoke(owner)])
+
+    assert result.entities == {"keyauth_credentials": 2}
+    assert groups(bridge, owner) == ["staff"]
+    assert bridge.commit([Revoke(owner)])[0].entities == {}
+
+
+def test_what_one_commit_makes_and_takes_away_was_never_there(bridge: Bridge) -> None:
+    owner = new_id()
+
+    bridge.commit(
+        [consumer(new_id(), owner), key(owner), Revoke(owner), Delete("consumers", owner)]
+    )
+
+    assert read(bridge, owner) is None
+
+
+def test_deleting_what_is_not_there_is_fine(bridge: Bridge) -> None:
+    results = bridge.commit([Delete("consumers", new_id()), Revoke(new_id())])
+
+    assert [result.entities for result in results] == [{}, {}]
+
+
+def test_a_thousand_consumers_are_one_commit(bridge: Bridge) -> None:
+    tag, owners = f"t-{new_id()}", [new_id() for _ in range(1000)]
+
+    bridge.commit([consumer(each, each, tags=[tag]) for each in owners])
+
+    assert bridge.tagged(tag) == set(owners)
+    bridge.commit([Delete("consumers", each) for each in owners])
+    assert bridge.tagged(tag) == set()
+
+
+# -- What is refused -------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["username", "custom_id"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_name_that_is_taken_is_refused_with_the_step(
+    bridge: Bridge, field: str, together: bool
+) -> None:
+    name = new_id()
+    first = Upsert("consumers", {"id": new_id(), field: name})
+    second = Upsert("consumers", {"id": new_id(), field: name})
+    if not together:
+        bridge.commit([first])
+
+    error = refusal(bridge, *([first] if together else []), second)
+
+    assert (error.code, error.name) == (5, "unique constraint violation")
+    assert error.fields == {field: name}
+    assert error.step == int(together)
+
+
+def test_a_key_that_is_taken_is_refused(bridge: Bridge) -> None:
+    owner, secret = new_id(), new_id()
+    bridge.commit([consumer(new_id(), owner), key(owner, secret)])
+
+    assert refusal(bridge, key(owner, secret)).code == 5
+
+
+def test_a_group_twice_is_refused(bridge: Bridge) -> None:
+    owner = new_id()
+    bridge.commit([consumer(new_id(), owner), acl(owner, "staff")])
+
+    error = refusal(bridge, acl(owner, "staff"))
+
+    assert error.code == 5
+    assert error.fields["group"] == "staff"
+
+
+def test_what_belongs_to_nobody_is_refused(bridge: Bridge) -> None:
+    error = refusal(bridge, acl(new_id(), "staff"))
+
+    assert (error.code, error.name) == (4, "foreign key violation")
+
+
+def test_what_is_against_kongs_schema_is_refused(bridge: Bridge) -> None:
+    error = refusal(bridge, Upsert("consumers", {"id": new_id()}))
+
+    assert (error.code, error.name) == (2, "schema violation")
+
+
+def test_a_refused_commit_leaves_nothing(bridge: Bridge) -> None:
+    owner, name = new_id(), new_id()
+    bridge.commit([consumer(name)])
+
+    refusal(bridge, consumer(new_id(), owner), acl(owner, "staff"), consumer(name))
+
+    assert read(bridge, owner) is None
+
+
+def test_sql_is_refused(bridge: Bridge) -> None:
+    assert refusal(bridge, Sql("SELECT 1")).name == "BAD_REQUEST"
+    with pytest.raises(BridgeError, match="no database"):
+        bridge.query([Sql("SELECT 1")])
+
+
+def test_a_check_says_what_would_be_and_changes_nothing(bridge: Bridge) -> None:
+    owner, name = new_id(), new_id()
+    bridge.commit([consumer(name, owner), key(owner)])
+
+    results = bridge.commit([Revoke(owner), acl(owner, "staff")], check=True)
+
+    assert [each.entities for each in results] == [{"keyauth_credentials": 1}, {"acls": 1}]
+    assert groups(bridge, owner) == []
+    assert bridge.commit([Revoke(owner)])[0].entities == {"keyauth_credentials": 1}
+    assert refusal(bridge, consumer(name), check=True).code == 5
+
+
+# -- The mark --------------------------------------------------------------
+
+
+def test_a_commit_is_made_under_the_expected_mark_only(bridge: Bridge) -> None:
+    mark, owner = f"scim-bridge:{new_id()}", new_id()
+    step = consumer(new_id(), owner)
+
+    assert refusal(bridge, step, mark=Mark(mark, "one")).name == "MARK"
+    assert refusal(bridge, step, mark=Mark(mark, "one"), check=True).name == "MARK"
+    assert read(bridge, owner) is None
+
+    bridge.commit([], mark=Mark(mark, None, becomes="one"))
+    assert bridge.wake(mark=mark).mark == "one"
+    bridge.commit([step], mark=Mark(mark, "one", becomes="two"))
+    assert bridge.wake(mark=mark).mark == "two"
+    assert refusal(bridge, step, mark=Mark(mark, None)).name == "MARK"
+    assert read(bridge, owner) is not None
+
+
+def test_a_check_sets_no_mark(bridge: Bridge) -> None:
+    mark = f"scim-bridge:{new_id()}"
+
+    bridge.commit([], mark=Mark(mark, None, becomes="one"), check=True)
+
+    assert bridge.wake(mark=mark).mark is None
+
+
+@requires_kong
+def test_a_configuration_that_is_loaded_takes_mark_and_rows_away_together(kong: Probe) -> None:
+    mark, owner = f"scim-bridge:{new_id()}", new_id()
+    step = consumer(new_id(), owner)
+    kong.bridge.commit([step], mark=Mark(mark, None, becomes="one"))
+
+    kong.admin.post("/config", json={"config": KONG_YML}).raise_for_status()
+
+    assert kong.bridge.wake(mark=mark).mark is None
+    assert read(kong.bridge, owner) is None
+
+
+# -- Caches ----------------------------------------------------------------
+
+
+@requires_kong
+def test_every_worker_sees_a_commit_at_once_whatever_it_had_cached(kong: Probe) -> None:
+    owner, secret = new_id(), new_id()
+    workers = kong.of_each_worker()
+
+    def statuses() -> set[int]:
+        return {each.get("/api", headers={"apikey": secret}).status_code for each in workers}
+
+    assert statuses() == {401}  # the miss is cached
+    kong.bridge.commit([consumer(new_id(), owner), key(owner, secret)])
+    assert statuses() == {200}
+    kong.bridge.commit([consumer(new_id(), owner, tags=["scim", "scim:suspended"])])
+    assert statuses() == {403}
+    kong.bridge.commit([consumer(new_id(), owner, tags=["scim"])])
+    assert statuses() == {200}
+    kong.bridge.commit([Revoke(owner)])
+    assert statuses() == {401}
+
+
+@requires_kong
+def test_many_changes_at_once_are_seen_by_every_worker_too(kong: Probe) -> None:
+    owners = [(new_id(), new_id()) for _ in range(120)]
+    kong.bridge.commit(
+        [each for owner, secret in owners for each in (consumer(owner, owner), key(owner, secret))]
+    )
+    workers = kong.of_each_worker()
+    asked = owners[::20]
+
+    def statuses() -> set[int]:
+        return {
+            each.get("/api", headers={"apikey": secret}).status_code
+            for each in workers
+            for _, secret in asked
+        }
+
+    assert statuses() == {200}
+    kong.bridge.commit([Revoke(owner) for owner, _ in owners])
+    assert statuses() == {401}

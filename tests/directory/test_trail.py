@@ -1,0 +1,214 @@
+"""The audit trail: events in their places, a chain through them, and what is seen of tampering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from directory_support import create_group, create_user, new_id, new_scope, request, user
+
+from kong_scim.bridge import Sql
+from kong_scim.config import parse
+from kong_scim.directory.kinds import Kinds
+from kong_scim.directory.ports import Database
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.lifecycle.chain import START, Chain, verify
+from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.lifecycle.trail import Trail
+from kong_scim.lifecycle.upkeep import Upkeep
+from kong_scim.scim.resources import provider
+
+PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
+USERS, GROUPS, EVENTS = PROVIDER.resource_types
+START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class World:
+    """A tenant, a day of which passes with every event."""
+
+    def __init__(self, db: Database) -> None:
+        self.db, self.scope, self.days = db, new_scope(), 0
+        outbox = Outbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"), clock=self.day)
+        self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
+        self.trail = Trail(db, self.scope, Kinds(PROVIDER).of("Event"))
+
+    def day(self) -> datetime:
+        self.days += 1
+        return START_OF_TIME + timedelta(days=self.days)
+
+    def happen(self, count: int) -> None:
+        for _ in range(count):
+            create_user(self.storage, f"user-{new_id()}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the trail as a client reads it."""
+        found: list[dict[str, Any]] = []
+        position = None
+        while True:
+            search = request((EVENTS,), sort_by="sequence", count=50, cursor="x")
+            page = self.storage.search([EVENTS], search, position=position)
+            found += [each.model_dump() for each in page.resources]
+            if page.next is None:
+                return found
+            position = page.next
+
+    def problem(self) -> str | None:
+        return verify(self.events(), self.trail.chain())
+
+    def run(self, text: str, *params: Any) -> None:
+        self.db.commit([Sql(text, params)])
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def test_sealed_events_are_in_order_without_a_gap(world: World) -> None:
+    world.happen(7)
+    assert len(world.trail.seal(limit=3)) == 3
+    while world.trail.seal(limit=3):
+        pass
+    events = world.events()
+    assert [each["sequence"] for each in events] == [1, 2, 3, 4, 5, 6, 7]
+    assert events[0]["previousHash"] == START
+    assert [each["previousHash"] for each in events[1:]] == [each["hash"] for each in events[:-1]]
+    assert world.problem() is None
+
+
+def test_what_is_read_is_what_was_sealed_whatever_it_says(world: World) -> None:
+    ann = create_user(world.storage, "ann", roles=[{"value": "ä"}], emails=[{"value": "a@b"}])
+    staff = create_group(world.storage, "staff", ann)
+    world.storage.patch_members(GROUPS, staff, remove=[ann])
+    world.storage.update(USERS, user(id=ann, userName="anna", active=False))
+    world.storage.delete(USERS, ann)
+    sealed = world.trail.seal()
+    shown = [{k: v for k, v in each.items() if k != "meta"} for each in world.events()]
+    for each in shown:
+        each["occurred"] = each["occurred"].replace("Z", "+00:00")
+        moment = datetime.fromisoformat(each["occurred"])
+        each["occurred"] = moment.isoformat(timespec="microseconds")
+    assert shown == sealed
+    assert world.problem() is None
+
+
+def test_two_nodes_that_seal_at_once_give_each_event_one_place(world: World) -> None:
+    world.happen(3)
+
+    class Overtaken:
+        """The database of a node that is slower between its read and its commit."""
+
+        dialect = world.db.dialect
+        query = staticmethod(world.db.query)
+
+        @staticmethod
+        def commit(steps: Any) -> Any:
+            world.trail.seal()
+            return world.db.commit(steps)
+
+    slower = Trail(Overtaken(), world.scope, Kinds(PROVIDER).of("Event"))
+    assert slower.seal() == []
+    assert [each["sequence"] for each in world.events()] == [1, 2, 3]
+    assert world.problem() is None
+
+
+def test_the_trail_of_a_tenant_is_its_own(database: Database) -> None:
+    one, other = World(database), World(database)
+    one.happen(2)
+    other.happen(1)
+    one.trail.seal()
+    assert (one.trail.chain().length, other.trail.chain()) == (2, Chain())
+    other.trail.seal()
+    assert [each["sequence"] for each in other.events()] == [1]
+
+
+def alter(world: World, event: dict[str, Any]) -> None:
+    doc = {name: value for name, value in event.items() if name not in ("id", "meta")}
+    doc["actor"] = "somebody else"
+    world.run("UPDATE scim_resources SET doc = $1 WHERE id = $2", json.dumps(doc), event["id"])
+
+
+def remove(world: World, event: dict[str, Any]) -> None:
+    world.run("DELETE FROM scim_resources WHERE id = $1", event["id"])
+
+
+def insert(world: World, event: dict[str, Any]) -> None:
+    """Put a copy behind the event, in the same place."""
+    made = new_id()
+    world.run(
+        "INSERT INTO scim_resources (id, workspace, tenant, type, version, doc, created, modified)"
+        " SELECT $1, workspace, tenant, type, version, doc, created, modified"
+        " FROM scim_resources WHERE id = $2",
+        made,
+        event["id"],
+    )
+    world.run(
+        "INSERT INTO scim_values (resource_id, attr, entry, item, val, head, num, sorts)"
+        " SELECT $1, attr, entry, item, val, head, num, sorts"
+        " FROM scim_values WHERE resource_id = $2",
+        made,
+        event["id"],
+    )
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize(
+    ("damage", "word"), [(alter, "altered"), (remove, "removed"), (insert, "inserted")]
+)
+def test_one_record_that_was_altered_removed_or_inserted_anywhere_is_named(
+    world: World, place: int, damage: Callable[[World, dict[str, Any]], None], word: str
+) -> None:
+    world.happen(5)
+    world.trail.seal()
+    damage(world, world.events()[place])
+    problem = world.problem()
+    assert problem is not None
+    assert problem.startswith(f"sequence {place + 1}: ")
+    assert word in problem
+
+
+def test_a_record_that_was_sealed_anew_with_all_after_it_does_not_fit_the_end(
+    world: World,
+) -> None:
+    from kong_scim.lifecycle.chain import hash_of
+
+    world.happen(3)
+    world.trail.seal()
+    forged, previous = [], START
+    for event in world.events():
+        event |= {"actor": "somebody else", "previousHash": previous}
+        event["hash"] = previous = hash_of(event)
+        forged.append(event)
+    problem = verify(forged, world.trail.chain())
+    assert problem is not None
+    assert "another hash" in problem
+
+
+def test_what_passes_its_age_is_dropped_and_the_rest_can_still_be_verified(world: World) -> None:
+    world.happen(6)
+    world.trail.seal()
+    now = START_OF_TIME + timedelta(days=10)
+    Upkeep(timedelta(days=6), now=lambda: now).run(world.trail)
+    assert [each["sequence"] for each in world.events()] == [4, 5, 6]
+    assert world.problem() is None
+    world.happen(1)
+    world.trail.seal()
+    assert world.problem() is None
+    remove(world, world.events()[0])
+    assert (world.problem() or "").startswith("sequence 4: removed")
+
+
+def test_all_may_pass_their_age(world: World) -> None:
+    world.happen(3)
+    world.trail.seal()
+    assert world.trail.drop(START_OF_TIME + timedelta(days=100), limit=2) == 2
+    assert world.trail.drop(START_OF_TIME + timedelta(days=100), limit=2) == 1
+    assert world.events() == []
+    assert world.problem() is None
+    world.happen(1)
+    world.trail.seal()
+    assert [each["sequence"] for each in world.events()] == [4]
+    assert world.problem() is None

@@ -1,0 +1,144 @@
+"""The audit trail over HTTP, and ``kong-scim audit``, on every host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hosts import Gateway
+from kong_scim.cli.main import main
+from outbox import events, run
+from scim_traffic import BULK, answered, get, new_group, new_user, patched_user, refused
+
+EVENT = "urn:ietf:params:scim:schemas:kong:2.0:Event"
+
+
+def audit(gateway: Gateway, *arguments: str) -> Result:
+    options = ["--scim-url", gateway.scim_base, "--token", gateway.token]
+    return CliRunner().invoke(main, ["audit", *options, *arguments])
+
+
+class TestOverHttp:
+    def test_an_event_is_found_by_what_it_says_and_read_by_its_id(self, gateway: Gateway) -> None:
+        alice = new_user(gateway.scim, "alice")["id"]
+        staff = new_group(gateway.scim, alice, name="staff")["id"]
+        (event,) = events(gateway, staff)
+        assert event["schemas"] == [EVENT]
+        assert get(gateway.scim, f"/Events/{event['id']}") == event
+        for text in (
+            f'users.value eq "{alice}" and actions eq "member-add"',
+            f'joined eq "{alice}" and operation eq "create"',
+            f'requestId eq "{event["requestId"]}"',
+            f'sequence eq {event["sequence"]} and occurred ge "2020-01-01T00:00:00Z"',
+            f'users[value eq "{alice}" and added eq "staff"]',
+        ):
+            found = get(gateway.scim, "/Events", filter=text)
+            assert [each["id"] for each in found["Resources"]] == [event["id"]], text
+
+    def test_it_is_read_only(self, gateway: Gateway) -> None:
+        new_user(gateway.scim, "alice")
+        (event, *_) = events(gateway)
+        for method, path in (
+            ("POST", "/Events"),
+            ("PUT", f"/Events/{event['id']}"),
+            ("PATCH", f"/Events/{event['id']}"),
+            ("DELETE", f"/Events/{event['id']}"),
+        ):
+            answer = gateway.scim.request(method, path, json={"schemas": [EVENT]})
+            assert "read only" in refused(answer, 405)
+            assert "DELETE" not in answer.headers["Allow"]
+        operation = {"method": "DELETE", "path": f"/Events/{event['id']}"}
+        body = {"schemas": [BULK], "Operations": [operation]}
+        (done,) = answered(gateway.scim.post("/Bulk", json=body), 200)["Operations"]
+        assert done["status"] == "405"
+        assert get(gateway.scim, f"/Events/{event['id']}") == event
+
+    def test_discovery_says_so(self, gateway: Gateway) -> None:
+        kind = get(gateway.scim, "/ResourceTypes/Event")
+        assert (kind["endpoint"], kind["schema"]) == ("/Events", EVENT)
+        schema = get(gateway.scim, f"/Schemas/{EVENT}")
+        assert {each["mutability"] for each in schema["attributes"]} == {"readOnly"}
+        allowed = gateway.scim.options("/Events").headers["Allow"]
+        assert set(allowed.split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+    def test_a_search_of_everything_leaves_events_out(self, gateway: Gateway) -> None:
+        alice = new_user(gateway.scim, "alice")["id"]
+        assert events(gateway, alice)
+        found = get(gateway.scim, "/", filter=f'id eq "{alice}" or resourceId eq "{alice}"')
+        assert [each["id"] for each in found["Resources"]] == [alice]
+
+    def test_another_tenant_sees_nothing_of_it(self, gateway: Gateway) -> None:
+        new_user(gateway.scim, "alice")
+        (event, *_) = events(gateway)
+        assert gateway.other_scim.get(f"/Events/{event['id']}").status_code == 404
+
+
+class TestTheCommand:
+    def test_it_tells_what_happened_to_a_user(self, gateway: Gateway) -> None:
+        alice, bob = (new_user(gateway.scim, name)["id"] for name in ("alice", "bob"))
+        new_group(gateway.scim, alice, name="staff")
+        gateway.give_key("alice")
+        patched_user(gateway.scim, alice, {"op": "replace", "value": {"active": False}})
+        events(gateway)
+        shown = audit(gateway, "--user", "alice", "--since", "1h")
+        assert shown.exit_code == 0, shown.output
+        created, joined, left = shown.output.splitlines()
+        assert f"create  User {alice}" in created
+        assert "member-add" in joined
+        assert "+staff" in joined
+        assert "deactivate credentials-revoke" in left
+        assert "-staff suspended" in left
+        assert "revoked 1 keyauth_credentials" in left
+        assert "by idp from 127.0.0.1, request " in left
+        assert bob not in shown.output
+
+    def test_in_json_it_is_what_the_endpoint_says(self, gateway: Gateway) -> None:
+        alice = new_user(gateway.scim, "alice")["id"]
+        (event,) = events(gateway, alice)
+        shown = audit(gateway, "--user", alice, "--json")
+        assert [json.loads(line) for line in shown.output.splitlines()] == [event]
+
+    def test_a_wrong_token_is_a_sentence(self, gateway: Gateway) -> None:
+        shown = audit(gateway, "--token", "wrong")
+        assert (shown.exit_code, "401" in shown.output) == (1, True)
+        assert "Traceback" not in shown.output
+
+
+class TestVerification:
+    @pytest.fixture
+    def tampered(self, gateway: Gateway) -> Iterator[Gateway]:
+        """A gateway whose trail is made anew afterwards: nothing mends one."""
+        for name in ("alice", "bob", "carol"):
+            new_user(gateway.scim, name)
+        events(gateway)
+        yield gateway
+        run(gateway, "DELETE FROM scim_resources WHERE type = 'Event' AND tenant = 'a'")
+        run(gateway, "DELETE FROM scim_chains WHERE tenant = 'a'")
+
+    def test_a_trail_that_nobody_touched_is_right(self, gateway: Gateway) -> None:
+        new_user(gateway.scim, "alice")
+        events(gateway)
+        shown = audit(gateway, "verify")
+        assert (shown.exit_code, shown.output[:4]) == (0, "ok: "), shown.output
+
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            (
+                "UPDATE scim_resources SET doc = replace(doc, 'idp', 'eve') WHERE id = '{id}'",
+                "altered",
+            ),
+            ("DELETE FROM scim_resources WHERE id = '{id}'", "removed"),
+        ],
+    )
+    def test_one_that_was_tampered_with_is_not(
+        self, tampered: Gateway, damage: str, words: str
+    ) -> None:
+        event = events(tampered)[-2]
+        run(tampered, damage.format(id=event["id"]))
+        shown = audit(tampered, "verify")
+        assert shown.exit_code == 1
+        assert f"sequence {event['sequence']}: {words}" in shown.output
