@@ -19,6 +19,7 @@ from scim2_models import (
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
+from kong_scim import __version__
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
@@ -39,6 +40,7 @@ from kong_scim.provisioning import (
 )
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
+from kong_scim.scim.openapi import description
 from kong_scim.scim.requests import scim_request
 from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService
@@ -183,9 +185,8 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             place = self._place(bridge, opening.host)
-            other = Endpoints(lambda: trail_for(*place)).answer(
-                opening.request.method, opening.request.path, identity
-            )
+            endpoints = Endpoints(lambda: trail_for(*place), lambda: self._description(opening))
+            other = endpoints.answer(opening.request.method, opening.request.path, identity)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
@@ -194,6 +195,10 @@ class Plugin:
             return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
+
+    def _description(self, opening: Opening) -> dict[str, Any]:
+        base_url = self.config.base_url or opening.request.base_url
+        return description(self.provider, base_url=base_url, version=__version__)
 
     def _scim_request(self, opening: Opening, identity: Identity) -> ScimRequest:
         request = opening.request
