@@ -43,7 +43,7 @@ def client_of(gateway: Gateway, *groups: str) -> httpx.Client:
 
 def test_a_consumer_of_kong_may_do_what_its_acl_groups_say(keyed: Gateway) -> None:
     scim = client_of(keyed, "provisioners", "people")
-    user = answered(scim.post("/Users", json=user_body()), 201)
+    user = answered(scim.post("/Users", json=user_body()), 201)  # deleted below: nobody else can
     assert "scim:groups" in refused(scim.post("/Groups", json={"displayName": "g"}), 403)
     reader = client_of(keyed, "readers")
     answered(reader.get(f"/Users/{user['id']}"), 200)
