@@ -166,11 +166,14 @@ class Storm:
         return memory
 
 
-def hold(report: Report) -> None:
-    """Fail for what must not be."""
+def hold(report: Report, *, memory: bool) -> None:
+    """Fail for what must not be.
+
+    :param memory: Whether it was long enough for the caches to be full, so that memory counts.
+    """
     assert report.failures == []
     assert report.events > 0, "nothing was ever written: the storm is too tame"
-    assert report.rss <= report.warm * GROWTH, report.text()
+    assert not memory or report.rss <= report.warm * GROWTH, report.text()
 
 
 def main() -> None:
@@ -186,7 +189,7 @@ def main() -> None:
     print(report.text())
     for failure in report.failures:
         print(failure[:2000])
-    hold(report)
+    hold(report, memory=True)
 
 
 if __name__ == "__main__":
