@@ -60,6 +60,11 @@ format: $(STAMP) ## put the code into shape
 bench: $(STAMP) ## print the performance ratios of docs/performance.md
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(BIN)/python -m bench $(BENCH_ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## 100,000 hostile requests against a sandbox (FUZZ_ARGS='--count 1000 --seed 1')
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m storm $(FUZZ_ARGS)
+	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
+
 .PHONY: docs
 docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config.py
 

@@ -44,17 +44,35 @@ GROUP = "employees"
 
 def scim_plugin(tenant: str, reference: str, **config: Any) -> dict[str, Any]:
     """Return the plugin ``scim`` as it stands in a declarative file."""
-    tokens = [{"name": "idp", "value": f"{{vault://env/{reference}}}"}]
-    return {
-        "name": "scim",
-        "config": {"tenant": tenant, "require_https": False, "tokens": tokens, **config},
+    defaults = {
+        "tenant": tenant,
+        "require_https": False,
+        "tokens": [
+            {
+                "name": "idp",
+                "value": f"{{vault://env/{reference}}}",
+                "scopes": [
+                    "scim:read",
+                    "scim:users",
+                    "scim:groups",
+                    "scim:bulk",
+                    "scim:events",
+                    "scim:admin",
+                ],
+            }
+        ],
+        "limits": {"failed_attempts": 0},  # all tests come from one address
     }
+    return {"name": "scim", "config": {**defaults, **config}}
 
 
-def declaration(upstream: str, **config: Any) -> dict[str, Any]:
+def declaration(
+    upstream: str, *, in_front: Sequence[dict[str, Any]] = (), **config: Any
+) -> dict[str, Any]:
     """Return the declarative content of every host.
 
     :param upstream: The URL behind the API.
+    :param in_front: Plugins beside ``scim`` on the route of tenant ``a``.
     :param config: Of the plugin ``scim`` of tenant ``a``, beside its token.
     """
     acl = {"name": "acl", "config": {"allow": [GROUP]}}
@@ -65,7 +83,7 @@ def declaration(upstream: str, **config: Any) -> dict[str, Any]:
             {
                 "name": "scim-a",
                 "paths": ["/scim/v2"],
-                "plugins": [scim_plugin("a", "scim-token-a", **config)],
+                "plugins": [*in_front, scim_plugin("a", "scim-token-a", **config)],
             },
             {
                 "name": "scim-b",
@@ -242,7 +260,8 @@ class Gateway:
 def _served(answer: httpx.Response) -> bool:
     """Whether the plugin itself gave an answer, if only to say what is wrong with it."""
     scim = answer.headers.get("content-type", "").startswith("application/scim+json")
-    return scim and "plugin server does not answer" not in answer.text
+    guarded = "No API key found" in answer.text  # key-auth, in front of the plugin
+    return guarded or (scim and "plugin server does not answer" not in answer.text)
 
 
 def scim_client(base: str, token: str, *, nodes: Sequence[str] = ()) -> httpx.Client:
@@ -284,7 +303,7 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
 
     :param name: One of :attr:`Gateway.name`.
-    :param config: Of the plugin ``scim`` of tenant ``a``.
+    :param config: Of the plugin ``scim`` of tenant ``a``, and ``in_front`` of it.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
     with contextlib.ExitStack() as stack:
@@ -300,28 +319,32 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def variant(gateway: Gateway, **config: Any) -> Iterator[Gateway]:
+def variant(
+    gateway: Gateway, *, in_front: Sequence[dict[str, Any]] = (), **config: Any
+) -> Iterator[Gateway]:
     """Run tenant ``a`` with another configuration of the plugin, beside the given gateway.
 
     On Kong it is one more route of the same node, so that no test waits for another Kong.
     """
     if gateway.name.startswith("sandbox"):
-        with running_gateway(gateway.name, **config) as other:
+        with running_gateway(gateway.name, in_front=in_front, **config) as other:
             yield other
         return
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([config, in_front]).encode()).hexdigest()[:12]
     path = f"/v-{digest}/scim/v2"
     route = {"name": f"scim-{digest}", "paths": [path]}
     plugin = scim_plugin(f"v-{digest}", "scim-token-a", **config)
     if gateway.host.dbless:
-        gateway.content["routes"].append({**route, "plugins": [plugin]})
+        gateway.content["routes"].append({**route, "plugins": [*in_front, plugin]})
         gateway.declare()
     else:
         gateway.admin.post("/routes", json=route).raise_for_status()
-        gateway.admin.post(f"/routes/{route['name']}/plugins", json=plugin).raise_for_status()
+        for each in (*in_front, plugin):
+            gateway.admin.post(f"/routes/{route['name']}/plugins", json=each).raise_for_status()
     with contextlib.closing(Gateway(gateway.host, gateway.content, path)) as other:
         _wait_for_route(other)
-        gateway.join(other)
+        if not in_front:  # else the token of its client counts for nothing
+            gateway.join(other)
         yield other
         if other.scim.get("/Users").is_success:
             other.clear()

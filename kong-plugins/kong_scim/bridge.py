@@ -186,6 +186,19 @@ class Opening:
     host: Host
     request: Request
     secrets: Mapping[str, str | None]
+    caller: KongCaller | None = None
+    """Whom Kong authenticated on the route, if that was asked for."""
+
+
+@dataclass(frozen=True)
+class KongCaller:
+    """The consumer that one of Kong's authentication plugins found, with its ACL groups."""
+
+    name: str
+    """Its username, or its id."""
+    groups: tuple[str, ...]
+    anonymous: bool
+    """Whether it stands for whoever gave no credentials (the plugin's ``anonymous``)."""
 
 
 @dataclass(frozen=True)
@@ -284,13 +297,19 @@ class Bridge:
         self._kong = kong
 
     def begin(
-        self, *, max_body_size: int, require_https: bool, secrets: Sequence[str] = ()
+        self,
+        *,
+        max_body_size: int,
+        require_https: bool,
+        secrets: Sequence[str] = (),
+        caller: bool = False,
     ) -> Opening:
         """Take the request over from Kong.
 
         :param max_body_size: In bytes. A larger body is not read.
         :param require_https: Where the client did not come over TLS, read nothing.
         :param secrets: Vault references whose live values are wanted.
+        :param caller: Whether the consumer that Kong authenticated is wanted.
         :raises BridgeUnavailableError: When scim-bridge is not enabled, or is of another version.
         """
         answer = self._call(
@@ -299,9 +318,10 @@ class Bridge:
                 "max_body_size": max_body_size,
                 "require_https": require_https,
                 "secrets": list(secrets),
+                "caller": caller,
             },
         )
-        request = answer["request"]
+        request, authenticated = answer["request"], answer.get("caller")
         return Opening(
             host=Host(**answer["host"]),
             request=Request(
@@ -317,6 +337,12 @@ class Bridge:
                 request_id=request["request_id"],
             ),
             secrets=dict(answer["secrets"] or {}),
+            caller=authenticated
+            and KongCaller(
+                name=authenticated["name"],
+                groups=tuple(authenticated["groups"] or ()),
+                anonymous=authenticated["anonymous"],
+            ),
         )
 
     def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:

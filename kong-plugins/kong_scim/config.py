@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from kong_scim.config_access import SCOPES, Jwt, Limits, Record, Scope, Token
 
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
@@ -33,30 +35,24 @@ _LUA_ATTRIBUTE_PATH: dict[str, Any] = {
 """The same, as Kong can say it: a Lua pattern has no optional groups."""
 
 
+__all__ = [
+    "SCOPES",
+    "ConfigurationError",
+    "Jwt",
+    "Limits",
+    "PluginConfig",
+    "Scope",
+    "Token",
+    "parse",
+    "references",
+]
+
+
 class ConfigurationError(ValueError):
     """The configuration cannot work. The message names the field and says what to change."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
-
-
-class Token(_Record):
-    """A bearer token an identity provider may present."""
-
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
-        description="What logs call this token. Its value is never logged.",
-        json_schema_extra={"kong": {"match": "^[%w_.%-]+$"}},
-    )
-    value: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="The token, best as a vault reference such as `{vault://env/scim-token}`, "
-        "which is resolved on each request.",
-        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
-        repr=False,
-    )
-
-
-class ConsumerMapping(_Record):
+class ConsumerMapping(Record):
     """Which attributes of a user name its consumer."""
 
     username: str = Field(
@@ -96,7 +92,7 @@ class ConsumerMapping(_Record):
         return self
 
 
-class GroupMapping(_Record):
+class GroupMapping(Record):
     """How a SCIM group's displayName becomes an ACL group's name: map, pattern, or as it is."""
 
     map: dict[str, str] = Field(
@@ -126,7 +122,7 @@ class GroupMapping(_Record):
         return self
 
 
-class RoleMapping(_Record):
+class RoleMapping(Record):
     """Whether a user's roles and entitlements become ACL groups too, and under which names."""
 
     enabled: bool = Field(
@@ -138,7 +134,7 @@ class RoleMapping(_Record):
     )
 
 
-class Webhook(_Record):
+class Webhook(Record):
     """Somebody who is told of changes over HTTP."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
@@ -176,7 +172,7 @@ class Webhook(_Record):
     )
 
 
-class Events(_Record):
+class Events(Record):
     """What is told of each change, beside what happened to which resource."""
 
     values: Annotated[
@@ -242,7 +238,7 @@ class Events(_Record):
         return webhooks
 
 
-class PluginConfig(_Record):
+class PluginConfig(Record):
     """The configuration of one instance of the plugin: one identity provider on one route."""
 
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
@@ -257,8 +253,22 @@ class PluginConfig(_Record):
             }
         },
     )
-    tokens: Annotated[list[Token], Field(min_length=1, max_length=32)] = Field(
-        description="Bearer tokens that are accepted, any of them: two during a rotation."
+    auth: Literal["bearer", "kong"] = Field(
+        "bearer",
+        description="`bearer`: one of `tokens`, or a JWT as `jwt` says. `kong`: the consumer whom "
+        "Kong authenticated on the route, by the ACL groups in `group_scopes`.",
+    )
+    tokens: Annotated[list[Token], Field(min_length=0, max_length=32)] = Field(
+        default=[],
+        description="Bearer tokens that are accepted, any of them: two during a rotation.",
+    )
+    jwt: Jwt = Field(default_factory=Jwt, description="JWTs that are accepted as bearer tokens.")
+    group_scopes: dict[str, Annotated[list[Scope], Field(min_length=1, max_length=16)]] = Field(
+        default_factory=dict,
+        description="With `auth: kong`, the scopes of the consumers in an ACL group.",
+    )
+    limits: Limits = Field(
+        default_factory=Limits, description="How many requests, and wrong ones, are too many."
     )
     base_url: str | None = Field(
         None,
@@ -334,6 +344,14 @@ class PluginConfig(_Record):
             raise ValueError("two tokens have the same name")
         return tokens
 
+    @model_validator(mode="after")
+    def _somebody_may_call(self) -> PluginConfig:
+        if self.auth == "kong" and not self.group_scopes:
+            raise ValueError("auth is kong: give config.group_scopes, or nobody may do anything")
+        if self.auth == "bearer" and not self.tokens and not self.jwt.issuer:
+            raise ValueError("give config.tokens or config.jwt, or nobody may call")
+        return self
+
     def tag(self) -> str:
         """The tag that marks what belongs to this tenant."""
         return f"scim:{self.tenant}"
@@ -352,7 +370,7 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
     except ValidationError as error:
         raise ConfigurationError(
             "; ".join(
-                f"config.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+                f"{'.'.join(['config', *map(str, problem['loc'])])}: {problem['msg']}"
                 for problem in error.errors(include_input=False, include_url=False)
             )
         ) from None
@@ -373,7 +391,7 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
         reference = (token.get("$refs") or {}).get("value")
         if not reference and str(token.get("value", "")).startswith("{vault://"):
             reference = token["value"]
-        if reference:
+        if reference and not token.get("file") and not token.get("sha256"):
             found[token["name"]] = reference
     return found
 
@@ -408,6 +426,8 @@ def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
     def with_value(token: Any) -> Any:
         if not isinstance(token, dict) or token.get("value"):
             return token
+        if token.get("file") or token.get("sha256"):
+            return {key: item for key, item in token.items() if key != "value"}
         return {**token, "value": known.get(str(token.get("name")))}
 
     tokens = raw.get("tokens")

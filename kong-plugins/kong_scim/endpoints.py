@@ -2,6 +2,8 @@
 
 ``GET /jwks.json``
     The public key of Security Event Tokens (RFC 7517), for anybody.
+``GET /openapi.json``
+    The description of all endpoints.
 ``GET /Events/chain``
     The ends of the audit trail, against which it is verified.
 ``GET /Events/deliveries?state=dead&after=0&count=100``
@@ -28,6 +30,7 @@ from scim2_models import InvalidSyntaxException, InvalidValueException, NotFound
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.responses import ScimResponse
 
+from kong_scim.access.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
 from kong_scim.config import POLL
 from kong_scim.lifecycle.deliveries import STATES, Deliveries
@@ -35,6 +38,8 @@ from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
 
 KEYS = "/jwks.json"
+OPENAPI = "/openapi.json"
+REPLAY = "/Events/deliveries/replay"
 MOST = 200
 """Deliveries of one answer."""
 
@@ -56,6 +61,7 @@ class Endpoints:
 
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.
+    :param describe: Returns the OpenAPI description.
     :param issuer: Who signs tokens for a receiver that polls; None where none may.
     :param audience: The ``aud`` of those.
     """
@@ -64,9 +70,11 @@ class Endpoints:
         self,
         trail: Callable[[], Trail],
         deliveries: Callable[[], Deliveries],
+        describe: Callable[[], dict[str, Any]],
         issuer: Issuer | None = None,
         audience: str = "",
     ) -> None:
+        self._describe = describe
         self._issuer = issuer
         self._audience = audience
         self._trail = trail
@@ -74,17 +82,28 @@ class Endpoints:
         self._answers: Mapping[str, Callable[[Request], ScimResponse]] = {
             "/Events/chain": self._chain,
             "/Events/deliveries": self._listed,
-            "/Events/deliveries/replay": self._replay,
+            REPLAY: self._replay,
+            OPENAPI: self._described,
             "/Events/poll": self._poll,
         }
 
-    def answer(self, request: Request) -> ScimResponse | None:
+    def answer(self, request: Request, identity: Identity) -> ScimResponse | None:
         """Return the answer to a request, or None where it is one for SCIM.
 
-        :raises ~scim2_models.SCIMException: For a request that is wrong.
+        :raises ~scim2_models.SCIMException: For a request that is wrong, or of somebody who may not
+            send it.
         """
-        found = self._answers.get(request.path.rstrip("/"))
-        return found(request) if found else None
+        path = request.path.rstrip("/")
+        found = self._answers.get(path)
+        if found is None:
+            return None
+        if path != OPENAPI:
+            require(identity, ADMIN if path == REPLAY else EVENTS)
+        return found(request)
+
+    def _described(self, request: Request) -> ScimResponse:
+        _only(request, "GET")
+        return _json(self._describe())
 
     def _chain(self, request: Request) -> ScimResponse:
         _only(request, "GET")

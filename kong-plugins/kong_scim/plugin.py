@@ -18,7 +18,9 @@ from scim2_models import (
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
-from kong_scim.access.tokens import Authenticator, Identity
+from kong_scim import __version__
+from kong_scim.access.door import Caller, Door
+from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
 from kong_scim.config import ConfigurationError, PluginConfig, event_references, parse, references
 from kong_scim.directory.local import BusyError, StoreError
@@ -39,6 +41,7 @@ from kong_scim.provisioning import (
 )
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
+from kong_scim.scim.openapi import description
 from kong_scim.scim.requests import scim_request
 from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService
@@ -67,11 +70,11 @@ class Plugin:
             # Building models takes tenths of a second: once, and not for each request.
             self.provider = provider(self.config)
             check(self.config, self.provider)
+            self._door = Door(self.config, references(config))
         except ConfigurationError as error:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
-        self._authenticator = Authenticator(self.config.tokens, references(config))
         self._afterwards = Afterwards(self.config, event_references(config))
         self._service = KongScimService(
             self.provider,
@@ -144,7 +147,8 @@ class Plugin:
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
-                secrets=[*self._authenticator.secrets, *self._afterwards.key_secrets],
+                secrets=[*self._door.secrets, *self._afterwards.key_secrets],
+                caller=self._door.trusts_kong,
             )
             context.request_id.set(opening.request.request_id)
             if opening.request.path == KEYS:  # for anybody: they are public
@@ -160,16 +164,21 @@ class Plugin:
     def _admit(self, opening: Opening) -> Identity:
         """Return who calls, before anything of the request is read.
 
-        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 401 without a right token, 413 for
-            a large body.
+        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 413 for a large body, and as
+            :meth:`Door.admit <kong_scim.access.door.Door.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
             raise ForbiddenException(
                 detail="Use https: this endpoint takes tokens and personal data over TLS only"
             )
-        identity = self._authenticator.authenticate(
-            request.headers.get("authorization"), opening.secrets
+        identity = self._door.admit(
+            Caller(
+                authorization=request.headers.get("authorization"),
+                client_ip=request.client_ip,
+                secrets=opening.secrets,
+                consumer=opening.caller,
+            )
         )
         if request.body_too_large or len(request.body) > self.config.max_body_size:
             raise PayloadTooLargeException(
@@ -180,7 +189,7 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             place = self._place(bridge, opening.host)
-            other = self._beside(opening, place)
+            other = self._beside(opening, place, identity)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
@@ -190,15 +199,20 @@ class Plugin:
         except Exception as exception:
             return self._service.error_response(exception)
 
-    def _beside(self, opening: Opening, place: Place) -> ScimResponse | None:
+    def _beside(self, opening: Opening, place: Place, identity: Identity) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
             lambda: Trail(*place_of(*place)),
             lambda: Deliveries(*place_of(*place)[:2]),
+            lambda: self._description(opening),
             self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
             opening.request.base_url,
         )
-        return endpoints.answer(opening.request)
+        return endpoints.answer(opening.request, identity)
+
+    def _description(self, opening: Opening) -> dict[str, Any]:
+        base_url = self.config.base_url or opening.request.base_url
+        return description(self.provider, base_url=base_url, version=__version__)
 
     def _scim_request(self, opening: Opening, identity: Identity) -> ScimRequest:
         request = opening.request

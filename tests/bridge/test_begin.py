@@ -13,11 +13,12 @@ import pytest
 from probe import Probe
 
 from kong_process import KongProcess, requires_kong
+from kong_scim.bridge import BRIDGE_VERSION
 from postgres import Postgres
 
 pytestmark = requires_kong
 
-ARGUMENT = {"bridge_version": 1, "max_body_size": 6_000_000, "require_https": False}
+ARGUMENT = {"bridge_version": BRIDGE_VERSION, "max_body_size": 6_000_000, "require_https": False}
 STRANGER = "127.0.0.2"
 """A client address outside of trusted_ips."""
 

@@ -15,7 +15,7 @@ import pytest
 from probe import HERE, Probe, eventually
 
 from kong_process import KongProcess, kong_binary, requires_kong
-from kong_scim.bridge import Delete, Revoke, Sql, Step, Upsert
+from kong_scim.bridge import BRIDGE_VERSION, Delete, Revoke, Sql, Step, Upsert
 from postgres import Postgres
 
 pytestmark = requires_kong
@@ -236,7 +236,7 @@ def test_a_revocation_holds_where_the_worker_dies_before_it_can_tell(
             {"op": "revoke", "consumer": consumer["id"]},
             {"op": "sql", "sql": "INSERT INTO slow VALUES ('x')"},
         ]
-        text = json.dumps({"bridge_version": 1, "steps": steps})
+        text = json.dumps({"bridge_version": BRIDGE_VERSION, "steps": steps})
 
         def commit() -> None:
             with pytest.raises(httpx.TransportError):

@@ -12,7 +12,7 @@ import pytest
 from probe import Probe, eventually
 
 from kong_process import KongProcess, requires_kong
-from kong_scim.bridge import BridgeError, Delete, Revoke, Sql, Step, Upsert
+from kong_scim.bridge import BRIDGE_VERSION, BridgeError, Delete, Revoke, Sql, Step, Upsert
 from postgres import Postgres
 
 pytestmark = requires_kong
@@ -268,7 +268,7 @@ def test_a_worker_that_dies_within_a_transaction_leaves_nothing(
     client = probe.of_each_worker()[0]
     steps = [{"op": "sql", "sql": "INSERT INTO item VALUES ($1)", "params": [name]}]
     steps += [{"op": "sql", "sql": "SELECT pg_sleep(20)"}]
-    text = json.dumps({"bridge_version": 1, "steps": steps})
+    text = json.dumps({"bridge_version": BRIDGE_VERSION, "steps": steps})
 
     def commit() -> None:
         with pytest.raises(Exception, match=r"disconnect|reset|closed"):

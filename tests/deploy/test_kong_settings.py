@@ -36,6 +36,7 @@ KNOWN = {
     "proxy_error_log",
     "proxy_listen",
     "real_ip_header",
+    "real_ip_recursive",
     "ssl_cert",
     "ssl_cert_key",
     "status_listen",

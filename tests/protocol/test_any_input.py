@@ -9,7 +9,6 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_process import CONFIG, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
@@ -26,6 +25,7 @@ from any_input import (
     sent,
     well_answered,
 )
+from in_process import CONFIG, client
 from kong_scim.plugin import Plugin
 from scim_traffic import new_group, new_user
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from in_process import CONFIG, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
+from in_process import CONFIG, client
 from kong_scim.config import ConfigurationError, parse
 from kong_scim.plugin import Plugin
 from kong_scim.scim.resources import provider
@@ -130,7 +130,7 @@ def test_json_that_is_no_scim_schema_is_left_alone(directory: Path) -> None:
     (directory / "config.schema.json").write_text('{"$schema": "https://json-schema.org/"}')
     (directory / "list.json").write_text("[]")
     names = {each.name for each in provider(parse(CONFIG)).schemas}
-    assert names == {"User", "Enterprise User", "Group", "Event"}
+    assert names == {"User", "EnterpriseUser", "Group", "Event"}
 
 
 @pytest.mark.parametrize(

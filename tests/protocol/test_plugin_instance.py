@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from in_process import CONFIG, TOKEN, Kong, Transport, client
 from scim2_server.memory import InMemoryStorage
 
 import kong_scim.plugin
+from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.bridge import BridgeError
 from kong_scim.directory.ports import Conflict
 from kong_scim.plugin import Plugin

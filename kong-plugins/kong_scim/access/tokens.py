@@ -1,89 +1,122 @@
-"""Bearer tokens (RFC 6750): who may call is decided before anything is read.
-
-Kong's own authentication plugins answer in a shape that identity providers do not read, so this
-plugin checks the token itself (interop 20).
-"""
+"""Static bearer tokens (RFC 6750): by value, vault reference, file or digest."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import ipaddress
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
-from scim2_models import UnauthorizedException
+from scim2_models import ForbiddenException
 
+from kong_scim.access.digests import digest
+from kong_scim.access.files import TokenFile
+from kong_scim.access.refusals import InvalidTokenException
+from kong_scim.access.scopes import PROVISIONING, Identity
 from kong_scim.config import Token
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Identity:
-    """Who presented a token."""
+WARNING = timedelta(days=14)
+"""How long before its expiry a token that is used is warned of, once a day."""
 
-    token: str
-    """The name of the token in the configuration; safe to log."""
-
-
-class InvalidTokenException(UnauthorizedException):
-    """Credentials were sent, and they are not a token that is accepted."""
+_NOTHING = bytes(32)
 
 
-_REFUSAL = "Send one of the bearer tokens of this endpoint: Authorization: Bearer <token>"
-
-
-class Authenticator:
-    """Compares a request's token with those of the configuration.
+class Tokens:
+    """Compares a token with those of the configuration.
 
     :param tokens: As Kong hands them to the plugin; a referenced value is the one at the instance's
         start, and never used.
     :param references: The vault reference of each token that has one, by the token's name. Its live
         value comes with each request, so that a rotated secret counts at once (kong-facts 11).
+    :param clock: In seconds since the epoch.
     """
 
-    def __init__(self, tokens: Sequence[Token], references: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[Token],
+        references: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._references = dict(references)
+        self._clock = clock
+        self._tokens = {token.name: token for token in tokens}
+        self._files = {token.name: TokenFile(token.file) for token in tokens if token.file}
         self._fixed = {
-            token.name: _digest(token.value) for token in tokens if token.name not in references
+            token.name: bytes.fromhex(token.sha256) if token.sha256 else digest(token.value or "")
+            for token in tokens
+            if not token.file and token.name not in references
         }
-        self._names = [token.name for token in tokens]
+        self._warned: dict[str, float] = {}
 
     @property
     def secrets(self) -> list[str]:
-        """The vault references whose live values :meth:`authenticate` wants."""
+        """The vault references whose live values :meth:`find` wants."""
         return list(dict.fromkeys(self._references.values()))
 
-    def authenticate(
-        self, authorization: str | None, secrets: Mapping[str, str | None]
-    ) -> Identity:
-        """Return who sent the request.
+    def find(
+        self, given: str, secrets: Mapping[str, str | None], client_ip: str
+    ) -> Identity | None:
+        """Return whose token this is, or None where it is nobody's.
 
         Every token is compared, in time that does not depend on which matches or how far.
 
-        :param authorization: The Authorization header.
         :param secrets: Live values by reference; a token whose value is None is not accepted.
-        :raises UnauthorizedException: When there is no header.
-        :raises InvalidTokenException: When it is no bearer token, or a wrong one.
+        :raises InvalidTokenException: When it has expired.
+        :raises ~scim2_models.ForbiddenException: When it does not count from this address.
         """
-        if not authorization or not authorization.strip():
-            raise UnauthorizedException(detail=_REFUSAL)
-        scheme, _, given = authorization.strip().partition(" ")
-        presented = _digest(given)
+        presented = digest(given)
         found: str | None = None
-        for name in self._names:
-            expected = self._expected(name, secrets)
-            if hmac.compare_digest(presented, expected or bytes(len(presented))) and expected:
-                found = name
-        if found is None or scheme.lower() != "bearer" or not given.strip():
-            raise InvalidTokenException(detail=_REFUSAL)
-        return Identity(found)
+        for name in self._tokens:
+            for expected in self._expected(name, secrets) or (None,):
+                if hmac.compare_digest(presented, expected or _NOTHING) and expected:
+                    found = name
+        if found is None or not given.strip():
+            return None
+        token = self._tokens[found]
+        self._check_expiry(token)
+        if token.networks and not _within(client_ip, token.networks):
+            log.warning("token %s was sent from %s, outside its networks", token.name, client_ip)
+            raise ForbiddenException(
+                detail="This token is not accepted from the address the request came from"
+            )
+        return Identity(found, frozenset(token.scopes) or PROVISIONING)
 
-    def _expected(self, name: str, secrets: Mapping[str, str | None]) -> bytes | None:
+    def _expected(self, name: str, secrets: Mapping[str, str | None]) -> tuple[bytes, ...]:
+        if name in self._files:
+            return self._files[name].digests()
         if name in self._fixed:
-            return self._fixed[name]
+            return (self._fixed[name],)
         value = secrets.get(self._references[name])
-        return _digest(value) if value and value.strip() else None
+        return (digest(value),) if value and value.strip() else ()
+
+    def _check_expiry(self, token: Token) -> None:
+        if token.expires is None:
+            return
+        now = self._clock()
+        left = timedelta(seconds=token.expiry() - now)
+        if left <= timedelta(0):
+            log.warning("token %s was sent, which expired at %s", token.name, token.expires)
+            raise InvalidTokenException(
+                detail=f"This token expired at {token.expires}: send the new one",
+                description="The token expired",
+            )
+        if left < WARNING and now - self._warned.get(token.name, 0) >= 86400:
+            self._warned[token.name] = now
+            log.warning(
+                "token %s expires at %s, in %d days: make the next one",
+                *(token.name, token.expires, left.days),
+            )
 
 
-def _digest(token: str) -> bytes:
-    """Return a token in a form of constant length, without the line end a secret file ends with."""
-    return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+def _within(client_ip: str, networks: Sequence[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(client_ip)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -1,4 +1,4 @@
-"""The command line: ``kong-scim audit``, ``deliveries``, ``sandbox``, ``demo``, ``version``."""
+"""The command line: ``kong-scim audit``, ``deliveries``, ``token``, ``sandbox``, ``demo``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kong_scim.cli.audit import audit
 from kong_scim.cli.deliveries import deliveries
 from kong_scim.cli.kong import KongError
 from kong_scim.cli.story import Endpoints
+from kong_scim.cli.token import token as token_commands
 from kong_scim.sandbox import gateway
 from kong_scim.sandbox.declarative import DeclarationError
 from kong_scim.sandbox.entity_schema import DaoError
@@ -26,6 +27,9 @@ _PORT = click.IntRange(0, 65535)
 @click.group()
 def main() -> None:
     """Kong SCIM: an identity provider's users and groups as consumers and groups of Kong."""
+
+
+main.add_command(token_commands)
 
 
 @main.command()

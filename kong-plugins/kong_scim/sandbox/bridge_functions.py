@@ -147,6 +147,19 @@ class BridgeFunctions(NodeFunctions):
                 "request_id": exchange.request_id,
             },
             "secrets": _secrets(argument),
+            "caller": await self._caller() if argument.get("caller") else None,
+        }
+
+    async def _caller(self) -> dict[str, Any] | None:
+        """Return whom key-auth found. The sandbox's has no anonymous consumers."""
+        if self._exchange.consumer is None:
+            return None
+        answer = await self._run(self._store.query, [], {"id": [self._exchange.consumer["id"]]})
+        [consumer] = answer["consumers"] or [None]
+        return consumer and {
+            "name": consumer["username"] or consumer["id"],
+            "groups": [acl["group"] for acl in consumer["acls"]],
+            "anonymous": False,
         }
 
     def _split_path(self) -> tuple[str, str]:

@@ -212,8 +212,9 @@ def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
     own: set[str] = set()
     shown: dict[str, str] = {}
     for _, plugin in scim_plugins(declaration):
-        reference = plugin.config["tokens"][0]["value"]
-        name = vault.variable(reference) if vault.is_reference(reference) else None
+        tokens = plugin.config["tokens"]
+        reference = tokens[0].get("value") if tokens else None
+        name = vault.variable(str(reference)) if vault.is_reference(reference) else None
         if name is None:
             shown[plugin.id] = "(as in the declarative file)"
             continue

@@ -17,6 +17,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.utils import parametrize
 
+from kong_scim.access.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
 from kong_scim.scim.errors import ServiceUnavailableException
 from kong_scim.scim.members import split_members
@@ -90,6 +91,14 @@ class KongScimHandler(ScimHandler):
         except MethodNotAllowedException as exception:
             allowed = exception.allowed
         return ScimResponse(HTTPStatus.NO_CONTENT, None, {"Allow": ", ".join(allowed)})
+
+    def bulk(self, request: ScimRequest) -> ScimResponse:
+        """Serve a bulk request, for who may send one; each operation has its own answer.
+
+        :raises ~kong_scim.access.refusals.InsufficientScopeException: Before its body is read.
+        """
+        require(request.subject, BULK)
+        return super().bulk(request)
 
     def patch(self, request: ScimRequest) -> ScimResponse:
         """Serve a PATCH; where attributes of a group are asked for, they are read after it."""

@@ -19,7 +19,6 @@ from scim2_models import (
     BulkResponse,
     Context,
     Error,
-    ForbiddenException,
     InvalidSyntaxException,
     ListResponse,
     Mutability,
@@ -38,22 +37,21 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Operation, Target
+from scim2_server.routing import Target
 from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
-from kong_scim.access.tokens import InvalidTokenException
+from kong_scim.access.refusals import InsufficientScopeException, InvalidTokenException
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.parameters import parameter
+from kong_scim.scim.rights import authorize
 
 log = logging.getLogger(__name__)
-
-_WRITING = frozenset({Operation.create, Operation.replace, Operation.patch, Operation.delete})
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -128,20 +126,9 @@ class KongScimService(ScimService):
         )
 
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
-        """Keep the audit trail from being written, and out of a search of everything.
-
-        :raises MethodNotAllowedException: For a write of an event.
-        :raises ~scim2_models.ForbiddenException: At the root, whose search leaves events out then.
-        """
-        super().authorize(request, target, resource_type)
-        if resource_type.name != "Event":
-            return
-        if target.endpoint is None:
-            raise ForbiddenException(detail="Events are found at /Events alone")
-        if target.operation in _WRITING:
-            raise MethodNotAllowedException(
-                detail="The audit trail is read only", allowed=["GET", "HEAD", "OPTIONS"]
-            )
+        """Hold an operation against what the caller may do (:mod:`kong_scim.scim.rights`)."""
+        endpoint = self.endpoint_of(resource_type)
+        authorize(request.subject, target, name=str(resource_type.name), endpoint=endpoint)
 
     # -- Bodies ---------------------------------------------------------
 
@@ -371,16 +358,22 @@ class KongScimService(ScimService):
         """Return the answer to a failed request, with the headers its status wants."""
         known = self.scim_exception_of(exception)
         response = super().error_response(known or exception)
+        if isinstance(known, InsufficientScopeException):
+            response.headers["WWW-Authenticate"] = self.www_authenticate(known) or "Bearer"
         retry_after = getattr(known, "retry_after", None)
         if retry_after is not None:
             response.headers["Retry-After"] = str(retry_after)
         return response
 
     def www_authenticate(self, exception: SCIMException) -> str | None:
-        """Return the challenge of a 401, which tells a wrong token from none (RFC 6750 §3)."""
+        """Return the challenge of a 401, or of a missing scope (RFC 6750 §3)."""
         challenge = super().www_authenticate(exception)
         if challenge and isinstance(exception, InvalidTokenException):
-            return f'{challenge}, error="invalid_token"'
+            described = exception.description
+            more = f', error_description="{described}"' if described else ""
+            return f'{challenge}, error="invalid_token"{more}'
+        if challenge and isinstance(exception, InsufficientScopeException):
+            return f'{challenge}, error="insufficient_scope", scope="{exception.scope}"'
         return challenge
 
 

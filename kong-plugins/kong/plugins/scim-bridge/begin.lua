@@ -108,6 +108,33 @@ local function get_body(max_size)
 end
 
 
+--- The consumer that one of Kong's authentication plugins found on this route, with its groups.
+local function get_caller()
+  local consumer = kong.client.get_consumer()
+  if not consumer or not consumer.id then
+    return
+  end
+
+  local groups = {}
+  if kong.db.daos.acls then
+    local found, err = require("kong.plugins.acl.groups").get_consumer_groups(consumer.id)
+    if err then
+      error("the groups of the consumer could not be read: " .. err)
+    end
+    for i, group in ipairs(found or {}) do
+      groups[i] = group
+    end
+  end
+
+  return {
+    name = consumer.username or consumer.id,
+    groups = envelope.array(groups),
+    -- set by the plugins for their `anonymous`, and taken off what a client sends
+    anonymous = kong.request.get_header("x-anonymous-consumer") ~= nil,
+  }
+end
+
+
 local function begin(arg)
   local max_size, references = arg.max_body_size, envelope.given(arg.secrets) or {}
   envelope.expect(type(max_size) == "number" and max_size >= 1 and type(references) == "table",
@@ -136,6 +163,7 @@ local function begin(arg)
       request_id = request_id.get(),
     },
     secrets = node.secrets(references),
+    caller = arg.caller == true and get_caller() or nil,
   }
 end
 

@@ -28,6 +28,19 @@ return {
   }
  },
  {
+  "auth": {
+   "description": "`bearer`: one of `tokens`, or a JWT as `jwt` says. `kong`: the consumer whom Kong authenticated on the route, by the ACL groups in `group_scopes`.",
+   "type": "string",
+   "len_min": 0,
+   "one_of": [
+    "bearer",
+    "kong"
+   ],
+   "default": "bearer",
+   "required": true
+  }
+ },
+ {
   "tokens": {
    "description": "Bearer tokens that are accepted, any of them: two during a rotation.",
    "type": "array",
@@ -46,19 +59,290 @@ return {
      },
      {
       "value": {
-       "description": "The token, best as a vault reference such as `{vault://env/scim-token}`, which is resolved on each request.",
+       "description": "The token, best as a vault reference such as `{vault://env/scim-token}`, which is resolved on each request. One of `value`, `file` and `sha256`.",
        "type": "string",
        "len_min": 1,
        "len_max": 4096,
        "encrypted": true,
-       "referenceable": true,
+       "referenceable": true
+      }
+     },
+     {
+      "file": {
+       "description": "A file on the plugin server's machine that holds the token, or several, one a line. What changes in it counts within a second; replace it by renaming.",
+       "type": "string",
+       "len_min": 0,
+       "len_max": 1024,
+       "match": "^/"
+      }
+     },
+     {
+      "sha256": {
+       "description": "The token's SHA-256 in hex, so that the configuration holds no secret: `kong-scim token new` prints it.",
+       "type": "string",
+       "len_min": 64,
+       "len_max": 64,
+       "match": "^[0-9a-f]+$"
+      }
+     },
+     {
+      "scopes": {
+       "description": "What the token may do, see docs/security.md. Without any: `scim:read`, `scim:users`, `scim:groups` and `scim:bulk`, which is all that a provider needs.",
+       "type": "array",
+       "elements": {
+        "type": "string",
+        "len_min": 0,
+        "one_of": [
+         "scim:read",
+         "scim:users",
+         "scim:groups",
+         "scim:bulk",
+         "scim:events",
+         "scim:admin"
+        ]
+       },
+       "len_min": 0,
+       "len_max": 16,
+       "default": [],
+       "required": true
+      }
+     },
+     {
+      "expires": {
+       "description": "When the token stops to count, in UTC: `2027-01-31T00:00:00Z`. The plugin server's log warns from 14 days before.",
+       "type": "string",
+       "len_min": 0,
+       "match": "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$"
+      }
+     },
+     {
+      "networks": {
+       "description": "Addresses the token counts from, as CIDR: `203.0.113.0/24`. Without any, from all. The client's address is what Kong judges it to be (`trusted_ips`).",
+       "type": "array",
+       "elements": {
+        "type": "string",
+        "len_min": 1,
+        "len_max": 64
+       },
+       "len_min": 0,
+       "len_max": 64,
+       "default": [],
        "required": true
       }
      }
     ]
    },
-   "len_min": 1,
+   "len_min": 0,
    "len_max": 32,
+   "default": [],
+   "required": true
+  }
+ },
+ {
+  "jwt": {
+   "description": "JWTs that are accepted as bearer tokens.",
+   "type": "record",
+   "fields": [
+    {
+     "issuer": {
+      "description": "Accept JWTs whose `iss` is this, exactly: `https://example.okta.com/oauth2/default`. Without it, none are accepted.",
+      "type": "string",
+      "len_min": 0
+     }
+    },
+    {
+     "audience": {
+      "description": "One of these must be in the JWT's `aud`.",
+      "type": "array",
+      "elements": {
+       "type": "string",
+       "len_min": 1,
+       "len_max": 512
+      },
+      "len_min": 0,
+      "len_max": 16,
+      "default": [],
+      "required": true
+     }
+    },
+    {
+     "jwks_url": {
+      "description": "Where the issuer publishes its keys. The plugin server fetches them, so it needs a way there. This or `public_key`.",
+      "type": "string",
+      "len_min": 0,
+      "match": "^https?://[^%s/?#@]+/?[^%s#]*$"
+     }
+    },
+    {
+     "allow_http": {
+      "description": "Let `jwks_url` be plain HTTP: for tests, never elsewhere.",
+      "type": "boolean",
+      "default": false,
+      "required": true
+     }
+    },
+    {
+     "refresh_floor": {
+      "description": "Seconds between two fetches of the keys at least, however many unknown key ids arrive.",
+      "type": "integer",
+      "between": [
+       1,
+       3600
+      ],
+      "default": 30,
+      "required": true
+     }
+    },
+    {
+     "public_key": {
+      "description": "The issuer's public key, pinned: PEM, JWK or JWKS as text.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 65536
+     }
+    },
+    {
+     "algorithms": {
+      "description": "Signature algorithms that are accepted, whatever a JWT says of itself.",
+      "type": "array",
+      "elements": {
+       "type": "string",
+       "len_min": 0,
+       "one_of": [
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "ES512",
+        "EdDSA"
+       ]
+      },
+      "len_min": 1,
+      "len_max": 10,
+      "default": [
+       "RS256",
+       "PS256",
+       "ES256"
+      ],
+      "required": true
+     }
+    },
+    {
+     "scope_claim": {
+      "description": "The claim with the scopes, as a list or as words: `scp` with Okta, `roles` with Entra.",
+      "type": "string",
+      "len_min": 1,
+      "len_max": 256,
+      "default": "scope",
+      "required": true
+     }
+    },
+    {
+     "scopes": {
+      "description": "What other values of that claim stand for. `scim:...` itself needs no entry; a JWT with none of either may do nothing.",
+      "type": "map",
+      "keys": {
+       "type": "string"
+      },
+      "values": {
+       "type": "array",
+       "elements": {
+        "type": "string",
+        "len_min": 0,
+        "one_of": [
+         "scim:read",
+         "scim:users",
+         "scim:groups",
+         "scim:bulk",
+         "scim:events",
+         "scim:admin"
+        ]
+       },
+       "len_min": 1,
+       "len_max": 16
+      },
+      "default": {},
+      "required": true
+     }
+    },
+    {
+     "clock_skew": {
+      "description": "Seconds by which the issuer's clock may differ.",
+      "type": "integer",
+      "between": [
+       0,
+       600
+      ],
+      "default": 60,
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
+  "group_scopes": {
+   "description": "With `auth: kong`, the scopes of the consumers in an ACL group.",
+   "type": "map",
+   "keys": {
+    "type": "string"
+   },
+   "values": {
+    "type": "array",
+    "elements": {
+     "type": "string",
+     "len_min": 0,
+     "one_of": [
+      "scim:read",
+      "scim:users",
+      "scim:groups",
+      "scim:bulk",
+      "scim:events",
+      "scim:admin"
+     ]
+    },
+    "len_min": 1,
+    "len_max": 16
+   },
+   "default": {},
+   "required": true
+  }
+ },
+ {
+  "limits": {
+   "description": "How many requests, and wrong ones, are too many.",
+   "type": "record",
+   "fields": [
+    {
+     "failed_attempts": {
+      "description": "Wrong credentials from one address within a minute, after which it gets 429; from the half on, answers are slowed. 0 for no limit.",
+      "type": "integer",
+      "between": [
+       0,
+       100000
+      ],
+      "default": 20,
+      "required": true
+     }
+    },
+    {
+     "requests_per_minute": {
+      "description": "Requests with one token, evened out over ten seconds; more get 429. 0 for no limit.",
+      "type": "integer",
+      "between": [
+       0,
+       10000000
+      ],
+      "default": 60000,
+      "required": true
+     }
+    }
+   ],
    "required": true
   }
  },

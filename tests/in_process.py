@@ -11,7 +11,10 @@ import httpx
 
 BASE = "https://gw.example/scim/v2"
 TOKEN = "t0ken-of-the-tests"
-CONFIG = {"tokens": [{"name": "okta", "value": TOKEN}]}
+CONFIG: dict[str, Any] = {
+    "tokens": [{"name": "okta", "value": TOKEN}],
+    "limits": {"failed_attempts": 0},
+}
 
 
 class Kong:
@@ -33,6 +36,7 @@ class Kong:
     ) -> None:
         self.request = request
         self.secrets = secrets or {}
+        self.caller: dict[str, Any] | None = None
         self.asked: list[dict[str, Any]] = []
         self.logged: list[str] = []
         self.exit: tuple[int, str, dict[str, str]] | None = None
@@ -61,6 +65,7 @@ class Kong:
                         "body_too_large": large,
                     },
                     "secrets": {each: self.secrets.get(each) for each in question["secrets"]},
+                    "caller": self.caller if question["caller"] else None,
                 }
             }
         )
@@ -74,12 +79,26 @@ class Kong:
 
 
 class Transport(httpx.BaseTransport):
-    """Hands each request to a plugin instance as Kong would."""
+    """Hands each request to a plugin instance as Kong would.
 
-    def __init__(self, plugin: Any, *, kong: type[Kong] = Kong, https: bool = True) -> None:
+    :param client_ip: The client's address, as Kong judges it.
+    :param caller: The consumer that Kong authenticated.
+    """
+
+    def __init__(
+        self,
+        plugin: Any,
+        *,
+        kong: type[Kong] = Kong,
+        https: bool = True,
+        client_ip: str = "192.0.2.1",
+        caller: dict[str, Any] | None = None,
+    ) -> None:
         self.plugin = plugin
         self.kong = kong
         self.https = https
+        self.client_ip = client_ip
+        self.caller = caller
         self.last: Kong | None = None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -96,20 +115,21 @@ class Transport(httpx.BaseTransport):
                 "body": request.read(),
                 "https": self.https,
                 "base_url": BASE,
-                "client_ip": "192.0.2.1",
+                "client_ip": self.client_ip,
                 "request_id": "r1",
             }
         )
+        self.last.caller = self.caller
         self.plugin.access(self.last)
         assert self.last.exit is not None, "no answer"
         status, body, headers = self.last.exit
         return httpx.Response(status, headers=headers, content=body.encode())
 
 
-def client(plugin: Any, **options: Any) -> httpx.Client:
-    """Return a client of the SCIM endpoints with the right token."""
+def client(plugin: Any, *, token: str = TOKEN, **options: Any) -> httpx.Client:
+    """Return a client of the SCIM endpoints, with the right token unless another is given."""
     return httpx.Client(
         transport=Transport(plugin, **options),
         base_url=BASE,
-        headers={"Authorization": f"Bearer {TOKEN}"},
+        headers={"Authorization": f"Bearer {token}"},
     )

@@ -1,0 +1,156 @@
+"""The door: who calls is found out here, before anything of a request is read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from scim2_models import ForbiddenException, UnauthorizedException
+
+from kong_scim.access.digests import digest
+from kong_scim.access.floods import FLOODS, Floods, network_of
+from kong_scim.access.jwt import JwtVerifier
+from kong_scim.access.refusals import (
+    SEND_A_TOKEN,
+    InvalidTokenException,
+    TooManyRequestsException,
+)
+from kong_scim.access.scopes import Identity
+from kong_scim.access.tokens import Tokens
+from kong_scim.bridge import KongCaller
+from kong_scim.config import ConfigurationError, PluginConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What a request says of who sent it.
+
+    :param secrets: Live values by vault reference.
+    :param consumer: The one that Kong authenticated, or None.
+    """
+
+    authorization: str | None
+    client_ip: str
+    secrets: Mapping[str, str | None]
+    consumer: KongCaller | None = None
+
+
+class Door:
+    """Lets callers in, or refuses them.
+
+    :param references: The vault reference of each token that has one, by the token's name.
+    :param floods: Shared by every instance of the plugin in this process.
+    :raises ~kong_scim.config.ConfigurationError: When ``jwt.public_key`` is no public key.
+    """
+
+    def __init__(
+        self, config: PluginConfig, references: Mapping[str, str], floods: Floods = FLOODS
+    ) -> None:
+        self._config = config
+        self._tokens = Tokens(config.tokens, references)
+        try:
+            self._jwt = JwtVerifier(config.jwt) if config.jwt.issuer else None
+        except ValueError as error:
+            raise ConfigurationError(f"config.jwt.public_key: {error}") from None
+        self._floods = floods
+
+    @property
+    def secrets(self) -> list[str]:
+        """The vault references whose live values :meth:`admit` wants."""
+        return self._tokens.secrets
+
+    @property
+    def trusts_kong(self) -> bool:
+        """Whether :meth:`admit` wants the consumer that Kong authenticated."""
+        return self._config.auth == "kong"
+
+    def admit(self, caller: Caller) -> Identity:
+        """Return who calls.
+
+        :raises ~scim2_models.SCIMException: 401 without right credentials, 403 for right ones that
+            do not count here, 429 after too many wrong ones or too many requests, 503 when an
+            issuer's keys cannot be had.
+        """
+        if self.trusts_kong:
+            identity = self._of_consumer(caller.consumer)
+        else:
+            identity = self._of_credentials(caller)
+        wait = self._floods.over_limit(
+            (self._config.tenant, identity.token), self._config.limits.requests_per_minute
+        )
+        if wait is not None:
+            raise TooManyRequestsException(
+                detail="These credentials sent too many requests: send fewer, and this one again",
+                retry_after=wait,
+            )
+        return identity
+
+    # -- Kong's own authentication --------------------------------------------
+
+    def _of_consumer(self, consumer: KongCaller | None) -> Identity:
+        if consumer is None or consumer.anonymous:
+            raise UnauthorizedException(
+                detail="Kong authenticated nobody on this route: auth is kong, so one of its "
+                "authentication plugins must be on the route too"
+            )
+        scopes: set[str] = set()
+        for group in consumer.groups:
+            scopes.update(self._config.group_scopes.get(group, ()))
+        if not scopes:
+            raise ForbiddenException(
+                detail="This consumer is in no ACL group that may use this endpoint"
+            )
+        return Identity(f"kong:{consumer.name}", frozenset(scopes))
+
+    # -- Credentials of our own -----------------------------------------------
+
+    def _of_credentials(self, caller: Caller) -> Identity:
+        if not caller.authorization or not caller.authorization.strip():
+            raise UnauthorizedException(detail=SEND_A_TOKEN)
+        scheme, _, given = caller.authorization.strip().partition(" ")
+        given = given.strip() if scheme.lower() == "bearer" else ""
+        proof = (self._config.tenant, digest(given))
+        source = (self._config.tenant, network_of(caller.client_ip))
+        signed = self._jwt is not None and self._jwt.looks_like_one(given)
+        # Who was let in before is let in also when others, at the same provider's address, guess.
+        # A signature cannot be guessed either.
+        if not signed and not self._floods.is_proven(proof):
+            self._refuse_while_blocked(source)
+        try:
+            identity = self._identified(given, caller, signed=signed)
+        except InvalidTokenException as refusal:
+            if refusal.description is None:  # else they are known, and no guess
+                self._refuse_while_blocked(source)
+                self._count(source, caller.client_ip)
+            raise
+        if not signed:
+            self._floods.prove(proof)
+        return identity
+
+    def _identified(self, given: str, caller: Caller, *, signed: bool) -> Identity:
+        found = self._tokens.find(given, caller.secrets, caller.client_ip)
+        if found is None and signed and self._jwt is not None:
+            found = self._jwt.verify(given)
+        if found is None:
+            raise InvalidTokenException
+        return found
+
+    def _count(self, source: Hashable, client_ip: str) -> None:
+        limit = self._config.limits.failed_attempts
+        self._floods.slow_down(self._floods.failed(source, limit))
+        if self._floods.blocked(source, limit) is not None:
+            log.warning(
+                "tenant %s: %d wrong credentials within a minute from %s, which is refused for now",
+                *(self._config.tenant, limit, client_ip),
+            )
+
+    def _refuse_while_blocked(self, source: Hashable) -> None:
+        wait = self._floods.blocked(source, self._config.limits.failed_attempts)
+        if wait is not None:
+            raise TooManyRequestsException(
+                detail="Too many wrong credentials from this address: wait before the next try",
+                retry_after=wait,
+            )

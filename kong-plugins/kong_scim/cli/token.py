@@ -1,0 +1,120 @@
+"""``kong-scim token``: make a token, and see what one may do."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from scim2_models import SCIMException
+
+from kong_scim.access.scopes import PROVISIONING
+from kong_scim.access.tokens import Tokens
+from kong_scim.config import SCOPES, ConfigurationError, parse, references
+from kong_scim.sandbox import vault
+
+_BYTES = 32
+"""Of randomness: as much as a SHA-256 holds."""
+
+
+@click.group()
+def token() -> None:
+    """Bearer tokens of the SCIM endpoint."""
+
+
+@token.command()
+@click.option("--name", required=True, help="What logs shall call it.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="May be given several times.",
+)
+@click.option("--days", type=click.IntRange(1, 3650), help="For how many days it shall count.")
+@click.option("--network", "networks", multiple=True, help="CIDR it shall count from.")
+def new(name: str, scopes: tuple[str, ...], days: int | None, networks: tuple[str, ...]) -> None:
+    """Make a token and show it, once, with the lines for kong.yml, which hold no secret."""
+    value = secrets.token_urlsafe(_BYTES)
+    entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(value.encode()).hexdigest()}
+    if scopes:
+        entry["scopes"] = list(scopes)
+    if days:
+        entry["expires"] = f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+    if networks:
+        entry["networks"] = list(networks)
+    try:
+        parse({"tokens": [entry]})
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The token, for the identity provider. It is shown here and kept nowhere:", err=True)
+    click.echo(value)
+    click.echo("\nIts entry under `tokens` of the plugin scim in kong.yml:", err=True)
+    click.echo(yaml.safe_dump([entry], sort_keys=False), nl=False)
+
+
+@token.command()
+@click.option(
+    "--config",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The declarative configuration (kong.yml) with the plugin.",
+)
+@click.option("--from", "address", default="127.0.0.1", show_default=True, help="Client's address.")
+def check(config: Path, address: str) -> None:
+    """Read a token from the standard input and say what it may do.
+
+    Not from the command line, which others can see. References to the `env` vault are looked up in
+    this environment, files on this machine.
+    """
+    given = click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
+    try:
+        declared = yaml.safe_load(config.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise click.ClickException(f"{config}: {error}") from None
+    accepted = False
+    for raw in _plugins(declared):
+        tenant = raw.get("tenant", "default")
+        try:
+            parsed, referred = parse(raw), references(raw)
+            tokens = Tokens(parsed.tokens, referred)
+            live = {reference: vault.get(reference) for reference in tokens.secrets}
+            found = tokens.find(given, live, address)
+        except ConfigurationError as error:
+            raise click.ClickException(f"tenant {tenant}: {error}") from None
+        except SCIMException as error:
+            click.echo(f"tenant {tenant}: refused: {error.detail}")
+            continue
+        if found is None:
+            click.echo(f"tenant {tenant}: not one of its tokens")
+            continue
+        accepted = True
+        [entry] = [each for each in parsed.tokens if each.name == found.token]
+        click.echo(f"tenant {tenant}: token {found.token}")
+        click.echo(f"  scopes:   {' '.join(sorted(found.scopes))}{_of(found.scopes)}")
+        click.echo(f"  expires:  {entry.expires or 'never'}")
+        click.echo(f"  networks: {' '.join(entry.networks) or 'all'}")
+    if not accepted:
+        sys.exit(1)
+
+
+def _of(scopes: frozenset[str]) -> str:
+    return " (all that a provider needs)" if scopes == PROVISIONING else ""
+
+
+def _plugins(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the configuration of each plugin ``scim``, wherever it stands."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _plugins(each)
+    if isinstance(value, dict):
+        if value.get("name") == "scim" and isinstance(value.get("config"), dict):
+            yield value["config"]
+        for each in value.values():
+            yield from _plugins(each)

@@ -1,0 +1,17 @@
+"""Each test of who may call has counters of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+import kong_scim.access.door
+from kong_scim.access.floods import Floods
+
+
+@pytest.fixture(autouse=True)
+def floods(monkeypatch: pytest.MonkeyPatch) -> Floods:
+    """The counters, which are else those of the process."""
+    fresh = Floods()
+    init = kong_scim.access.door.Door.__init__
+    monkeypatch.setattr(init, "__defaults__", (fresh,))
+    return fresh

@@ -1,0 +1,177 @@
+"""Wrong credentials and too many requests: counted, bounded, and no means against anybody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from access_support import client, plugin_with
+
+from kong_scim.access import floods as module
+from kong_scim.access.door import Door
+from kong_scim.access.floods import BURST, MAX_ENTRIES, WINDOW, Floods, network_of
+from scim_traffic import answered, refused
+
+TOKENS = [{"name": "t", "value": "right"}, {"name": "new", "value": "never used"}]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Floods:
+    """The counters of the plugin, on a clock of the test's, and without real pauses."""
+    counters = Floods(clock)
+    monkeypatch.setattr(Door.__init__, "__defaults__", (counters,))
+    monkeypatch.setattr(counters, "slow_down", lambda _: None)
+    return counters
+
+
+def test_too_many_wrong_credentials_are_429_until_the_window_ends(
+    counted: Floods, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, directory = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 4})
+    for number in range(4):
+        refused(client(plugin, token=f"guess {number}").get("/Users"), 401)
+    clock.now += 10
+    response = client(plugin, token="guess").get("/Users")
+    assert "Too many wrong credentials" in refused(response, 429)
+    assert response.headers["Retry-After"] == str(int(WINDOW) - 10)
+    # Not even a right one that was never used: else guessing would go on behind the 429.
+    refused(client(plugin, token="never used").get("/Users"), 429)
+    assert directory.reached == []
+    clock.now += 50
+    answered(client(plugin, token="never used").get("/Users"), 200)
+
+
+def test_another_address_is_not_concerned(counted: Floods, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
+    for _ in range(3):
+        client(plugin, token="guess").get("/Users")
+    refused(client(plugin, token="guess").get("/Users"), 429)
+    refused(client(plugin, token="guess", client_ip="192.0.2.2").get("/Users"), 401)
+
+
+def test_who_was_let_in_before_cannot_be_locked_out_from_the_same_address(
+    counted: Floods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All customers of a cloud provider come from its addresses."""
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
+    answered(client(plugin, token="right").get("/Users"), 200)
+    for _ in range(5):
+        client(plugin, token="guess").get("/Users")
+    answered(client(plugin, token="right").get("/Users"), 200)
+
+
+def test_a_token_that_was_taken_away_is_no_longer_right_for_having_been(
+    counted: Floods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS)
+    answered(client(plugin, token="right").get("/Users"), 200)
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS[1:])
+    refused(client(plugin, token="right").get("/Users"), 401)
+
+
+def test_requests_without_credentials_are_no_guesses(
+    counted: Floods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
+    for _ in range(5):
+        refused(client(plugin).get("/Users", headers={"Authorization": ""}), 401)
+    answered(client(plugin, token="right").get("/Users"), 200)
+
+
+def test_requests_of_a_token_are_limited_and_those_of_another_are_not(
+    counted: Floods, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"requests_per_minute": 60})
+    for _ in range(int(BURST)):
+        answered(client(plugin, token="right").get("/Users"), 200)
+    response = client(plugin, token="right").get("/Users")
+    assert "too many requests" in refused(response, 429)
+    assert response.headers["Retry-After"] == "1"
+    answered(client(plugin, token="never used").get("/Users"), 200)
+    clock.now += 1
+    answered(client(plugin, token="right").get("/Users"), 200)
+    refused(client(plugin, token="right").get("/Users"), 429)
+
+
+def test_zero_is_no_limit(counted: Floods, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"failed_attempts": 0, "requests_per_minute": 0}
+    plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits=limits)
+    for _ in range(50):
+        refused(client(plugin, token="guess").get("/Users"), 401)
+        answered(client(plugin, token="right").get("/Users"), 200)
+
+
+def test_an_attack_from_many_addresses_takes_a_bounded_amount_of_memory(clock: Clock) -> None:
+    floods = Floods(clock)
+    for number in range(MAX_ENTRIES + 100):
+        floods.failed(number, 10)
+        floods.prove(number)
+        floods.over_limit(number, 60)
+    tables = (floods._failures, floods._proven, floods._buckets)
+    assert [len(table) for table in tables] == [MAX_ENTRIES] * 3
+
+
+def test_answers_are_slowed_from_half_of_the_limit_on(clock: Clock) -> None:
+    floods = Floods(clock)
+    delays = [floods.failed("a", 10) for _ in range(10)]
+    assert delays[:5] == [0] * 5
+    assert delays[5:] == sorted(delays[5:])
+    assert 0 < delays[5] <= delays[9] == module.LONGEST_DELAY
+
+
+def test_at_most_one_worker_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    floods = Floods()
+    asleep, wake = threading.Event(), threading.Event()
+
+    def sleep(_: float) -> None:
+        asleep.set()
+        wake.wait(30)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    first = threading.Thread(target=floods.slow_down, args=(0.5,))
+    first.start()
+    assert asleep.wait(30)
+    floods.slow_down(0.5)  # comes back, though nobody woke it
+    wake.set()
+    first.join(30)
+
+
+def test_counting_is_right_for_many_threads(clock: Clock) -> None:
+    floods = Floods(clock)
+    threads = [
+        threading.Thread(target=lambda: [floods.failed("a", 0) for _ in range(500)])
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert floods.blocked("a", 4000) is not None
+    assert floods.blocked("a", 4001) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_source_is_an_address_or_a_64(address: str, source: str) -> None:
+    assert network_of(address) == source

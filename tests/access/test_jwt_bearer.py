@@ -1,0 +1,267 @@
+"""JWT bearer tokens: whose count, and each attack on them by name (RFC 8725)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from access_support import Directory, challenge, client, plugin_with
+from joserfc import jwt
+from joserfc.jwk import ECKey, Key, OctKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+from scim_traffic import answered, refused
+
+ISSUER = "https://idp.example/oauth2/default"
+AUDIENCE = "https://gw.example/scim/v2"
+KEY = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"}, private=True)
+OTHER = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
+PEM = KEY.as_pem(private=False).decode()
+
+Scim = Callable[..., tuple[httpx.Client, Directory]]
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    fresh = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": now + 300,
+        "iat": now,
+        "sub": "0oa-client",
+        "scope": "scim:users",
+    }
+    return {name: value for name, value in {**fresh, **changes}.items() if value is not None}
+
+
+def signed(
+    key: Key = KEY, header: dict[str, Any] | None = None, alg: str = "RS256", **changes: Any
+) -> str:
+    registry = JWSRegistry(algorithms=[alg], strict_check_header=False)
+    named = {"alg": alg, "kid": "k1", **(header or {})}
+    return jwt.encode(named, claims(**changes), key, registry=registry)
+
+
+def by_hand(header: dict[str, Any], secret: bytes | None) -> str:
+    """Return a JWT that no library makes: unsigned, or with an HMAC over a public key."""
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in (header, claims())
+    ]
+    text = ".".join(parts)
+    mac = hmac.digest(secret, text.encode(), hashlib.sha256) if secret is not None else b""
+    return f"{text}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+@pytest.fixture
+def scim(monkeypatch: pytest.MonkeyPatch) -> Scim:
+    """A client that sends a JWT to a plugin with that key pinned."""
+
+    def with_jwt(token: str, **config: Any) -> tuple[httpx.Client, Directory]:
+        settings = {"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM, **config}
+        plugin, directory = plugin_with(monkeypatch, jwt=settings)
+        return client(plugin, token=token), directory
+
+    return with_jwt
+
+
+def is_401_and_reaches_nothing(
+    scim: Scim, token: str, description: str | None = None, **config: Any
+) -> None:
+    sender, directory = scim(token, **config)
+    response = sender.get("/Users")
+    detail = refused(response, 401)
+    assert 'error="invalid_token"' in challenge(response)
+    if description:
+        assert f'error_description="{description}"' in challenge(response)
+        assert detail == description
+    assert directory.reached == []
+
+
+# -- Who gets in -----------------------------------------------------------
+
+
+def test_a_jwt_of_the_issuer_gets_in_with_the_scopes_it_names(scim: Scim) -> None:
+    sender, _ = scim(signed())
+    answered(sender.get("/Users"), 200)
+    assert "scim:groups" in refused(sender.post("/Groups", json={"displayName": "g"}), 403)
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "scopes"),
+    [
+        ("scp", ["scim:users", "openid"], {}),  # Okta
+        ("roles", ["Provision.All"], {"Provision.All": ["scim:users"]}),  # Entra
+        ("scope", "openid Provision.All", {"Provision.All": ["scim:users"]}),
+    ],
+)
+def test_scopes_come_from_the_claim_that_is_configured(
+    scim: Scim, claim: str, value: Any, scopes: dict[str, Any]
+) -> None:
+    token = signed(**{"scope": None, claim: value})
+    sender, _ = scim(token, scope_claim=claim, scopes=scopes)
+    answered(sender.get("/Users"), 200)
+
+
+@pytest.mark.parametrize("value", [None, "", "openid", 7, {"scim:users": 1}, [["scim:users"]]])
+def test_a_jwt_without_a_scope_of_ours_may_do_nothing(scim: Scim, value: Any) -> None:
+    sender, directory = scim(signed(scope=value))
+    refused(sender.get("/Users"), 403)
+    assert directory.reached == []
+
+
+def test_the_log_names_the_client_and_nothing_that_could_break_a_line(scim: Scim) -> None:
+    sender, _ = scim(signed(azp='cli"\n' + "x" * 100))
+    sender.delete("/Users/nobody")
+    [line] = sender._transport.last.logged  # type: ignore[attr-defined]
+    assert json.loads(line.removeprefix("scim "))["token"] == "jwt:cli__" + "x" * 59
+
+
+def test_an_elliptic_key_works_as_well(scim: Scim) -> None:
+    key = ECKey.generate_key("P-256", private=True)
+    sender, _ = scim(signed(key, alg="ES256"), public_key=key.as_pem(private=False).decode())
+    answered(sender.get("/Users"), 200)
+
+
+def test_tokens_and_jwts_count_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, _ = plugin_with(
+        monkeypatch,
+        tokens=[{"name": "t", "value": "static.with.dots"}],
+        jwt={"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM},
+    )
+    for token in ("static.with.dots", signed()):
+        answered(client(plugin, token=token).get("/Users"), 200)
+
+
+def test_headers_that_the_rfc_lets_be_ignored_are(scim: Scim) -> None:
+    sender, _ = scim(signed(header={"x5t": "abc", "nonce": "n", "x5c": ["A" * 2000]}))
+    answered(sender.get("/Users"), 200)
+
+
+# -- Who does not ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "NONE", ""])
+def test_an_unsigned_jwt_is_refused(scim: Scim, alg: str) -> None:
+    is_401_and_reaches_nothing(scim, by_hand({"alg": alg, "typ": "JWT"}, None))
+
+
+@pytest.mark.parametrize("secret", [PEM.encode(), PEM.strip().encode(), b""])
+def test_an_hmac_with_the_public_key_as_its_secret_is_refused(scim: Scim, secret: bytes) -> None:
+    """Key confusion (RFC 8725 §2.1)."""
+    is_401_and_reaches_nothing(scim, by_hand({"alg": "HS256", "kid": "k1"}, secret))
+
+
+def test_an_algorithm_that_is_not_on_the_list_is_refused(scim: Scim) -> None:
+    is_401_and_reaches_nothing(scim, signed(alg="RS512"))
+    sender, _ = scim(signed(alg="RS512"), algorithms=["RS512"])
+    answered(sender.get("/Users"), 200)
+
+
+def test_a_jwt_of_another_key_is_refused(scim: Scim) -> None:
+    is_401_and_reaches_nothing(scim, signed(OTHER))
+
+
+def test_a_key_that_the_jwt_brings_along_is_not_used(scim: Scim) -> None:
+    header = {"jwk": OTHER.as_dict(private=False), "jku": "https://evil.example/jwks"}
+    is_401_and_reaches_nothing(scim, signed(OTHER, header=header))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_jwt_with_one_changed_byte_is_refused(scim: Scim, part: int) -> None:
+    parts = signed().split(".")
+    middle = len(parts[part]) // 2
+    changed = "A" if parts[part][middle] != "A" else "B"
+    parts[part] = parts[part][:middle] + changed + parts[part][middle + 1 :]
+    is_401_and_reaches_nothing(scim, ".".join(parts))
+
+
+@pytest.mark.parametrize("issuer", [None, "https://evil.example", ISSUER + "/", [ISSUER]])
+def test_a_wrong_issuer_is_refused(scim: Scim, issuer: Any) -> None:
+    is_401_and_reaches_nothing(scim, signed(iss=issuer))
+
+
+@pytest.mark.parametrize("audience", [None, "https://other.example", [], ["a", "b"], 7])
+def test_a_wrong_audience_is_refused(scim: Scim, audience: Any) -> None:
+    is_401_and_reaches_nothing(scim, signed(aud=audience))
+
+
+def test_an_expired_jwt_is_401_with_a_description(scim: Scim) -> None:
+    is_401_and_reaches_nothing(scim, signed(exp=int(time.time()) - 61), "The token expired")
+
+
+@pytest.mark.parametrize("expiry", [None, "soon", True, [1]])
+def test_a_jwt_that_never_expires_is_refused(scim: Scim, expiry: Any) -> None:
+    is_401_and_reaches_nothing(scim, signed(exp=expiry))
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_jwt_from_the_future_is_refused(scim: Scim, claim: str) -> None:
+    is_401_and_reaches_nothing(scim, signed(**{claim: int(time.time()) + 120}))
+
+
+def test_clocks_may_differ_by_the_skew(scim: Scim) -> None:
+    late = signed(exp=int(time.time()) - 30, nbf=int(time.time()) - 60)
+    answered(scim(late)[0].get("/Users"), 200)
+    is_401_and_reaches_nothing(scim, late, clock_skew=0)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "..",
+        "a.b.c",
+        "a.b",
+        "e30.e30.e30",
+        f"{'A' * 20000}.A.A",
+        "eyJhbGciOiJSUzI1NiJ9..",
+        "bnVsbA.e30.A",
+    ],
+)
+def test_what_is_no_jwt_is_refused(scim: Scim, token: str) -> None:
+    is_401_and_reaches_nothing(scim, token)
+
+
+@pytest.mark.parametrize("kid", [7, None, [], {"a": 1}])
+def test_a_key_id_that_is_no_text_is_refused(scim: Scim, kid: Any) -> None:
+    sender, _ = scim(by_hand({"alg": "RS256", "kid": kid}, b"x"))
+    refused(sender.get("/Users"), 401)
+
+
+# -- Configurations --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"audience": []}, "audience"),
+        ({"public_key": None}, "jwks_url"),
+        ({"jwks_url": "https://idp.example/keys"}, "one of jwks_url and public_key"),
+        ({"public_key": None, "jwks_url": "http://idp.example/keys"}, "https"),
+        ({"public_key": None, "jwks_url": "file:///etc/passwd"}, "jwks_url"),
+        ({"public_key": "no key"}, "public_key"),
+        ({"public_key": KEY.as_pem(private=True).decode()}, "public_key"),
+        (
+            {"public_key": json.dumps(OctKey.generate_key().as_dict(private=True))},
+            "public_key",
+        ),
+        ({"algorithms": ["none"]}, "algorithms"),
+        ({"algorithms": ["HS256"]}, "algorithms"),
+        ({"algorithms": []}, "algorithms"),
+    ],
+)
+def test_a_configuration_that_is_not_safe_is_a_wrong_one(
+    scim: Scim, settings: dict[str, Any], said: str
+) -> None:
+    sender, _ = scim(signed(), **settings)
+    detail = refused(sender.get("/Users"), 503)
+    assert said in detail
+    assert "MII" not in detail
+    assert "secret" not in detail

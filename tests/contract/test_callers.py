@@ -1,0 +1,92 @@
+"""Who may call, on every host: consumers that Kong authenticated, TLS, and wrong credentials."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from hosts import Gateway, scim_client, variant
+from scim_traffic import answered, refused, user_body
+
+SCOPES = {"provisioners": ["scim:users"], "readers": ["scim:read"]}
+
+
+@pytest.fixture(scope="module")
+def keyed(shared_gateway: Gateway) -> Iterator[Gateway]:
+    """The SCIM endpoint behind key-auth, which alone says who calls."""
+    front = [{"name": "key-auth", "config": {"key_names": ["apikey"]}}]
+    with variant(
+        shared_gateway, in_front=front, auth="kong", group_scopes=SCOPES, tokens=[]
+    ) as other:
+        yield other
+
+
+def client_of(gateway: Gateway, *groups: str) -> httpx.Client:
+    """Return a client with the key of a new consumer in these ACL groups."""
+    name, key = f"caller-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    acls = [{"group": group} for group in groups]
+    if gateway.host.dbless:
+        consumer = {"id": str(uuid.uuid4()), "username": name, "acls": acls}
+        consumer["keyauth_credentials"] = [{"key": key}]
+        gateway.content.setdefault("consumers", []).append(consumer)
+        gateway.declare()
+    else:
+        made = gateway.new_consumer(username=name)
+        gateway.give_key(made["id"], key)
+        for acl in acls:
+            gateway.admin.post(f"/consumers/{name}/acls", json=acl).raise_for_status()
+    return httpx.Client(base_url=gateway.scim_base, headers={"apikey": key}, trust_env=False)
+
+
+def test_a_consumer_of_kong_may_do_what_its_acl_groups_say(keyed: Gateway) -> None:
+    scim = client_of(keyed, "provisioners", "people")
+    user = answered(scim.post("/Users", json=user_body()), 201)  # deleted below: nobody else can
+    assert "scim:groups" in refused(scim.post("/Groups", json={"displayName": "g"}), 403)
+    reader = client_of(keyed, "readers")
+    answered(reader.get(f"/Users/{user['id']}"), 200)
+    assert "scim:users" in refused(reader.delete(f"/Users/{user['id']}"), 403)
+    assert scim.delete(f"/Users/{user['id']}").status_code == 204
+
+
+@pytest.mark.parametrize("groups", [(), ("people",)])
+def test_a_consumer_in_no_group_for_it_may_do_nothing(
+    keyed: Gateway, groups: tuple[str, ...]
+) -> None:
+    refused(client_of(keyed, *groups).get("/Users"), 403)
+
+
+def test_without_a_key_kong_itself_refuses(keyed: Gateway) -> None:
+    """Also the bearer token of the endpoint counts for nothing then."""
+    answer = keyed.scim.get("/Users")
+    assert answer.status_code == 401
+    assert "No API key found" in answer.text
+
+
+def test_a_forwarded_scheme_counts_for_nothing_from_who_is_not_trusted(gateway: Gateway) -> None:
+    """That a trusted proxy's does is in ``tests/bridge/test_begin.py``, on a Kong that has one."""
+    claims = {"X-Forwarded-Proto": "https", "Forwarded": "proto=https", "X-Forwarded-Ssl": "on"}
+    with variant(gateway, require_https=True) as strict:
+        before = strict.consumers()
+        refusal = refused(strict.scim.post("/Users", json=user_body(), headers=claims), 403)
+        assert "https" in refusal
+        assert strict.consumers() == before
+
+
+def test_wrong_credentials_end_in_429_for_their_address_but_not_for_who_was_let_in_before(
+    gateway: Gateway,
+) -> None:
+    """The workers of a node share the count: each connection may reach another one."""
+    with variant(gateway, limits={"failed_attempts": 6}) as guarded:
+        statuses = []
+        for number in range(12):
+            with scim_client(guarded.scim_base, f"guess-{number}") as guessing:
+                answer = guessing.get("/Users")
+            statuses.append(answer.status_code)
+        assert statuses == [401] * 6 + [429] * 6
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        refused(answer, 429)
+        answered(guarded.scim.get("/Users"), 200)
+        answered(guarded.other_scim.get("/Users"), 200)
