@@ -94,7 +94,10 @@ def test_a_withdrawn_key_goes_within_an_hour() -> None:
         b'{"keys": 7}',
         b'{"keys": [7]}',
         b"\xff",
-        json.dumps({"keys": [OctKey.generate_key().as_dict(private=True)]}).encode(),
+        pytest.param(
+            json.dumps({"keys": [OctKey.generate_key().as_dict(private=True)]}).encode(),
+            id="a symmetric key",  # a random one, and tests have one name in every process
+        ),
     ],
 )
 def test_an_issuer_that_fails_does_not_take_away_the_keys_there_are(
