@@ -232,16 +232,16 @@ class Tables:
 
     @classmethod
     def of(cls, gateway: Gateway) -> Tables:
-        """Read them all in one transaction."""
+        """Read them all in one transaction, but for the events, which outlive what they tell of."""
         if gateway.host.sqlite is not None:
             with contextlib.closing(sqlite3.connect(gateway.host.sqlite)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")
-                return cls({name: _all(connection, name) for name in _TABLES})
+                return cls(_without_events({name: _all(connection, name) for name in _TABLES}))
         dsn = gateway.host.postgres.dsn
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            return cls({name: _all(connection, name) for name in _TABLES})
+            return cls(_without_events({name: _all(connection, name) for name in _TABLES}))
 
     def problems(self) -> Iterator[str]:
         """Yield what of the rows is not as the documents say."""
@@ -268,6 +268,14 @@ class Tables:
             yield from _differ(f"{who}: scim_unique", claims[row.id], claimed)
             shown = (columns["display"], columns["display_key"])
             yield from _differ(f"{who}: display", shown, (row.display, row.display_key(kind)))
+
+
+def _without_events(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    events = {row["id"] for row in rows["scim_resources"] if row["type"] == "Event"}
+    return {
+        name: [row for row in found if row.get("resource_id", row.get("id")) not in events]
+        for name, found in rows.items()
+    }
 
 
 def _comparable(value: Value) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ def test_a_token_that_provisions_reads_no_events(
 
     answer = gateway.scim.request(method, path, json=body)
 
-    assert "lacks the scope scim:" in refused(answer, 403)
+    assert "needs the scope scim:" in refused(answer, 403)
     assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
 
 

@@ -193,6 +193,7 @@ class TestSecurityEventTokens:
 
         keys = jwt.PyJWKSet.from_dict(httpx.get(f"{gateway.scim_base}/jwks.json").json())
         seen: list[str] = []
+        names: list[str] = []
         waiting = poll(maxEvents=2)["sets"]  # the first one waits for an event
         eventually(lambda: len(poll(returnImmediately=True)["sets"]) >= 5, "all events")
         assert list(poll(maxEvents=2, returnImmediately=True)["sets"])[: len(waiting)] == list(
@@ -210,12 +211,13 @@ class TestSecurityEventTokens:
                     audience=gateway.scim_base,
                 )
                 assert claims["jti"] == name
+                names.append(name)
                 seen.append(claims["sub_id"]["uri"].removeprefix("/Users/"))
             acknowledged = list(answer["sets"])
             if not answer["sets"]:
                 break
         assert [each for each in seen if each in people] == people
-        assert len(seen) == len(set(seen))
+        assert len(names) == len(set(names))
         assert poll(returnImmediately=True) == {"sets": {}, "moreAvailable": False}
 
     def test_what_a_polling_receiver_refuses_is_given_up_with_what_it_says(
@@ -276,9 +278,11 @@ class TestWhatCanBeSeenAndMended:
     def test_what_makes_no_sense_is_refused(self, hooked: Gateway) -> None:
         refused(hooked.scim.get("/Events/deliveries", params={"state": "x"}), 400, "invalidValue")
         refused(hooked.scim.get("/Events/deliveries", params={"after": "x"}), 400, "invalidValue")
-        for body in ({}, {"ids": ["1"]}, {"ids": [1], "failed": True}, [1]):
+        for body in ({}, {"ids": ["1"]}, {"ids": [1], "failed": True}):
             answer = hooked.scim.post("/Events/deliveries/replay", json=body)
             refused(answer, 400, "invalidValue")
-        refused(hooked.scim.post("/Events/deliveries/replay", content=b"{"), 400, "invalidSyntax")
+        for content in (b"{", b"[1]"):
+            answer = hooked.scim.post("/Events/deliveries/replay", content=content)
+            refused(answer, 400, "invalidSyntax")
         refused(hooked.scim.delete("/Events/deliveries"), 405)
         assert httpx.get(f"{hooked.scim_base}/Events/deliveries").status_code == 401

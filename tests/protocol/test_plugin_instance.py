@@ -165,7 +165,8 @@ class DataPlane(Kong):
 )
 def test_on_a_data_plane_every_request_is_501_with_the_reason(method: str, path: str) -> None:
     """Also with a store at hand: Kong's side would be wiped by the next push."""
-    scim = client(Plugin(CONFIG), kong=DataPlane)
+    tokens = [{**token, "scopes": ["scim:admin"]} for token in CONFIG["tokens"]]
+    scim = client(Plugin({**CONFIG, "tokens": tokens}), kong=DataPlane)
     response = scim.request(method, path, json={})
     assert "This is a data plane" in refused(response, 501)
     assert "Retry-After" not in response.headers

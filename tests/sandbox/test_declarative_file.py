@@ -184,13 +184,15 @@ class TestWhatIsRead:
         assert [row.key for row in consumer.keyauth_credentials] == ["k"]
 
 
-def test_the_sandboxs_own_file_is_the_repositorys_but_for_https() -> None:
+def test_the_sandboxs_own_file_is_the_repositorys_but_for_https_and_scopes() -> None:
     def essence(text: str) -> dict[str, Any]:
         declared = {}
         for route in load(text).routes:
             plugins = {plugin.name: plugin.config for plugin in route.plugins}
             if "scim" in plugins:
-                plugins["scim"] = {**plugins["scim"], "require_https": None}
+                (token,) = plugins["scim"]["tokens"]
+                tokens = [{**token, "scopes": None}]
+                plugins["scim"] = {**plugins["scim"], "require_https": None, "tokens": tokens}
             where = route.service and (route.service.host, route.service.port)
             declared[route.paths] = (where, plugins)
         return declared
