@@ -334,7 +334,9 @@ def variant(
     path = f"/v-{digest}/scim/v2"
     route = {"name": f"scim-{digest}", "paths": [path]}
     plugin = scim_plugin(f"v-{digest}", "scim-token-a", **config)
-    if gateway.host.dbless:
+    if gateway.admin.get(f"/routes/{route['name']}").is_success:
+        pass  # another test has the same configuration
+    elif gateway.host.dbless:
         gateway.content["routes"].append({**route, "plugins": [*in_front, plugin]})
         gateway.declare()
     else:
