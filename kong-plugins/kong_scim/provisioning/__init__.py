@@ -9,7 +9,7 @@ from scim2_models import ScimProvider
 from kong_scim.bridge import Bridge, BridgeError, Delete, Host, Upsert
 from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import Database, Journal, Scope
+from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.projection import check_mapping
@@ -56,13 +56,14 @@ def storage_for(
     :raises NoDataError: For a Kong without a database, when there is no such place.
     :raises ~kong_scim.directory.local.StoreError: When that place cannot be used.
     """
-    if host.role == "data_plane":
-        raise BridgeError("READ_ONLY", DATA_PLANE)
-    memory = _memory(data) if host.database == "off" else None
-    journal = Outbox(
-        host.dialect, Scope(host.workspace, config.tenant), origin, values=config.events.values
+    scope, gateway = _reached(config, bridge, host, data)
+    return SqlStorage(
+        GatewayDatabase(gateway, host.dialect),
+        scope,
+        provider,
+        KongEffects(config, gateway, declared=host.database == "off"),
+        Outbox(host.dialect, scope, origin, values=config.events.values),
     )
-    return _storage(config, bridge, host, provider, memory, journal=journal)
 
 
 def place_of(
@@ -72,11 +73,7 @@ def place_of(
 
     :raises Exception: As :func:`storage_for`.
     """
-    if host.role == "data_plane":
-        raise BridgeError("READ_ONLY", DATA_PLANE)
-    memory = _memory(data) if host.database == "off" else None
-    scope = Scope(host.workspace, config.tenant)
-    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
+    scope, gateway = _reached(config, bridge, host, data)
     return GatewayDatabase(gateway, host.dialect), scope, Kinds(provider).of("Event")
 
 
@@ -128,19 +125,16 @@ def change_credential(
         dbless.commit([step])  # it follows from nothing that was read
 
 
-def _storage(
-    config: PluginConfig,
-    bridge: Bridge,
-    host: Host,
-    provider: ScimProvider,
-    memory: Memory | None,
-    *,
-    journal: Journal | None = None,
-) -> SqlStorage:
+def _reached(
+    config: PluginConfig, bridge: Bridge, host: Host, data: Path | None
+) -> tuple[Scope, Gateway]:
+    """Return whose rows these are, and by what they and Kong's consumers are reached."""
+    if host.role == "data_plane":
+        raise BridgeError("READ_ONLY", DATA_PLANE)
     scope = Scope(host.workspace, config.tenant)
-    gateway: Gateway = bridge if memory is None else DblessBridge(bridge, memory, scope)
-    effects = KongEffects(config, gateway, declared=memory is not None)
-    return SqlStorage(GatewayDatabase(gateway, host.dialect), scope, provider, effects, journal)
+    if host.database != "off":
+        return scope, bridge
+    return scope, DblessBridge(bridge, _memory(data), scope)
 
 
 def _memory(data: Path | None) -> Memory:

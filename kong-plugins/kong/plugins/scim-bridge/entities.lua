@@ -19,6 +19,7 @@ local NO_CREDENTIALS = {
 
 
 local _M = {}
+local ops = {}
 
 
 --- What a DAO answered, or its error: Kong's code, name ("schema violation", ...), message, fields.
@@ -48,7 +49,7 @@ local function is_present(tx, dao, entity)
 end
 
 
-function _M.upsert(tx, step)
+function ops.upsert(tx, step)
   local dao, entity = dao_of(tx, step), step.entity
   expect(type(entity) == "table" and type(entity.id) == "string", "an upsert needs `entity` with an id")
   if given(step.unless_present) then
@@ -71,7 +72,7 @@ function _M.upsert(tx, step)
 end
 
 
-_M["delete"] = function(tx, step)
+ops["delete"] = function(tx, step)
   local dao = dao_of(tx, step)
   expect(type(step.id) == "string", "a deletion needs `id`")
   result_of(tx, dao:delete({ id = step.id }))
@@ -93,7 +94,7 @@ function _M.credentials(db)
 end
 
 
-function _M.revoke(tx, step)
+function ops.revoke(tx, step)
   expect(type(step.consumer) == "string", "a revocation needs `consumer`, an id")
 
   for _, kind in ipairs(_M.credentials(tx.db)) do
@@ -128,9 +129,8 @@ function _M.run(tx, steps)
   for i, step in ipairs(steps) do
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
-                 and (step.op == "sql" and tx.sql or _M[step.op])
-      expect(op and op ~= _M.run and op ~= _M.credentials,
-             "a step needs `op`: sql (with PostgreSQL only), upsert, delete or revoke")
+                 and (step.op == "sql" and tx.sql or ops[step.op])
+      expect(op, "a step needs `op`: sql (with PostgreSQL only), upsert, delete or revoke")
 
       local before = #tx.events
       local result = op(tx, step)
