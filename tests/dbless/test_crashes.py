@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from memory_of_kong import PROVIDER, Gateway, StoppedError
 from scim2_models import ResourceType
@@ -267,6 +267,7 @@ OPERATIONS = st.sampled_from(["create", "off", "on", "join", "rename", "delete",
 
 
 @settings(max_examples=60, deadline=None)
+@example(operations=[("create", 0, None), ("off", 0, None), ("key", 0, None)])
 @given(
     operations=st.lists(
         st.tuples(OPERATIONS, st.integers(0, 3), st.none() | st.sampled_from(POINTS)), max_size=14

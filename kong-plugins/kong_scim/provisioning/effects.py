@@ -111,9 +111,7 @@ class KongEffects:
                 found.append(Again(case.change.id, refused=error))
                 continue
             consumer = target.id if target.present else None
-            found.append(
-                Again(case.change.id, consumer, revoked=target.revoked, steps=tuple(steps))
-            )
+            found.append(Again(case.change.id, consumer, steps=tuple(steps)))
         return found
 
     def _planned(
@@ -178,13 +176,11 @@ class Again:
     """What Kong lacks of a user.
 
     :param consumer: The id of the consumer it is to have, or None for none.
-    :param revoked: Whether that consumer is to have no credentials.
     :param refused: Why it cannot be applied, such as a name that is another consumer's.
     """
 
     user: str
     consumer: str | None = None
-    revoked: bool = False
     steps: tuple[Step, ...] = ()
     refused: SCIMException | None = None
 

@@ -85,10 +85,10 @@ def _apply_all(
             if each.refused is not None:
                 log.error("user %s is not applied to Kong: %s", each.user, each.refused.detail)
                 clashes += 1
-        known.update(each.consumer for each in found if each.consumer)
-        keeping = [each.consumer for each in found if each.consumer and not each.revoked]
+        present = [each.consumer for each in found if each.consumer]
+        known.update(present)
         with store.reading() as transaction:
-            given = journal.credentials(transaction, scope, keeping, time.time())
+            given = journal.credentials(transaction, scope, present, time.time())
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
         if mark is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]
