@@ -167,7 +167,7 @@ class PluginInstances:
         self._client = client
         self._configuration = configuration
         self._ready = ready
-        self._ids: dict[str, int] = {}
+        self._ids: dict[str, tuple[Plugin, int]] = {}
         self._starting = asyncio.Lock()
 
     def reset(self) -> None:
@@ -211,7 +211,10 @@ class PluginInstances:
 
     async def _instance_id(self, plugin: Plugin) -> int:
         async with self._starting:
-            if plugin.id not in self._ids:
+            of, identifier = self._ids.get(plugin.id, (None, 0))
+            # A request that was routed before a new configuration came still has the old one:
+            # its instance is not the new one's, as Kong's `__seq__` tells them apart.
+            if of is not plugin:
                 status = await self._client.call(
                     "plugin.StartInstance",
                     {
@@ -219,8 +222,9 @@ class PluginInstances:
                         "Config": json.dumps(self._configuration(plugin), separators=(",", ":")),
                     },
                 )
-                self._ids[plugin.id] = status["Id"]
-            return self._ids[plugin.id]
+                identifier = status["Id"]
+                self._ids[plugin.id] = plugin, identifier
+            return identifier
 
     async def _bridge_loop(self, step: dict[str, Any], pdk: Pdk) -> None:
         event_id = step["EventId"]
