@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from scim2_models import (
     ForbiddenException,
     NotImplementedException,
     PayloadTooLargeException,
     SCIMException,
-    ScimProvider,
 )
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -22,23 +20,14 @@ from kong_scim import __version__
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
-from kong_scim.config import ConfigurationError, PluginConfig, event_references, parse, references
+from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.events import Origin
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.pluginserver import context
-from kong_scim.provisioning import (
-    Afterwards,
-    NoDataError,
-    change_credential,
-    check,
-    keep_kong_applied,
-    mark_key,
-    place_of,
-    storage_for,
-)
+from kong_scim.provisioning import Afterwards, NoDataError, Provisioning, check, mark_key
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
 from kong_scim.scim.openapi import description
@@ -47,9 +36,6 @@ from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService
 
 log = logging.getLogger(__name__)
-
-Place: TypeAlias = tuple[PluginConfig, Bridge, Host, ScimProvider, Path | None]
-"""Whose resources, and where they are: what :mod:`kong_scim.provisioning` wants to know."""
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -104,10 +90,10 @@ class Plugin:
             return
         bridge = Bridge(kong)
         waking = bridge.wake(mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets)
-        place = self._place(bridge, waking.host)
+        provisioning = self._provisioning(bridge, waking.host)
         jobs: list[Callable[[], object]] = [
-            lambda: keep_kong_applied(*place, mark=waking.mark),
-            lambda: self._afterwards.run(*place_of(*place), waking.secrets),
+            lambda: provisioning.keep_kong_applied(waking.mark),
+            lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
         ]
         for job in jobs:
             try:
@@ -126,7 +112,7 @@ class Plugin:
             bridge.answer(BridgeError("INTERNAL", self._defect or "nothing was asked"))
             return
         try:
-            change_credential(*self._place(bridge, waking.host), step=waking.asked)
+            self._provisioning(bridge, waking.host).change_credential(waking.asked)
         except BridgeError as error:
             bridge.answer(error)
         except (NoDataError, StoreError) as error:
@@ -134,8 +120,8 @@ class Plugin:
         else:
             bridge.answer(None)
 
-    def _place(self, bridge: Bridge, host: Host) -> Place:
-        return self.config, bridge, host, self.provider, context.data_directory()
+    def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
+        return Provisioning(self.config, bridge, host, self.provider, context.data_directory())
 
     def _answer(self, kong: Any) -> ScimResponse:
         if self._defect is not None:
@@ -188,22 +174,23 @@ class Plugin:
 
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
-            place = self._place(bridge, opening.host)
-            other = self._beside(opening, place, identity)
+            provisioning = self._provisioning(bridge, opening.host)
+            other = self._beside(opening, provisioning, identity)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
-            storage = storage_for(*place, origin=origin)
-            return KongScimHandler(self._service, storage).handle(request)
+            return KongScimHandler(self._service, provisioning.storage(origin)).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
 
-    def _beside(self, opening: Opening, place: Place, identity: Identity) -> ScimResponse | None:
+    def _beside(
+        self, opening: Opening, provisioning: Provisioning, identity: Identity
+    ) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
-            lambda: Trail(*place_of(*place)),
-            lambda: Deliveries(*place_of(*place)[:2]),
+            lambda: Trail(*provisioning.events()),
+            lambda: Deliveries(*provisioning.events()[:2]),
             lambda: self._description(opening),
             self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
             opening.request.base_url,

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from scim2_server.memory import InMemoryStorage
 
-import kong_scim.plugin
 from in_process import client
 from kong_scim.plugin import Plugin
+from kong_scim.provisioning import Provisioning
 
 
 class Directory(InMemoryStorage):
@@ -34,7 +34,7 @@ class Directory(InMemoryStorage):
 def plugin_with(monkeypatch: pytest.MonkeyPatch, **config: Any) -> tuple[Plugin, Directory]:
     """Return an instance of the plugin with its directory."""
     directory = Directory()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: directory)
+    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: directory)
     return Plugin(config), directory
 
 

@@ -16,7 +16,7 @@ from kong_scim.bridge import Bridge, Delete, Host, Upsert
 from kong_scim.config import parse
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin
-from kong_scim.provisioning import change_credential, dbless, keep_kong_applied, storage_for
+from kong_scim.provisioning import Provisioning, dbless
 from kong_scim.provisioning.dbless import mark_key
 from kong_scim.sandbox.bridge_functions import NodeFunctions
 from kong_scim.sandbox.declarative_rows import ConsumerRow
@@ -64,12 +64,12 @@ class Gateway:
     def storage(self) -> SqlStorage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return storage_for(CONFIG, self._bridge(), HOST, PROVIDER, self.data, origin=ORIGIN)
+        return self._provisioning().storage(ORIGIN)
 
     def tick(self) -> None:
         self._calls = 0
         mark = self.kong.mark(mark_key(CONFIG.tenant))
-        keep_kong_applied(CONFIG, self._bridge(), HOST, PROVIDER, self.data, mark=mark)
+        self._provisioning().keep_kong_applied(mark)
 
     def give_key(self, consumer: str, key: str, **fields: Any) -> None:
         entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
@@ -78,7 +78,7 @@ class Gateway:
 
     def change_credential(self, step: Upsert | Delete) -> None:
         self._calls = 0
-        change_credential(CONFIG, self._bridge(), HOST, PROVIDER, self.data, step=step)
+        self._provisioning().change_credential(step)
 
     def restart_plugin_server(self) -> None:
         self._forget()
@@ -112,6 +112,9 @@ class Gateway:
         memory = dbless._memories.pop(self.data, None)
         if memory is not None:
             memory.store.close()
+
+    def _provisioning(self) -> Provisioning:
+        return Provisioning(CONFIG, self._bridge(), HOST, PROVIDER, self.data)
 
     def _bridge(self) -> Bridge:
         functions = NodeFunctions(self.kong, self._executor, HOST.node_id).by_name()

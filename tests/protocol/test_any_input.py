@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scim2_server.memory import InMemoryStorage
 
-import kong_scim.plugin
 from any_input import (
     BULK_OPERATIONS,
     FILTERS,
@@ -27,6 +26,7 @@ from any_input import (
 )
 from in_process import CONFIG, client
 from kong_scim.plugin import Plugin
+from kong_scim.provisioning import Provisioning
 from scim_traffic import new_group, new_user
 
 SETTINGS = settings(
@@ -44,7 +44,7 @@ class Storage(InMemoryStorage):
 def scim() -> Any:
     storage = Storage()
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
+        patcher.setattr(Provisioning, "storage", lambda *_, **__: storage)
         yield client(Plugin(CONFIG))
 
 

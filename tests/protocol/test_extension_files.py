@@ -10,10 +10,10 @@ import httpx
 import pytest
 from scim2_server.memory import InMemoryStorage
 
-import kong_scim.plugin
 from in_process import CONFIG, client
 from kong_scim.config import ConfigurationError, parse
 from kong_scim.plugin import Plugin
+from kong_scim.provisioning import Provisioning
 from kong_scim.scim.resources import provider
 from scim_traffic import CORE_USER, get, new_user, patched_user, refused, user_body
 
@@ -59,7 +59,7 @@ def scim(directory: Path, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
         supports_cursors = True
 
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
+    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: storage)
     return client(Plugin(CONFIG))
 
 

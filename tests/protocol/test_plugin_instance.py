@@ -10,11 +10,11 @@ import httpx
 import pytest
 from scim2_server.memory import InMemoryStorage
 
-import kong_scim.plugin
 from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.bridge import BridgeError
 from kong_scim.directory.ports import Conflict
 from kong_scim.plugin import Plugin
+from kong_scim.provisioning import Provisioning
 from scim_traffic import answered, new_user, patch, refused, user_body
 
 
@@ -36,7 +36,7 @@ class Storage(InMemoryStorage):
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     storage = Storage()
-    monkeypatch.setattr(kong_scim.plugin, "storage_for", lambda *_, **__: storage)
+    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: storage)
     return storage
 
 

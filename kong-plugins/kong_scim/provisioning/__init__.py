@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from scim2_models import ScimProvider
@@ -39,120 +40,93 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
         check_mapping(config.consumer, users.model)
 
 
-def storage_for(
-    config: PluginConfig,
-    bridge: Bridge,
-    host: Host,
-    provider: ScimProvider,
-    data: Path | None,
-    *,
-    origin: Origin,
-) -> SqlStorage:
-    """Return the tenant's resources, each write of which is a commit with its effects in Kong.
+@dataclass(frozen=True)
+class Provisioning:
+    """One tenant's provisioning, over the bridge of one request or one tick.
+
+    Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane), and
+    for a Kong without a database :class:`NoDataError` when there is no place for what lasts, or
+    :class:`~kong_scim.directory.local.StoreError` when that place cannot be used.
 
     :param data: Where what lasts is kept for a Kong without a database.
-    :param origin: Of the request, for the event that each write leaves in the same commit.
-    :raises ~kong_scim.bridge.BridgeError: ``READ_ONLY`` on a data plane.
-    :raises NoDataError: For a Kong without a database, when there is no such place.
-    :raises ~kong_scim.directory.local.StoreError: When that place cannot be used.
     """
-    scope, gateway = _reached(config, bridge, host, data)
-    return SqlStorage(
-        GatewayDatabase(gateway, host.dialect),
-        scope,
-        provider,
-        KongEffects(config, gateway, declared=host.database == "off"),
-        Outbox(host.dialect, scope, origin, values=config.events.values),
-    )
 
+    config: PluginConfig
+    bridge: Bridge
+    host: Host
+    provider: ScimProvider
+    data: Path | None
 
-def place_of(
-    config: PluginConfig, bridge: Bridge, host: Host, provider: ScimProvider, data: Path | None
-) -> tuple[Database, Scope, Kind]:
-    """Return where the tenant's events are kept, and the resource type they have.
+    def storage(self, origin: Origin) -> SqlStorage:
+        """Return the tenant's resources, each write of which is a commit with its effects in Kong.
 
-    :raises Exception: As :func:`storage_for`.
-    """
-    scope, gateway = _reached(config, bridge, host, data)
-    return GatewayDatabase(gateway, host.dialect), scope, Kinds(provider).of("Event")
+        :param origin: Of the request, for the event that each write leaves in the same commit.
+        """
+        scope, gateway = self._reached()
+        return SqlStorage(
+            GatewayDatabase(gateway, self.host.dialect),
+            scope,
+            self.provider,
+            KongEffects(self.config, gateway, declared=self.host.database == "off"),
+            Outbox(self.host.dialect, scope, origin, values=self.config.events.values),
+        )
 
+    def events(self) -> tuple[Database, Scope, Kind]:
+        """Return where the tenant's events are kept, and the resource type they have."""
+        scope, gateway = self._reached()
+        return (
+            GatewayDatabase(gateway, self.host.dialect),
+            scope,
+            Kinds(self.provider).of("Event"),
+        )
 
-def keep_kong_applied(
-    config: PluginConfig,
-    bridge: Bridge,
-    host: Host,
-    provider: ScimProvider,
-    data: Path | None,
-    *,
-    mark: str | None,
-) -> None:
-    """Put a DB-less Kong's memory right where it is not; a Kong with a database needs nothing.
+    def keep_kong_applied(self, mark: str | None) -> None:
+        """Put a DB-less Kong's memory right where it is not; one with a database needs nothing.
 
-    :param mark: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`mark_key`.
-    :raises Exception: As :func:`storage_for` and :func:`~.reapply.keep_applied`.
-    """
-    if host.database == "off" and host.role != "data_plane":
-        memory, scope = _memory(data), Scope(host.workspace, config.tenant)
-        database = GatewayDatabase(DblessBridge(bridge, memory, scope), host.dialect)
+        :param mark: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`mark_key`.
+        :raises Exception: Also as :func:`~.reapply.keep_applied`.
+        """
+        if self.host.database != "off" or self.host.role == "data_plane":
+            return
+        memory, scope = self._memory(), self._scope
+        database = GatewayDatabase(DblessBridge(self.bridge, memory, scope), self.host.dialect)
         # Not through that bridge, which would wait for the turn that this has.
-        effects = KongEffects(config, bridge, declared=True)
-        keep_applied(
-            bridge, memory, Tenant(scope, SqlStorage(database, scope, provider), effects), mark
-        )
+        effects = KongEffects(self.config, self.bridge, declared=True)
+        tenant = Tenant(scope, SqlStorage(database, scope, self.provider), effects)
+        keep_applied(self.bridge, memory, tenant, mark)
+
+    def change_credential(self, step: Upsert | Delete) -> None:
+        """Give a DB-less Kong a credential, which is kept, or take one away.
+
+        :raises Exception: Also as a commit does.
+        """
+        dbless = DblessBridge(self.bridge, self._memory(), self._scope)
+        try:
+            dbless.commit([step])
+        except BridgeError as error:
+            if error.name != "CONFLICT":
+                raise
+            dbless.commit([step])  # it follows from nothing that was read
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(self.host.workspace, self.config.tenant)
+
+    def _reached(self) -> tuple[Scope, Gateway]:
+        """Return whose rows these are, and by what they and Kong's consumers are reached."""
+        if self.host.role == "data_plane":
+            raise BridgeError("READ_ONLY", DATA_PLANE)
+        if self.host.database != "off":
+            return self._scope, self.bridge
+        return self._scope, DblessBridge(self.bridge, self._memory(), self._scope)
+
+    def _memory(self) -> Memory:
+        if self.data is None:
+            raise NoDataError(
+                "This Kong has no database, so the plugin server must keep what lasts: start it "
+                "with --data DIR, a directory on a volume of its own"
+            )
+        return memory(self.data)
 
 
-def change_credential(
-    config: PluginConfig,
-    bridge: Bridge,
-    host: Host,
-    provider: ScimProvider,
-    data: Path | None,
-    *,
-    step: Upsert | Delete,
-) -> None:
-    """Give a DB-less Kong a credential, which is kept, or take one away.
-
-    :raises Exception: As :func:`storage_for`, and as a commit does.
-    """
-    del provider
-    scope = Scope(host.workspace, config.tenant)
-    dbless = DblessBridge(bridge, _memory(data), scope)
-    try:
-        dbless.commit([step])
-    except BridgeError as error:
-        if error.name != "CONFLICT":
-            raise
-        dbless.commit([step])  # it follows from nothing that was read
-
-
-def _reached(
-    config: PluginConfig, bridge: Bridge, host: Host, data: Path | None
-) -> tuple[Scope, Gateway]:
-    """Return whose rows these are, and by what they and Kong's consumers are reached."""
-    if host.role == "data_plane":
-        raise BridgeError("READ_ONLY", DATA_PLANE)
-    scope = Scope(host.workspace, config.tenant)
-    if host.database != "off":
-        return scope, bridge
-    return scope, DblessBridge(bridge, _memory(data), scope)
-
-
-def _memory(data: Path | None) -> Memory:
-    if data is None:
-        raise NoDataError(
-            "This Kong has no database, so the plugin server must keep what lasts: start it with "
-            "--data DIR, a directory on a volume of its own"
-        )
-    return memory(data)
-
-
-__all__ = [
-    "Afterwards",
-    "NoDataError",
-    "change_credential",
-    "check",
-    "keep_kong_applied",
-    "mark_key",
-    "place_of",
-    "storage_for",
-]
+__all__ = ["Afterwards", "NoDataError", "Provisioning", "check", "mark_key"]
