@@ -174,6 +174,6 @@ def test_garbage_is_an_error_in_the_envelope(probe: Probe, function: str, text: 
 def test_another_version_of_the_wire_is_refused_by_name(
     probe: Probe, version: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kong_scim.bridge.BRIDGE_VERSION", version)
+    monkeypatch.setattr("kong_scim.bridge.client.BRIDGE_VERSION", version)
     with pytest.raises(BridgeUnavailableError, match="install both from one release"):
         probe.bridge.query([])

@@ -1,4 +1,4 @@
--- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge.py documents it).
+-- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge/ documents it).
 
 local cjson = require("cjson.safe").new()
 

@@ -1,0 +1,64 @@
+"""The typed client of ``kong.scim.*``: the only module that knows the wire of scim-bridge.
+
+The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
+plugin server reaches with the ordinary PDK object: ``kong.scim.begin``, or ``kong.scim.wake`` (and
+``kong.scim.answer``) where there is no request of a client, ``kong.scim.query`` and
+``kong.scim.commit``. Each takes one JSON text and
+answers one JSON text, because every other value is changed on the way (an empty table becomes
+``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
+"""
+
+from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
+from kong_scim.bridge.messages import (
+    Acl,
+    BridgeError,
+    BridgeUnavailableError,
+    Consumer,
+    Delete,
+    Dialect,
+    Host,
+    KongCaller,
+    Mark,
+    Opening,
+    Param,
+    Request,
+    Revoke,
+    Rows,
+    Scalar,
+    Sql,
+    Step,
+    StepResult,
+    Tally,
+    Upsert,
+    Waking,
+    Written,
+)
+
+__all__ = [
+    "BRIDGE_VERSION",
+    "Acl",
+    "Bridge",
+    "BridgeError",
+    "BridgeUnavailableError",
+    "Consumer",
+    "Delete",
+    "Dialect",
+    "Host",
+    "KongCaller",
+    "Mark",
+    "Opening",
+    "Param",
+    "Pdk",
+    "Request",
+    "Revoke",
+    "Rows",
+    "Scalar",
+    "Sql",
+    "Step",
+    "StepResult",
+    "Tally",
+    "Upsert",
+    "Waking",
+    "Written",
+]

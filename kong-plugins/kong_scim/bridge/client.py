@@ -1,0 +1,227 @@
+"""The client of ``kong.scim.*``."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from kong_scim.bridge.messages import (
+    Acl,
+    BridgeError,
+    BridgeUnavailableError,
+    Consumer,
+    Delete,
+    Host,
+    KongCaller,
+    Mark,
+    Opening,
+    Request,
+    Rows,
+    Sql,
+    Step,
+    StepResult,
+    Upsert,
+    Waking,
+)
+
+BRIDGE_VERSION = 2
+"""The version of this wire. Both sides send theirs, and refuse another."""
+
+
+class Pdk(Protocol):
+    """The part of kong-pdk's object this module uses."""
+
+    @property
+    def scim(self) -> Any: ...
+
+
+class Bridge:
+    """``begin`` or ``wake``, ``query`` and ``commit``, each one step of the RPC."""
+
+    def __init__(self, kong: Pdk) -> None:
+        self._kong = kong
+
+    def begin(
+        self,
+        *,
+        max_body_size: int,
+        require_https: bool,
+        secrets: Sequence[str] = (),
+        caller: bool = False,
+    ) -> Opening:
+        """Take the request over from Kong.
+
+        :param max_body_size: In bytes. A larger body is not read.
+        :param require_https: Where the client did not come over TLS, read nothing.
+        :param secrets: Vault references whose live values are wanted.
+        :param caller: Whether the consumer that Kong authenticated is wanted.
+        :raises BridgeUnavailableError: When scim-bridge is not enabled, or is of another version.
+        """
+        answer = self._call(
+            "begin",
+            {
+                "max_body_size": max_body_size,
+                "require_https": require_https,
+                "secrets": list(secrets),
+                "caller": caller,
+            },
+        )
+        request, authenticated = answer["request"], answer.get("caller")
+        return Opening(
+            host=Host(**answer["host"]),
+            request=Request(
+                method=request["method"],
+                path=request["path"],
+                query=request["query"],
+                headers=dict(request["headers"] or {}),
+                body=base64.b64decode(request["body"]),
+                body_too_large=request["body_too_large"],
+                https=request["https"],
+                base_url=request["base_url"],
+                client_ip=request["client_ip"],
+                request_id=request["request_id"],
+            ),
+            secrets=dict(answer["secrets"] or {}),
+            caller=authenticated
+            and KongCaller(
+                name=authenticated["name"],
+                groups=tuple(authenticated["groups"] or ()),
+                anonymous=authenticated["anonymous"],
+            ),
+        )
+
+    def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:
+        """Begin a tick, where there is no request to take over.
+
+        :param mark: The key of the :class:`Mark` that is wanted; a Kong with a database has none.
+        :raises BridgeUnavailableError: As :meth:`begin`.
+        """
+        answer = self._call("wake", {"mark": mark, "secrets": list(secrets)})
+        return Waking(
+            host=Host(**answer["host"]),
+            secrets=dict(answer["secrets"] or {}),
+            mark=answer["mark"],
+            asked=_step(answer["asked"]),
+        )
+
+    def answer(self, refusal: BridgeError | None) -> None:
+        """Say what became of what was asked: done, or refused."""
+        fields = ("code", "name", "message", "fields") if refusal else ()
+        self._call("answer", {field: getattr(refusal, field) for field in fields})
+
+    def query(
+        self,
+        statements: Sequence[Sql] = (),
+        *,
+        consumer_ids: Sequence[str] = (),
+        usernames: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+    ) -> Rows:
+        """Read SCIM rows and Kong's consumers, in one step.
+
+        A consumer that matches several times is answered once; one that is not there, not at all.
+
+        :raises BridgeError: When the database refuses or is away.
+        """
+        answer = self._call(
+            "query",
+            {
+                "sql": [{"sql": s.sql, "params": list(s.params)} for s in statements],
+                "consumers": {
+                    "id": list(consumer_ids),
+                    "username": list(usernames),
+                    "custom_id": list(custom_ids),
+                },
+            },
+        )
+        return Rows(
+            sql=[list(rows or []) for rows in answer["sql"] or []],
+            consumers=[_consumer(entity) for entity in answer["consumers"] or []],
+        )
+
+    def tagged(self, tag: str) -> set[str]:
+        """Return the ids of a DB-less Kong's consumers that carry a tag."""
+        return set(self._call("query", {"tagged": tag})["tagged"] or [])
+
+    def commit(
+        self, steps: Sequence[Step], *, mark: Mark | None = None, check: bool = False
+    ) -> list[StepResult]:
+        """Apply every step, or none, and drop Kong's caches of what changed afterwards.
+
+        :param mark: What a DB-less Kong must have in its memory; it has steps on entities only.
+        :param check: On a DB-less Kong: only find out whether the steps could be applied.
+        :raises BridgeError: When a step failed, with its index; nothing was written.
+        """
+        # not asdict(), which copies every value of every row one by one
+        argument: dict[str, Any] = {"steps": [vars(step) for step in steps]}
+        if mark is not None:
+            argument["mark"] = {"key": mark.key, "is": mark.expected, "becomes": mark.becomes}
+        if check:
+            argument["check"] = True
+        answer = self._call("commit", argument)
+        return [
+            StepResult(
+                rows=result.get("rows") or 0,
+                data=list(result.get("data") or []),
+                entities=dict(result.get("entities") or {}),
+            )
+            for result in answer["results"]
+        ]
+
+    def _call(self, function: str, argument: dict[str, Any]) -> dict[str, Any]:
+        argument["bridge_version"] = BRIDGE_VERSION
+        text = getattr(self._kong.scim, function)(
+            # Not in ASCII: Kong's mp_rpc.lua reads in pieces of 4 KiB that it puts together each
+            # time, so that a message twice as long takes four times as long.
+            json.dumps(argument, separators=(",", ":"), ensure_ascii=False, default=vars)
+        )
+        if isinstance(text, tuple):  # the stock server's lua style answers (value, error)
+            text = text[0]
+        if isinstance(text, bytes):
+            text = text.decode()
+        if not isinstance(text, str):
+            raise BridgeUnavailableError(
+                "scim-bridge does not answer on this Kong: add it to `plugins` in kong.conf "
+                "(KONG_PLUGINS=bundled,scim,scim-bridge) and restart"
+            )
+        answer: dict[str, Any] = json.loads(text)
+        error = answer.get("error")
+        if error is not None and error.get("name") == "BRIDGE_VERSION":
+            raise BridgeUnavailableError(error["message"])
+        if error is not None:
+            raise BridgeError(
+                error.get("name") or "INTERNAL",
+                error.get("message") or "the bridge gave no message",
+                code=error.get("code") or 0,
+                step=error.get("step"),
+                label=error.get("label"),
+                fields=error.get("fields") or {},
+            )
+        result: dict[str, Any] = answer["ok"]
+        if result.get("bridge_version", BRIDGE_VERSION) != BRIDGE_VERSION:
+            raise BridgeUnavailableError(
+                f"scim-bridge speaks version {result['bridge_version']!r} of the wire and this "
+                f"plugin server version {BRIDGE_VERSION}: install both from one release"
+            )
+        return result
+
+
+def _step(asked: Mapping[str, Any] | None) -> Upsert | Delete | None:
+    if asked is None:
+        return None
+    return Upsert(**asked) if asked["op"] == "upsert" else Delete(**asked)
+
+
+def _consumer(entity: Mapping[str, Any]) -> Consumer:
+    return Consumer(
+        id=entity["id"],
+        username=entity.get("username"),
+        custom_id=entity.get("custom_id"),
+        tags=tuple(entity.get("tags") or ()),
+        acls=tuple(
+            Acl(id=acl["id"], group=acl["group"], tags=tuple(acl.get("tags") or ()))
+            for acl in entity.get("acls") or []
+        ),
+    )

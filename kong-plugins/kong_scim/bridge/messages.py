@@ -1,0 +1,261 @@
+"""What travels between the plugin and scim-bridge, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Scalar: TypeAlias = str | int | float | bool | None
+Dialect: TypeAlias = Literal["postgresql", "sqlite"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A parameter of a step whose value only the bridge knows: the entities written so far.
+
+    It stands for a JSON text that counts what the entity steps before it did in this commit, by
+    operation and DAO, such as ``{"revoke": {"keyauth_credentials": 2}, "upsert": {"acls": 1}}``;
+    what a step did nothing to is left out. So a row can say, in the same commit, how many
+    credentials were revoked with it. On the wire it is ``{"value": "written"}``.
+    """
+
+    value: Literal["written"] = "written"
+
+
+Param: TypeAlias = Scalar | Written
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A statement of the SCIM tables, as text with ``$1``, ``$2``, ... and its values.
+
+    As a step of a commit, ``rows`` is how many rows it must touch (or return, for a SELECT):
+    any other number aborts the whole commit with ``ROW_COUNT``. ``label`` says what the guard
+    protects, and comes back in the error.
+    """
+
+    sql: str
+    params: tuple[Param, ...] = ()
+    rows: int | None = None
+    label: str | None = None
+    op: Literal["sql"] = "sql"
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Insert or replace the given fields of an entity by its ``id``, through Kong's DAO.
+
+    With ``unless_present`` the step does nothing where an entity with the same cache key exists
+    (an ACL group that an administrator gave the consumer already).
+    """
+
+    dao: str
+    entity: Mapping[str, Any]
+    unless_present: bool = False
+    op: Literal["upsert"] = "upsert"
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete an entity by its id, with everything Kong's schema cascades. Absent is fine."""
+
+    dao: str
+    id: str
+    op: Literal["delete"] = "delete"
+
+
+@dataclass(frozen=True)
+class Revoke:
+    """Delete every credential of a consumer, of any kind Kong knows; answers how many by kind."""
+
+    consumer: str
+    op: Literal["revoke"] = "revoke"
+
+
+Step: TypeAlias = Sql | Upsert | Delete | Revoke
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step did: rows a statement touched and returned, or entities by DAO name."""
+
+    rows: int = 0
+    data: list[dict[str, Any]] = field(default_factory=list)
+    entities: dict[str, int] = field(default_factory=dict)
+
+
+class Tally:
+    """Counts what the steps of one commit do to entities: the value of :class:`Written`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def add(self, op: str, entities: Mapping[str, int]) -> None:
+        """Count the entities that a step wrote, by DAO."""
+        for dao, count in entities.items():
+            of_op = self._counts.setdefault(op, {})
+            of_op[dao] = of_op.get(dao, 0) + count
+
+    def text(self) -> str:
+        """Return the counts as JSON."""
+        return json.dumps(self._counts, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Acl:
+    """An ACL group of a consumer, as Kong holds it."""
+
+    id: str
+    group: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A consumer as Kong holds it, with its ACL groups."""
+
+    id: str
+    username: str | None = None
+    custom_id: str | None = None
+    tags: tuple[str, ...] = ()
+    acls: tuple[Acl, ...] = ()
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the gateway says of itself at ``begin``."""
+
+    dialect: Dialect
+    database: str
+    """``postgres``, ``off`` (DB-less) or ``sqlite`` (the sandbox)."""
+    role: str
+    """``traditional``, ``control_plane`` or ``data_plane`` (``kong.configuration.role``)."""
+    kong_version: str
+    node_id: str
+    workspace: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """The whole client request, as Kong judges it (``trusted_ips`` applied)."""
+
+    method: str
+    path: str
+    """The raw path below the route's prefix, still percent-encoded, such as ``/Users/a%2Fb``."""
+    query: str
+    """The raw query string, without ``?``."""
+    headers: Mapping[str, str]
+    """Names in lower case; the first value where a header is repeated."""
+    body: bytes
+    body_too_large: bool
+    """Whether the body was over ``max_body_size`` and therefore not read."""
+    https: bool
+    """Whether the client came over TLS, or a trusted proxy says so with ``X-Forwarded-Proto``."""
+    base_url: str
+    """Public scheme, host, port and route prefix, such as ``https://gw.example/scim/v2``."""
+    client_ip: str
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The answer of ``begin``: the host, the request, and the live secrets by vault reference.
+
+    ``secrets`` maps a reference such as ``{vault://env/scim-token}`` to its value at this moment,
+    or to None where the vault has none.
+    """
+
+    host: Host
+    request: Request
+    secrets: Mapping[str, str | None]
+    caller: KongCaller | None = None
+    """Whom Kong authenticated on the route, if that was asked for."""
+
+
+@dataclass(frozen=True)
+class KongCaller:
+    """The consumer that one of Kong's authentication plugins found, with its ACL groups."""
+
+    name: str
+    """Its username, or its id."""
+    groups: tuple[str, ...]
+    anonymous: bool
+    """Whether it stands for whoever gave no credentials (the plugin's ``anonymous``)."""
+
+
+@dataclass(frozen=True)
+class Waking:
+    """The answer of ``wake``: the host, live secrets, and the mark of a DB-less Kong.
+
+    ``asked`` is a step on one credential, which an administrator asked for (``api.lua``).
+    """
+
+    host: Host
+    secrets: Mapping[str, str | None]
+    mark: str | None
+    asked: Upsert | Delete | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A text in the memory of a DB-less Kong that is gone when it loads a configuration.
+
+    It is kept in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
+    and a ``POST /config``: as long as it is there, so are the rows that were written under it.
+
+    :param expected: What it must be for a commit to be made; None for absent.
+    :param becomes: What it is after the commit; None to leave it.
+    """
+
+    key: str
+    expected: str | None
+    becomes: str | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer of ``query``: rows by statement, and consumers asked for by id or by name."""
+
+    sql: list[list[dict[str, Any]]]
+    consumers: list[Consumer]
+
+
+class BridgeUnavailableError(Exception):
+    """scim-bridge does not answer: not enabled on this Kong, or of another version."""
+
+
+class BridgeError(Exception):
+    """The bridge refused a query or rolled a commit back; nothing of it was written.
+
+    :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
+        as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
+        hold), ``MARK`` (a :class:`Mark` is not as expected), ``CONFLICT`` (serialization failure or
+        deadlock: run the request again), ``DATABASE`` (the database is away), ``READ_ONLY`` (this
+        node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,
+        such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the connection
+        breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it was
+        written.
+    :param code: Kong's DAO error code, or 0: 3 and 5 say that something is taken already.
+    :param step: Index of the step that failed, from 0, or None.
+    :param fields: Field errors of a DAO, such as ``{"username": "alice"}``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        message: str,
+        *,
+        code: int = 0,
+        step: int | None = None,
+        label: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.code = code
+        self.step = step
+        self.label = label
+        self.fields = dict(fields or {})

@@ -1,0 +1,116 @@
+"""The part of the configuration that says what is told of changes, and to whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from kong_scim.config_access import Record
+
+POLL = "poll"
+"""The name of the target that is not called, and polls instead."""
+
+
+class Webhook(Record):
+    """Somebody who is told of changes over HTTP."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
+        description="What logs and `kong-scim deliveries` call this target.",
+        json_schema_extra={"kong": {"match": "^[%w_.%-]+$"}},
+    )
+    url: Annotated[
+        str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(?:[/?][^\s#]*)?$")
+    ] = Field(
+        description="Where events are posted. Redirects are not followed.",
+        json_schema_extra={"kong": {"match": "^https?://[^%s/?#@]+[^%s#]*$"}},
+    )
+    format: Literal["json", "set"] = Field(
+        "json",
+        description="`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. "
+        "`set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 "
+        "says; it needs `events.signing_key`.",
+    )
+    secret: Annotated[str, Field(max_length=4096)] = Field(
+        default="",
+        description="What `json` is signed with, best as a vault reference: `whsec_` and base64, "
+        "or any text.",
+        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
+        repr=False,
+    )
+    events: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=0, max_length=64)
+    ] = Field(
+        default=[],
+        description="Only these, such as `user.create`, `user.deactivate`, `group.member-remove`: "
+        "the type of the resource, and the operation or an action. Empty: every event.",
+    )
+    audience: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="The `aud` of a token; empty: the URL."
+    )
+
+
+class Events(Record):
+    """What is told of each change, beside what happened to which resource."""
+
+    values: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=256)]],
+        Field(min_length=0, max_length=64),
+    ] = Field(
+        default=[],
+        description="Attributes whose new values are kept with an event, such as `userName`, and "
+        "`urn:...:User:department` of an extension; of all others only the name is. The audit "
+        "trail cannot be edited: what is kept there stays when the person is deleted.",
+    )
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        default=400,
+        description="Days that events stay in the audit trail. It can be verified after older ones "
+        "are gone.",
+    )
+    webhooks: Annotated[list[Webhook], Field(min_length=0, max_length=16)] = Field(
+        default=[],
+        description="Who is told of each event, at least once and in order per resource.",
+    )
+    poll: bool = Field(
+        default=False,
+        description="Keep Security Event Tokens for a receiver that cannot be called and polls "
+        "`/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+    )
+    signing_key: Annotated[str, Field(max_length=16_384)] = Field(
+        default="",
+        description="Private key of Security Event Tokens, best as a vault reference: RSA, EC or "
+        "Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
+        json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
+        repr=False,
+    )
+    issuer: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="The `iss` of tokens; empty: `base_url`, or else `kong-scim`."
+    )
+    give_up_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=72,
+        description="Hours after which a delivery that keeps failing is given up; "
+        "`kong-scim deliveries` shows it and sends it again.",
+    )
+    timeout: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=10, description="Seconds for one delivery, from the connection to the answer."
+    )
+    allow_http: bool = Field(
+        default=False, description="Allow webhooks without TLS, where the network is trusted."
+    )
+    allow_hosts: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253)]],
+        Field(min_length=0, max_length=64),
+    ] = Field(
+        default=[],
+        description="Hosts of webhooks that may have a private or link-local address, by name.",
+    )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _webhook_names_differ(cls, webhooks: list[Webhook]) -> list[Webhook]:
+        names = [webhook.name for webhook in webhooks]
+        if len(set(names)) != len(names):
+            raise ValueError("two webhooks have the same name")
+        if POLL in names:
+            raise ValueError(f"{POLL!r} is the name of what is polled: give another one")
+        return webhooks
