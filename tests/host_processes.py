@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,8 @@ from typing import Any, Protocol
 import httpx
 import psutil
 import yaml
+
+from ports import free_ports
 
 TOKENS = {"scim-token-a": "token-of-tenant-a", "scim-token-b": "token-of-tenant-b"}
 """The bearer tokens of the tenants, by the name of their vault reference."""
@@ -42,13 +43,6 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIEN
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Host(Protocol):
@@ -89,7 +83,7 @@ class SandboxHost:
         self._config.write_text(yaml.safe_dump(content))
         data = directory / "data"
         self.sqlite = data / "plugin-server" / "scim.sqlite" if dbless else data / "sandbox.sqlite"
-        self._ports = (free_port(), free_port())
+        self._ports = free_ports(2)
         self._process: subprocess.Popen[str] | None = None
         proxy, self.admin_url = (f"http://127.0.0.1:{port}" for port in self._ports)
         self.proxy_urls = [proxy]

@@ -28,10 +28,9 @@ from host_processes import (
     SandboxHost,
     echo_server,
     eventually,
-    free_port,
 )
 
-__all__ = ["PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually", "free_port"]
+__all__ = ["PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

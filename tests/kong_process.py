@@ -10,7 +10,6 @@ A process of its own prefix and ports, with scim-bridge and the plugin ``scim`` 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import httpx
 import psutil
 import pytest
 
+from ports import free_ports
 from postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +67,7 @@ class KongProcess:
         self.binary = binary
         self.prefix = prefix
         self.postgres = postgres
-        proxy, tls, admin, status = _free_ports(4)
+        proxy, tls, admin, status = free_ports(4)
         self.proxy_url = f"http://127.0.0.1:{proxy}"
         self.tls_url = f"https://127.0.0.1:{tls}"
         self.admin_url = f"http://127.0.0.1:{admin}"
@@ -213,12 +213,3 @@ def _poll(condition: object, what: str, seconds: float = 30) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds} s for {what}")
         time.sleep(0.02)
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()

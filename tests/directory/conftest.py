@@ -42,6 +42,14 @@ def sqlite_database(tmp_path: Path) -> Iterator[SqliteDatabase]:
     database.close()
 
 
+@pytest.fixture(scope="module")
+def shared_sqlite() -> Iterator[SqliteDatabase]:
+    """One for all the runs of a property, each of which has a scope of its own."""
+    database = SqliteDatabase(":memory:")
+    yield database
+    database.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Database:
     name = {"sqlite": "sqlite_database", "postgresql": "postgres_database"}[request.param]

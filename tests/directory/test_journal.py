@@ -281,13 +281,6 @@ class _Run:
         self.changes.append(("delete", chosen))
 
 
-@pytest.fixture(scope="module")
-def shared_sqlite() -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(":memory:")
-    yield database
-    database.close()
-
-
 @thorough
 @given(data=st.data())
 def test_every_change_leaves_exactly_one_event_in_order_on_sqlite(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from databases import PostgresDatabase
 from directory_support import (
     ACME,
@@ -42,13 +40,6 @@ thorough = settings(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 brief = settings(thorough, max_examples=6)
-
-
-@pytest.fixture(scope="module")
-def shared_sqlite() -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(":memory:")
-    yield database
-    database.close()
 
 
 def populated(db: Database, data: st.DataObject) -> tuple[SqlStorage, list[Resource[Any]]]:

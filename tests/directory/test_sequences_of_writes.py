@@ -7,7 +7,6 @@ replacement (PUT) is a new version even where it says nothing new.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,13 +221,6 @@ class Run:
             for member in members
         }
         assert_rows_agree(self.db, self.scope)
-
-
-@pytest.fixture(scope="module")
-def shared_sqlite() -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(":memory:")
-    yield database
-    database.close()
 
 
 @thorough

@@ -8,8 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from hosts import free_port
 from kong_scim.lifecycle.sending import KEPT, READ, Answer, Sender
+from ports import free_port
 from receiver import CLOSE, HALF, HANG, Receiver, receiver
 
 
