@@ -26,7 +26,7 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 2
+BRIDGE_VERSION = 3
 """The version of this wire. Both sides send theirs, and refuse another."""
 
 

@@ -51,7 +51,7 @@ function _M.access()
   end
 
   local suspended, managed = false, false
-  local user_id, tenant
+  local user_id, tenant, last_event
   for _, tag in ipairs(consumer and consumer.tags or {}) do
     if tag == "scim:suspended" then
       suspended = true
@@ -60,6 +60,7 @@ function _M.access()
     else
       tenant = tag:match("^scim:(.+)$") or tenant
       user_id = tag:match("^scim%-user:(.+)$") or user_id
+      last_event = tag:match("^scim%-event:(.+)$") or last_event
     end
   end
 
@@ -68,6 +69,7 @@ function _M.access()
       user_id = user_id,
       tenant = tenant,
       groups = get_groups(consumer.id),
+      last_event = last_event,
     })
   end
 
