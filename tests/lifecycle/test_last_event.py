@@ -1,6 +1,8 @@
-"""A consumer says in a tag which event changed it last, on every host and after whatever happened."""
+"""A consumer says in a tag which event changed it last, on every host, whatever happened."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
@@ -49,7 +51,7 @@ def test_it_is_the_last_one_whatever_of_the_consumer_it_changed(gateway: Gateway
         ]
         assert seen[-1] == touched[-1]
     # A title is nothing to Kong, and its event none of the consumer's.
-    assert [one == other for one, other in zip(seen, seen[1:], strict=False)] == [
+    assert [one == other for one, other in pairwise(seen)] == [
         *[False] * 3,
         True,
         *[False] * 2,

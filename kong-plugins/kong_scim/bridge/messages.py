@@ -212,6 +212,22 @@ class Waking:
     secrets: Mapping[str, str | None]
     mark: str | None
     asked: Upsert | Delete | None = None
+    observed: bool = False
+    """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A value for Kong's ``/metrics`` (``kong/plugins/scim-bridge/metrics.lua`` has the names).
+
+    :param metric: Our word for it.
+    :param labels: In the order in which they stand there.
+    :param value: Of a counter, what is added; of a gauge, what it is.
+    """
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
 
 
 @dataclass(frozen=True)

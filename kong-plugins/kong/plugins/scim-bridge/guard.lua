@@ -1,6 +1,7 @@
 -- The guard: refuses who is suspended, and tells the log plugins who it was.
 
 local array_mt = require("cjson").array_mt
+local metrics = require "kong.plugins.scim-bridge.metrics"
 
 
 local kong = kong
@@ -74,6 +75,7 @@ function _M.access()
   end
 
   if suspended then
+    metrics.refused(tenant)
     return kong.response.exit(403, { message = "This account is suspended" })
   end
 end
