@@ -139,7 +139,9 @@ class Tenant:
         yield from _differ(f"{who}: username", user["userName"], consumer["username"])
         yield from _differ(f"{who}: shown username", shown.get("username"), consumer["username"])
         yield from _differ(f"{who}: custom_id", user.get("externalId"), consumer["custom_id"])
-        yield from _differ(f"{who}: tags", tags, set(consumer["tags"]))
+        events = {tag for tag in consumer["tags"] if tag.startswith("scim-event:")}
+        yield from _differ(f"{who}: events that changed it last", len(events), 1)
+        yield from _differ(f"{who}: tags", tags, set(consumer["tags"]) - events)
         yield from _differ(f"{who}: suspended", shown["suspended"], not active)
         wanted = {groups[each]["displayName"].strip() for each in above if each in groups}
         wanted |= {f"role:{role['value']}" for role in user.get("roles", [])}

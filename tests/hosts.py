@@ -66,18 +66,23 @@ def scim_plugin(tenant: str, reference: str, **config: Any) -> dict[str, Any]:
 
 
 def declaration(
-    upstream: str, *, in_front: Sequence[dict[str, Any]] = (), **config: Any
+    upstream: str,
+    access_log: Path,
+    *,
+    in_front: Sequence[dict[str, Any]] = (),
+    **config: Any,
 ) -> dict[str, Any]:
     """Return the declarative content of every host.
 
     :param upstream: The URL behind the API.
+    :param access_log: Where file-log writes what becomes of calls of the API.
     :param in_front: Plugins beside ``scim`` on the route of tenant ``a``.
     :param config: Of the plugin ``scim`` of tenant ``a``, beside its token.
     """
     acl = {"name": "acl", "config": {"allow": [GROUP]}}
     return {
         "_format_version": "3.0",
-        "plugins": [{"name": "scim-bridge"}],
+        "plugins": [{"name": "scim-bridge"}, {"name": "prometheus"}],
         "routes": [
             {
                 "name": "scim-a",
@@ -94,6 +99,9 @@ def declaration(
             {
                 "name": "echo",
                 "url": upstream,
+                "plugins": [
+                    {"name": "file-log", "config": {"path": str(access_log), "reopen": True}}
+                ],
                 "routes": [
                     {"name": "echo", "paths": ["/echo"], "plugins": [{"name": "key-auth"}, acl]},
                     # Behind no acl: what it answers is up to the credential and the guard alone.
@@ -116,6 +124,7 @@ class Gateway:
         key only.
     :ivar host: The processes; on Kong also ``host.kong`` and ``host.postgres``.
     :ivar content: The declarative content; on a DB-less host :meth:`declare` changes it.
+    :ivar access_log: What file-log wrote of calls of the API: a JSON object a line.
     """
 
     def __init__(self, host: Host, content: dict[str, Any], path: str = "/scim/v2") -> None:
@@ -123,6 +132,8 @@ class Gateway:
         self._family = [self]
         self.name = host.name
         self.content = content
+        (file_log,) = content["services"][0]["plugins"]
+        self.access_log = Path(file_log["config"]["path"])
         self.proxy_url = host.proxy_urls[0]
         self.scim_base = self.proxy_url + path
         self.token = TOKENS["scim-token-a"]
@@ -307,7 +318,8 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        content = declaration(stack.enter_context(echo_server()), **config)
+        upstream = stack.enter_context(echo_server())
+        content = declaration(upstream, directory / "access.json", **config)
         kind: Any = SandboxHost if name.startswith("sandbox") else KongHost
         host: Host = kind(directory, content, dbless=name in DBLESS)
         stack.callback(host.close)

@@ -95,6 +95,8 @@ class Plugin:
             lambda: provisioning.keep_kong_applied(waking.mark),
             lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
         ]
+        if waking.observed:
+            jobs.append(lambda: self._afterwards.measure(*provisioning.events()[:2], bridge.report))
         for job in jobs:
             try:
                 job()

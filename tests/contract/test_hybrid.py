@@ -46,7 +46,7 @@ class Hybrid:
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hybrid]:
     directory = tmp_path_factory.mktemp("hybrid")
     socket, dump, declared = (directory / name for name in ("s.sock", "scim.json", "kong.yml"))
-    declared.write_text(json.dumps(declaration("http://127.0.0.1:1")))
+    declared.write_text(json.dumps(declaration("http://127.0.0.1:1", directory / "access.json")))
     server = [sys.executable, "-m", "kong_scim.pluginserver"]
     dump.write_bytes(subprocess.run([*server, "--dump"], capture_output=True, check=True).stdout)
     certificate, key = directory / "cluster.crt", directory / "cluster.key"

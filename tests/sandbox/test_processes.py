@@ -25,7 +25,9 @@ FREE_PORTS = ["--port", "0", "--admin-port", "0"]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[SandboxHost]:
-    host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
+    host = SandboxHost(
+        tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
+    )
     host.start()
     yield host
     host.stop()
@@ -136,7 +138,9 @@ class TestWhatOutlivesIt:
             assert scim.get(f"/Users/{user['id']}").json() == user
 
     def test_consumers_of_the_file_are_written_once(self, tmp_path: Path) -> None:
-        content = declaration("http://echo:8080") | {"consumers": [{"username": "declared"}]}
+        content = declaration("http://echo:8080", tmp_path / "access.json") | {
+            "consumers": [{"username": "declared"}]
+        }
         host = SandboxHost(tmp_path, content, dbless=False)
         host.start()
         try:
@@ -190,7 +194,9 @@ def short_path() -> Iterator[Path]:
 class TestWhatItLeaves:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_nothing_runs_after_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
-        host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
+        host = SandboxHost(
+            tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
+        )
         host.start()
         processes = _processes(host)
         assert len(processes) >= 2
@@ -200,7 +206,9 @@ class TestWhatItLeaves:
         assert "Traceback" not in host.log()
 
     def test_nothing_runs_after_a_kill_dash_nine(self, tmp_path: Path) -> None:
-        host = SandboxHost(tmp_path, declaration("http://echo:8080"), dbless=False)
+        host = SandboxHost(
+            tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
+        )
         host.start()
         processes = _processes(host)
         os.kill(host.pid, signal.SIGKILL)

@@ -2,10 +2,10 @@
 
 The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin``, or ``kong.scim.wake`` (and
-``kong.scim.answer``) where there is no request of a client, ``kong.scim.query`` and
-``kong.scim.commit``. Each takes one JSON text and
-answers one JSON text, because every other value is changed on the way (an empty table becomes
-``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
+``kong.scim.answer``) where there is no request of a client, ``kong.scim.query``,
+``kong.scim.commit`` and ``kong.scim.report``. Each takes one JSON text and answers one JSON text,
+because every other value is changed on the way (an empty table becomes ``[]``, integers become
+floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
 ``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
 """
 
@@ -25,8 +25,10 @@ from kong_scim.bridge.messages import (
     Request,
     Revoke,
     Rows,
+    Sample,
     Scalar,
     Sql,
+    Stamp,
     Step,
     StepResult,
     Tally,
@@ -53,8 +55,10 @@ __all__ = [
     "Request",
     "Revoke",
     "Rows",
+    "Sample",
     "Scalar",
     "Sql",
+    "Stamp",
     "Step",
     "StepResult",
     "Tally",

@@ -19,6 +19,7 @@ from kong_scim.bridge.messages import (
     Opening,
     Request,
     Rows,
+    Sample,
     Sql,
     Step,
     StepResult,
@@ -26,7 +27,7 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 2
+BRIDGE_VERSION = 3
 """The version of this wire. Both sides send theirs, and refuse another."""
 
 
@@ -104,12 +105,17 @@ class Bridge:
             secrets=dict(answer["secrets"] or {}),
             mark=answer["mark"],
             asked=_step(answer["asked"]),
+            observed=answer["observed"],
         )
 
     def answer(self, refusal: BridgeError | None) -> None:
         """Say what became of what was asked: done, or refused."""
         fields = ("code", "name", "message", "fields") if refusal else ()
         self._call("answer", {field: getattr(refusal, field) for field in fields})
+
+    def report(self, samples: Sequence[Sample]) -> None:
+        """Have counts and gauges shown in Kong's ``/metrics``; nothing where nobody can look."""
+        self._call("report", {"samples": [vars(sample) for sample in samples]})
 
     def query(
         self,

@@ -74,7 +74,23 @@ class Revoke:
     op: Literal["revoke"] = "revoke"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke
+@dataclass(frozen=True)
+class Stamp:
+    """Say in a tag of consumers which event changed them last; answers their ids as ``data``.
+
+    It changes nothing of what :class:`Written` counts.
+
+    :param event: Its id; empty to take the tag away.
+    :param consumers: Their ids, of whom some may be gone; None for those that the steps before it
+        in this commit wrote, or of which they wrote a group or a credential.
+    """
+
+    event: str
+    consumers: tuple[str, ...] | None = None
+    op: Literal["stamp"] = "stamp"
+
+
+Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp
 
 
 @dataclass(frozen=True)
@@ -196,6 +212,22 @@ class Waking:
     secrets: Mapping[str, str | None]
     mark: str | None
     asked: Upsert | Delete | None = None
+    observed: bool = False
+    """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A value for Kong's ``/metrics`` (``kong/plugins/scim-bridge/metrics.lua`` has the names).
+
+    :param metric: Our word for it.
+    :param labels: In the order in which they stand there.
+    :param value: Of a counter, what is added; of a gauge, what it is.
+    """
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
 
 
 @dataclass(frozen=True)

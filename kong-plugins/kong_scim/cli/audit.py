@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -77,9 +78,11 @@ def audit(  # noqa: PLR0917 - one parameter per option
             click.echo(entry.line() if isinstance(entry, Requests) else line(entry))
         return
     who = client.user_id(user) if user else None
-    for event in _chosen(client, who, since, follow=follow):
-        click.echo(json.dumps(event, ensure_ascii=False) if as_json else line(event))
-        sys.stdout.flush()
+    # Ctrl-C is how one stops to follow.
+    with contextlib.suppress(*[KeyboardInterrupt] if follow else []):
+        for event in _chosen(client, who, since, follow=follow):
+            click.echo(json.dumps(event, ensure_ascii=False) if as_json else line(event))
+            sys.stdout.flush()
 
 
 @audit.command("verify")

@@ -176,14 +176,14 @@ class Entry:
 class Journal(Protocol):
     """Writes down each change in the commit that makes it."""
 
-    def of(self, entry: Entry) -> Sequence[Sql]:
+    def of(self, entry: Entry) -> Sequence[Step]:
         """Return what to commit after everything else of the change."""
 
 
 class NoJournal:
     """Writes nothing down."""
 
-    def of(self, entry: Entry) -> Sequence[Sql]:
+    def of(self, entry: Entry) -> Sequence[Step]:
         """Add nothing."""
         del entry
         return ()

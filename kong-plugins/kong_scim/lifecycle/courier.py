@@ -178,6 +178,7 @@ class Courier:
         for future, attempt in zip(done, attempts, strict=True):
             target, _, _ = self._under_way.pop(future)
             self._learn(target, attempt)
+            deliveries.count(target.name, attempt)
 
     def _judged(self, target: Target, delivery: Delivery, at: datetime, answer: Answer) -> Attempt:
         # RFC 8935 §2.2: 202 and nothing else says that a token was taken.

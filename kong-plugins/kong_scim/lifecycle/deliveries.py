@@ -23,6 +23,7 @@ from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
+from kong_scim.lifecycle.metrics import counts_of
 from kong_scim.lifecycle.sending import KEPT, Answer
 
 STATES = ("pending", "delivered", "dead")
@@ -64,6 +65,7 @@ class Deliveries:
         self._db = db
         self._scope = scope
         self._where = {"workspace": scope.workspace, "tenant": scope.tenant}
+        self._counts = counts_of(scope.tenant)
 
     def steps(self, event: Mapping[str, Any], targets: Iterable[str], now: datetime) -> list[Sql]:
         """Return the statements that make the deliveries of an event, with its commit."""
@@ -162,6 +164,14 @@ class Deliveries:
             state = "delivered" if against is None else "dead"
             done.append(Attempt(int(row["number"]), now, answer, state, now))
         self.record(done)
+        for attempt in done:
+            self.count(target, attempt)
+
+    def count(self, target: str, attempt: Attempt) -> None:
+        """Count what became of a try that is written down."""
+        self._counts.add(
+            "deliveries", target, "failed" if attempt.state == "pending" else attempt.state
+        )
 
     def _pending(self, target: str) -> list[Any]:
         return [
@@ -177,6 +187,8 @@ class Deliveries:
             {**self._where, "before": instant(before), "now": instant(now)}
         )
         (result,) = self._db.commit([statement])
+        for row in result.data:
+            self._counts.add("deliveries", row["target"], "dead")
         return result.rows
 
     def replay(self, numbers: Sequence[int] | None, now: datetime) -> int:
@@ -318,5 +330,6 @@ def _bury(dialect: Dialect) -> Prepared:
             deliveries.c.leased <= bindparam("now"),
         )
         .values(state="dead")
+        .returning(deliveries.c.target)
     )
     return prepare(statement, dialect)

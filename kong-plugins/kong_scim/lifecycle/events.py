@@ -34,7 +34,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
-from kong_scim.bridge import Dialect, Param, Sql, Written
+from kong_scim.bridge import Dialect, Param, Sql, Stamp, Step, Written
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
@@ -93,11 +93,16 @@ class Outbox:
         self._clock = clock
         self._new_id = new_id
 
-    def of(self, entry: Entry) -> Sequence[Sql]:
-        """Return the statement that writes the event of a change."""
+    def of(self, entry: Entry) -> Sequence[Step]:
+        """Return the steps that write the event of a change, and its id to the consumers."""
+        event = self._new_id()
+        stamps = [Stamp(event)] if entry.outcome.steps else []
+        return [*stamps, self._written(entry, event)]
+
+    def _written(self, entry: Entry, event: str) -> Sql:
         change = entry.change
         row: dict[str, Param] = {
-            "id": self._new_id(),
+            "id": event,
             "workspace": self._scope.workspace,
             "tenant": self._scope.tenant,
             "resource_type": change.resource_type,
@@ -109,10 +114,10 @@ class Outbox:
             "written": Written(),
         }
         if entry.counted:
-            return [_insert_counted(self._dialect).bind(row)]
+            return _insert_counted(self._dialect).bind(row)
         if entry.version_before == entry.version_after:
-            return [_insert_if_written(self._dialect).bind({**row, "tally": Written()})]
-        return [_insert(self._dialect).bind(row)]
+            return _insert_if_written(self._dialect).bind({**row, "tally": Written()})
+        return _insert(self._dialect).bind(row)
 
     def _document(self, entry: Entry) -> dict[str, Any]:
         changed = dict(_changed(entry.before, entry.after))

@@ -28,6 +28,8 @@ from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 from kong_scim.lifecycle.chain import START, Chain, hash_of
 from kong_scim.lifecycle.events import revoked
+from kong_scim.lifecycle.messages import labels
+from kong_scim.lifecycle.metrics import counts_of
 
 BATCH = 100
 """Events that are sealed, or dropped, in one commit."""
@@ -86,9 +88,14 @@ class Trail:
         self._move(writes, old, chain)
         positions = [columns["position"] for columns in waiting]
         taken = delete(outbox).where(outbox.c.position.in_(positions))
-        return self._committed(
+        done: list[dict[str, Any]] = self._committed(
             writes, [compile(taken, dialect, rows=len(waiting)), *announced], sealed
         )
+        counts = counts_of(self._scope.tenant)
+        for event in done:
+            for label in labels(event):
+                counts.add("events", label)
+        return done
 
     def drop(self, before: datetime, limit: int = BATCH) -> int:
         """Delete the oldest events of the trail, as far as they are older than a moment.

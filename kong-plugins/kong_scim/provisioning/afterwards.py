@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from kong_scim.bridge import Sample
 from kong_scim.config import POLL, PluginConfig
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.lifecycle.courier import Courier, Secrets, Target
 from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.messages import Issuer, SigningKeyError
+from kong_scim.lifecycle.metrics import Meter
 from kong_scim.lifecycle.sending import Sender
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.lifecycle.upkeep import Upkeep
@@ -45,6 +47,8 @@ class Afterwards:
             ),
             timedelta(hours=events.give_up_hours),
         )
+        targets = [each.name for each in events.webhooks] + ([POLL] if events.poll else [])
+        self._meter = Meter(config.tenant, targets)
         self._issuer: tuple[str, Issuer | None] = ("", None)
 
     @property
@@ -76,6 +80,13 @@ class Afterwards:
         self._upkeep.run(trail)
         if self._events.webhooks or polled:
             self._courier.run(deliveries, self._signing(secrets))
+
+    def measure(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:
+        """Report what was done and what waits, for Kong's ``/metrics``.
+
+        :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer.
+        """
+        self._meter.run(db, scope, report)
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
         """Return who signs tokens, or None where there is no key that can."""

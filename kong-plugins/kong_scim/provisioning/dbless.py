@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Step, StepResult
+from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Stamp, Step, StepResult
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
@@ -190,6 +191,7 @@ class DblessBridge:
                 results.update(zip(places, answers, strict=True))
                 for step, answer in zip(entities, answers, strict=True):
                     transaction.tally.add(step.op, answer.entities)
+                entities = list(map(_named, entities, answers))
                 number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
         done = [results[place] for place in range(len(steps))]
@@ -201,6 +203,13 @@ class DblessBridge:
             with store.writing() as transaction:
                 journal.lift(transaction, number)
         return done
+
+
+def _named(step: Step, answer: StepResult) -> Step:
+    """Return a stamp with the consumers that it was found to be about."""
+    if isinstance(step, Stamp):
+        return replace(step, consumers=tuple(row["id"] for row in answer.data))
+    return step
 
 
 def _run(

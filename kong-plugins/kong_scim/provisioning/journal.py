@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kong_scim.bridge import Delete, Revoke, Step, Upsert
+from kong_scim.bridge import Delete, Revoke, Stamp, Step, Upsert
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
@@ -36,11 +36,22 @@ _TABLES = (
     ) STRICT
     """,
     "CREATE INDEX IF NOT EXISTS kong_credentials_consumer ON kong_credentials (consumer)",
+    """
+    CREATE TABLE IF NOT EXISTS kong_stamps (
+      consumer TEXT PRIMARY KEY,
+      workspace TEXT NOT NULL, tenant TEXT NOT NULL, event TEXT NOT NULL
+    ) STRICT
+    """,
 )
 
 _PROJECTED = frozenset({"consumers", "acls"})
 
-_STEPS: Mapping[str, Any] = {"upsert": Upsert, "delete": Delete, "revoke": Revoke}
+_STEPS: Mapping[str, Any] = {
+    "upsert": Upsert,
+    "delete": Delete,
+    "revoke": Revoke,
+    "stamp": Stamp,
+}
 
 
 @dataclass(frozen=True)
@@ -65,11 +76,16 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
     """Note steps on Kong's entities as pending, and return their number.
 
     What is no consumer and no ACL group is a credential, and kept: unlike those it does not follow
-    from a SCIM resource, and would be gone with Kong's memory.
+    from a SCIM resource, and would be gone with Kong's memory. So is which event changed a consumer
+    last.
+
+    :param steps: Of which stamps name their consumers.
     """
-    _forget_credentials(transaction, steps)
+    _forget(transaction, steps)
     for step in steps:
-        if isinstance(step, Upsert) and step.dao not in _PROJECTED:
+        if isinstance(step, Stamp):
+            _keep_stamp(transaction, scope, step)
+        elif isinstance(step, Upsert) and step.dao not in _PROJECTED:
             _keep_credential(transaction, scope, step)
     cursor = transaction.connection.execute(
         "INSERT INTO kong_pending (workspace, tenant, after, steps) VALUES (?, ?, ?, ?)",
@@ -140,6 +156,17 @@ def credentials(
     return [Upsert(dao, entity) for dao, entity in given if entity is not None]
 
 
+def stamps(transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str]) -> list[Stamp]:
+    """Return the steps that say which event changed each of some consumers last."""
+    found = transaction.connection.execute(
+        "SELECT coalesce(event, ''), json_group_array(given.value)"
+        " FROM json_each(?) AS given LEFT JOIN kong_stamps"
+        " ON consumer = given.value AND workspace = ? AND tenant = ? GROUP BY 1 ORDER BY 1",
+        [json.dumps(list(consumers)), scope.workspace, scope.tenant],
+    )
+    return [Stamp(event, tuple(json.loads(ids))) for event, ids in found]
+
+
 def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
     if not entity.get("ttl"):
         return entity
@@ -163,8 +190,19 @@ def _keep_credential(transaction: SqliteTransaction, scope: Scope, step: Upsert)
     )
 
 
-def _forget_credentials(transaction: SqliteTransaction, steps: Sequence[Step]) -> None:
+def _keep_stamp(transaction: SqliteTransaction, scope: Scope, step: Stamp) -> None:
+    transaction.connection.executemany(
+        "INSERT OR REPLACE INTO kong_stamps (consumer, workspace, tenant, event)"
+        " VALUES (?, ?, ?, ?)",
+        [[each, scope.workspace, scope.tenant, step.event] for each in step.consumers or ()],
+    )
+
+
+def _forget(transaction: SqliteTransaction, steps: Sequence[Step]) -> None:
+    """Drop credentials that the steps take away, and all that is known of who goes."""
     for step in steps:
+        if isinstance(step, Delete) and step.dao == "consumers":
+            transaction.connection.execute("DELETE FROM kong_stamps WHERE consumer = ?", [step.id])
         if isinstance(step, Revoke):
             column, value = "consumer", step.consumer
         elif isinstance(step, Delete):

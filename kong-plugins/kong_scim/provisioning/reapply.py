@@ -88,7 +88,8 @@ def _apply_all(
         present = [each.consumer for each in found if each.consumer]
         known.update(present)
         with store.reading() as transaction:
-            given = journal.credentials(transaction, scope, present, time.time())
+            given: list[Step] = [*journal.credentials(transaction, scope, present, time.time())]
+            given += journal.stamps(transaction, scope, present)
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
         if mark is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]

@@ -24,6 +24,7 @@ from kong_scim.sandbox import entities
 from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim.sandbox.entity_schema import DaoError, Entity
 from kong_scim.sandbox.exchange import JSON, SERVER
+from kong_scim.sandbox.metrics import CONTENT_TYPE, Metrics
 from kong_scim.sandbox.node import Node
 from kong_scim.sandbox.store import Store
 
@@ -49,6 +50,7 @@ def admin_api(
     status: Callable[[], dict[str, Any]],
     node: Node,
     configure: Callable[[Declaration], None],
+    metrics: Metrics,
 ) -> Starlette:
     """Return the application of the admin port.
 
@@ -56,12 +58,19 @@ def admin_api(
     :param configure: Takes a whole new configuration (DB-less).
     """
     api = _AdminApi(store, status, node, configure)
+
+    async def shown(request: Request) -> Response:
+        _allow(request, "GET")
+        headers = {"Server": SERVER, "Content-Type": CONTENT_TYPE}
+        return Response(metrics.text(), headers=headers)
+
     routes = [
         ("/config", api.config),
         ("/scim-bridge/consumers/{consumer}/{kind}", api.credentials),
         ("/scim-bridge/consumers/{consumer}/{kind}/{entity}", api.credential),
         ("/", api.root),
         ("/status", api.status),
+        ("/metrics", shown),
         ("/consumers", api.consumers),
         ("/consumers/{consumer}", api.consumer),
         ("/consumers/{consumer}/{kind}", api.owned),

@@ -16,6 +16,7 @@ from kong_scim.bridge import BRIDGE_VERSION, BridgeError
 from kong_scim.sandbox import vault
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.exchange import SERVER, ClientGoneError, Exchange
+from kong_scim.sandbox.metrics import Metrics
 from kong_scim.sandbox.router import escaped, normalized
 from kong_scim.sandbox.store import Store
 
@@ -30,6 +31,7 @@ class NodeFunctions:
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
     :param asked: A step on a credential that an administrator asked for.
+    :param metrics: Where reports go; None for nowhere.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class NodeFunctions:
         executor: Executor,
         node_id: str,
         asked: Mapping[str, Any] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._executor = executor
         self._node_id = node_id
@@ -53,6 +57,7 @@ class NodeFunctions:
             "kong.scim.answer": lambda text: self._answer(self._conclude, text),
             "kong.scim.query": lambda text: self._answer(self._query, text),
             "kong.scim.commit": lambda text: self._answer(self._commit, text),
+            "kong.scim.report": lambda text: self._answer(self._report, text),
         }
 
     async def _answer(
@@ -90,7 +95,13 @@ class NodeFunctions:
             "secrets": _secrets(argument),
             "mark": self._store.mark(key) if key and self._store.dbless else None,
             "asked": self._asked,
+            "observed": self._metrics is not None and self._metrics.observed,
         }
+
+    async def _report(self, argument: dict[str, Any]) -> dict[str, Any]:
+        if self._metrics is not None:
+            self._metrics.report(argument["samples"])
+        return {}
 
     async def _conclude(self, argument: dict[str, Any]) -> dict[str, Any]:
         self.answered = {key: argument[key] for key in argument if key != "bridge_version"}

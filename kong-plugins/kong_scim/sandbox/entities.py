@@ -42,6 +42,9 @@ CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (
 
 CREDENTIALS = ("keyauth_credentials",)
 
+EVENT = "scim-event:"
+"""Before the id of the last event that changed a consumer, in a tag (``entities.lua``)."""
+
 _KEY_LENGTH = 32
 _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
 
@@ -151,6 +154,15 @@ def delete_owned(connection: sqlite3.Connection, name: str, consumer: str) -> in
     return connection.execute(
         f'DELETE FROM "{DAOS[name].name}" WHERE consumer = ?', [consumer]
     ).rowcount
+
+
+def stamp(connection: sqlite3.Connection, consumers: Sequence[str], event: str) -> None:
+    """Say in a tag of consumers which event changed them last; no tag for an empty one."""
+    for identifier in consumers:
+        for consumer in select(connection, "consumers", "id", identifier):
+            tags = [tag for tag in consumer["tags"] or () if not tag.startswith(EVENT)]
+            tags += [f"{EVENT}{event}"] if event else []
+            upsert(connection, "consumers", {"id": identifier, "tags": tags})
 
 
 def _rows(

@@ -44,6 +44,8 @@ class Exchange:
     """A request, what the plugins find out about it, and the way to answer it.
 
     :param upstream_headers: Headers that plugins set for the upstream, or unset (None).
+    :param scim: What the guard adds to the record of log plugins.
+    :param refused: The tenant of the suspended consumer that the guard refused.
     """
 
     scope: Scope
@@ -59,6 +61,8 @@ class Exchange:
     upstream_headers: dict[str, str | None] = field(default_factory=dict)
     hidden_query: set[str] = field(default_factory=set)
     response_headers: dict[str, Any] = field(default_factory=dict)
+    scim: dict[str, Any] | None = None
+    refused: str | None = None
     _body_ended: bool = False
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from kong_scim.sandbox.admin import admin_api
 from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.exchange import SERVER
+from kong_scim.sandbox.metrics import Metrics
 from kong_scim.sandbox.mp_rpc import PluginInstances, RpcClient
 from kong_scim.sandbox.node import Node, scim_plugins
 from kong_scim.sandbox.plugin_process import PluginProcess
@@ -129,10 +130,12 @@ class _Sandbox:
         instances = PluginInstances(client, self._instance_config, self.process.ready)
         self.process.ended = instances.reset
         upstreams = Upstreams(ECHO_HOST if self.echo else None)
+        metrics = Metrics()
+        metrics.observed = _declares(self.declaration, "prometheus")
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
-                node = Node(self.declaration, instances, self.store, executor)
+                node = Node(self.declaration, instances, self.store, executor, metrics)
                 proxy = Proxy(
                     router=Router(self.declaration.routes),
                     instances=instances,
@@ -141,16 +144,18 @@ class _Sandbox:
                     executor=executor,
                     node_id=node.id,
                     port=self.port,
+                    metrics=metrics,
                 )
 
                 def configure(declaration: Declaration) -> None:
                     self.store.load(declaration.consumers)
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
+                    metrics.observed = _declares(declaration, "prometheus")
                     instances.reset()
 
                 ticks = asyncio.create_task(node.tick_for_ever())
-                api = admin_api(self.store, self._status, node, configure)
+                api = admin_api(self.store, self._status, node, configure, metrics)
                 try:
                     await self._serve([proxy, api], sockets, stop, started)
                 finally:
@@ -193,6 +198,10 @@ class _Sandbox:
 
     def _status(self) -> dict[str, Any]:
         return {"server": SERVER, "plugin_server": {"pid": self.process.pid}}
+
+
+def _declares(declaration: Declaration, plugin: str) -> bool:
+    return any(each.name == plugin for route in declaration.routes for each in route.plugins)
 
 
 def _declaration(config: Path | None) -> Declaration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from kong_scim.sandbox import entities
@@ -11,7 +12,7 @@ from kong_scim.sandbox.exchange import JSON, Exchange
 from kong_scim.sandbox.mp_rpc import Exit
 from kong_scim.sandbox.plugins import AclConfig, BridgeConfig, KeyAuthConfig
 
-SUSPENDED = "scim:suspended"
+MANAGED, SUSPENDED = "scim", "scim:suspended"
 
 _CANNOT_CONSUME = "You cannot consume this service"
 
@@ -58,10 +59,28 @@ def suspended(exchange: Exchange, config: BridgeConfig, database: sqlite3.Connec
 
     :raises ~kong_scim.sandbox.mp_rpc.Exit: 403.
     """
-    del config, database
-    tags: Any = (exchange.consumer or {}).get("tags") or ()
+    del config
+    consumer: Any = exchange.consumer or {}
+    tags = [str(tag) for tag in consumer.get("tags") or ()]
+    tenant = _after("scim:", (tag for tag in tags if tag != SUSPENDED))
+    if MANAGED in tags:
+        owned = entities.select(database, "acls", "consumer", consumer["id"])
+        found = {
+            "user_id": _after("scim-user:", tags),
+            "tenant": tenant,
+            "groups": [row["group"] for row in owned],
+            "last_event": _after(entities.EVENT, tags),
+        }
+        exchange.scim = {name: value for name, value in found.items() if value is not None}
     if SUSPENDED in tags:
+        exchange.refused = tenant or ""
         raise Exit(403, b'{"message":"This account is suspended"}', {"Content-Type": JSON})
+
+
+def _after(prefix: str, tags: Iterable[str]) -> str | None:
+    """Return what the last tag that begins so goes on with."""
+    found = [tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)]
+    return found[-1] if found else None
 
 
 def acl(exchange: Exchange, config: AclConfig, database: sqlite3.Connection) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kong_scim.sandbox.bridge_functions import NodeFunctions
 from kong_scim.sandbox.declarative import Declaration, Route
+from kong_scim.sandbox.metrics import Metrics
 from kong_scim.sandbox.mp_rpc import PluginInstances
 from kong_scim.sandbox.pdk import TimerPdk
 from kong_scim.sandbox.plugins import Plugin
@@ -39,6 +40,7 @@ class Node:
     instances: PluginInstances
     store: Store
     executor: Executor
+    metrics: Metrics
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     async def tick_for_ever(self) -> None:
@@ -68,6 +70,6 @@ class Node:
     async def _call(
         self, plugin: Plugin, method: str, asked: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        functions = NodeFunctions(self.store, self.executor, self.id, asked)
+        functions = NodeFunctions(self.store, self.executor, self.id, asked, self.metrics)
         await self.instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
         return functions.answered

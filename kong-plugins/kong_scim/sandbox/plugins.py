@@ -65,6 +65,17 @@ class BridgeConfig(_Config):
     """``kong/plugins/scim-bridge/schema.lua``."""
 
 
+class PrometheusConfig(_Config):
+    """``kong/plugins/prometheus/schema.lua``, without any of Kong's own metrics."""
+
+
+class FileLogConfig(_Config):
+    """``kong/plugins/file-log/schema.lua``; the file is opened anew for each record."""
+
+    path: Annotated[str, Field(min_length=1)]
+    reopen: bool = False
+
+
 @dataclass(frozen=True)
 class Plugin:
     """One plugin on one route.
@@ -83,6 +94,8 @@ PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
     "scim-bridge": (960, BridgeConfig),
     "acl": (950, AclConfig),
     "scim": (755, PluginConfig),
+    "prometheus": (13, PrometheusConfig),
+    "file-log": (9, FileLogConfig),
 }
 """Priority (Kong runs the highest first) and configuration by name."""
 

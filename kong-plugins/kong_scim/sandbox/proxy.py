@@ -11,9 +11,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from kong_scim.sandbox import front, guards
+from kong_scim.sandbox import front, guards, logs
 from kong_scim.sandbox.bridge_functions import BridgeFunctions
 from kong_scim.sandbox.exchange import ClientGoneError, Exchange
+from kong_scim.sandbox.metrics import Metrics
 from kong_scim.sandbox.mp_rpc import Exit, PluginInstances
 from kong_scim.sandbox.pdk import RequestPdk
 from kong_scim.sandbox.plugins import Plugin
@@ -51,12 +52,18 @@ class Proxy:
     executor: Executor
     node_id: str
     port: int
+    metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send, self.port)
+        answer = logs.Answering(send)
+        exchange = Exchange(scope, receive, answer, self.port)
+        await self._answer(exchange)
+        logs.after(exchange, answer, self.metrics)
+
+    async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._serve(exchange)
         except Exit as end:
@@ -80,7 +87,7 @@ class Proxy:
             exchange.plugin_id = plugin.id
             if plugin.name == "scim":
                 await self._scim(exchange, plugin)
-            else:
+            elif plugin.name in _GUARDS:
                 _GUARDS[plugin.name](exchange, plugin.config, self.store.entities)
         if match.route.service is None:
             raise exchange.error(503, "no Service found with those values")

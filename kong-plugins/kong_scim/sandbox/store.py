@@ -99,6 +99,7 @@ class Store:
         :raises ~kong_scim.bridge.BridgeError: As the bridge would, with the index of the step.
         """
         results: list[dict[str, Any]] = []
+        touched: dict[str, None] = {}
         with suppress(_Checked), self._writer.transaction() as transaction:
             connection = transaction.connection
             if mark and _mark(connection, mark["key"]) != mark["is"]:
@@ -106,7 +107,7 @@ class Store:
             for index, step in enumerate(steps):
                 if self.dbless and step["op"] == "sql":
                     raise BridgeError("BAD_REQUEST", "no SQL here", step=index)
-                results.append(_run(transaction, index, step))
+                results.append(_run(transaction, index, step, touched))
             if check:
                 raise _Checked
             if mark and mark["becomes"] is not None:
@@ -201,13 +202,32 @@ def _param(value: Any) -> Param:
     return Written() if value == vars(Written()) else value
 
 
-def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) -> dict[str, Any]:
+def _run(
+    transaction: SqliteTransaction,
+    index: int,
+    step: Mapping[str, Any],
+    touched: dict[str, None],
+) -> dict[str, Any]:
+    """Run a step.
+
+    :param touched: The ids of the consumers that steps wrote, or of which they wrote something.
+    """
+    connection = transaction.connection
     try:
         if step["op"] == "sql":
             result = transaction.run(_statement(index, step))
             return {"rows": result.rows, "data": result.data, "entities": {}}
-        written = _OPERATIONS[step["op"]](transaction.connection, step)
+        if step["op"] == "stamp":
+            ids = list(touched) if step["consumers"] is None else step["consumers"]
+            entities.stamp(connection, ids, step["event"])
+            return {"rows": 0, "data": [{"id": each} for each in ids], "entities": {}}
+        consumer = _consumer_of(connection, step)
+        written = _OPERATIONS[step["op"]](connection, step)
         transaction.tally.add(step["op"], written)
+        if written and consumer:
+            touched[consumer] = None
+        if step["op"] == "delete" and step["dao"] == "consumers":
+            touched.pop(step["id"], None)
     except BridgeError as error:
         error.step = index
         raise
@@ -219,6 +239,19 @@ def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) ->
         message = f"this gateway has no {error.args[0]!r}"
         raise BridgeError("BAD_REQUEST", message, step=index) from error
     return {"rows": 0, "data": [], "entities": written}
+
+
+def _consumer_of(connection: sqlite3.Connection, step: Mapping[str, Any]) -> str | None:
+    """Return the id of the consumer that a step is about."""
+    if step["op"] == "revoke":
+        return str(step["consumer"])
+    if step["op"] == "upsert":
+        entity = step["entity"]
+        return str(entity["id"] if step["dao"] == "consumers" else entity["consumer"]["id"])
+    if step["dao"] == "consumers":
+        return str(step["id"])
+    found = entities.select(connection, step["dao"], "id", step["id"])
+    return str(found[0]["consumer"]["id"]) if found else None
 
 
 def _upsert(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local node = require "kong.plugins.scim-bridge.node"
+local paths = require "kong.plugins.scim-bridge.paths"
 local request_id = require "kong.observability.tracing.request_id"
 local escape = require("kong.tools.uri").escape
 
@@ -36,35 +37,6 @@ local function get_headers()
   end
 
   return headers
-end
-
-
-local function matched_prefix(path, prefix)
-  if prefix:sub(1, 1) == "~" then -- a regex
-    local m = ngx.re.match(path, "^(?:" .. prefix:sub(2) .. ")", "jou")
-    return m and m[0] or ""
-  end
-
-  return path:find(prefix, 1, true) == 1 and prefix or ""
-end
-
-
---- The part of the path that led to the route, and the rest.
--- Kong's own answer (X-Forwarded-Prefix) is empty without strip_path and may be the client's.
-local function split_path()
-  local route = kong.router.get_route() or {}
-  local path = kong.request.get_path() -- what the router matches
-  local prefix = route.expression and matched_prefix(path, ngx.var.upstream_x_forwarded_prefix or "") or ""
-
-  for _, candidate in ipairs(route.paths or {}) do
-    local matched = matched_prefix(path, candidate)
-    prefix = #matched > #prefix and matched or prefix
-  end
-
-  local raw = kong.request.get_raw_path()
-  path = raw:find(prefix, 1, true) == 1 and raw or path
-  prefix = prefix:gsub("/+$", "")
-  return escape(prefix), escape((path:sub(#prefix + 1):gsub("^/?", "/", 1)))
 end
 
 
@@ -141,7 +113,7 @@ local function begin(arg)
                   "`max_body_size` must be a number of bytes and `secrets` a list")
 
   local https = kong.request.get_forwarded_scheme():find("^https%f[%A]") ~= nil
-  local prefix, path = split_path()
+  local prefix, path = paths.split()
   local body = ""
   if https or arg.require_https == false then
     body = get_body(max_size)
@@ -152,13 +124,13 @@ local function begin(arg)
     host = node.host(),
     request = {
       method = kong.request.get_method(),
-      path = path,
+      path = escape(path),
       query = escape(kong.request.get_raw_query()),
       headers = get_headers(),
       body = ngx.encode_base64(body or ""),
       body_too_large = not body,
       https = https,
-      base_url = get_origin(https and "https" or "http") .. prefix,
+      base_url = get_origin(https and "https" or "http") .. escape(prefix),
       client_ip = kong.client.get_forwarded_ip(),
       request_id = request_id.get(),
     },

@@ -110,7 +110,9 @@ end
 local function post_events(premature, events, workspace)
   ngx.ctx.workspace = workspace
   for _, event in ipairs(events) do
-    event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+    if not event.quiet then
+      event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+    end
   end
 end
 

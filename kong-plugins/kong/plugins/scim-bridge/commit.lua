@@ -11,6 +11,14 @@ local kong  = kong
 local given = envelope.given
 
 
+local STAMP = [[
+  UPDATE consumers
+     SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
+                array_remove(ARRAY[%s]::text[], NULL),
+         updated_at = CURRENT_TIMESTAMP(0)
+   WHERE id IN (%s) RETURNING id, username, ws_id]]
+
+
 local function run_sql(tx, step)
   local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
   if given(step.rows) and step.rows ~= count then
@@ -33,6 +41,23 @@ local function execute(tx, statement)
   local ok, err = tx.connector:query(statement)
   if not ok then
     tx.raise(err)
+  end
+end
+
+
+--- One statement for any number of consumers, where their DAO would take three for each.
+-- Its events are for the caches only: whoever else listens has no use for this tag.
+local function stamp(tx, ids, prefix, tag)
+  local connector, quoted = tx.connector, {}
+  for i, id in ipairs(ids) do
+    quoted[i] = connector:escape_literal(id)
+  end
+
+  local rows, err = connector:query(STAMP:format(connector:escape_literal(prefix),
+                                                 tag and connector:escape_literal(tag) or "NULL",
+                                                 table.concat(quoted, ", ")))
+  for _, row in ipairs(rows or tx.raise(err)) do
+    table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
   end
 end
 
@@ -64,6 +89,10 @@ local function in_postgres(arg)
       sql.raise(conn, err)
     end,
   }
+
+  function tx.stamp(...)
+    stamp(tx, ...)
+  end
 
   function tx.check()
     if not is_intact(tx) then

@@ -1,6 +1,7 @@
--- The steps of a commit that write Kong's entities: upsert, delete, revoke.
+-- The steps of a commit that write Kong's entities: upsert, delete, revoke, stamp.
 -- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
--- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error.
+-- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
+-- tx.stamp(ids, prefix, tag) replaces a tag of consumers.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
@@ -18,7 +19,10 @@ local NO_CREDENTIALS = {
 }
 
 
-local _M = {}
+local EVENT = "scim-event:" -- before the id of the last event that changed a consumer, in a tag
+
+
+local _M = { EVENT = EVENT }
 local ops = {}
 
 
@@ -112,6 +116,44 @@ function ops.revoke(tx, step)
 end
 
 
+--- The ids of the consumers that this commit wrote, or of which it wrote a group or a credential.
+local function touched(tx)
+  local ids, seen = envelope.array({}), {}
+  for _, event in ipairs(tx.events) do -- first those that are there no more
+    if event.dao.schema.name == "consumers" and event.operation == "delete" then
+      seen[event.entity.id] = true
+    end
+  end
+
+  for _, event in ipairs(tx.events) do
+    local entity = event.entity
+    local consumer = event.dao.schema.name == "consumers" and entity or entity.consumer
+    if type(consumer) == "table" and not seen[consumer.id] then
+      seen[consumer.id] = true
+      table.insert(ids, consumer.id)
+    end
+  end
+
+  return ids
+end
+
+
+--- Says in a tag of consumers which event changed them last, and answers their ids.
+-- It counts for nothing in what an event says was written: each event would have written something.
+function ops.stamp(tx, step)
+  expect(type(step.event) == "string", "a stamp needs `event`, an id")
+  local ids, data = given(step.consumers) or touched(tx), envelope.array({})
+  if ids[1] then
+    tx.stamp(ids, EVENT, step.event ~= "" and EVENT .. step.event or nil)
+  end
+
+  for i, id in ipairs(ids) do
+    data[i] = { id = id }
+  end
+  return { data = data }
+end
+
+
 local function count(written, op, entities)
   for name, number in pairs(entities) do
     written[op] = written[op] or {}
@@ -130,14 +172,14 @@ function _M.run(tx, steps)
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
                  and (step.op == "sql" and tx.sql or ops[step.op])
-      expect(op, "a step needs `op`: sql (with PostgreSQL only), upsert, delete or revoke")
+      expect(op, "a step needs `op`: sql (with PostgreSQL only), upsert, delete, revoke or stamp")
 
       local before = #tx.events
       local result = op(tx, step)
       tx.check()
 
       local entities = {}
-      for j = before + 1, #tx.events do
+      for j = before + 1, op ~= ops.stamp and #tx.events or 0 do
         local name = tx.events[j].dao.schema.name
         entities[name] = (entities[name] or 0) + 1
       end

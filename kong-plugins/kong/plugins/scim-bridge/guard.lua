@@ -1,6 +1,7 @@
 -- The guard: refuses who is suspended, and tells the log plugins who it was.
 
 local array_mt = require("cjson").array_mt
+local metrics = require "kong.plugins.scim-bridge.metrics"
 
 
 local kong = kong
@@ -51,7 +52,7 @@ function _M.access()
   end
 
   local suspended, managed = false, false
-  local user_id, tenant
+  local user_id, tenant, last_event
   for _, tag in ipairs(consumer and consumer.tags or {}) do
     if tag == "scim:suspended" then
       suspended = true
@@ -60,6 +61,7 @@ function _M.access()
     else
       tenant = tag:match("^scim:(.+)$") or tenant
       user_id = tag:match("^scim%-user:(.+)$") or user_id
+      last_event = tag:match("^scim%-event:(.+)$") or last_event
     end
   end
 
@@ -68,10 +70,12 @@ function _M.access()
       user_id = user_id,
       tenant = tenant,
       groups = get_groups(consumer.id),
+      last_event = last_event,
     })
   end
 
   if suspended then
+    metrics.refused(tenant)
     return kong.response.exit(403, { message = "This account is suspended" })
   end
 end

@@ -3,6 +3,7 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
+local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
 local tick = require "kong.plugins.scim-bridge.tick"
@@ -25,8 +26,10 @@ function ScimBridgeHandler:init_worker()
     answer = envelope.wrap(node.answer),
     query = envelope.wrap(query),
     commit = envelope.wrap(commit),
+    report = envelope.wrap(metrics.report),
   }
 
+  metrics.init_worker()
   caches.init_worker()
   tick.init_worker()
 end

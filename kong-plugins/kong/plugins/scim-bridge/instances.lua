@@ -13,7 +13,7 @@ local FOR_EVER = { ttl = 0 }
 local _M = {}
 
 
-local known = { serial = 0, rows = {} }
+local known = { serial = 0, rows = {}, observed = false }
 
 
 --- The rows of the enabled `scim` plugins, read again when any plugin changes.
@@ -24,18 +24,25 @@ function _M.rows()
   end
 
   if version ~= known.version then
-    local rows = {}
+    local rows, observed = {}, false
     for row, each_err in kong.db.plugins:each(1000, { workspace = ngx.null, show_ws_id = true }) do
       if each_err then
         error(each_err)
       elseif row.name == PLUGIN and row.enabled then
         table.insert(rows, row)
       end
+      observed = observed or row.name == "prometheus" and row.enabled
     end
-    known = { version = version, rows = rows, serial = known.serial + 1 }
+    known = { version = version, rows = rows, serial = known.serial + 1, observed = observed }
   end
 
-  return known.rows
+  return known.rows, known.serial
+end
+
+
+--- Whether anybody may look at /metrics, as far as `rows` found.
+function _M.observed()
+  return known.observed
 end
 
 

@@ -272,6 +272,25 @@ local function write(tx, mark)
 end
 
 
+local function stamp(tx, ids, prefix, tag)
+  local consumers = tx.db.daos.consumers
+  for _, id in ipairs(ids) do
+    local consumer = consumers.strategy:select({ id = id })
+    if consumer then
+      local tags = {}
+      for _, each in ipairs(is_set(consumer.tags) and consumer.tags or {}) do
+        if each:find(prefix, 1, true) ~= 1 then
+          table.insert(tags, each)
+        end
+      end
+      table.insert(tags, tag)
+      consumers.strategy:update({ id = id }, { tags = tags, updated_at = ngx.time() })
+      table.insert(tx.events, { dao = consumers, operation = "update", entity = consumer })
+    end
+  end
+end
+
+
 --- Commits steps on entities, all or none.
 -- @param arg.mark { key, is, becomes }: nothing is written unless the mark is as given (null: absent)
 -- @param arg.check only say whether it could be written
@@ -288,6 +307,10 @@ function _M.commit(arg)
   tx.db = caches.recorder(kong.db, events, function(dao)
     return drafting(tx, dao)
   end)
+
+  function tx.stamp(...)
+    stamp(tx, ...)
+  end
 
   if mark then
     expect_mark(mark)

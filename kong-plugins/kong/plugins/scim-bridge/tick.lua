@@ -2,6 +2,7 @@
 -- node, for whatever has to be done without a request.
 
 local instances = require "kong.plugins.scim-bridge.instances"
+local metrics = require "kong.plugins.scim-bridge.metrics"
 
 
 local kong = kong
@@ -14,6 +15,7 @@ local _M = {}
 
 
 local running
+local serial
 
 
 local function run(premature)
@@ -23,7 +25,13 @@ local function run(premature)
 
   running = true
   local ok, err = pcall(function()
-    for _, row in ipairs(instances.rows()) do
+    local rows, current = instances.rows()
+    if serial ~= current then
+      serial = current
+      metrics.forget()
+    end
+
+    for _, row in ipairs(rows) do
       instances.call(row, "tick")
     end
   end)

@@ -54,4 +54,9 @@ function ScimHandler:access(conf)
 end
 
 
+function ScimHandler:log(conf)
+  require("kong.plugins.scim-bridge.metrics").request(conf.tenant)
+end
+
+
 return ScimHandler

@@ -1,0 +1,103 @@
+-- What is done for SCIM at this node, in Kong's own /metrics: counted in the prometheus plugin's registry
+-- (kong/plugins/prometheus/exporter.lua), which shows it where that plugin is enabled.
+
+local envelope = require "kong.plugins.scim-bridge.envelope"
+local operation_of = require "kong.plugins.scim-bridge.operations"
+local paths = require "kong.plugins.scim-bridge.paths"
+
+
+local kong = kong
+
+
+local LATENCIES = { 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 } -- ms, as Kong's own
+
+-- by the word that the plugin server says (kong_scim/lifecycle/metrics.py): type, name without Kong's
+-- "kong_", help, labels
+local METRICS = {
+  requests = { "counter", "scim_requests_total", "SCIM requests by operation and HTTP status",
+               { "tenant", "operation", "status" } },
+  latency = { "histogram", "scim_request_latency_ms", "Total latency of SCIM requests in milliseconds",
+              { "tenant", "operation" }, LATENCIES },
+  refused = { "counter", "scim_suspended_refused_total", "Requests of suspended consumers that were refused",
+              { "tenant" } },
+  events = { "counter", "scim_events_total", "Events sealed by this node, once for each of their types",
+             { "tenant", "type" } },
+  deliveries = { "counter", "scim_deliveries_total",
+                 "Attempts to deliver events made by this node: delivered, failed or dead",
+                 { "tenant", "target", "result" } },
+  outbox_pending = { "gauge", "scim_outbox_pending", "Events that wait to be sealed", { "tenant" } },
+  outbox_oldest = { "gauge", "scim_outbox_oldest_seconds", "Age of the oldest of them", { "tenant" } },
+  deliveries_pending = { "gauge", "scim_deliveries_pending", "Deliveries that wait for their target",
+                         { "tenant", "target" } },
+  deliveries_oldest = { "gauge", "scim_deliveries_oldest_seconds", "Age of the oldest of them",
+                        { "tenant", "target" } },
+  measured = { "gauge", "scim_measured_timestamp_seconds",
+               "When this node's plugin server measured the gauges of SCIM last", { "tenant" } },
+}
+
+
+local _M = {}
+
+
+local metrics = {}
+
+
+function _M.init_worker()
+  if ngx.config.subsystem ~= "http" or not kong.configuration.loaded_plugins.prometheus then
+    return
+  end
+
+  local prometheus = require("kong.plugins.prometheus.exporter").get_prometheus()
+  for word, of in pairs(prometheus and METRICS or {}) do
+    metrics[word] = prometheus[of[1]](prometheus, of[2], of[3], of[4], of[5])
+  end
+end
+
+
+--- Counts a request of a route that has the plugin `scim`, in its log phase.
+function _M.request(tenant)
+  if metrics.requests then
+    local _, path = paths.split()
+    local operation = operation_of(kong.request.get_method(), path)
+    metrics.requests:inc(1, { tenant, operation, kong.response.get_status() })
+    metrics.latency:observe((tonumber(ngx.var.request_time) or 0) * 1000, { tenant, operation })
+  end
+end
+
+
+--- Counts a request of a suspended consumer.
+function _M.refused(tenant)
+  if metrics.refused then
+    metrics.refused:inc(1, { tenant or "" })
+  end
+end
+
+
+--- kong.scim.report: what the plugin server counted since its last report, and what it measured.
+function _M.report(arg)
+  local samples = envelope.expect(type(arg.samples) == "table" and arg.samples, "`samples` must be a list")
+  for _, sample in ipairs(samples) do
+    local of = METRICS[sample.metric]
+    envelope.expect(of and of[1] ~= "histogram" and type(sample.value) == "number",
+                    "a sample needs the name of a `metric` and a `value`")
+    local metric = metrics[sample.metric]
+    if metric then
+      metric[of[1] == "counter" and "inc" or "set"](metric, sample.value, sample.labels)
+    end
+  end
+
+  return {}
+end
+
+
+--- Forgets what was measured, which may be of a tenant or a target that is no more.
+function _M.forget()
+  for word, metric in pairs(metrics) do
+    if METRICS[word][1] == "gauge" then
+      metric:reset()
+    end
+  end
+end
+
+
+return _M

@@ -1,0 +1,44 @@
+-- What a SCIM request asks for, as one of a few words: the label of a metric, which no client can make
+-- more of. The words are those of docs/operations.md.
+
+local KINDS = { users = "users", groups = "groups", events = "events" }
+
+local VERBS = {
+  collection = { GET = "list", HEAD = "list", POST = "create" },
+  resource   = { GET = "read", HEAD = "read", PUT = "replace", PATCH = "patch", DELETE = "delete" },
+}
+
+local OTHERS = {
+  ["serviceproviderconfig"] = "discovery",
+  ["resourcetypes"]         = "discovery",
+  ["schemas"]               = "discovery",
+  ["openapi.json"]          = "discovery",
+  ["jwks.json"]             = "discovery",
+  ["bulk"]                  = "bulk",
+  ["me"]                    = "me",
+  [".search"]               = "search",
+}
+
+local OF_EVENTS = {
+  ["chain"]      = "events.chain",
+  ["deliveries"] = "events.deliveries",
+  ["poll"]       = "events.poll",
+}
+
+
+--- The word for a request.
+-- @param path below the route's prefix, such as "/Users/<id>"
+return function(method, path)
+  local first, second = path:lower():match("^/([^/]*)/?([^/]*)")
+  local kind = KINDS[first]
+  if not kind then
+    return OTHERS[first] or (first == "" and method == "GET" and "search") or "other"
+  elseif second == ".search" then
+    return kind .. ".search"
+  elseif kind == "events" and OF_EVENTS[second] then
+    return OF_EVENTS[second]
+  end
+
+  local verb = VERBS[second == "" and "collection" or "resource"][method]
+  return verb and kind .. "." .. verb or "other"
+end

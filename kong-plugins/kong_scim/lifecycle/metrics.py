@@ -1,0 +1,152 @@
+"""What Kong's ``/metrics`` shows of a tenant's events: counts since the last report, and gauges.
+
+Counts are kept by tenant for the whole process, since a request and a tick are served by instances
+of their own; the tick of this node reports both to Kong, which keeps the sums.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from kong_scim.bridge import Dialect, Sample
+from kong_scim.directory.outbox import deliveries, outbox
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.statements import Prepared, prepare
+
+BETWEEN_MEASURES = 5.0
+"""Seconds between two looks at the tables; Prometheus asks every 15 or 60, as a rule."""
+
+
+class Counts:
+    """What was counted since it was last taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, ...]] = Counter()
+
+    def add(self, metric: str, *labels: str) -> None:
+        """Count one.
+
+        :param labels: Of ``events``, the type; of ``deliveries``, the target and the result.
+        """
+        with self._lock:
+            self._counts[metric, *labels] += 1
+
+    def take(self) -> Counter[tuple[str, ...]]:
+        """Return all counts, and begin anew."""
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+        return taken
+
+    def put_back(self, taken: Counter[tuple[str, ...]]) -> None:
+        """Count once more what could not be told."""
+        with self._lock:
+            self._counts.update(taken)
+
+
+_by_tenant: dict[str, Counts] = {}
+
+
+def counts_of(tenant: str) -> Counts:
+    """Return the one of this process."""
+    return _by_tenant.setdefault(tenant, Counts())
+
+
+class Meter:
+    """Reports a tenant's counts with each tick, and its gauges now and then.
+
+    :param targets: Who is told of events; each has a gauge, also where nothing waits for it.
+    :param clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        targets: Iterable[str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._tenant = tenant
+        self._targets = tuple(targets)
+        self._clock = clock
+        self._now = now
+        self._next = 0.0
+
+    def run(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:
+        """Report what there is.
+
+        :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer; the counts
+            are kept.
+        """
+        taken = counts_of(self._tenant).take()
+        try:
+            samples = [
+                Sample(metric, (self._tenant, *labels), count)
+                for (metric, *labels), count in taken.items()
+            ]
+            measures = self._clock() >= self._next
+            if measures:
+                samples += self._gauges(db, scope)
+            if samples:
+                report(samples)
+        except BaseException:
+            counts_of(self._tenant).put_back(taken)
+            raise
+        if measures:
+            self._next = self._clock() + BETWEEN_MEASURES
+
+    def _gauges(self, db: Database, scope: Scope) -> list[Sample]:
+        where = {"workspace": scope.workspace, "tenant": scope.tenant}
+        (unsealed,), waiting = db.query(
+            [_unsealed(db.dialect).bind(where), _waiting(db.dialect).bind(where)]
+        )
+        now, of_target = self._now(), {row["target"]: row for row in waiting}
+        nothing = {"count": 0, "oldest": None}
+        found: list[tuple[str, tuple[str, ...], Any]] = [("outbox", (), unsealed)]
+        for target in dict.fromkeys((*self._targets, *of_target)):
+            found.append(("deliveries", (target,), of_target.get(target, nothing)))
+        samples = [Sample("measured", (self._tenant,), now.timestamp())]
+        for what, labels, row in found:
+            oldest = row["oldest"]
+            age = (now - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0.0
+            of = (self._tenant, *labels)
+            samples.append(Sample(f"{what}_pending", of, int(row["count"])))
+            samples.append(Sample(f"{what}_oldest", of, max(age, 0.0)))
+        return samples
+
+
+@lru_cache(maxsize=4)
+def _unsealed(dialect: Dialect) -> Prepared:
+    found = select(func.count().label("count"), func.min(outbox.c.created).label("oldest"))
+    return prepare(
+        found.where(
+            outbox.c.workspace == bindparam("workspace"), outbox.c.tenant == bindparam("tenant")
+        ),
+        dialect,
+    )
+
+
+@lru_cache(maxsize=4)
+def _waiting(dialect: Dialect) -> Prepared:
+    found = select(
+        deliveries.c.target,
+        func.count().label("count"),
+        func.min(deliveries.c.created).label("oldest"),
+    )
+    return prepare(
+        found.where(
+            deliveries.c.workspace == bindparam("workspace"),
+            deliveries.c.tenant == bindparam("tenant"),
+            deliveries.c.state == "pending",
+        ).group_by(deliveries.c.target),
+        dialect,
+    )

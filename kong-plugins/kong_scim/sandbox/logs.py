@@ -1,0 +1,83 @@
+"""The log phase: what is done when a request is answered, by file-log and for ``/metrics``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.types import Message, Send
+
+from kong_scim.sandbox.exchange import Exchange
+from kong_scim.sandbox.metrics import Metrics
+from kong_scim.sandbox.plugins import FileLogConfig
+from kong_scim.sandbox.router import Match
+
+_log = logging.getLogger(__name__)
+
+
+class Answering:
+    """Passes an answer on, and notes what it was.
+
+    :ivar status: 0 where there was none.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.size = 0
+        self.began = time.time()
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on."""
+        self.status = message.get("status", self.status)
+        self.size += len(message.get("body", b""))
+        await self._send(message)
+
+
+def after(exchange: Exchange, answer: Answering, metrics: Metrics) -> None:
+    """Count and log a request that has its answer."""
+    match = exchange.match
+    if match is None:
+        return
+    if exchange.refused is not None:
+        metrics.refused(exchange.refused)
+    for plugin in match.route.plugins:
+        if plugin.name == "scim":
+            below = exchange.raw_path.removeprefix(match.prefix.rstrip("/"))
+            tenant, took = plugin.config["tenant"], time.time() - answer.began
+            metrics.request(tenant, exchange.method, below, answer.status, took)
+        elif plugin.name == "file-log":
+            _file_log(plugin.config, _record(exchange, match, answer))
+
+
+def _file_log(config: FileLogConfig, record: dict[str, Any]) -> None:
+    """Append a record (``kong/plugins/file-log/handler.lua``)."""
+    try:
+        with Path(config.path).open("a") as file:
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
+    except OSError as error:
+        _log.error("failed to write %s: %s", config.path, error)
+
+
+def _record(exchange: Exchange, match: Match, answer: Answering) -> dict[str, Any]:
+    """Return what Kong's log plugins write, the main of it (``kong/pdk/log.lua``)."""
+    consumer = exchange.consumer
+    record = {
+        "started_at": round(answer.began * 1000),
+        "client_ip": exchange.client_ip,
+        "latencies": {"request": round((time.time() - answer.began) * 1000)},
+        "request": {
+            "id": exchange.request_id,
+            "method": exchange.method,
+            "uri": exchange.raw_path + (f"?{exchange.raw_query}" if exchange.raw_query else ""),
+        },
+        "response": {"status": answer.status, "size": answer.size},
+        "route": {"id": match.route.id, "name": match.route.name},
+        "service": match.route.service and match.route.service.model_dump(include={"id", "name"}),
+        "consumer": consumer and {key: consumer[key] for key in ("id", "username", "custom_id")},
+        "scim": exchange.scim,
+    }
+    return {name: value for name, value in record.items() if value is not None}
