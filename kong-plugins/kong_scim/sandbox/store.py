@@ -104,7 +104,7 @@ class Store:
             if mark and _mark(connection, mark["key"]) != mark["is"]:
                 raise BridgeError("MARK", "the configuration was loaded anew")
             for index, step in enumerate(steps):
-                if self.dbless and step["op"] == "sql":
+                if self.dbless and step["op"] in {"sql", "undo"}:
                     raise BridgeError("BAD_REQUEST", "no SQL here", step=index)
                 results.append(_run(transaction, index, step))
             if check:
@@ -206,6 +206,8 @@ def _run(transaction: SqliteTransaction, index: int, step: Mapping[str, Any]) ->
         if step["op"] == "sql":
             result = transaction.run(_statement(index, step))
             return {"rows": result.rows, "data": result.data, "entities": {}}
+        if step["op"] == "undo":
+            return vars(transaction.undo())
         written = _OPERATIONS[step["op"]](transaction.connection, step)
         transaction.tally.add(step["op"], written)
     except BridgeError as error:
