@@ -143,39 +143,50 @@ class SafetyNet:
         """
         ledger, now = self._ledger, self._ledger.clock()
         given = self._given(change, now, departure(change) or "delete")
-        dialect = ledger.db.dialect
-        (rows,) = ledger.db.query([statements.state(dialect).bind(given)])
-        if rows and rows[0]["until"] > str(given["now"]):
-            reason = rows[0]["reason"]
-        else:
+        row = self._refused(given, now)
+        if row is None:
             row, gone, of = ledger.standing(ledger.db.query(ledger.reads(given)))
             reason = (
                 f"{gone} of {of} users were deactivated or deleted within {ledger.rules.window} "
                 "minutes, and no more may be at once"
             )
-            rows = [{**row, "since": instant(now), "reason": reason}]
-        if self._dry_run:
-            return refusal(rows[0])
-        notice = self._outbox.notice(QUARANTINE, ledger.scope.tenant, "begin", reason)
-        given |= {
-            "reason": reason,
-            "event": notice["id"],
-            "rejected_until": instant(now + ledger.window()),
-        }
-        *_, after = ledger.db.commit(
-            [
-                *ledger.first(given),
-                statements.begin(dialect).bind(given),
-                statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),
-                statements.refuse(dialect).bind(given),
-                statements.hold(dialect).bind(given),
-                statements.state(dialect).bind(given),
-            ]
-        )
-        (row,) = after.data
-        if row["until"] <= given["now"] or row["state"] == statements.APPROVED:
+            if self._dry_run:
+                return refusal({**row, "since": instant(now), "reason": reason})
+            row = self._refused(given, now, *self._beginning(given, reason))
+        if row is None or row["state"] == statements.APPROVED:
             return Conflict(detail="It was decided in the meantime: try again")
         return refusal(row)
+
+    def _beginning(self, given: dict[str, Param], reason: str) -> list[Sql]:
+        """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
+        dialect = self._ledger.db.dialect
+        notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", reason)
+        return [
+            statements.begin(dialect).bind({**given, "reason": reason, "event": notice["id"]}),
+            statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),
+        ]
+
+    def _refused(
+        self, given: dict[str, Param], now: datetime, *beginning: Sql
+    ) -> dict[str, Any] | None:
+        """Write a refusal down, and return the tenant's row; None where nothing is in force."""
+        ledger, dialect = self._ledger, self._ledger.db.dialect
+        state = statements.state(dialect).bind(given)
+        if self._dry_run:
+            (rows,) = ledger.db.query([state])
+        else:
+            later = {"rejected_until": instant(now + ledger.window())}
+            *_, after = ledger.db.commit(
+                [
+                    *ledger.first(given),
+                    *beginning,
+                    statements.refuse(dialect).bind({**given, **later}),
+                    statements.hold(dialect).bind(given),
+                    state,
+                ]
+            )
+            rows = after.data
+        return rows[0] if rows and rows[0]["until"] > str(given["now"]) else None
 
     def _given(self, change: Change, now: datetime, operation: Departure) -> dict[str, Param]:
         return {**self._ledger.params(now, change.resource_id), "operation": operation}
