@@ -162,7 +162,7 @@ class SafetyNet:
         dialect = self._ledger.db.dialect
         notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", reason)
         return [
-            statements.begin(dialect).bind({**given, "reason": reason, "event": notice["id"]}),
+            statements.begin(dialect).bind({**given, "why": reason, "event": notice["id"]}),
             statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),
         ]
 
@@ -189,7 +189,7 @@ class SafetyNet:
         return rows[0] if rows and rows[0]["until"] > str(given["now"]) else None
 
     def _given(self, change: Change, now: datetime, operation: Departure) -> dict[str, Param]:
-        return {**self._ledger.params(now, change.resource_id), "operation": operation}
+        return {**self._ledger.params(now, change.resource_id), "left_by": operation}
 
 
 def refusal(row: Mapping[str, Any]) -> QuarantineException:

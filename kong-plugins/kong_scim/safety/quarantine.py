@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -65,24 +65,25 @@ class Quarantine:
             [
                 *ledger.reads(given),
                 statements.totals(dialect).bind(given),
-                *(listed.bind({**given, "state": each, "limit": LISTED}) for each in of_state),
+                *(listed.bind({**given, "wanted": each, "limit": LISTED}) for each in of_state),
             ]
         )
         row, gone, users = ledger.standing(standing)
         names = self._names([each["user_id"] for each in (*removed, *held)])
         in_force = row["until"] > str(given["now"])
         state = row["state"] if in_force else statements.OPEN
-        counts = {each["state"]: int(each["total"]) for each in totals}
+        removed_total = _total(totals, statements.GONE)
+        if in_force:  # nothing counts then: what did is what was removed
+            gone, users = removed_total, users + _total(totals, statements.GONE, "delete")
         shown: dict[str, Any] = {
             "state": state if ledger.rules.enabled else "off",
             "users": users,
-            # In force, nothing counts: what did until then is what is shown as removed.
-            "gone": counts.get(statements.GONE, 0) if in_force else gone,
+            "gone": gone,
             "allowed": ledger.rules.allowed(users),
             "window": ledger.rules.window,
-            "removedTotal": counts.get(statements.GONE, 0),
+            "removedTotal": removed_total,
             "removed": [_user(each, names) for each in removed],
-            "heldTotal": counts.get(statements.WAITING, 0),
+            "heldTotal": _total(totals, statements.WAITING),
             "held": [_user(each, names) for each in held],
         }
         if in_force and row["since"]:
@@ -113,8 +114,8 @@ class Quarantine:
         dialect = ledger.db.dialect
         given = {
             **ledger.params(now),
-            "state": _BECOMES[decision],
-            "until": instant(until),
+            "becomes": _BECOMES[decision],
+            "lasts": instant(until),
             "actor": actor,
         }
         detail = {
@@ -146,6 +147,14 @@ class Quarantine:
             for rows in self._ledger.db.query(statements_)
             for row in rows
         }
+
+
+def _total(totals: Iterable[Mapping[str, Any]], state: str, operation: str | None = None) -> int:
+    return sum(
+        int(each["total"])
+        for each in totals
+        if each["state"] == state and operation in {None, each["operation"]}
+    )
 
 
 def _user(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The statements of the safety net.
 
-All take the parameters ``workspace``, ``tenant`` and ``now``. What counts departures also takes
+All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts departures also takes
 ``after``, the beginning of the window, and ``user``, whose own departure does not count; dates are
-text as :func:`~kong_scim.directory.values.instant` writes it.
+text as :func:`~kong_scim.directory.values.instant` writes it. No parameter has the name of a column
+but those two: SQLAlchemy names what is embedded in a statement after its column.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def depart(dialect: Dialect) -> Prepared:
         or_(_tenant_has(approved), and_(_tenant_has(~_in_force()), _one_more(counted)))
     )
     statement = _inserting(dialect, departures).from_select(departures.c.keys(), row)
-    new = {"state": GONE, "operation": bindparam("operation"), "at": bindparam("now")}
+    new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
     statement = statement.on_conflict_do_update(
         index_elements=departures.primary_key.columns, set_=new
     )
@@ -164,7 +165,7 @@ def begin(dialect: Dialect) -> Prepared:
             state=QUARANTINED,
             until=FOREVER,
             since=bindparam("now"),
-            reason=bindparam("reason"),
+            reason=bindparam("why"),
             event_id=bindparam("event"),
             refused=0,
             decided="",
@@ -204,7 +205,7 @@ def hold(dialect: Dialect) -> Prepared:
     held = departures.c.state == WAITING
     new = {
         "refused": departures.c.refused + 1,
-        "operation": case((held, bindparam("operation")), else_=departures.c.operation),
+        "operation": case((held, bindparam("left_by")), else_=departures.c.operation),
         "at": case((held, bindparam("now")), else_=departures.c.at),
     }
     statement = statement.on_conflict_do_update(
@@ -227,21 +228,21 @@ def count(dialect: Dialect) -> Prepared:
 
 @lru_cache(maxsize=4)
 def totals(dialect: Dialect) -> Prepared:
-    """Select how many departures there are of each state, as ``state`` and ``total``."""
+    """Select how many departures there are, as ``state``, ``operation`` and ``total``."""
     statement = (
-        select(departures.c.state, func.count().label("total"))
+        select(departures.c.state, departures.c.operation, func.count().label("total"))
         .where(_of_scope(departures))
-        .group_by(departures.c.state)
+        .group_by(departures.c.state, departures.c.operation)
     )
     return prepare(statement, dialect)
 
 
 @lru_cache(maxsize=4)
 def listed(dialect: Dialect) -> Prepared:
-    """Select departures of one ``state``, the first ``limit`` of them."""
+    """Select departures of one state (``wanted``), the first ``limit`` of them."""
     statement = (
         select(departures)
-        .where(_of_scope(departures), departures.c.state == bindparam("state"))
+        .where(_of_scope(departures), departures.c.state == bindparam("wanted"))
         .order_by(departures.c.at, departures.c.user_id)
         .limit(bindparam("limit"))
     )
@@ -260,8 +261,8 @@ def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
         update(quarantines)
         .where(_of_scope(quarantines), *([_in_force()] if only_in_force else []))
         .values(
-            state=bindparam("state"),
-            until=bindparam("until"),
+            state=bindparam("becomes"),
+            until=bindparam("lasts"),
             decided=bindparam("now"),
             decided_by=bindparam("actor"),
             **kept,
@@ -277,7 +278,7 @@ def _columns(state: str, *, refused: int = 0) -> list[ColumnElement[Any]]:
         "tenant": bindparam("tenant", type_=departures.c.tenant.type),
         "user_id": bindparam("user", type_=departures.c.user_id.type),
         "state": literal(state),
-        "operation": bindparam("operation", type_=departures.c.operation.type),
+        "operation": bindparam("left_by", type_=departures.c.operation.type),
         "at": bindparam("now", type_=departures.c.at.type),
         "refused": literal(refused),
     }
