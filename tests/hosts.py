@@ -61,6 +61,7 @@ def scim_plugin(tenant: str, reference: str, **config: Any) -> dict[str, Any]:
             }
         ],
         "limits": {"failed_attempts": 0},  # all tests come from one address
+        "quarantine": {"enabled": False},  # most delete everybody before they begin
     }
     return {"name": "scim", "config": {**defaults, **config}}
 
@@ -70,6 +71,7 @@ def declaration(
     access_log: Path,
     *,
     in_front: Sequence[dict[str, Any]] = (),
+    routes: Sequence[dict[str, Any]] = (),
     **config: Any,
 ) -> dict[str, Any]:
     """Return the declarative content of every host.
@@ -77,6 +79,7 @@ def declaration(
     :param upstream: The URL behind the API.
     :param access_log: Where file-log writes what becomes of calls of the API.
     :param in_front: Plugins beside ``scim`` on the route of tenant ``a``.
+    :param routes: More routes.
     :param config: Of the plugin ``scim`` of tenant ``a``, beside its token.
     """
     acl = {"name": "acl", "config": {"allow": [GROUP]}}
@@ -94,6 +97,7 @@ def declaration(
                 "paths": ["/other/scim/v2"],
                 "plugins": [scim_plugin("b", "scim-token-b")],
             },
+            *routes,
         ],
         "services": [
             {
@@ -125,10 +129,19 @@ class Gateway:
     :ivar host: The processes; on Kong also ``host.kong`` and ``host.postgres``.
     :ivar content: The declarative content; on a DB-less host :meth:`declare` changes it.
     :ivar access_log: What file-log wrote of calls of the API: a JSON object a line.
+    :ivar has_net: Whether tenant ``a`` can be put in quarantine.
     """
 
-    def __init__(self, host: Host, content: dict[str, Any], path: str = "/scim/v2") -> None:
+    def __init__(
+        self,
+        host: Host,
+        content: dict[str, Any],
+        path: str = "/scim/v2",
+        *,
+        has_net: bool = False,
+    ) -> None:
         self.host = host
+        self.has_net = has_net
         self._family = [self]
         self.name = host.name
         self.content = content
@@ -152,6 +165,20 @@ class Gateway:
 
     def clear(self) -> None:
         """Delete every SCIM resource of every tenant, and every consumer."""
+        guarded = [each for each in self._family if each.has_net]
+        for each in guarded:
+            each.decide("approve")
+        self._delete_everything()
+        for each in guarded:
+            each.decide("lift")
+
+    def decide(self, decision: str) -> dict[str, Any]:
+        """Decide on the quarantine of tenant ``a``, and return how it stands."""
+        answer = self.scim.post("/Quarantine", json={"decision": decision}).raise_for_status()
+        standing: dict[str, Any] = answer.json()
+        return standing
+
+    def _delete_everything(self) -> None:
         for client in [*(each.scim for each in self._family), self.other_scim]:
             for kind in ("/Groups", "/Users"):
                 for resource in everything(client, kind):
@@ -249,7 +276,9 @@ class Gateway:
             if "started or configured anew" in answer.text:
                 return False
             if answer.status_code == 201:
-                client.delete(f"/Users/{answer.json()['id']}").raise_for_status()
+                deleted = client.delete(f"/Users/{answer.json()['id']}")
+                if deleted.status_code != 409:  # of a tenant in quarantine, it stays
+                    deleted.raise_for_status()
         return True
 
     def kill_plugin_server(self) -> None:
@@ -313,7 +342,7 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
 
     :param name: One of :attr:`Gateway.name`.
-    :param config: Of the plugin ``scim`` of tenant ``a``, and ``in_front`` of it.
+    :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
     with contextlib.ExitStack() as stack:
@@ -324,7 +353,8 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
         host: Host = kind(directory, content, dbless=name in DBLESS)
         stack.callback(host.close)
         host.start()
-        gateway = stack.enter_context(contextlib.closing(Gateway(host, content)))
+        gateway = Gateway(host, content, has_net="quarantine" in config)
+        stack.callback(gateway.close)
         gateway.wait()
         yield gateway
 
@@ -354,7 +384,8 @@ def variant(
         gateway.admin.post("/routes", json=route).raise_for_status()
         for each in (*in_front, plugin):
             gateway.admin.post(f"/routes/{route['name']}/plugins", json=each).raise_for_status()
-    with contextlib.closing(Gateway(gateway.host, gateway.content, path)) as other:
+    other = Gateway(gateway.host, gateway.content, path, has_net="quarantine" in config)
+    with contextlib.closing(other):
         _wait_for_route(other)
         if not in_front:  # else the token of its client counts for nothing
             gateway.join(other)

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kong_scim.config_access import SCOPES, Jwt, Limits, Record, Scope, Token
 from kong_scim.config_events import POLL, Events, Webhook
+from kong_scim.config_safety import Quarantine
 
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
@@ -42,6 +43,7 @@ __all__ = [
     "Jwt",
     "Limits",
     "PluginConfig",
+    "Quarantine",
     "Scope",
     "Token",
     "Webhook",
@@ -207,6 +209,14 @@ class PluginConfig(Record):
     )
     events: Events = Field(
         default_factory=Events, description="What is told of each change of a resource."
+    )
+    quarantine: Quarantine = Field(
+        default_factory=Quarantine, description="How many users gone at once are too many."
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Answer as if it had worked, and write nothing but an event that says what "
+        "would have happened. Every answer carries `Kong-SCIM-Dry-Run: true`.",
     )
     max_body_size: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
         1024 * 1024, description="Largest request body, in bytes; a larger one is 413."

@@ -12,6 +12,10 @@
 "returnImmediately": true}``
     Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
     acknowledged: ``{"sets": {id: token}, "moreAvailable": false}``.
+``GET /Quarantine``
+    How the tenant's quarantine stands: :meth:`.Quarantine.show`.
+``POST /Quarantine`` with ``{"decision": "approve", "minutes": 60}``
+    Decides: ``approve``, ``reject`` or ``lift``; the minutes are those of an approval.
 ``POST /Events/deliveries/replay`` with ``{"ids": [1, 2]}`` or ``{"failed": true}``
     Sends again what was delivered or given up: ``{"replayed": 2}``.
 """
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -36,12 +40,17 @@ from kong_scim.config import POLL
 from kong_scim.lifecycle.deliveries import STATES, Deliveries
 from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
+from kong_scim.safety.quarantine import DECISIONS, Quarantine
 
 KEYS = "/jwks.json"
 OPENAPI = "/openapi.json"
+QUARANTINE = "/Quarantine"
 REPLAY = "/Events/deliveries/replay"
 MOST = 200
 """Deliveries of one answer."""
+
+LONGEST_APPROVAL = 10_080
+"""Minutes of an approval at most: a week."""
 
 LONGEST_POLL = 5.0
 """Seconds that a poll waits for an event at most: it holds a worker of the plugin server."""
@@ -61,6 +70,7 @@ class Endpoints:
 
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.
+    :param quarantine: Returns the tenant's quarantine.
     :param describe: Returns the OpenAPI description.
     :param issuer: Who signs tokens for a receiver that polls; None where none may.
     :param audience: The ``aud`` of those.
@@ -70,7 +80,9 @@ class Endpoints:
         self,
         trail: Callable[[], Trail],
         deliveries: Callable[[], Deliveries],
+        quarantine: Callable[[], Quarantine],
         describe: Callable[[], dict[str, Any]],
+        *,
         issuer: Issuer | None = None,
         audience: str = "",
     ) -> None:
@@ -79,12 +91,14 @@ class Endpoints:
         self._audience = audience
         self._trail = trail
         self._deliveries = deliveries
-        self._answers: Mapping[str, Callable[[Request], ScimResponse]] = {
+        self._quarantine = quarantine
+        self._answers: Mapping[str, Callable[[Request, Identity], ScimResponse]] = {
             "/Events/chain": self._chain,
             "/Events/deliveries": self._listed,
             REPLAY: self._replay,
             OPENAPI: self._described,
             "/Events/poll": self._poll,
+            QUARANTINE: self._quarantined,
         }
 
     def answer(self, request: Request, identity: Identity) -> ScimResponse | None:
@@ -98,18 +112,18 @@ class Endpoints:
         if found is None:
             return None
         if path != OPENAPI:
-            require(identity, ADMIN if path == REPLAY else EVENTS)
-        return found(request)
+            require(identity, ADMIN if path in {REPLAY, QUARANTINE} else EVENTS)
+        return found(request, identity)
 
-    def _described(self, request: Request) -> ScimResponse:
+    def _described(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "GET")
         return _json(self._describe())
 
-    def _chain(self, request: Request) -> ScimResponse:
+    def _chain(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "GET")
         return _json(self._trail().chain().to_json())
 
-    def _listed(self, request: Request) -> ScimResponse:
+    def _listed(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "GET")
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         state = query.get("state")
@@ -121,7 +135,7 @@ class Endpoints:
         page = self._deliveries().page(state=state, after=after, limit=min(count, MOST))
         return _json({"deliveries": page})
 
-    def _poll(self, request: Request) -> ScimResponse:
+    def _poll(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "POST")
         if self._issuer is None:
             raise NotFoundException(
@@ -159,7 +173,7 @@ class Endpoints:
         }
         return _json({"sets": sets, "moreAvailable": len(found) > most})
 
-    def _replay(self, request: Request) -> ScimResponse:
+    def _replay(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "POST")
         asked = _object(request.body)
         ids, failed = asked.get("ids"), asked.get("failed") is True
@@ -172,6 +186,20 @@ class Endpoints:
             )
         count = self._deliveries().replay(None if failed else ids, datetime.now(UTC))
         return _json({"replayed": count})
+
+    def _quarantined(self, request: Request, identity: Identity) -> ScimResponse:
+        if request.method in {"GET", "HEAD"}:
+            return _json(self._quarantine().show())
+        _only(request, "POST", also=("GET", "HEAD"))
+        asked = _object(request.body)
+        decision, minutes = asked.get("decision"), asked.get("minutes")
+        timed = minutes is None or (type(minutes) is int and 0 < minutes <= LONGEST_APPROVAL)
+        if decision not in DECISIONS or not timed or (minutes and decision != "approve"):
+            raise InvalidValueException(
+                detail='decision is one of "approve", "reject" and "lift"; an approval may have '
+                f"minutes, a number up to {LONGEST_APPROVAL}"
+            )
+        return _json(self._quarantine().decide(decision, identity.token, minutes))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -188,12 +216,11 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _only(request: Request, method: str) -> None:
-    allowed = ["GET", "HEAD"] if method == "GET" else [method]
+def _only(request: Request, method: str, also: Sequence[str] = ()) -> None:
+    allowed = [*also, *(["GET", "HEAD"] if method == "GET" else [method])]
     if request.method not in allowed:
-        raise MethodNotAllowedException(
-            detail=f"This endpoint takes {method} only", allowed=allowed
-        )
+        named = " and ".join([*also[:1], method])
+        raise MethodNotAllowedException(detail=f"This endpoint takes {named} only", allowed=allowed)
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
+DRY_RUN = "Kong-SCIM-Dry-Run"
+"""The header of every answer of a dry run."""
+
 
 class Plugin:
     """The plugin as kong-pdk knows it: built with a configuration, called for each request.
@@ -77,6 +80,8 @@ class Plugin:
         response = self._answer(kong)
         # Personal data: no cache but the client's own may keep it, and that one asks each time.
         response.headers.setdefault("Cache-Control", "private, no-cache")
+        if self._defect is None and self.config.dry_run:
+            response.headers[DRY_RUN] = "true"
         body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
         # Terminal: a call of the PDK after it waits for ever (kong-facts 7).
         kong.response.exit(int(response.status), body, response.headers)
@@ -146,7 +151,7 @@ class Plugin:
             return self._service.error_response(exception)
         response = self._serve(bridge, opening, identity)
         if opening.request.method in WRITES:
-            kong.log.notice(_record(opening, identity, response))
+            kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
         return response
 
     def _admit(self, opening: Opening) -> Identity:
@@ -177,25 +182,26 @@ class Plugin:
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:
             provisioning = self._provisioning(bridge, opening.host)
-            other = self._beside(opening, provisioning, identity)
+            origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
+            other = self._beside(opening, provisioning, identity, origin)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
-            origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
             return KongScimHandler(self._service, provisioning.storage(origin)).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
 
     def _beside(
-        self, opening: Opening, provisioning: Provisioning, identity: Identity
+        self, opening: Opening, provisioning: Provisioning, identity: Identity, origin: Origin
     ) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
             lambda: Trail(*provisioning.events()),
             lambda: Deliveries(*provisioning.events()[:2]),
+            lambda: provisioning.quarantine(origin),
             lambda: self._description(opening),
-            self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
-            opening.request.base_url,
+            issuer=self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
+            audience=opening.request.base_url,
         )
         return endpoints.answer(opening.request, identity)
 
@@ -244,7 +250,7 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
     return None
 
 
-def _record(opening: Opening, identity: Identity, response: ScimResponse) -> str:
+def _record(opening: Opening, identity: Identity, response: ScimResponse, *, dry_run: bool) -> str:
     """Return the log line of a write: who did what to which resource, and nothing about people."""
     request = opening.request
     resource = request.path.strip("/")
@@ -259,5 +265,6 @@ def _record(opening: Opening, identity: Identity, response: ScimResponse) -> str
             "status": int(response.status),
             "token": identity.token,
             "request_id": request.request_id,
+            **({"dry_run": True} if dry_run else {}),
         }
     )

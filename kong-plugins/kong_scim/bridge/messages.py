@@ -90,7 +90,18 @@ class Stamp:
     op: Literal["stamp"] = "stamp"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp
+@dataclass(frozen=True)
+class Undo:
+    """Take back what the steps before it wrote; those behind it, SQL only, are kept.
+
+    So a dry run meets every guard and constraint, and its event is written with what
+    :class:`Written` counted. A scim-bridge that does not know it refuses the whole commit.
+    """
+
+    op: Literal["undo"] = "undo"
+
+
+Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp | Undo
 
 
 @dataclass(frozen=True)

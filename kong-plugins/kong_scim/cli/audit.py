@@ -110,7 +110,10 @@ def line(event: Mapping[str, Any]) -> str:
         f"{_moment(event['occurred'])}  #{event['sequence']:<5}",
         f"{event['operation']:<7} {event['resourceType']} {event['resourceId']}",
         " ".join(event.get("actions", [])),
+        event.get("detail", ""),
     ]
+    if event.get("dryRun"):
+        parts.insert(1, "dry run:")
     if event.get("attributes"):
         parts.append("changed " + ", ".join(event["attributes"]))
     for user in event.get("users", []):

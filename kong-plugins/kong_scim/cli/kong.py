@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
@@ -52,7 +52,8 @@ def running(binary: str) -> Iterator[Endpoints]:
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
         stack.callback(_kong, binary, environment, "stop", check=False)
         _kong(binary, environment, "start")
-        _await_port(proxy)
+        _await(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
+        _await(lambda: _connected(directory / "plugin.sock"), "the plugin server does not listen")
         base = f"http://127.0.0.1:{proxy}"
         yield Endpoints(
             scim=f"{base}/scim/v2",
@@ -131,14 +132,24 @@ def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool
         raise KongError(f"Kong does not {command}:\n{done.stdout}")
 
 
-def _await_port(port: int) -> None:
+def _await(connect: Callable[[], socket.socket], otherwise: str) -> None:
     deadline = time.monotonic() + _START
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        with contextlib.suppress(OSError), connect():
             return
         if time.monotonic() > deadline:
-            raise KongError(f"Kong does not listen within {_START:g} s")
+            raise KongError(f"{otherwise} within {_START:g} s")
         time.sleep(0.05)
+
+
+def _connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _free_ports(count: int) -> list[int]:

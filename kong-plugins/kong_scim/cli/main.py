@@ -1,4 +1,4 @@
-"""The command line: ``kong-scim audit``, ``deliveries``, ``token``, ``sandbox``, ``demo``."""
+"""The command line, ``kong-scim``: each command has a module of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kong_scim.cli import demo as demos
 from kong_scim.cli.audit import audit
 from kong_scim.cli.deliveries import deliveries
 from kong_scim.cli.kong import KongError
+from kong_scim.cli.quarantine import quarantine
 from kong_scim.cli.story import Endpoints
 from kong_scim.cli.token import token as token_commands
 from kong_scim.sandbox import gateway
@@ -167,6 +168,7 @@ def demo(  # noqa: PLR0917 - one parameter per option
 
 main.add_command(audit)
 main.add_command(deliveries)
+main.add_command(quarantine)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from kong_scim.cli.mistake import Mistake
+from kong_scim.cli.telling import ExpectationError, Teller
+from kong_scim.cli.telling import expect as _expect
 from kong_scim.cli.view import Row, View
+
+__all__ = ["Endpoints", "ExpectationError", "Story"]
 
 _USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 _GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -29,16 +33,12 @@ Tony Hoare
 """
 
 
-class ExpectationError(AssertionError):
-    """Something was not as the story tells it."""
-
-
 @dataclass(frozen=True)
 class Endpoints:
     """Where the story plays.
 
     :param scim: SCIM base URL.
-    :param token: Bearer token of the SCIM endpoint.
+    :param token: Bearer token of the SCIM endpoint, with the scope ``scim:admin``.
     :param admin: URL of the Admin API.
     :param api: URL of an API behind key-auth and acl.
     :param group: The ACL group that the API lets through.
@@ -56,7 +56,7 @@ class Story:
 
     def __init__(self, endpoints: Endpoints, view: View) -> None:
         self._endpoints = endpoints
-        self._view = view
+        self._tell = Teller(view)
         self._scim = httpx.Client(
             base_url=endpoints.scim,
             headers={"Authorization": f"Bearer {endpoints.token}"},
@@ -66,6 +66,7 @@ class Story:
         self._app = httpx.Client(timeout=60)
         # Names of this run only, so that it may be played on a gateway with other people on it.
         self._domain = f"demo-{secrets.token_hex(3)}.example"
+        self._mistake = Mistake(self._tell, self._scim, self._domain)
         self._users: dict[str, str] = {}
         self._groups: dict[str, str] = {}
 
@@ -78,6 +79,7 @@ class Story:
         self._test_connection()
         self._push_users()
         self._push_groups()
+        self._mistake.play()
         ada = self._name("Ada Lovelace")
         key = self._give_key(ada)
         self._call(key, 200, "through: a key, and in the group")
@@ -102,7 +104,7 @@ class Story:
             return "the connection works: nobody of that name"
 
         query = f'GET /Users?filter=userName eq "{name}"'
-        self._one(
+        self._tell.one(
             Row(_IDP, query, "200, totalResults 0, no Resources"),
             lambda: self._scim.get("/Users", params={"filter": f'userName eq "{name}"'}),
             (200, nobody),
@@ -135,7 +137,7 @@ class Story:
             return f"{len(people)} consumers, tagged scim"
 
         expected = f"201 each, and {len(people)} consumers"
-        self._many(Row(_IDP, "POST /Users", expected), people, push, (201, there))
+        self._tell.many(Row(_IDP, "POST /Users", expected), people, push, (201, there))
 
     def _push_groups(self) -> None:
         names = list(self._users)
@@ -160,10 +162,10 @@ class Story:
             return f"{sum(map(len, groups.values()))} ACL groups of {len(names)} consumers"
 
         expected = "201 each, and every member in its ACL groups"
-        self._many(Row(_IDP, "POST /Groups", expected), list(groups), push, (201, applied))
+        self._tell.many(Row(_IDP, "POST /Groups", expected), list(groups), push, (201, applied))
 
     def _give_key(self, name: str) -> str:
-        answer = self._one(
+        answer = self._tell.one(
             Row(_ADMIN, f"POST /consumers/{name}/key-auth", "201 with a key"),
             lambda: self._new_key(name),
             (201, lambda _: "one more API key"),
@@ -234,7 +236,7 @@ class Story:
             _expect(status == 404, f"the consumer is there: {status}")
             return "the consumer is gone"
 
-        self._one(
+        self._tell.one(
             Row(_IDP, f"DELETE {_short(path)}", "204, and no such consumer"),
             lambda: self._scim.delete(path),
             (204, gone),
@@ -243,7 +245,7 @@ class Story:
 
     def _clean_up(self) -> None:
         paths = [f"/Groups/{group}" for group in self._groups.values()]
-        paths += [f"/Users/{user}" for user in self._users.values()]
+        paths += [f"/Users/{user}" for user in (*self._users.values(), *self._mistake.left)]
 
         def empty() -> str:
             for name in self._users:
@@ -251,14 +253,16 @@ class Story:
                 _expect(status == 404, f"the consumer {name} is there: {status}")
             return "nothing of this story is left"
 
+        self._mistake.approve("a clean-up is coming, and it is meant")
         expected = "204 each, and no consumer left"
         row = Row(_IDP, "DELETE what is left", expected)
-        self._many(row, paths, self._scim.delete, (204, empty))
+        self._tell.many(row, paths, self._scim.delete, (204, empty))
+        self._mistake.lift()
 
     # -- How it is told ---------------------------------------------------
 
     def _call(self, key: str, status: int, effect: str) -> None:
-        self._one(
+        self._tell.one(
             Row(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status)),
             lambda: self._app.get(self._endpoints.api, headers={"apikey": key}),
             (status, lambda _: effect),
@@ -274,55 +278,7 @@ class Story:
     ) -> None:
         body = {"schemas": [_PATCH], "Operations": [operation]}
         row = Row(_IDP, f"PATCH {_short(path)}: {what}", expected)
-        self._one(row, lambda: self._scim.patch(path, json=body), outcome)
-
-    def _one(
-        self,
-        row: Row,
-        send: Callable[[], httpx.Response],
-        outcome: tuple[int, Callable[[httpx.Response], str]],
-    ) -> httpx.Response:
-        status, effect = outcome
-        self._view.begin(row)
-        try:
-            answer = _timed(row, send)
-            row.answer = _summary(answer)
-            _expect(answer.status_code == status)
-            row.effect = effect(answer)
-            row.held = True
-        except (ExpectationError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            self._failed(row, error)
-        self._view.end(row)
-        return answer
-
-    def _many(
-        self,
-        row: Row,
-        items: Sequence[str],
-        send: Callable[[str], httpx.Response],
-        outcome: tuple[int, Callable[[], str]],
-    ) -> None:
-        status, effect = outcome
-        row.request += f" x {len(items)}"
-        self._view.begin(row)
-        try:
-            for number, item in enumerate(items, 1):
-                answer = _timed(row, lambda item=item: send(item))  # type: ignore[misc]
-                row.answer = f"{number} of {len(items)}: {_summary(answer)}"
-                _expect(answer.status_code == status)
-            row.answer = f"{len(items)} times {status}"
-            row.effect = effect()
-            row.held = True
-        except (ExpectationError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            self._failed(row, error)
-        self._view.end(row)
-
-    def _failed(self, row: Row, error: Exception) -> None:
-        row.held = False
-        if str(error):
-            row.answer = f"{row.answer} ({error})".strip()
-        self._view.end(row)
-        raise error if isinstance(error, httpx.HTTPError) else ExpectationError(str(error))
+        self._tell.one(row, lambda: self._scim.patch(path, json=body), outcome)
 
     # -- What the administrator sees --------------------------------------
 
@@ -342,29 +298,3 @@ def _short(path: str) -> str:
     """Return a resource's path with as much of its id as one needs to tell it apart."""
     kind, _, identifier = path.rpartition("/")
     return f"{kind}/{identifier[:8]}…"
-
-
-def _expect(condition: bool, otherwise: str = "") -> None:
-    if not condition:
-        raise ExpectationError(otherwise)
-
-
-def _timed(row: Row, send: Callable[[], httpx.Response]) -> httpx.Response:
-    started = time.perf_counter()
-    answer = send()
-    took = (time.perf_counter() - started) * 1000
-    row.milliseconds = max(took, row.milliseconds or 0)
-    return answer
-
-
-def _summary(answer: httpx.Response) -> str:
-    """Return the status, and of a refusal what it says."""
-    text = str(answer.status_code)
-    if answer.is_success:
-        return text
-    try:
-        body = answer.json()
-    except ValueError:
-        return text
-    reason = body.get("detail") or body.get("message") if isinstance(body, dict) else None
-    return f"{text} {reason}" if reason else text

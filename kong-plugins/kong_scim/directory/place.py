@@ -9,12 +9,21 @@ from typing import Any
 
 from scim2_models import NotFoundException
 
-from kong_scim.bridge import Sql, StepResult
+from kong_scim.bridge import Sql, StepResult, Undo
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import Conflict, Database, Effects, Entry, Journal, Scope
+from kong_scim.directory.ports import (
+    Conflict,
+    Database,
+    Effects,
+    Entry,
+    HeldBackError,
+    Journal,
+    Safety,
+    Scope,
+)
 from kong_scim.directory.writes import Writes
 
 Rows = list[dict[str, Any]]
@@ -26,6 +35,7 @@ class Place:
 
     :param clock: This moment, in UTC.
     :param new_id: An id that no resource has.
+    :param dry_run: Whether nothing of a change is kept but what the journal says of it.
     """
 
     db: Database
@@ -33,8 +43,10 @@ class Place:
     kinds: Kinds
     effects: Effects
     journal: Journal
+    safety: Safety
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
+    dry_run: bool = False
 
     def read(self, *parts: Sequence[Sql]) -> list[Rows]:
         """Run several groups of statements in one step, and return the rows of each group."""
@@ -57,8 +69,16 @@ class Place:
         """Commit a change with what it entails, and with what the journal says of it.
 
         :return: As :meth:`Writes.commit` does, which also says what is raised.
+        :raises Exception: What the safety net says where it holds the change back.
         """
-        return writes.commit([*entry.outcome.steps, *self.journal.of(entry)])
+        for guard in self.safety.guards(entry.change):
+            writes.first(guard)
+        undo = [Undo()] if self.dry_run else []
+        try:
+            return writes.commit([*entry.outcome.steps, *undo, *self.journal.of(entry)])
+        except HeldBackError:
+            held = self.safety.hold(entry.change)
+        raise held
 
 
 def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None) -> Row:

@@ -25,6 +25,14 @@ class Conflict(PreconditionFailedException):
     """
 
 
+HELD = "safety"
+"""The label of the guard that does not hold where too many people would be gone."""
+
+
+class HeldBackError(Exception):
+    """A change would take too many people's access away; nothing was written."""
+
+
 class Database(Protocol):
     """Runs compiled statements. One call is one step of the RPC."""
 
@@ -187,3 +195,30 @@ class NoJournal:
         """Add nothing."""
         del entry
         return ()
+
+
+class Safety(Protocol):
+    """Holds back what takes too many people's access away at once."""
+
+    def guards(self, change: Change) -> Sequence[Sql]:
+        """Return what must hold before everything else of a change; none for a harmless one.
+
+        The one that does not is labelled :data:`HELD`.
+        """
+
+    def hold(self, change: Change) -> Exception:
+        """Write down that a change was held back, and return what is raised."""
+
+
+class NoSafety:
+    """Lets everything pass."""
+
+    def guards(self, change: Change) -> Sequence[Sql]:
+        """Ask for nothing."""
+        del change
+        return ()
+
+    def hold(self, change: Change) -> Exception:
+        """Never happens."""
+        del change
+        return Conflict(detail="Nothing is held back here")

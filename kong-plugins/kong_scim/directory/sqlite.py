@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult, Tally, Written
+from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult, Tally, Undo, Written
 from kong_scim.directory import ddl
 
 # Kong's names and codes (kong/db/errors.lua), as scim-bridge's sql.lua gives them.
@@ -67,6 +67,16 @@ class SqliteTransaction:
             )
         return StepResult(rows=rows, data=data)
 
+    def undo(self) -> StepResult:
+        """Take back what was written so far (:class:`~kong_scim.bridge.Undo`); the tally stays."""
+        self._steps += 1
+        try:
+            self.connection.execute("ROLLBACK")
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise BridgeError("DATABASE", str(error), step=self._steps - 1) from error
+        return StepResult()
+
 
 class SqliteDatabase:
     """A :class:`~kong_scim.directory.ports.Database` on one SQLite file, safe to share by threads.
@@ -105,9 +115,12 @@ class SqliteDatabase:
         with self.transaction() as transaction:
             results = []
             for index, step in enumerate(steps):
-                if not isinstance(step, Sql):
+                if isinstance(step, Undo):
+                    results.append(transaction.undo())
+                elif isinstance(step, Sql):
+                    results.append(transaction.run(step))
+                else:
                     raise BridgeError("BAD_REQUEST", f"no entities here: {step.op}", step=index)
-                results.append(transaction.run(step))
             return results
 
     @contextmanager

@@ -30,7 +30,9 @@ from kong_scim.directory.ports import (
     Journal,
     NoEffects,
     NoJournal,
+    NoSafety,
     Operation,
+    Safety,
     Scope,
     UserState,
 )
@@ -66,6 +68,8 @@ class SqlStorage(ScimStorage):
     :param scope: Whose resources; nothing of another scope is ever seen.
     :param effects: What a change of users and groups entails elsewhere.
     :param journal: Where each change is written down.
+    :param safety: What holds back changes that take too many people's access away.
+    :param dry_run: Whether nothing of a change is kept but what the journal says of it.
     """
 
     supports_cursors = True
@@ -78,6 +82,8 @@ class SqlStorage(ScimStorage):
         effects: Effects | None = None,
         journal: Journal | None = None,
         *,
+        safety: Safety | None = None,
+        dry_run: bool = False,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
         pause: Callable[[int], None] = pause,
@@ -89,8 +95,10 @@ class SqlStorage(ScimStorage):
             self._kinds,
             effects or NoEffects(),
             journal or NoJournal(),
+            safety or NoSafety(),
             clock,
             new_id,
+            dry_run,
         )
         self._users = Users(self._place)
         self._groups = Groups(self._place)

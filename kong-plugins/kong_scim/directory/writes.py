@@ -19,7 +19,7 @@ from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.ports import Conflict, Database, Scope
+from kong_scim.directory.ports import HELD, Conflict, Database, HeldBackError, Scope
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
@@ -143,6 +143,8 @@ class Writes:
             steps; not those of the guards.
         :raises Conflict: When a guard did not hold, or the database says so itself.
         :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
+        :raises ~kong_scim.directory.ports.HeldBackError: When the guard of the safety net did not
+            hold.
         """
         guards = [*self._first, *self._tenant, *queries.lock(self._db.dialect, self._locks)]
         try:
@@ -156,6 +158,8 @@ class Writes:
             return Conflict(detail="Somebody else changed the same resources: try again")
         if error.name != "ROW_COUNT":
             return error
+        if error.label == HELD:
+            return HeldBackError()
         taken = self._claimed.get(error.label or "")
         if taken is not None:
             return UniquenessException(detail=taken)

@@ -3,7 +3,8 @@
 The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
 
 ``operation``
-    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for.
+    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for; of a
+    ``Quarantine``, ``begin``, ``approve``, ``reject`` or ``lift``.
 ``actions``
     What it came to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
     ``roles-change``; ``credentials-revoke`` is said by the column ``written``.
@@ -18,6 +19,10 @@ The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what 
 ``users``
     ``[{"value", "consumer", "added", "removed", "suspended"}]``: the users whose consumers were
     written, with the access groups they got and lost there.
+``detail``
+    A sentence on what happened, of a ``Quarantine``.
+``dryRun``
+    True where nothing of it was written, with the versions and counts that would have been.
 
 No name of a person is in it unless the configuration asks for values: an audit trail cannot forget,
 and people have a right to be forgotten.
@@ -34,7 +39,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
-from kong_scim.bridge import Dialect, Param, Sql, Stamp, Step, Written
+from kong_scim.bridge import Dialect, Param, Stamp, Step, Written
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
@@ -74,6 +79,7 @@ class Outbox:
     repaired a consumer, or revoked a credential that somebody gave meanwhile), and only there.
 
     :param values: Names of the attributes whose new values an event tells; of others, the name.
+    :param dry_run: Whether the events are of changes that are taken back.
     """
 
     def __init__(
@@ -83,41 +89,66 @@ class Outbox:
         origin: Origin,
         *,
         values: Collection[str] = (),
+        dry_run: bool = False,
         clock: Callable[[], datetime] = _utc_now,
         new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._dialect = dialect
         self._scope = scope
         self._origin = origin
+        self._dry_run = dry_run
         self._values = frozenset(name.casefold() for name in values)
         self._clock = clock
         self._new_id = new_id
 
     def of(self, entry: Entry) -> Sequence[Step]:
         """Return the steps that write the event of a change, and its id to the consumers."""
-        event = self._new_id()
-        stamps = [Stamp(event)] if entry.outcome.steps else []
-        return [*stamps, self._written(entry, event)]
-
-    def _written(self, entry: Entry, event: str) -> Sql:
-        change = entry.change
-        row: dict[str, Param] = {
-            "id": event,
-            "workspace": self._scope.workspace,
-            "tenant": self._scope.tenant,
-            "resource_type": change.resource_type,
-            "resource_id": change.resource_id,
+        row = self._row(entry.change.resource_type, entry.change.resource_id, self._document(entry))
+        row |= {
             "version_before": entry.version_before,
             "version_after": entry.version_after,
-            "created": instant(self._clock()),
-            "doc": json.dumps(self._document(entry), separators=(",", ":"), ensure_ascii=False),
             "written": Written(),
         }
         if entry.counted:
-            return _insert_counted(self._dialect).bind(row)
-        if entry.version_before == entry.version_after:
-            return _insert_if_written(self._dialect).bind({**row, "tally": Written()})
-        return _insert(self._dialect).bind(row)
+            written = _insert_counted(self._dialect, taken_back=self._dry_run).bind(row)
+        elif entry.version_before == entry.version_after:
+            written = _insert_if_written(self._dialect).bind({**row, "tally": Written()})
+        else:
+            written = insert_row(self._dialect).bind(row)
+        if self._dry_run or not entry.outcome.steps:
+            return [written]
+        return [Stamp(str(row["id"])), written]
+
+    def notice(
+        self, resource_type: str, resource_id: str, operation: str, detail: str
+    ) -> dict[str, Param]:
+        """Return the row of an event that is no change of a resource, for :func:`insert_row`."""
+        document = {"operation": operation, "detail": detail, **self._of_request()}
+        return self._row(resource_type, resource_id, document)
+
+    def _row(
+        self, resource_type: str, resource_id: str, document: Mapping[str, Any]
+    ) -> dict[str, Param]:
+        return {
+            "id": self._new_id(),
+            "workspace": self._scope.workspace,
+            "tenant": self._scope.tenant,
+            "resource_type": resource_type,
+            "resource_id": resource_id,
+            "version_before": None,
+            "version_after": None,
+            "created": instant(self._clock()),
+            "doc": json.dumps(document, separators=(",", ":"), ensure_ascii=False),
+            "written": NOTHING_WRITTEN,
+        }
+
+    def _of_request(self) -> dict[str, str]:
+        origin = self._origin
+        return {
+            "actor": origin.actor,
+            "address": origin.address,
+            "requestId": origin.request_id,
+        }
 
     def _document(self, entry: Entry) -> dict[str, Any]:
         changed = dict(_changed(entry.before, entry.after))
@@ -133,14 +164,13 @@ class Outbox:
                 for name in sorted(changed)
                 if name.casefold() in self._values
             ],
-            "actor": self._origin.actor,
-            "address": self._origin.address,
-            "requestId": self._origin.request_id,
+            **self._of_request(),
             "joined": sorted(entry.joined),
             "left": sorted(entry.left),
             "users": [
                 _access(user, access) for user, access in sorted(entry.outcome.accesses.items())
             ],
+            "dryRun": self._dry_run,
         }
         return {name: value for name, value in document.items() if value}
 
@@ -214,13 +244,14 @@ _COLUMNS = [column.name for column in outbox.c if column.name != "position"]
 
 
 @lru_cache(maxsize=4)
-def _insert(dialect: Dialect) -> Prepared:
+def insert_row(dialect: Dialect) -> Prepared:
+    """Return the statement that writes the row of an event."""
     return prepare(insert(outbox).values({name: bindparam(name) for name in _COLUMNS}), dialect)
 
 
 @lru_cache(maxsize=4)
-def _insert_counted(dialect: Dialect) -> Prepared:
-    """Insert with the version that the resource has got in this very commit."""
+def _insert_counted(dialect: Dialect, *, taken_back: bool) -> Prepared:
+    """Insert with the version that the resource has got in this very commit, or would have got."""
     version = (
         select(resources.c.version)
         .where(resources.c.id == bindparam("resource_id"))
@@ -228,6 +259,8 @@ def _insert_counted(dialect: Dialect) -> Prepared:
     )
     row: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
     row |= {"version_before": version - 1, "version_after": version}
+    if taken_back:
+        row |= {"version_before": version, "version_after": version + 1}
     return prepare(insert(outbox).values(row), dialect)
 
 

@@ -20,8 +20,14 @@ from typing import Any, Literal
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
 
+QUARANTINE = "Quarantine"
+"""The resource type of events on a tenant's quarantine."""
+
 _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
+_QUARANTINE = "urn:kong-scim:event:quarantine:"
+"""Of this project: RFC 9967 has no such event."""
+
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
 _OUTSIDE = frozenset({"schemas", "meta"})
 
@@ -114,7 +120,7 @@ class Issuer:
             "txn": event.get("requestId") or event["id"],
             "sub_id": {
                 "format": "scim",
-                "uri": f"/{event['resourceType']}s/{event['resourceId']}",
+                "uri": _uri(event),
             },
             "events": scim_events(event),
         }
@@ -131,6 +137,8 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claim ``events``, by the URIs of RFC 9967."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
+    if event["resourceType"] == QUARANTINE:
+        return {_QUARANTINE + operation: {"reason": event["detail"]}}
     if operation == "create":
         found[_FEED + "add"] = {}
     if operation == "delete":
@@ -144,6 +152,12 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
         if action in actions:
             found[_PROV + action] = {}
     return found
+
+
+def _uri(event: Mapping[str, Any]) -> str:
+    if event["resourceType"] == QUARANTINE:  # the tenant has one at most
+        return f"/{QUARANTINE}"
+    return f"/{event['resourceType']}s/{event['resourceId']}"
 
 
 Format = Literal["json", "set"]

@@ -19,6 +19,8 @@ from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
 from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
 from kong_scim.provisioning.reapply import Tenant, keep_applied
+from kong_scim.safety.net import Ledger, SafetyNet
+from kong_scim.safety.quarantine import Quarantine
 
 DATA_PLANE = (
     "This is a data plane of a hybrid gateway (or of Konnect): whatever is written here is wiped "
@@ -63,13 +65,32 @@ class Provisioning:
         :param origin: Of the request, for the event that each write leaves in the same commit.
         """
         scope, gateway = self._reached()
+        database, dry_run = GatewayDatabase(gateway, self.host.dialect), self.config.dry_run
+        outbox = Outbox(
+            self.host.dialect, scope, origin, values=self.config.events.values, dry_run=dry_run
+        )
+        safety = None
+        if self.config.quarantine.enabled:
+            safety = SafetyNet(self._ledger(database, scope), outbox, dry_run=dry_run)
         return SqlStorage(
-            GatewayDatabase(gateway, self.host.dialect),
+            database,
             scope,
             self.provider,
             KongEffects(self.config, gateway, declared=self.host.database == "off"),
-            Outbox(self.host.dialect, scope, origin, values=self.config.events.values),
+            outbox,
+            safety=safety,
+            dry_run=dry_run,
         )
+
+    def quarantine(self, origin: Origin) -> Quarantine:
+        """Return the tenant's quarantine.
+
+        :param origin: Of the request, for the event that a decision leaves in the same commit.
+        """
+        scope, gateway = self._reached()
+        database = GatewayDatabase(gateway, self.host.dialect)
+        outbox = Outbox(self.host.dialect, scope, origin)
+        return Quarantine(self._ledger(database, scope), outbox)
 
     def events(self) -> tuple[Database, Scope, Kind]:
         """Return where the tenant's events are kept, and the resource type they have."""
@@ -107,6 +128,10 @@ class Provisioning:
             if error.name != "CONFLICT":
                 raise
             dbless.commit([step])  # it follows from nothing that was read
+
+    def _ledger(self, database: Database, scope: Scope) -> Ledger:
+        kind = Kinds(self.provider).in_role("User")
+        return Ledger(database, scope, kind.name if kind else "User", self.config.quarantine)
 
     @property
     def _scope(self) -> Scope:

@@ -74,7 +74,10 @@ class Afterwards:
             scope,
             kind,
             lambda event: deliveries.steps(
-                event, [*self._courier.who_wants(event), *polled], datetime.now(UTC)
+                # Receivers act on what they are told: of what did not happen they are not.
+                event,
+                [] if event.get("dryRun") else [*self._courier.who_wants(event), *polled],
+                datetime.now(UTC),
             ),
         )
         self._upkeep.run(trail)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Stamp, Step, StepResult
+from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Stamp, Step, StepResult, Undo
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
@@ -172,7 +172,8 @@ class DblessBridge:
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, memory = self._memory.store, self._memory
-        places = [place for place, step in enumerate(steps) if not isinstance(step, Sql)]
+        places = [place for place, step in enumerate(steps) if not isinstance(step, Sql | Undo)]
+        undone = any(isinstance(step, Undo) for step in steps)
         entities = [steps[place] for place in places]
         results: dict[int, StepResult] = {}
         number = None
@@ -191,8 +192,9 @@ class DblessBridge:
                 results.update(zip(places, answers, strict=True))
                 for step, answer in zip(entities, answers, strict=True):
                     transaction.tally.add(step.op, answer.entities)
-                entities = list(map(_named, entities, answers))
-                number = journal.add(transaction, self._scope, entities)
+                if not undone:
+                    entities = list(map(_named, entities, answers))
+                    number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
         done = [results[place] for place in range(len(steps))]
         if number is not None:
@@ -221,6 +223,8 @@ def _run(
     """Run the statements among some steps."""
     for place in places:
         step = steps[place]
+        if isinstance(step, Undo):
+            results[place] = transaction.undo()
         if isinstance(step, Sql):
             try:
                 results[place] = transaction.run(step)

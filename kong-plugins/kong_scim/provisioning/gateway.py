@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from scim2_models import InvalidValueException, UniquenessException
 
-from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Upsert
+from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Undo, Upsert
 from kong_scim.directory.ports import Conflict
 
 # kong/db/errors.lua
@@ -62,7 +62,7 @@ class GatewayDatabase:
             return self._bridge.commit(steps)
         except BridgeError as error:
             step = steps[error.step] if error.step is not None else None
-            if step is None or isinstance(step, Sql):
+            if step is None or isinstance(step, Sql | Undo):
                 raise
             raise _refusal(error, step) from error
 

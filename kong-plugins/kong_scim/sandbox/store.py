@@ -105,7 +105,7 @@ class Store:
             if mark and _mark(connection, mark["key"]) != mark["is"]:
                 raise BridgeError("MARK", "the configuration was loaded anew")
             for index, step in enumerate(steps):
-                if self.dbless and step["op"] == "sql":
+                if self.dbless and step["op"] in {"sql", "undo"}:
                     raise BridgeError("BAD_REQUEST", "no SQL here", step=index)
                 results.append(_run(transaction, index, step, touched))
             if check:
@@ -217,6 +217,8 @@ def _run(
         if step["op"] == "sql":
             result = transaction.run(_statement(index, step))
             return {"rows": result.rows, "data": result.data, "entities": {}}
+        if step["op"] == "undo":
+            return vars(transaction.undo())
         if step["op"] == "stamp":
             ids = list(touched) if step["consumers"] is None else step["consumers"]
             entities.stamp(connection, ids, step["event"])

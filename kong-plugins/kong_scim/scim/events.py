@@ -70,17 +70,18 @@ class Event(Resource[Any]):
     """When the change was committed."""
 
     operation: _Text = None
-    """What the client asked for: create, replace, patch or delete."""
+    """What the client asked for: create, replace, patch or delete; of a quarantine, begin, approve,
+    reject or lift."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
     credentials-revoke."""
 
     resource_type: _Text = None
-    """The type of the resource that was written: User or Group."""
+    """The type of the resource that was written: User or Group; or Quarantine."""
 
     resource_id: _Text = None
-    """The id of that resource."""
+    """The id of that resource; of a quarantine, the tenant."""
 
     version_before: _Number = None
     """The version it had; absent where it is new."""
@@ -108,6 +109,12 @@ class Event(Resource[Any]):
 
     credentials: Annotated[list[EventCredentials] | None, Mutability.read_only] = None
     """How many credentials were revoked, by kind."""
+
+    detail: _Text = None
+    """A sentence on what happened, of a quarantine."""
+
+    dry_run: Annotated[bool | None, Mutability.read_only] = None
+    """True where this would have happened, and was not done."""
 
     actor: _Text = None
     """The name of the token that the client presented."""

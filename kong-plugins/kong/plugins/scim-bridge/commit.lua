@@ -62,6 +62,18 @@ local function stamp(tx, ids, prefix, tag)
 end
 
 
+--- A step of a dry run: what was written so far is not kept, and no cache is to be told of it.
+local function undo(tx)
+  execute(tx, "ROLLBACK")
+  execute(tx, "BEGIN")
+  for i = #tx.events, 1, -1 do
+    tx.events[i] = nil
+  end
+
+  return {}
+end
+
+
 local function run(tx, steps)
   -- with a read replica, DAOs would read there what this transaction has not shown yet
   tx.connector:store_connection(tx.conn, "read")
@@ -85,6 +97,7 @@ local function in_postgres(arg)
     db = caches.recorder(kong.db, events),
     events = events,
     sql = run_sql,
+    undo = undo,
     raise = function(err)
       sql.raise(conn, err)
     end,

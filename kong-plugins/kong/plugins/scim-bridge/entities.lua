@@ -18,6 +18,9 @@ local NO_CREDENTIALS = {
   plugins = true,
 }
 
+-- what only a transaction of PostgreSQL can do
+local OF_DATABASE = { sql = true, undo = true }
+
 
 local EVENT = "scim-event:" -- before the id of the last event that changed a consumer, in a tag
 
@@ -164,6 +167,7 @@ end
 
 --- Runs steps in order; answers what each did.
 -- @param tx.sql how to run a step of SQL, where the transaction can
+-- @param tx.undo how to take back what was written, where the transaction can
 -- @param tx.check called after each step: raises where the transaction is lost
 function _M.run(tx, steps)
   local results = envelope.array({})
@@ -171,8 +175,8 @@ function _M.run(tx, steps)
   for i, step in ipairs(steps) do
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
-                 and (step.op == "sql" and tx.sql or ops[step.op])
-      expect(op, "a step needs `op`: sql (with PostgreSQL only), upsert, delete, revoke or stamp")
+                 and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
+      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke or stamp")
 
       local before = #tx.events
       local result = op(tx, step)

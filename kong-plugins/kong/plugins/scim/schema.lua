@@ -716,6 +716,79 @@ return {
   }
  },
  {
+  "quarantine": {
+   "description": "How many users gone at once are too many.",
+   "type": "record",
+   "fields": [
+    {
+     "enabled": {
+      "description": "Hold back what deactivates or deletes users once too many are gone: 409, until somebody decides with `kong-scim quarantine` (docs/safety.md).",
+      "type": "boolean",
+      "default": true,
+      "required": true
+     }
+    },
+    {
+     "users": {
+      "description": "Most users that are deactivated or deleted within `window`, whatever share of the tenant they are.",
+      "type": "integer",
+      "between": [
+       1,
+       1000000
+      ],
+      "default": 50,
+      "required": true
+     }
+    },
+    {
+     "share": {
+      "description": "Most of them in percent of the tenant's users, those deleted within `window` included; it counts above `at_least` only.",
+      "type": "integer",
+      "between": [
+       1,
+       100
+      ],
+      "default": 20,
+      "required": true
+     }
+    },
+    {
+     "at_least": {
+      "description": "So many may be gone whatever share they are, or else a small tenant is in quarantine with its second leaver. Never more than `users`.",
+      "type": "integer",
+      "between": [
+       0,
+       1000000
+      ],
+      "default": 10,
+      "required": true
+     }
+    },
+    {
+     "window": {
+      "description": "Minutes that a departure counts, and that an approval lets everything pass.",
+      "type": "integer",
+      "between": [
+       1,
+       10080
+      ],
+      "default": 60,
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
+  "dry_run": {
+   "description": "Answer as if it had worked, and write nothing but an event that says what would have happened. Every answer carries `Kong-SCIM-Dry-Run: true`.",
+   "type": "boolean",
+   "default": false,
+   "required": true
+  }
+ },
+ {
   "max_body_size": {
    "description": "Largest request body, in bytes; a larger one is 413.",
    "type": "integer",

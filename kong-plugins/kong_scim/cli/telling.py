@@ -1,0 +1,119 @@
+"""How the demo tells a story: each request is a row, and the first that is not as told ends it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import httpx
+
+from kong_scim.cli.view import Row, View
+
+_FAILURES = (httpx.HTTPError, ValueError, KeyError, TypeError)
+"""What an answer may be but what is expected."""
+
+
+class ExpectationError(AssertionError):
+    """Something was not as the story tells it."""
+
+
+def expect(condition: bool, otherwise: str = "") -> None:
+    """Hold the story to a condition.
+
+    :raises ExpectationError: Where it does not hold.
+    """
+    if not condition:
+        raise ExpectationError(otherwise)
+
+
+class Teller:
+    """Shows requests and what became of them.
+
+    Both methods raise :class:`ExpectationError`, or :class:`httpx.HTTPError` where an endpoint
+    does not answer; the row is shown before.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def one(
+        self,
+        row: Row,
+        send: Callable[[], httpx.Response],
+        outcome: tuple[int, Callable[[httpx.Response], str]],
+    ) -> httpx.Response:
+        """Tell of one request.
+
+        :param outcome: The status expected, and what returns the effect.
+        """
+        status, effect = outcome
+        self._view.begin(row)
+        try:
+            answer = _timed(row, send)
+            row.answer = _summary(answer)
+            expect(answer.status_code == status)
+            row.effect = effect(answer)
+            row.held = True
+        except (ExpectationError, *_FAILURES) as error:
+            self._failed(row, error)
+        self._view.end(row)
+        return answer
+
+    def many(
+        self,
+        row: Row,
+        items: Sequence[str],
+        send: Callable[[str], httpx.Response],
+        outcome: tuple[int | Mapping[int, int], Callable[[], str]],
+    ) -> None:
+        """Tell of a request for each item.
+
+        :param outcome: The status expected of each, or how often each status is expected; and what
+            returns the effect.
+        """
+        expected, effect = outcome
+        wanted = {expected: len(items)} if isinstance(expected, int) else expected
+        row.request += f" x {len(items)}"
+        self._view.begin(row)
+        try:
+            found: Counter[int] = Counter()
+            for number, item in enumerate(items, 1):
+                answer = _timed(row, lambda item=item: send(item))  # type: ignore[misc]
+                row.answer = f"{number} of {len(items)}: {_summary(answer)}"
+                found[answer.status_code] += 1
+                expect(found[answer.status_code] <= wanted.get(answer.status_code, 0))
+            row.answer = ", ".join(f"{count} times {status}" for status, count in found.items())
+            row.effect = effect()
+            row.held = True
+        except (ExpectationError, *_FAILURES) as error:
+            self._failed(row, error)
+        self._view.end(row)
+
+    def _failed(self, row: Row, error: Exception) -> None:
+        row.held = False
+        if str(error):
+            row.answer = f"{row.answer} ({error})".strip()
+        self._view.end(row)
+        raise error if isinstance(error, httpx.HTTPError) else ExpectationError(str(error))
+
+
+def _timed(row: Row, send: Callable[[], httpx.Response]) -> httpx.Response:
+    started = time.perf_counter()
+    answer = send()
+    took = (time.perf_counter() - started) * 1000
+    row.milliseconds = max(took, row.milliseconds or 0)
+    return answer
+
+
+def _summary(answer: httpx.Response) -> str:
+    """Return the status, and of a refusal what it says."""
+    text = str(answer.status_code)
+    if answer.is_success:
+        return text
+    try:
+        body = answer.json()
+    except ValueError:
+        return text
+    reason = body.get("detail") or body.get("message") if isinstance(body, dict) else None
+    return f"{text} {reason}" if reason else text

@@ -1,0 +1,42 @@
+"""The part of the configuration that guards against a mistaken identity provider."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kong_scim.config_access import Record
+
+
+class Quarantine(Record):
+    """How many people may leave at once before somebody has to say that this is meant."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Hold back what deactivates or deletes users once too many are gone: 409, "
+        "until somebody decides with `kong-scim quarantine` (docs/safety.md).",
+    )
+    users: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=50,
+        description="Most users that are deactivated or deleted within `window`, whatever share of "
+        "the tenant they are.",
+    )
+    share: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=20,
+        description="Most of them in percent of the tenant's users, those deleted within `window` "
+        "included; it counts above `at_least` only.",
+    )
+    at_least: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=10,
+        description="So many may be gone whatever share they are, or else a small tenant is in "
+        "quarantine with its second leaver. Never more than `users`.",
+    )
+    window: Annotated[int, Field(ge=1, le=10_080)] = Field(
+        default=60,
+        description="Minutes that a departure counts, and that an approval lets everything pass.",
+    )
+
+    def allowed(self, users: int) -> int:
+        """Return how many users of so many may be gone within the window."""
+        return min(self.users, max(self.at_least, users * self.share // 100))

@@ -1,0 +1,168 @@
+"""What an administrator sees of a tenant's quarantine, and decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+from scim2_models import SCIMException
+
+from kong_scim.bridge import BridgeError
+from kong_scim.directory import queries
+from kong_scim.directory.values import instant
+from kong_scim.lifecycle.events import Outbox, insert_row
+from kong_scim.lifecycle.messages import QUARANTINE
+from kong_scim.safety import statements
+from kong_scim.safety.net import Ledger, moment
+
+Decision: TypeAlias = Literal["approve", "reject", "lift"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+
+LISTED = 1000
+"""Users of each list at most."""
+
+_BECOMES: Mapping[Decision, str] = {
+    "approve": statements.APPROVED,
+    "reject": statements.REJECTED,
+    "lift": statements.OPEN,
+}
+
+
+class NothingToRejectException(SCIMException):
+    """There is no quarantine, so that nothing can be rejected (409)."""
+
+    status = 409
+    _default_detail = "This tenant is not in quarantine: there is nothing to reject"
+
+
+class Quarantine:
+    """A tenant's.
+
+    :param outbox: Where decisions are written down.
+    """
+
+    def __init__(self, ledger: Ledger, outbox: Outbox) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+
+    def show(self) -> dict[str, Any]:
+        """Return how it stands, in JSON form.
+
+        ``state`` (``off``, ``open``, ``quarantined``, ``approved``, ``rejected``); of ``users``,
+        how many are ``gone`` within ``window`` minutes, and how many are ``allowed`` to; ``since``,
+        ``until`` and ``reason`` of a quarantine, ``refused`` requests; ``decided`` and
+        ``decidedBy``; ``removed`` and ``held`` with the first 1000 of ``removedTotal`` and
+        ``heldTotal`` users: ``{"id", "userName", "operation", "at", "refused"}``, the name of those
+        who are still there.
+        """
+        ledger, now = self._ledger, self._ledger.clock()
+        given, dialect = ledger.params(now), ledger.db.dialect
+        listed = statements.listed(dialect)
+        of_state = (statements.GONE, statements.WAITING)
+        *standing, totals, removed, held = ledger.db.query(
+            [
+                *ledger.reads(given),
+                statements.totals(dialect).bind(given),
+                *(listed.bind({**given, "wanted": each, "limit": LISTED}) for each in of_state),
+            ]
+        )
+        row, gone, users = ledger.standing(standing)
+        names = self._names([each["user_id"] for each in (*removed, *held)])
+        in_force = row["until"] > str(given["now"])
+        state = row["state"] if in_force else statements.OPEN
+        removed_total = _total(totals, statements.GONE)
+        if in_force:  # nothing counts then: what did is what was removed
+            gone, users = removed_total, users + _total(totals, statements.GONE, "delete")
+        shown: dict[str, Any] = {
+            "state": state if ledger.rules.enabled else "off",
+            "users": users,
+            "gone": gone,
+            "allowed": ledger.rules.allowed(users),
+            "window": ledger.rules.window,
+            "removedTotal": removed_total,
+            "removed": [_user(each, names) for each in removed],
+            "heldTotal": _total(totals, statements.WAITING),
+            "held": [_user(each, names) for each in held],
+        }
+        if in_force and row["since"]:
+            shown |= {
+                "since": moment(row["since"]),
+                "reason": row["reason"],
+                "refused": int(row["refused"]),
+            }
+        if in_force and state != statements.QUARANTINED:
+            shown["until"] = moment(row["until"])
+        if row.get("decided"):
+            shown |= {"decided": moment(row["decided"]), "decidedBy": row["decided_by"]}
+        return shown
+
+    def decide(self, decision: Decision, actor: str, minutes: int | None = None) -> dict[str, Any]:
+        """Decide, and return how it stands then.
+
+        ``approve``: for so many minutes, or for one window, nothing is held back and nothing
+        counts; also ahead of a quarantine. ``reject``: everything is held back until a whole window
+        has passed without such a request. ``lift``: it is over, and counting begins anew.
+
+        :param actor: The name of the token it came with.
+        :raises NothingToRejectException: For a rejection without a quarantine.
+        """
+        ledger, now = self._ledger, self._ledger.clock()
+        lasting = timedelta(minutes=minutes) if minutes else ledger.window()
+        until = now if decision == "lift" else now + lasting
+        dialect = ledger.db.dialect
+        given = {
+            **ledger.params(now),
+            "becomes": _BECOMES[decision],
+            "lasts": instant(until),
+            "actor": actor,
+        }
+        detail = {
+            "approve": f"nothing is held back until {moment(instant(until))}",
+            "reject": f"nobody is deactivated or deleted until {moment(instant(until))}, and later "
+            "if such requests go on",
+            "lift": "it is over, and counting begins anew",
+        }[decision]
+        notice = self._outbox.notice(QUARANTINE, ledger.scope.tenant, decision, detail)
+        decide = statements.decide(dialect, only_in_force=decision == "reject")
+        try:
+            ledger.db.commit(
+                [
+                    *ledger.first(given),
+                    decide.bind(given),
+                    insert_row(dialect).bind(notice),
+                ]
+            )
+        except BridgeError as error:
+            if error.label == statements.DECISION:
+                raise NothingToRejectException from None
+            raise
+        return self.show()
+
+    def _names(self, ids: list[str]) -> dict[str, str]:
+        statements_ = queries.some(self._ledger.db.dialect, self._ledger.scope, ids) if ids else []
+        return {
+            row["id"]: json.loads(row["doc"]).get("userName") or ""
+            for rows in self._ledger.db.query(statements_)
+            for row in rows
+        }
+
+
+def _total(totals: Iterable[Mapping[str, Any]], state: str, operation: str | None = None) -> int:
+    return sum(
+        int(each["total"])
+        for each in totals
+        if each["state"] == state and operation in {None, each["operation"]}
+    )
+
+
+def _user(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    shown = {
+        "id": row["user_id"],
+        "userName": names.get(row["user_id"]),
+        "operation": row["operation"],
+        "at": moment(row["at"]),
+        "refused": int(row["refused"]),
+    }
+    return {name: value for name, value in shown.items() if value}

@@ -1,0 +1,285 @@
+"""The statements of the safety net.
+
+All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts departures also takes
+``after``, the beginning of the window, and ``user``, whose own departure does not count; dates are
+text as :func:`~kong_scim.directory.values.instant` writes it. No parameter has the name of a column
+but those two: SQLAlchemy names what is embedded in a statement after its column.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Subquery,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kong_scim.bridge import Dialect
+from kong_scim.directory.departures import departures, quarantines
+from kong_scim.directory.outbox import outbox
+from kong_scim.directory.ports import HELD
+from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.tables import resources
+
+OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
+GONE, WAITING = "gone", "held"
+"""States of a departure."""
+
+DECISION = "decision"
+"""The label of a decision that cannot be made."""
+
+FOREVER = "9999-12-31T23:59:59.999999+00:00"
+
+
+def _of_scope(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
+
+
+def _in_force() -> ColumnElement[bool]:
+    return quarantines.c.until > bindparam("now")
+
+
+def _tenant_has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists(select(literal(1)).where(_of_scope(quarantines), condition))
+
+
+def _holds() -> ColumnElement[bool]:
+    return and_(_in_force(), quarantines.c.state != APPROVED)
+
+
+def _inserting(dialect: Dialect, table: Table) -> Any:
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+def _counted() -> Subquery:
+    """Count departures of others within the window, and those of them that were deletions."""
+    until = select(quarantines.c.until).where(_of_scope(quarantines)).scalar_subquery()
+    return (
+        select(
+            func.count().label("gone"),
+            func.count(case((departures.c.operation == "delete", 1))).label("deleted"),
+        )
+        .where(
+            _of_scope(departures),
+            departures.c.state == GONE,
+            departures.c.at > bindparam("after"),
+            departures.c.at > func.coalesce(until, ""),
+            departures.c.user_id != bindparam("user"),
+        )
+        .subquery("counted")
+    )
+
+
+def _one_more(counted: Subquery) -> ColumnElement[bool]:
+    """Whether one more may leave: :meth:`~kong_scim.config_safety.Quarantine.allowed` in SQL.
+
+    More users than ``enough`` need not be counted: the number binds before the share does.
+    """
+    some = select(literal(1)).where(_of_scope(resources), resources.c.type == bindparam("type"))
+    there = select(func.count()).select_from(some.limit(bindparam("enough")).subquery("some"))
+    share = (there.scalar_subquery() + counted.c.deleted) * bindparam("share")
+    return and_(
+        counted.c.gone < bindparam("users"),
+        or_(
+            counted.c.gone < bindparam("at_least"),
+            (counted.c.gone + 1) * 100 <= share,
+        ),
+    )
+
+
+@lru_cache(maxsize=4)
+def insert_tenant(dialect: Dialect) -> Prepared:
+    """Make the tenant's row where there is none."""
+    row: dict[str, Any] = {column.name: "" for column in quarantines.c}
+    row |= {name: bindparam(name) for name in ("workspace", "tenant")}
+    row |= {"state": OPEN, "refused": 0}
+    statement = _inserting(dialect, quarantines).values(row)
+    return prepare(statement.on_conflict_do_nothing(), dialect)
+
+
+@lru_cache(maxsize=4)
+def lock(dialect: Dialect) -> Prepared:
+    """Have nobody else write departures until the commit."""
+    statement = select(quarantines.c.until).where(_of_scope(quarantines)).with_for_update()
+    return prepare(statement, dialect, rows=1)
+
+
+@lru_cache(maxsize=4)
+def purge(dialect: Dialect) -> Prepared:
+    """Forget what does not count any more, unless somebody has yet to look at it."""
+    statement = delete(departures).where(
+        _of_scope(departures),
+        _tenant_has(
+            and_(
+                ~_in_force(),
+                or_(departures.c.at <= bindparam("after"), departures.c.at <= quarantines.c.until),
+            )
+        ),
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def depart(dialect: Dialect) -> Prepared:
+    """Write a departure down, unless it is one too many."""
+    counted = _counted()
+    approved = and_(_in_force(), quarantines.c.state == APPROVED)
+    row = select(*_columns(GONE)).where(
+        or_(_tenant_has(approved), and_(_tenant_has(~_in_force()), _one_more(counted)))
+    )
+    statement = _inserting(dialect, departures).from_select(departures.c.keys(), row)
+    new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
+    statement = statement.on_conflict_do_update(
+        index_elements=departures.primary_key.columns, set_=new
+    )
+    return prepare(statement, dialect, rows=1, label=HELD)
+
+
+@lru_cache(maxsize=4)
+def begin(dialect: Dialect) -> Prepared:
+    """Put the tenant in quarantine, if it is not and one more is too many."""
+    counted = _counted()
+    statement = (
+        update(quarantines)
+        .where(
+            _of_scope(quarantines),
+            ~_in_force(),
+            exists(select(literal(1)).select_from(counted).where(~_one_more(counted))),
+        )
+        .values(
+            state=QUARANTINED,
+            until=FOREVER,
+            since=bindparam("now"),
+            reason=bindparam("why"),
+            event_id=bindparam("event"),
+            refused=0,
+            decided="",
+            decided_by="",
+        )
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def insert_event(dialect: Dialect) -> Prepared:
+    """Write the event of a beginning, if it did begin."""
+    names = [column.name for column in outbox.c if column.name != "position"]
+    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in names)).where(
+        exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
+    )
+    return prepare(insert(outbox).from_select(names, row), dialect)
+
+
+@lru_cache(maxsize=4)
+def refuse(dialect: Dialect) -> Prepared:
+    """Count a request that is held back; one that insists keeps a rejection going."""
+    rejected: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
+    statement = (
+        update(quarantines)
+        .where(_of_scope(quarantines), _holds())
+        .values(refused=quarantines.c.refused + 1, until=case(rejected, else_=quarantines.c.until))
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def hold(dialect: Dialect) -> Prepared:
+    """Write down whom a request that is held back would have removed."""
+    row = select(*_columns(WAITING, refused=1)).where(_tenant_has(_holds()))
+    statement = _inserting(dialect, departures).from_select(departures.c.keys(), row)
+    held = departures.c.state == WAITING
+    new = {
+        "refused": departures.c.refused + 1,
+        "operation": case((held, bindparam("left_by")), else_=departures.c.operation),
+        "at": case((held, bindparam("now")), else_=departures.c.at),
+    }
+    statement = statement.on_conflict_do_update(
+        index_elements=departures.primary_key.columns, set_=new
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def state(dialect: Dialect) -> Prepared:
+    """Select the tenant's row."""
+    return prepare(select(quarantines).where(_of_scope(quarantines)), dialect)
+
+
+@lru_cache(maxsize=4)
+def count(dialect: Dialect) -> Prepared:
+    """Select how many departures count (``gone``), and how many are deletions (``deleted``)."""
+    return prepare(select(_counted()), dialect)
+
+
+@lru_cache(maxsize=4)
+def totals(dialect: Dialect) -> Prepared:
+    """Select how many departures there are, as ``state``, ``operation`` and ``total``."""
+    statement = (
+        select(departures.c.state, departures.c.operation, func.count().label("total"))
+        .where(_of_scope(departures))
+        .group_by(departures.c.state, departures.c.operation)
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
+def listed(dialect: Dialect) -> Prepared:
+    """Select departures of one state (``wanted``), the first ``limit`` of them."""
+    statement = (
+        select(departures)
+        .where(_of_scope(departures), departures.c.state == bindparam("wanted"))
+        .order_by(departures.c.at, departures.c.user_id)
+        .limit(bindparam("limit"))
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=8)
+def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
+    """Decide; what is of a quarantine that is over is forgotten."""
+    over = ~_in_force()
+    kept = {
+        name: case((over, empty), else_=quarantines.c[name])
+        for name, empty in (("since", ""), ("reason", ""), ("refused", 0))
+    }
+    statement = (
+        update(quarantines)
+        .where(_of_scope(quarantines), *([_in_force()] if only_in_force else []))
+        .values(
+            state=bindparam("becomes"),
+            until=bindparam("lasts"),
+            decided=bindparam("now"),
+            decided_by=bindparam("actor"),
+            **kept,
+        )
+    )
+    return prepare(statement, dialect, rows=1, label=DECISION)
+
+
+def _columns(state: str, *, refused: int = 0) -> list[ColumnElement[Any]]:
+    """Return a new row of a departure, in the order of the table."""
+    given: dict[str, Any] = {
+        "workspace": bindparam("workspace", type_=departures.c.workspace.type),
+        "tenant": bindparam("tenant", type_=departures.c.tenant.type),
+        "user_id": bindparam("user", type_=departures.c.user_id.type),
+        "state": literal(state),
+        "operation": bindparam("left_by", type_=departures.c.operation.type),
+        "at": bindparam("now", type_=departures.c.at.type),
+        "refused": literal(refused),
+    }
+    return [given[column.name] for column in departures.c]
