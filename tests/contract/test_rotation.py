@@ -80,12 +80,13 @@ class Load:
                     among = list(self.lives) if number % 5 == 0 else self.current
                     self._ask(client, among[number // 5 % len(among)])
 
-    def _ask(self, client: httpx.Client, token: str) -> None:
+    def _ask(self, client: httpx.Client, token: str) -> float:
         begun = time.monotonic()
         answer = client.get(
             "/ServiceProviderConfig", headers={"Authorization": f"Bearer {token}"}
         )
         self.records.append((token, begun, time.monotonic(), answer.status_code))
+        return begun
 
     def reach(self, share: float) -> None:
         """Wait until this share of the requests was answered."""
@@ -111,9 +112,8 @@ class Load:
         path = httpx.URL(self.gateway.scim_base).path
         for base in itertools.cycle(self.gateway.host.proxy_urls):
             with httpx.Client(base_url=base + path, timeout=60, verify=False) as client:
-                self._ask(client, token)
-            if self.records[-1][1] > self.lives[token].gone + 1.5 * GRACE:
-                return
+                if self._ask(client, token) > self.lives[token].gone + 1.5 * GRACE:
+                    return
 
     def verdict(self) -> dict[str, int]:
         """Judge every request; answer how many there are of which status and why."""
