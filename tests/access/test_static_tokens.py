@@ -260,4 +260,5 @@ def test_a_token_from_outside_its_networks_is_refused(
         answered(response, 200)
     else:
         assert "address" in refused(response, 403)
+        assert "error" not in challenge(response)
         assert directory.reached == []

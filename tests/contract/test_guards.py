@@ -293,13 +293,13 @@ def test_rate_limiting_refuses_at_its_limit_with_retry_after(client: Client) -> 
     """Within a minute, or at most one change of the minute, one of these is over the limit."""
     scim = allowed(client)
     scim.headers["X-Forwarded-For"] = "203.0.113.8"  # its own count
-    for number in range(2 * 600 + 1):
-        answer = scim.get("/ServiceProviderConfig")
-        if answer.status_code == 429:
-            break
+    served = 0
+    while (answer := scim.get("/ServiceProviderConfig")).status_code == 200:
         assert int(answer.headers["X-RateLimit-Limit-Minute"]) == 600
+        served += 1
+        assert served <= 2 * 600
     assert of_kong(answer, 429) == "API rate limit exceeded"
-    assert number >= 600
+    assert served >= 600
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     answered(allowed(client).get("/Users"), 200)
 
@@ -328,5 +328,4 @@ def test_a_certificate_of_another_authority_is_refused_by_nginx(
     stranger = Authority(authority.directory, "another-ca").client("stranger")
     answer = client("mutual", certificate=stranger, Authorization=bearer()).get("/Users")
     assert answer.status_code == 400
-    print(answer.headers, answer.text)
-    assert "users" not in answer.text.lower()
+    assert "The SSL certificate error" in answer.text

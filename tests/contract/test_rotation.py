@@ -82,9 +82,7 @@ class Load:
 
     def _ask(self, client: httpx.Client, token: str) -> float:
         begun = time.monotonic()
-        answer = client.get(
-            "/ServiceProviderConfig", headers={"Authorization": f"Bearer {token}"}
-        )
+        answer = client.get("/ServiceProviderConfig", headers={"Authorization": f"Bearer {token}"})
         self.records.append((token, begun, time.monotonic(), answer.status_code))
         return begun
 
