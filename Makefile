@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their set-up themselves: a virtual environment in .venv with
-# what pyproject.toml names. `make help` lists the rest.
+# what requirements-dev.lock names, held against its hashes. `make help` lists the rest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -77,10 +77,13 @@ docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/
 
 FORCE:
 
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
 .PHONY: lock
-lock: $(STAMP) ## regenerate requirements.lock, what the image of the plugin server holds
-	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
-	  --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+lock: $(STAMP) ## regenerate what is installed: requirements.lock by the image, requirements-dev.lock by make
+	@$(LOCK) --output-file requirements.lock pyproject.toml
+	@$(LOCK) --output-file requirements-dev.lock --extra sandbox --extra dev \
+	  --constraint requirements.lock pyproject.toml
 
 .PHONY: image
 image: ## build the plugin server's image with Docker
@@ -92,7 +95,7 @@ clean: ## remove the virtual environment and every cache
 
 # -- Set-up ------------------------------------------------------------------
 
-$(STAMP): pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) is not there. Install Python 3.11 or later: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -102,8 +105,10 @@ $(STAMP): pyproject.toml
 	  echo "Python's venv module is missing. Install it: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --progress-bar off --editable '.[sandbox,dev]' 2>$(VENV)/pip-errors.txt \
+	@$(BIN)/python -m pip install --progress-bar off --require-hashes --no-deps \
+	    --requirement requirements-dev.lock 2>$(VENV)/pip-errors.txt \
 	  | sed -nuE 's/^Collecting ([^ ]+).*/  \1/p' || { cat $(VENV)/pip-errors.txt; exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 	@echo "Set up."
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
@@ -202,11 +202,19 @@ class KongHost:
 
     With PostgreSQL it is a cluster of two nodes; without, DB-less, it is one.
 
+    :param settings: Further variables of Kong's environment.
     :ivar kong: The first node, and the one that the Admin API is of.
     :ivar nodes: All of them.
     """
 
-    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        content: dict[str, Any],
+        *,
+        dbless: bool,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         from kong_process import KongProcess, kong_binary
 
         self.name = "kong-dbless" if dbless else "kong-postgres"
@@ -228,7 +236,7 @@ class KongHost:
                 declarative=self._config if dbless else None,
                 plugins=("scim", "scim-bridge"),
                 pluginserver=(server.socket, server.dump),
-                env=_ENVIRONMENT,
+                env={**_ENVIRONMENT, **(settings or {})},
             )
             for number, server in enumerate(self.plugin_servers)
         ]

@@ -14,7 +14,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -338,19 +338,33 @@ def everything(client: httpx.Client, kind: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
+def running_gateway(
+    name: str,
+    *,
+    settings: Mapping[str, str] | None = None,
+    beside: Mapping[str, list[Any]] | None = None,
+    **config: Any,
+) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
 
     :param name: One of :attr:`Gateway.name`.
+    :param settings: Further variables of the environment of a real Kong.
+    :param beside: Further routes, consumers, ... of its declarative content.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        upstream = stack.enter_context(echo_server())
-        content = declaration(upstream, directory / "access.json", **config)
-        kind: Any = SandboxHost if name.startswith("sandbox") else KongHost
-        host: Host = kind(directory, content, dbless=name in DBLESS)
+        content = declaration(
+            stack.enter_context(echo_server()), directory / "access.json", **config
+        )
+        for kind, entities in (beside or {}).items():
+            content.setdefault(kind, []).extend(entities)
+        host: Host
+        if name.startswith("sandbox"):
+            host = SandboxHost(directory, content, dbless=name in DBLESS)
+        else:
+            host = KongHost(directory, content, dbless=name in DBLESS, settings=settings)
         stack.callback(host.close)
         host.start()
         gateway = Gateway(host, content, has_net="quarantine" in config)

@@ -30,6 +30,12 @@ class Record(BaseModel):
 class Token(Record):
     """A bearer token an identity provider may present."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "kong": {"entity_checks": [{"only_one_of": ["value", "file", "sha256"]}]}
+        }
+    )
+
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         description="What logs call this token. Its value is never logged.",
         json_schema_extra={"kong": {"match": "^[%w_.%-]+$"}},
@@ -103,8 +109,34 @@ class Token(Record):
         return self
 
 
+_WITH_ISSUER = {"if_field": "issuer", "if_match": {"required": True}}
+
+
 class Jwt(Record):
     """JWT bearer tokens of one issuer; off without an issuer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "kong": {
+                "entity_checks": [
+                    {"mutually_exclusive": ["jwks_url", "public_key"]},
+                    {
+                        "conditional_at_least_one_of": {
+                            **_WITH_ISSUER,
+                            "then_at_least_one_of": ["jwks_url", "public_key"],
+                        }
+                    },
+                    {
+                        "conditional": {
+                            **_WITH_ISSUER,
+                            "then_field": "audience",
+                            "then_match": {"required": True, "len_min": 1},
+                        }
+                    },
+                ]
+            }
+        }
+    )
 
     issuer: str | None = Field(
         default=None,

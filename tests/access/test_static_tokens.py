@@ -194,15 +194,30 @@ def test_a_token_file_that_goes_away_lets_nobody_in_and_is_logged_once(
     answered(client(plugin, token="first").get("/Users"), 200)
 
 
-def test_a_change_that_a_time_stamp_does_not_show_counts_within_a_second(tmp_path: Path) -> None:
+def test_a_change_in_place_of_the_same_length_and_time_counts_at_once(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("aaaa")
+    file = TokenFile(str(path), clock=lambda: 0.0)
+    (before,) = file.digests()
+    stamp = path.stat()
+    while path.stat().st_ctime_ns == stamp.st_ctime_ns:  # until the kernel's clock has moved on
+        path.write_text("bbbb")
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert path.stat().st_mtime_ns == stamp.st_mtime_ns
+    assert file.digests() != (before,)
+
+
+def test_a_change_that_no_time_stamp_shows_counts_within_a_second(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("aaaa")
+    stamp = path.stat()
+    monkeypatch.setattr(os, "stat", lambda *_, **__: stamp)  # as within one tick of the clock
     seconds = [0.0]
     file = TokenFile(str(path), clock=lambda: seconds[0])
     (before,) = file.digests()
-    stamp = path.stat()
-    path.write_text("bbbb")  # in place, of the same length
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    path.write_text("bbbb")
     seconds[0] = 0.99
     assert file.digests() == (before,)
     seconds[0] = 1.0
@@ -260,4 +275,5 @@ def test_a_token_from_outside_its_networks_is_refused(
         answered(response, 200)
     else:
         assert "address" in refused(response, 403)
+        assert "error" not in challenge(response)
         assert directory.reached == []

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from hosts import Gateway, scim_client, variant
 from scim_traffic import answered, refused, user_body
@@ -90,3 +96,86 @@ def test_wrong_credentials_end_in_429_for_their_address_but_not_for_who_was_let_
         refused(answer, 429)
         answered(guarded.scim.get("/Users"), 200)
         answered(guarded.other_scim.get("/Users"), 200)
+
+
+# -- Refused, and nothing is written ---------------------------------------
+
+ISSUER, AUDIENCE = "https://idp.example/oauth2/default", "https://gw.example/scim/v2"
+KEY = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
+OTHER = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
+
+
+def signed(key: RSAKey = KEY, **claims: Any) -> str:
+    now = int(time.time())
+    usual = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 300, "sub": "idp"}
+    header = {"alg": "RS256", "kid": "k1"}
+    return jwt.encode(header, {**usual, "scope": "scim:users", **claims}, key)
+
+
+def unsigned() -> str:
+    """The right claims, whose signature the header says is none."""
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
+    return f"{header}.{signed().split('.')[1]}."
+
+
+def changed(token: str) -> str:
+    """Return a token with another byte in its middle."""
+    middle = len(token) // 2
+    return token[:middle] + ("A" if token[middle] != "A" else "B") + token[middle + 1 :]
+
+
+@pytest.fixture(scope="module")
+def choosy(shared_gateway: Gateway) -> Iterator[Gateway]:
+    """The SCIM endpoint with tokens that count for little, and JWTs of one issuer."""
+    tokens: list[dict[str, Any]] = [
+        {"name": "idp", "value": "{vault://env/scim-token-a}"},
+        {"name": "reader", "value": "may-only-read", "scopes": ["scim:read", "scim:groups"]},
+        {"name": "late", "value": "was-good-once", "expires": "2025-12-31T23:59:59Z"},
+        {"name": "away", "value": "from-elsewhere", "networks": ["203.0.113.0/24"]},
+    ]
+    keys = {
+        "issuer": ISSUER,
+        "audience": [AUDIENCE],
+        "public_key": KEY.as_pem(private=False).decode(),
+    }
+    with variant(shared_gateway, tokens=tokens, jwt=keys) as other:
+        yield other
+
+
+REFUSED: dict[str, tuple[Callable[[], str], int, str]] = {
+    "without the scope": (lambda: "may-only-read", 403, 'error="insufficient_scope"'),
+    "expired": (lambda: "was-good-once", 401, 'error_description="The token expired"'),
+    "from the wrong network": (lambda: "from-elsewhere", 403, ""),
+    "with one changed byte": (lambda: changed("token-of-tenant-a"), 401, "invalid_token"),
+    "of another tenant": (lambda: "token-of-tenant-b", 401, "invalid_token"),
+    "a JWT with none": (unsigned, 401, "invalid_token"),
+    "a JWT of a wrong issuer": (lambda: signed(iss="https://evil.example"), 401, "invalid_token"),
+    "a JWT for another audience": (lambda: signed(aud="https://x.example"), 401, "invalid_token"),
+    "a JWT with a wrong key": (lambda: signed(OTHER), 401, "invalid_token"),
+    "an expired JWT": (lambda: signed(exp=1), 401, 'error_description="The token expired"'),
+    "a JWT with one changed byte": (lambda: changed(signed()), 401, "invalid_token"),
+    "a JWT without the scope": (lambda: signed(scope="scim:read"), 403, "insufficient_scope"),
+    "a JWT without any scope": (lambda: signed(scope="openid"), 403, ""),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_token_that_does_not_count_is_refused_and_writes_nothing(
+    choosy: Gateway, name: str
+) -> None:
+    token, status, challenge = REFUSED[name]
+    before = choosy.consumers()
+    with scim_client(choosy.scim_base, token()) as scim:
+        answer = scim.post("/Users", json=user_body())
+    refused(answer, status)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert challenge in answer.headers["WWW-Authenticate"]
+    assert choosy.consumers() == before
+    assert choosy.scim.get("/Users").json()["totalResults"] == 0
+
+
+def test_beside_them_the_right_token_and_a_right_jwt_are_served(choosy: Gateway) -> None:
+    for token in ("token-of-tenant-a", signed()):
+        with scim_client(choosy.scim_base, token) as scim:
+            user = answered(scim.post("/Users", json=user_body()), 201)
+            assert scim.delete(f"/Users/{user['id']}").status_code == 204

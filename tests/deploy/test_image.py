@@ -148,18 +148,50 @@ def health_command() -> str:
     return command
 
 
-def test_the_lock_is_that_of_the_project() -> None:
+LOCKS = {"requirements.lock": (), "requirements-dev.lock": ("sandbox", "dev")}
+"""What the image and what `make` install, and the extras of the project in it."""
+
+
+def locked(name: str) -> list[str]:
+    """The entries of a lock file, each with its hashes."""
+    entries = re.split(r"\n(?=\S)", (ROOT / name).read_text())
+    return [entry for entry in entries if entry.strip() and not entry.startswith("#")]
+
+
+def versions(name: str) -> set[str]:
+    """What a lock file pins, as ``name==version``."""
+    return {entry.split()[0] for entry in locked(name)}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_is_that_of_the_project(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = set(
-        re.findall(r"^(\S+==\S+) \\$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    )
-    for requirement in project["dependencies"]:
-        name, version = requirement.split("==")
-        assert f"{name.partition('[')[0].lower()}=={version}" in pinned
+    wanted = [*project["dependencies"]]
+    for extra in LOCKS[lock]:
+        wanted += project["optional-dependencies"][extra]
+    assert len(wanted) > 5
+    for requirement in wanted:
+        name, version = requirement.partition(";")[0].split("==")
+        pinned = f"{name.partition('[')[0].lower()}=={version.strip()}"
+        assert pinned in versions(lock)
 
 
-def test_every_package_of_the_lock_has_a_hash() -> None:
-    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text())
-    for entry in entries:
-        if entry.strip() and not entry.startswith("#"):
-            assert "--hash=sha256:" in entry
+def test_the_tests_run_with_what_the_image_has() -> None:
+    assert versions("requirements.lock") <= versions("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_of_the_lock_has_a_hash(lock: str) -> None:
+    for entry in locked(lock):
+        assert "--hash=sha256:" in entry
+
+
+def test_nothing_is_installed_but_what_a_lock_names() -> None:
+    """Neither by the image nor by `make`, which CI runs; and nothing builds with anything else."""
+    for file in (DOCKERFILE, ROOT / "Makefile"):
+        commands = re.findall(r"pip install .*", file.read_text().replace("\\\n", " "))
+        assert any("--require-hashes" in command for command in commands)
+        for command in commands:
+            ours = "--no-build-isolation --no-deps --editable ." in command
+            assert "--require-hashes" in command or ours
+    assert "pip install" not in (ROOT / ".ci/run").read_text()

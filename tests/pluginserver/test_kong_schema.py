@@ -23,7 +23,7 @@ TYPES = {"string", "integer", "boolean", "array", "map", "record"}
 ATTRIBUTES = {
     *("type", "required", "description", "default", "encrypted", "referenceable"),
     *("between", "len_min", "len_max", "match", "match_any", "one_of", "not_one_of", "is_regex"),
-    *("elements", "keys", "values", "fields"),
+    *("elements", "keys", "values", "fields", "entity_checks"),
 }
 
 

@@ -14,8 +14,8 @@ from kong_scim.access.digests import digest
 log = logging.getLogger(__name__)
 
 MAX_AGE = 1.0
-"""In seconds: the longest time that what was read counts without another look into the file. A
-file system may give two changes one time stamp."""
+"""In seconds: the longest time that what was read counts without another look into the file. Two
+changes within one tick of the kernel's clock have the same time stamps."""
 
 MAX_SIZE = 64 * 1024
 MAX_TOKENS = 8
@@ -42,7 +42,7 @@ class TokenFile:
         with self._lock:
             try:
                 state = os.stat(self._path)
-                mark = (state.st_mtime_ns, state.st_ino, state.st_dev, state.st_size)
+                mark = (state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size)
                 now = self._clock()
                 if self._seen is None or self._seen[0] != mark or now - self._seen[1] >= MAX_AGE:
                     self._digests = _read(self._path)

@@ -32,6 +32,13 @@ class InsufficientScopeException(ForbiddenException):
         super().__init__(detail=f"This needs the scope {scope}, which the token does not have")
 
 
+class WrongAddressException(ForbiddenException):
+    """The token is right and does not count from where it came (403, with a bare challenge)."""
+
+    def __init__(self) -> None:
+        super().__init__(detail="This token is not accepted from the address the request came from")
+
+
 class TooManyRequestsException(SCIMException):
     """Too many requests, or too many wrong credentials (429 with Retry-After, RFC 6585 §4).
 

@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from scim2_models import ForbiddenException
-
 from kong_scim.access.digests import digest
 from kong_scim.access.files import TokenFile
-from kong_scim.access.refusals import InvalidTokenException
+from kong_scim.access.refusals import InvalidTokenException, WrongAddressException
 from kong_scim.access.scopes import PROVISIONING, Identity
 from kong_scim.config import Token
 
@@ -66,7 +64,7 @@ class Tokens:
 
         :param secrets: Live values by reference; a token whose value is None is not accepted.
         :raises InvalidTokenException: When it has expired.
-        :raises ~scim2_models.ForbiddenException: When it does not count from this address.
+        :raises WrongAddressException: When it does not count from this address.
         """
         presented = digest(given)
         found: str | None = None
@@ -80,9 +78,7 @@ class Tokens:
         self._check_expiry(token)
         if token.networks and not _within(client_ip, token.networks):
             log.warning("token %s was sent from %s, outside its networks", token.name, client_ip)
-            raise ForbiddenException(
-                detail="This token is not accepted from the address the request came from"
-            )
+            raise WrongAddressException
         return Identity(found, frozenset(token.scopes) or PROVISIONING)
 
     def _expected(self, name: str, secrets: Mapping[str, str | None]) -> tuple[bytes, ...]:

@@ -43,7 +43,11 @@ from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
-from kong_scim.access.refusals import InsufficientScopeException, InvalidTokenException
+from kong_scim.access.refusals import (
+    InsufficientScopeException,
+    InvalidTokenException,
+    WrongAddressException,
+)
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
@@ -358,7 +362,7 @@ class KongScimService(ScimService):
         """Return the answer to a failed request, with the headers its status wants."""
         known = self.scim_exception_of(exception)
         response = super().error_response(known or exception)
-        if isinstance(known, InsufficientScopeException):
+        if isinstance(known, InsufficientScopeException | WrongAddressException):
             response.headers["WWW-Authenticate"] = self.www_authenticate(known) or "Bearer"
         retry_after = getattr(known, "retry_after", None)
         if retry_after is not None:
@@ -366,7 +370,7 @@ class KongScimService(ScimService):
         return response
 
     def www_authenticate(self, exception: SCIMException) -> str | None:
-        """Return the challenge of a 401, or of a missing scope (RFC 6750 §3)."""
+        """Return the challenge of a 401, or of a 403 for the sake of the token (RFC 6750 §3)."""
         challenge = super().www_authenticate(exception)
         if challenge and isinstance(exception, InvalidTokenException):
             described = exception.description

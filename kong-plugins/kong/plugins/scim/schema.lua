@@ -130,6 +130,15 @@ return {
        "required": true
       }
      }
+    ],
+    "entity_checks": [
+     {
+      "only_one_of": [
+       "value",
+       "file",
+       "sha256"
+      ]
+     }
     ]
    },
    "len_min": 0,
@@ -279,6 +288,39 @@ return {
       ],
       "default": 60,
       "required": true
+     }
+    }
+   ],
+   "entity_checks": [
+    {
+     "mutually_exclusive": [
+      "jwks_url",
+      "public_key"
+     ]
+    },
+    {
+     "conditional_at_least_one_of": {
+      "if_field": "issuer",
+      "if_match": {
+       "required": true
+      },
+      "then_at_least_one_of": [
+       "jwks_url",
+       "public_key"
+      ]
+     }
+    },
+    {
+     "conditional": {
+      "if_field": "issuer",
+      "if_match": {
+       "required": true
+      },
+      "then_field": "audience",
+      "then_match": {
+       "len_min": 1,
+       "required": true
+      }
      }
     }
    ],
