@@ -12,6 +12,7 @@ answers one JSON text, because every other value is changed on the way (an empty
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
 from kong_scim.bridge.messages import (
     Acl,
+    Asked,
     BridgeError,
     BridgeUnavailableError,
     Consumer,
@@ -38,6 +39,7 @@ from kong_scim.bridge.messages import (
 __all__ = [
     "BRIDGE_VERSION",
     "Acl",
+    "Asked",
     "Bridge",
     "BridgeError",
     "BridgeUnavailableError",

@@ -3,7 +3,9 @@
 The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
 
 ``operation``
-    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for.
+    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for. Of a credential
+    that an administrator gave to a DB-less Kong or took away, ``credential-add`` or
+    ``credential-remove``; which kind it is, the column ``written`` says.
 ``actions``
     What it came to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
     ``roles-change``; ``credentials-revoke`` is said by the column ``written``.
@@ -30,7 +32,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, select
 
@@ -96,23 +98,39 @@ class Outbox:
     def of(self, entry: Entry) -> Sequence[Sql]:
         """Return the statement that writes the event of a change."""
         change = entry.change
-        row: dict[str, Param] = {
-            "id": self._new_id(),
-            "workspace": self._scope.workspace,
-            "tenant": self._scope.tenant,
-            "resource_type": change.resource_type,
-            "resource_id": change.resource_id,
-            "version_before": entry.version_before,
-            "version_after": entry.version_after,
-            "created": instant(self._clock()),
-            "doc": json.dumps(self._document(entry), separators=(",", ":"), ensure_ascii=False),
-            "written": Written(),
-        }
+        row = self._row(change.resource_type, change.resource_id, self._document(entry))
+        row |= {"version_before": entry.version_before, "version_after": entry.version_after}
         if entry.counted:
             return [_insert_counted(self._dialect).bind(row)]
         if entry.version_before == entry.version_after:
             return [_insert_if_written(self._dialect).bind({**row, "tally": Written()})]
         return [_insert(self._dialect).bind(row)]
+
+    def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sql:
+        """Return the statement that writes the event of a credential of a user, with its commit."""
+        operation = "credential-add" if op == "upsert" else "credential-remove"
+        document = {
+            "operation": operation,
+            "actor": self._origin.actor,
+            "address": self._origin.address,
+            "requestId": self._origin.request_id,
+        }
+        row = self._row("User", user, document)
+        return _insert_if_written(self._dialect).bind({**row, "tally": Written()})
+
+    def _row(self, kind: str, resource: str, document: Mapping[str, Any]) -> dict[str, Param]:
+        return {
+            "id": self._new_id(),
+            "workspace": self._scope.workspace,
+            "tenant": self._scope.tenant,
+            "resource_type": kind,
+            "resource_id": resource,
+            "version_before": None,
+            "version_after": None,
+            "created": instant(self._clock()),
+            "doc": json.dumps(document, separators=(",", ":"), ensure_ascii=False),
+            "written": Written(),
+        }
 
     def _document(self, entry: Entry) -> dict[str, Any]:
         changed = dict(_changed(entry.before, entry.after))

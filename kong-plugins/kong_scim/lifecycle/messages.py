@@ -23,6 +23,8 @@ from kong_scim.lifecycle.signing import signing_keys
 
 _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
+_CREDENTIAL = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
+_CREDENTIAL_CHANGES = {"credential-add": "create", "credential-remove": "delete"}
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
 MAX_SECRETS = 4
 """Lines of a secret that count."""
@@ -121,9 +123,14 @@ class Issuer:
 
 
 def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claim ``events``, by the URIs of RFC 9967."""
+    """Return the claim ``events``, by the URIs of RFC 9967, or by CAEP 1.0 §3.3 of a credential."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
+    if operation in _CREDENTIAL_CHANGES:
+        # No event of SCIM's: the resource is what it was. One step on one credential.
+        (written,) = event["entities"]
+        change = _CREDENTIAL_CHANGES[operation]
+        return {_CREDENTIAL: {"credential_type": written["kind"], "change_type": change}}
     if operation == "create":
         found[_FEED + "add"] = {}
     if operation == "delete":

@@ -70,7 +70,8 @@ class Event(Resource[Any]):
     """When the change was committed."""
 
     operation: _Text = None
-    """What the client asked for: create, replace, patch or delete."""
+    """What the client asked for: create, replace, patch or delete; or credential-add and
+    credential-remove, at a DB-less Kong's Admin API."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
@@ -110,7 +111,7 @@ class Event(Resource[Any]):
     """How many credentials were revoked, by kind."""
 
     actor: _Text = None
-    """The name of the token that the client presented."""
+    """The name of the token that the client presented; ``kong-admin`` for Kong's Admin API."""
 
     address: _Text = None
     """The client's address, as Kong judges it."""
