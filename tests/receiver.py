@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 HANG, HALF, CLOSE = "hang", "half", "close"
 """Answers that are none: never, half of one, and a closed connection."""
+
+DRIP_HEAD, DRIP_BODY, DRIP_INTERIM = "drip head", "drip body", "drip interim"
+"""Answers that come a byte at a time and never end: in the headers, in the body, and in one interim
+answer (RFC 9110 §15.2) after the other."""
 
 Answer = int | str | tuple[int, Mapping[str, str], str]
 
@@ -47,6 +59,7 @@ class Receiver:
     url: str = ""
     behave: Callable[[bytes], Answer] = lambda _: 200
     posts: list[Post] = field(default_factory=list)
+    connections: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -57,12 +70,23 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiver(answer: Answer = 200) -> Iterator[Receiver]:
-    """Run a receiver until the end of the block."""
+def receiver(
+    answer: Answer = 200, tls: ssl.SSLContext | None = None, *, keep: bool = False
+) -> Iterator[Receiver]:
+    """Run a receiver until the end of the block.
+
+    :param tls: Its certificate; None for plain HTTP.
+    :param keep: Whether it keeps connections open after an answer.
+    """
     made = Receiver(behave=lambda _: answer)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            with made.lock:
+                made.connections += 1
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -70,6 +94,7 @@ def receiver(answer: Answer = 200) -> Iterator[Receiver]:
                 answer = made.behave(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 made.posts.append(Post(headers, body, answer))
+            self.close_connection = not keep
             _reply(self, answer, made.stopped)
 
         def log_message(self, *_: object) -> None:
@@ -77,7 +102,9 @@ def receiver(answer: Answer = 200) -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        made.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        made.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/hook"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield made
@@ -86,12 +113,31 @@ def receiver(answer: Answer = 200) -> Iterator[Receiver]:
             server.shutdown()
 
 
+_DRIPS = {
+    DRIP_HEAD: (b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x"),
+    DRIP_BODY: (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+    DRIP_INTERIM: (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+}
+
+
+def _drip(
+    handler: BaseHTTPRequestHandler, drip: tuple[bytes, bytes], stopped: threading.Event
+) -> None:
+    start, rest = drip
+    with contextlib.suppress(OSError):  # whoever waits may go
+        handler.wfile.write(start)
+        while not stopped.wait(0.05):
+            handler.wfile.write(rest)
+
+
 def _reply(handler: BaseHTTPRequestHandler, answer: Answer, stopped: threading.Event) -> None:
-    handler.close_connection = True
     if answer == HANG:
         stopped.wait()
         return
     if answer == CLOSE:
+        return
+    if isinstance(answer, str) and answer in _DRIPS:
+        _drip(handler, _DRIPS[answer], stopped)
         return
     status, headers, text = (200, {}, "x" * 100)
     if isinstance(answer, tuple):
@@ -104,3 +150,58 @@ def _reply(handler: BaseHTTPRequestHandler, answer: Answer, stopped: threading.E
     handler.send_header("Content-Length", str(len(text)))
     handler.end_headers()
     handler.wfile.write(text[: 10 if answer == HALF else None].encode())
+
+
+class Certificates:
+    """An authority that nobody else trusts, and certificates of its own.
+
+    :ivar trusted: A client's context that trusts it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named("authority of the tests")
+        authority = self._signed(self._name, self._key.public_key(), is_authority=True)
+        self.trusted = ssl.create_default_context(cadata=_pem(authority).decode())
+
+    def of(self, host: str) -> ssl.SSLContext:
+        """Return a server's context with a certificate of a host."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        path = self._directory / f"{host}.pem"
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path.write_bytes(private + _pem(self._signed(_named(host), key.public_key(), host=host)))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+    def _signed(
+        self, name: x509.Name, key: Any, *, host: str | None = None, is_authority: bool = False
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        if host is not None:
+            names = x509.SubjectAlternativeName([x509.DNSName(host)])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)

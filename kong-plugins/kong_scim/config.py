@@ -274,7 +274,8 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
     :raises ConfigurationError: With the field's name, and without any value of it.
     """
     try:
-        return PluginConfig.model_validate(_with_references(_without_nulls(raw)))
+        found = _with_event_references(_with_references(_without_nulls(raw)))
+        return PluginConfig.model_validate(found)
     except ValidationError as error:
         raise ConfigurationError(
             "; ".join(
@@ -296,9 +297,7 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
     for token in tokens if isinstance(tokens, list) else []:
         if not isinstance(token, dict) or not isinstance(token.get("name"), str):
             continue
-        reference = (token.get("$refs") or {}).get("value")
-        if not reference and str(token.get("value", "")).startswith("{vault://"):
-            reference = token["value"]
+        reference = _reference(token, "value")
         if reference and not token.get("file") and not token.get("sha256"):
             found[token["name"]] = reference
     return found
@@ -313,18 +312,18 @@ def event_references(raw: dict[str, Any]) -> dict[str, str]:
     events = raw.get("events")
     if not isinstance(events, dict):
         return {}
-    found = {}
-    places = [("", events, "signing_key")]
+    found = {"": _reference(events, "signing_key")}
     for webhook in events.get("webhooks") or []:
         if isinstance(webhook, dict) and isinstance(webhook.get("name"), str):
-            places.append((webhook["name"], webhook, "secret"))
-    for name, record, field in places:
-        reference = (record.get("$refs") or {}).get(field)
-        if not reference and str(record.get(field, "")).startswith("{vault://"):
-            reference = record[field]
-        if reference:
-            found[name] = reference
-    return found
+            found[webhook["name"]] = _reference(webhook, "secret")
+    return {name: reference for name, reference in found.items() if reference}
+
+
+def _reference(record: dict[str, Any], field: str) -> str | None:
+    reference: str | None = (record.get("$refs") or {}).get(field)
+    if not reference and str(record.get(field, "")).startswith("{vault://"):
+        reference = record[field]
+    return reference
 
 
 def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
@@ -342,6 +341,22 @@ def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(tokens, list):
         return raw
     return {**raw, "tokens": [with_value(token) for token in tokens]}
+
+
+def _with_event_references(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same for what events are signed with, so that a file beside a reference is refused."""
+    events = raw.get("events")
+    if not isinstance(events, dict):
+        return raw
+
+    def with_value(record: Any, field: str) -> Any:
+        known = isinstance(record, dict) and not record.get(field) and _reference(record, field)
+        return {**record, field: known} if known else record
+
+    webhooks = events.get("webhooks")
+    if isinstance(webhooks, list):
+        events = {**events, "webhooks": [with_value(each, "secret") for each in webhooks]}
+    return {**raw, "events": with_value(events, "signing_key")}
 
 
 def _without_nulls(value: Any) -> Any:

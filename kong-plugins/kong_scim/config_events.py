@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kong_scim.config_access import Record
 
 POLL = "poll"
 """The name of the target that is not called, and polls instead."""
+
+
+SecretFile = Annotated[str, Field(pattern=r"^/", max_length=1024)] | None
 
 
 class Webhook(Record):
@@ -29,14 +32,20 @@ class Webhook(Record):
         "json",
         description="`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. "
         "`set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 "
-        "says; it needs `events.signing_key`.",
+        "says; it needs `events.signing_key` or `signing_key_file`.",
     )
     secret: Annotated[str, Field(max_length=4096)] = Field(
         default="",
         description="What `json` is signed with, best as a vault reference: `whsec_` and base64, "
-        "or any text.",
+        "or any text; two, one a line, during a rotation.",
         json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
         repr=False,
+    )
+    secret_file: SecretFile = Field(
+        default=None,
+        description="A file on the plugin server's machine that holds it instead. What changes in "
+        "it counts within a second; replace it by renaming.",
+        json_schema_extra={"kong": {"match": "^/"}},
     )
     events: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=0, max_length=64)
@@ -48,6 +57,12 @@ class Webhook(Record):
     audience: Annotated[str, Field(max_length=2048)] = Field(
         default="", description="The `aud` of a token; empty: the URL."
     )
+
+    @model_validator(mode="after")
+    def _secret_comes_from_one_place(self) -> Webhook:
+        if self.secret and self.secret_file:
+            raise ValueError("give one of secret and secret_file")
+        return self
 
 
 class Events(Record):
@@ -74,14 +89,21 @@ class Events(Record):
     poll: bool = Field(
         default=False,
         description="Keep Security Event Tokens for a receiver that cannot be called and polls "
-        "`/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+        "`/Events/poll` (RFC 8936); it needs `events.signing_key` or `signing_key_file`.",
     )
     signing_key: Annotated[str, Field(max_length=16_384)] = Field(
         default="",
         description="Private key of Security Event Tokens, best as a vault reference: RSA, EC or "
-        "Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
+        "Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of several (PEM blocks, "
+        "a JWK set) the first signs, and all are there.",
         json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
         repr=False,
+    )
+    signing_key_file: SecretFile = Field(
+        default=None,
+        description="A file on the plugin server's machine that holds it instead, or several. What "
+        "changes in it counts within a second; replace it by renaming.",
+        json_schema_extra={"kong": {"match": "^/"}},
     )
     issuer: Annotated[str, Field(max_length=2048)] = Field(
         default="", description="The `iss` of tokens; empty: `base_url`, or else `kong-scim`."
@@ -104,6 +126,12 @@ class Events(Record):
         default=[],
         description="Hosts of webhooks that may have a private or link-local address, by name.",
     )
+
+    @model_validator(mode="after")
+    def _signing_key_comes_from_one_place(self) -> Events:
+        if self.signing_key and self.signing_key_file:
+            raise ValueError("give one of signing_key and signing_key_file")
+        return self
 
     @field_validator("webhooks")
     @classmethod

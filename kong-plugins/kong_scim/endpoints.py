@@ -1,7 +1,7 @@
 """What the route serves beside SCIM resources, in JSON of its own.
 
 ``GET /jwks.json``
-    The public key of Security Event Tokens (RFC 7517), for anybody.
+    The public keys of Security Event Tokens (RFC 7517), for anybody.
 ``GET /openapi.json``
     The description of all endpoints.
 ``GET /Events/chain``

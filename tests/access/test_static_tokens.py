@@ -16,6 +16,7 @@ from in_process import Kong
 from kong_scim.access.files import TokenFile
 from kong_scim.plugin import Plugin
 from scim_traffic import answered, refused
+from secret_files import replace
 
 REFERENCE = "{vault://env/scim-token}"
 
@@ -145,12 +146,6 @@ def test_a_token_that_cannot_work_is_a_wrong_configuration(
 
 
 # -- From a file -----------------------------------------------------------
-
-
-def replace(path: Path, content: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(content)
-    os.replace(new, path)
 
 
 def test_a_token_file_that_is_replaced_counts_from_the_next_request_on(

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from kong_scim.bridge import Bridge, Delete, Host, Upsert
+from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
 from kong_scim.config import parse
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin
@@ -78,7 +78,8 @@ class Gateway:
 
     def change_credential(self, step: Upsert | Delete) -> None:
         self._calls = 0
-        self._provisioning().change_credential(step)
+        asked = Asked(step, "a user", "192.0.2.9", "request-2")
+        self._provisioning().change_credential(asked)
 
     def restart_plugin_server(self) -> None:
         self._forget()

@@ -13,7 +13,7 @@ import pytest
 
 from hosts import Gateway, eventually, running_gateway
 from outbox import events
-from receiver import CLOSE, HALF, HANG, Answer, Receiver, receiver
+from receiver import CLOSE, DRIP_HEAD, HALF, HANG, Answer, Receiver, receiver
 from scim_traffic import BULK, CORE_USER, PATCH, answered
 
 CHANGES = 1000
@@ -27,6 +27,7 @@ _MIX: list[Answer] = [
     HALF,
     CLOSE,
     HANG,
+    DRIP_HEAD,
 ]
 
 

@@ -12,6 +12,7 @@ floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
 from kong_scim.bridge.messages import (
     Acl,
+    Asked,
     BridgeError,
     BridgeUnavailableError,
     Consumer,
@@ -41,6 +42,7 @@ from kong_scim.bridge.messages import (
 __all__ = [
     "BRIDGE_VERSION",
     "Acl",
+    "Asked",
     "Bridge",
     "BridgeError",
     "BridgeUnavailableError",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from kong_scim.bridge.messages import (
     Acl,
+    Asked,
     BridgeError,
     BridgeUnavailableError,
     Consumer,
@@ -104,7 +105,7 @@ class Bridge:
             host=Host(**answer["host"]),
             secrets=dict(answer["secrets"] or {}),
             mark=answer["mark"],
-            asked=_step(answer["asked"]),
+            asked=_asked(answer["asked"]),
             observed=answer["observed"],
         )
 
@@ -214,10 +215,16 @@ class Bridge:
         return result
 
 
-def _step(asked: Mapping[str, Any] | None) -> Upsert | Delete | None:
+def _asked(asked: Mapping[str, Any] | None) -> Asked | None:
     if asked is None:
         return None
-    return Upsert(**asked) if asked["op"] == "upsert" else Delete(**asked)
+    step = asked["step"]
+    return Asked(
+        step=Upsert(**step) if step["op"] == "upsert" else Delete(**step),
+        user=asked["user"],
+        address=asked["address"],
+        request_id=asked["request_id"],
+    )
 
 
 def _consumer(entity: Mapping[str, Any]) -> Consumer:

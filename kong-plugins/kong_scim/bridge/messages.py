@@ -216,13 +216,13 @@ class KongCaller:
 class Waking:
     """The answer of ``wake``: the host, live secrets, and the mark of a DB-less Kong.
 
-    ``asked`` is a step on one credential, which an administrator asked for (``api.lua``).
+    ``asked`` is what an administrator asked for at the Admin API, if that is why (``api.lua``).
     """
 
     host: Host
     secrets: Mapping[str, str | None]
     mark: str | None
-    asked: Upsert | Delete | None = None
+    asked: Asked | None = None
     observed: bool = False
     """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
 
@@ -239,6 +239,19 @@ class Sample:
     metric: str
     labels: tuple[str, ...]
     value: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A credential of one of SCIM's consumers, to be given or taken away at Kong's Admin API."""
+
+    step: Upsert | Delete
+    user: str
+    """The id of the consumer's user."""
+    address: str
+    """From where it was asked."""
+    request_id: str
+    """Kong's own."""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,8 @@ def line(event: Mapping[str, Any]) -> str:
         changes += ["suspended"] if user.get("suspended") else []
         if changes:
             parts.append(f"user {user['value']}: {' '.join(changes)}")
+    if event["operation"] == "credential-add":
+        parts += [f"gave {each['count']} {each['kind']}" for each in event.get("entities", [])]
     for credential in event.get("credentials", []):
         parts.append(f"revoked {credential['count']} {credential['kind']}")
     parts.append(f"by {event['actor']} from {event['address']}, request {event['requestId']}")

@@ -160,7 +160,7 @@ class Courier:
     def _message(target: Target, delivery: Delivery, secrets: Secrets, now: datetime) -> Message:
         if target.format == "set":
             if secrets.issuer is None:
-                raise LookupError("events.signing_key has no value that can sign")
+                raise LookupError("there is no signing key that can sign (events.signing_key)")
             return secrets.issuer.push(delivery.event, target.audience or target.url, now)
         secret = secrets.of_target.get(target.name)
         if not secret:

@@ -3,8 +3,10 @@
 The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
 
 ``operation``
-    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for; of a
-    ``Quarantine``, ``begin``, ``approve``, ``reject`` or ``lift``.
+    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for. Of a credential
+    that an administrator gave to a DB-less Kong or took away, ``credential-add`` or
+    ``credential-remove``; which kind it is, the column ``written`` says. Of a ``Quarantine``,
+    ``begin``, ``approve``, ``reject`` or ``lift``.
 ``actions``
     What it came to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
     ``roles-change``; ``credentials-revoke`` is said by the column ``written``.
@@ -35,11 +37,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, select
 
-from kong_scim.bridge import Dialect, Param, Stamp, Step, Written
+from kong_scim.bridge import Dialect, Param, Sql, Stamp, Step, Written
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
@@ -125,6 +127,13 @@ class Outbox:
         """Return the row of an event that is no change of a resource, for :func:`insert_row`."""
         document = {"operation": operation, "detail": detail, **self._of_request()}
         return self._row(resource_type, resource_id, document)
+
+    def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sql:
+        """Return the statement that writes the event of a credential of a user, with its commit."""
+        operation = "credential-add" if op == "upsert" else "credential-remove"
+        row = self._row("User", user, {"operation": operation, **self._of_request()})
+        counted = {"written": Written(), "tally": Written()}
+        return _insert_if_written(self._dialect).bind({**row, **counted})
 
     def _row(
         self, resource_type: str, resource_id: str, document: Mapping[str, Any]

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from joserfc import jwk, jwt
-from joserfc.errors import JoseError
+from joserfc import jwt
+
+from kong_scim.lifecycle.signing import signing_keys
 
 QUARANTINE = "Quarantine"
 """The resource type of events on a tenant's quarantine."""
@@ -28,11 +29,13 @@ _FEED = "urn:ietf:params:scim:event:feed:"
 _QUARANTINE = "urn:kong-scim:event:quarantine:"
 """Of this project: RFC 9967 has no such event."""
 
+_CREDENTIAL = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
+_CREDENTIAL_CHANGES = {"credential-add": "create", "credential-remove": "delete"}
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
-_OUTSIDE = frozenset({"schemas", "meta"})
+MAX_SECRETS = 4
+"""Lines of a secret that count."""
 
-_ALGORITHMS = {"RSA": "RS256", "EC": "ES256", "OKP": "Ed25519"}
-_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_OUTSIDE = frozenset({"schemas", "meta"})
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,6 @@ class Message:
 
     headers: Mapping[str, str]
     body: bytes
-
-
-class SigningKeyError(ValueError):
-    """A key that cannot sign. The message says nothing of it."""
 
 
 def labels(event: Mapping[str, Any]) -> list[str]:
@@ -58,24 +57,30 @@ def wanted(event: Mapping[str, Any], names: Collection[str]) -> bool:
     return not names or not set(names).isdisjoint(labels(event))
 
 
+def secrets_of(text: str) -> list[str]:
+    """Return the secrets of a text, one a line; two during a rotation."""
+    return [line.strip() for line in text.splitlines() if line.strip()][:MAX_SECRETS]
+
+
 def signed_json(event: Mapping[str, Any], secret: str, now: datetime) -> Message:
     """Return an event as JSON: ``type``, ``timestamp`` and ``data``, the event as it is read.
 
-    :param secret: ``whsec_`` and base64, or any text.
+    :param secret: ``whsec_`` and base64, or any text; of several, one a line, each signs.
     """
     data = {name: value for name, value in event.items() if name not in _OUTSIDE}
     content = {"type": labels(event)[0], "timestamp": event["occurred"], "data": data}
     body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     timestamp = str(int(now.timestamp()))
-    signature = hmac.new(
-        _key(secret), f"{event['id']}.{timestamp}.".encode() + body, hashlib.sha256
-    )
+    signed = f"{event['id']}.{timestamp}.".encode() + body
+    digests = [hmac.digest(_key(each), signed, hashlib.sha256) for each in secrets_of(secret)]
     return Message(
         {
             "Content-Type": "application/json",
             "webhook-id": str(event["id"]),
             "webhook-timestamp": timestamp,
-            "webhook-signature": "v1," + base64.b64encode(signature.digest()).decode(),
+            "webhook-signature": " ".join(
+                "v1," + base64.b64encode(each).decode() for each in digests
+            ),
         },
         body,
     )
@@ -84,33 +89,23 @@ def signed_json(event: Mapping[str, Any], secret: str, now: datetime) -> Message
 class Issuer:
     """Signs Security Event Tokens.
 
-    :param key: A private key in PEM, or as a JWK: RSA, EC or Ed25519.
+    :param key: One key or several, see :func:`~.signing.signing_keys`.
     :param name: The ``iss`` of its tokens.
-    :raises SigningKeyError: When it is none.
+    :raises SigningKeyError: When it holds none that can sign.
     """
 
     def __init__(self, key: str, name: str) -> None:
         self.name = name
-        try:
-            self._key: Any = _imported(key)
-            self._id = self._key.thumbprint()
-            self._algorithm = _CURVES.get(self._key.as_dict(private=False).get("crv", ""), "")
-            self._algorithm = self._algorithm or _ALGORITHMS[self._key.key_type]
-            if not self._key.is_private:
-                raise SigningKeyError("events.signing_key is a public key: give the private one")
-        except (JoseError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, SigningKeyError):
-                raise
-            raise SigningKeyError("events.signing_key is no private key in PEM or JWK") from None
+        self._keys = signing_keys(key)
 
     def keys(self) -> dict[str, Any]:
-        """Return the public key as a JWK set (RFC 7517 §5)."""
-        public = self._key.as_dict(private=False)
-        return {"keys": [{**public, "kid": self._id, "use": "sig", "alg": self._algorithm}]}
+        """Return the public keys as a JWK set (RFC 7517 §5)."""
+        return {"keys": [each.public() for each in self._keys]}
 
     def token(self, event: Mapping[str, Any], audience: str, now: datetime) -> str:
         """Return an event as a signed token."""
-        header = {"alg": self._algorithm, "typ": "secevent+jwt", "kid": self._id}
+        key = self._keys[0]
+        header = {"alg": key.algorithm, "typ": "secevent+jwt", "kid": key.id}
         claims = {
             "iss": self.name,
             "iat": int(now.timestamp()),
@@ -125,7 +120,7 @@ class Issuer:
             "events": scim_events(event),
         }
         # Ed25519 is not among joserfc's defaults.
-        return jwt.encode(header, claims, self._key, algorithms=[self._algorithm])
+        return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
 
     def push(self, event: Mapping[str, Any], audience: str, now: datetime) -> Message:
         """Return an event as it is pushed (RFC 8935 §2.1)."""
@@ -134,11 +129,16 @@ class Issuer:
 
 
 def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claim ``events``, by the URIs of RFC 9967."""
+    """Return the claim ``events``, by the URIs of RFC 9967, or by CAEP 1.0 §3.3 of a credential."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
     if event["resourceType"] == QUARANTINE:
         return {_QUARANTINE + operation: {"reason": event["detail"]}}
+    if operation in _CREDENTIAL_CHANGES:
+        # No event of SCIM's: the resource is what it was. One step on one credential.
+        (written,) = event["entities"]
+        change = _CREDENTIAL_CHANGES[operation]
+        return {_CREDENTIAL: {"credential_type": written["kind"], "change_type": change}}
     if operation == "create":
         found[_FEED + "add"] = {}
     if operation == "delete":
@@ -163,23 +163,11 @@ def _uri(event: Mapping[str, Any]) -> str:
 Format = Literal["json", "set"]
 
 
-def _imported(key: str) -> Any:
-    if key.lstrip().startswith("{"):
-        return jwk.import_key(json.loads(key))
-    last: Exception = ValueError("no key")
-    for kind in ("RSA", "EC", "OKP"):
-        try:
-            return jwk.import_key(key, kind)
-        except (JoseError, ValueError, TypeError) as error:
-            last = error
-    raise last
-
-
 def _key(secret: str) -> bytes:
-    prefix, _, encoded = secret.strip().partition("_")
+    prefix, _, encoded = secret.partition("_")
     if prefix == "whsec":
         try:
             return base64.b64decode(encoded, validate=True)
         except binascii.Error:
             pass
-    return secret.strip().encode()
+    return secret.encode("utf-8", "surrogateescape")

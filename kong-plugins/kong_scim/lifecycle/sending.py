@@ -1,23 +1,18 @@
-"""One HTTP POST to a stranger: what may be called, for how long, and how much of it is read.
-
-An address is looked up once, judged, and connected to: nobody can change it in between.
-"""
+"""One HTTP POST to a stranger: what may be called, for how long, and how much of it is read."""
 
 from __future__ import annotations
 
-import ipaddress
-import logging
-import socket
+import ssl
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import httpcore
 import httpx
 
-# It logs every URL at INFO, and there may be a secret in one.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+from kong_scim.lifecycle.connections import Connections, Refused, Resolve, resolve
 
 KEPT = 1024
 """Bytes of an answer that are kept."""
@@ -46,25 +41,13 @@ class Answer:
     retry_after: float | None = None
 
 
-class Refused(Exception):  # noqa: N818 - the answer to a question, not a failure
-    """A target that must not be called; the message says why."""
-
-
-Resolve = Callable[[str, int], list[str]]
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
-
-
 class Sender:
     """Sends, within limits.
 
     :param allow_http: Whether a target may be called without TLS.
     :param allow_hosts: Names of hosts that may have a private or link-local address.
-    :param timeout: Seconds for the whole exchange.
+    :param timeout: Seconds for the whole exchange, from the first connection on.
+    :param trusted: Whose certificates count; None for those that the machine and Mozilla trust.
     """
 
     def __init__(
@@ -74,13 +57,18 @@ class Sender:
         allow_hosts: Collection[str] = (),
         timeout: float = 10.0,
         resolve: Resolve = resolve,
+        trusted: ssl.SSLContext | None = None,
     ) -> None:
         self._allow_http = allow_http
         self._allow_hosts = frozenset(host.casefold() for host in allow_hosts)
         self._timeout = timeout
-        self._resolve = resolve
-        # Neither a proxy nor a .netrc of the environment: a target is what the configuration says.
-        self._client = httpx.Client(trust_env=False, follow_redirects=False)
+        self._connections = Connections(resolve)
+        # Not httpx, whose time-out is one for each read. It knows no proxy and follows no redirect.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=trusted or httpcore.default_ssl_context(),
+            max_connections=None,
+            network_backend=self._connections,
+        )
 
     @property
     def timeout(self) -> float:
@@ -91,70 +79,55 @@ class Sender:
         """Send, whatever happens."""
         start = time.monotonic()
         try:
-            answer = self._post(httpx.URL(url), headers, body, start + self._timeout)
+            answer = self._post(httpx.URL(url), headers, body)
         except Refused as refused:
             answer = Answer(error=str(refused))
-        except httpx.TimeoutException:
+        except httpcore.TimeoutException:
             answer = Answer(error=f"no whole answer within {self._timeout:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            # Its text may hold the URL, and that a secret.
-            answer = Answer(error=f"the connection failed: {type(error).__name__}")
+        except _FAILURES as error:
+            # Its text may hold the URL, and that a secret; httpcore puts what happened inside.
+            inside = next((each for each in error.args if isinstance(each, Exception)), error)
+            answer = Answer(error=f"the connection failed: {type(inside).__name__}")
         took = round((time.monotonic() - start) * 1000)
         return Answer(answer.status, answer.error, answer.text, took, answer.retry_after)
 
-    def _post(
-        self, url: httpx.URL, headers: Mapping[str, str], body: bytes, deadline: float
-    ) -> Answer:
-        address = self._address(url)
-        named = {"Host": url.netloc.decode("ascii"), **headers}
-        request = self._client.build_request(
-            "POST",
-            url.copy_with(host=address),
-            headers=named,
-            content=body,
-            timeout=self._timeout,
-            extensions={"sni_hostname": url.host, "timeout": _timeouts(self._timeout)},
-        )
-        response = self._client.send(request, stream=True)
-        try:
-            text = b""
-            for piece in response.iter_raw():
+    def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Answer:
+        if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
+            raise Refused("only https is allowed (events.allow_http)")
+        named = {"User-Agent": "kong-scim", **headers}
+        request = httpx.Request("POST", url, headers=named, content=body)
+        text = b""
+        private = url.host.casefold() in self._allow_hosts
+        with (
+            self._connections.within(self._timeout, private=private),
+            self._pool.stream(
+                b"POST",
+                httpcore.URL(
+                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                ),
+                headers=request.headers.raw,
+                content=body,
+            ) as response,
+        ):
+            for piece in response.iter_stream():
                 text += piece
                 if len(text) >= READ:
                     break
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("too slow")
-        finally:
-            response.close()
         return Answer(
-            status=response.status_code,
+            status=response.status,
             text=text[:KEPT].decode("utf-8", "replace").replace("\0", "�"),
-            retry_after=_seconds(response.headers.get("Retry-After")),
+            retry_after=_seconds(httpx.Headers(response.headers).get("Retry-After")),
         )
 
-    def _address(self, url: httpx.URL) -> str:
-        if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
-            raise Refused("only https is allowed (events.allow_http)")
-        port = url.port or (443 if url.scheme == "https" else 80)
-        try:
-            addresses = self._resolve(url.host, port)
-        except OSError:
-            raise Refused("the name of the host is not known") from None
-        if not addresses:
-            raise Refused("the host has no address")
-        if url.host.casefold() not in self._allow_hosts:
-            for each in addresses:
-                address = ipaddress.ip_address(each.partition("%")[0])
-                mapped = getattr(address, "ipv4_mapped", None)
-                if not (mapped or address).is_global or address.is_multicast:
-                    raise Refused(
-                        "the host has a private or link-local address (events.allow_hosts)"
-                    )
-        return addresses[0]
 
-
-def _timeouts(seconds: float) -> dict[str, float]:
-    return dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+_FAILURES = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpx.InvalidURL,
+    OSError,
+    UnicodeError,
+)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scim2_models import ScimProvider
 
-from kong_scim.bridge import Bridge, BridgeError, Delete, Host, Upsert
+from kong_scim.bridge import Asked, Bridge, BridgeError, Host
 from kong_scim.config import PluginConfig
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
@@ -21,6 +21,9 @@ from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
 from kong_scim.provisioning.reapply import Tenant, keep_applied
 from kong_scim.safety.net import Ledger, SafetyNet
 from kong_scim.safety.quarantine import Quarantine
+
+ADMIN = "kong-admin"
+"""The actor of what was done at Kong's Admin API, which does not say by whom."""
 
 DATA_PLANE = (
     "This is a data plane of a hybrid gateway (or of Konnect): whatever is written here is wiped "
@@ -116,18 +119,22 @@ class Provisioning:
         tenant = Tenant(scope, SqlStorage(database, scope, self.provider), effects)
         keep_applied(self.bridge, memory, tenant, mark)
 
-    def change_credential(self, step: Upsert | Delete) -> None:
+    def change_credential(self, asked: Asked) -> None:
         """Give a DB-less Kong a credential, which is kept, or take one away.
 
         :raises Exception: Also as a commit does.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
+        outbox = Outbox(
+            self.host.dialect, self._scope, Origin(ADMIN, asked.address, asked.request_id)
+        )
+        steps = [asked.step, outbox.of_credential(asked.user, asked.step.op)]
         try:
-            dbless.commit([step])
+            dbless.commit(steps)
         except BridgeError as error:
             if error.name != "CONFLICT":
                 raise
-            dbless.commit([step])  # it follows from nothing that was read
+            dbless.commit(steps)  # it follows from nothing that was read
 
     def _ledger(self, database: Database, scope: Scope) -> Ledger:
         kind = Kinds(self.provider).in_role("User")

@@ -10,11 +10,13 @@ from kong_scim.bridge import Sample
 from kong_scim.config import POLL, PluginConfig
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
+from kong_scim.files import WatchedFile
 from kong_scim.lifecycle.courier import Courier, Secrets, Target
 from kong_scim.lifecycle.deliveries import Deliveries
-from kong_scim.lifecycle.messages import Issuer, SigningKeyError
+from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.metrics import Meter
 from kong_scim.lifecycle.sending import Sender
+from kong_scim.lifecycle.signing import SigningKeyError
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.lifecycle.upkeep import Upkeep
 
@@ -49,6 +51,14 @@ class Afterwards:
         )
         targets = [each.name for each in events.webhooks] + ([POLL] if events.poll else [])
         self._meter = Meter(config.tenant, targets)
+        self._files = {
+            name: WatchedFile(path, what, str)
+            for name, what, path in (
+                ("", "signing key file", events.signing_key_file),
+                *((each.name, "secret file", each.secret_file) for each in events.webhooks),
+            )
+            if path
+        }
         self._issuer: tuple[str, Issuer | None] = ("", None)
 
     @property
@@ -93,21 +103,27 @@ class Afterwards:
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
         """Return who signs tokens, or None where there is no key that can."""
-        reference = self._references.get("")
-        key = (secrets.get(reference) if reference else self._events.signing_key) or ""
+        key = self._secret("", self._events.signing_key, secrets)
         if key != self._issuer[0]:
             try:
                 self._issuer = (key, Issuer(key, self._name))
             except SigningKeyError as error:
-                log.error("%s", error)  # noqa: TRY400 - no defect of ours
+                field = "signing_key_file" if "" in self._files else "signing_key"
+                log.error("events.%s: %s", field, error)  # noqa: TRY400 - no defect of ours
                 self._issuer = (key, None)
         return self._issuer[1]
+
+    def _secret(self, name: str, given: str, secrets: Mapping[str, str | None]) -> str:
+        """Return what a secret is now: of its file, by its reference, or as it was given."""
+        if name in self._files:
+            return self._files[name].get() or ""
+        reference = self._references.get(name)
+        return (secrets.get(reference) if reference else given) or ""
 
     def _signing(self, secrets: Mapping[str, str | None]) -> Secrets:
         values = {}
         for webhook in self._events.webhooks:
-            reference = self._references.get(webhook.name)
-            value = secrets.get(reference) if reference else webhook.secret
-            if value and value.strip():
+            value = self._secret(webhook.name, webhook.secret, secrets)
+            if value.strip():
                 values[webhook.name] = value
         return Secrets(values, self.issuer(secrets))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
@@ -141,7 +142,7 @@ class _AdminApi:
         _allow(request, "POST")
         entity = {"id": str(uuid4()), **await _body(request), "consumer": {"id": consumer["id"]}}
         entities.fill(name, entity)
-        await self._change(consumer, {"op": "upsert", "dao": name, "entity": entity})
+        await self._change(request, consumer, {"op": "upsert", "dao": name, "entity": entity})
         return _json(201, entities.select(self._database, name, "id", entity["id"])[0])
 
     async def credential(self, request: Request) -> Response:
@@ -151,7 +152,7 @@ class _AdminApi:
         owned = entities.select(self._database, name, "consumer", consumer["id"])
         if any(row["id"] == request.path_params["entity"] for row in owned):
             step = {"op": "delete", "dao": name, "id": request.path_params["entity"]}
-            await self._change(consumer, step)
+            await self._change(request, consumer, step)
         return Response(status_code=204, headers={"Server": SERVER})
 
     def _credential(self, request: Request) -> tuple[str, Entity]:
@@ -163,11 +164,18 @@ class _AdminApi:
             raise HTTPException(404, "Not found")
         return name, self._owner(request)
 
-    async def _change(self, consumer: Entity, step: dict[str, Any]) -> None:
+    async def _change(self, request: Request, consumer: Entity, step: dict[str, Any]) -> None:
         tags = consumer["tags"] or []
         tenants = {tag.removeprefix("scim:") for tag in tags if tag.startswith("scim:")}
+        users = [tag.removeprefix("scim-user:") for tag in tags if tag.startswith("scim-user:")]
+        asked = {
+            "step": step,
+            "user": users[0] if users else consumer["id"],
+            "address": request.client.host if request.client else "",
+            "request_id": secrets.token_hex(16),
+        }
         try:
-            answer = await self._node.change_credential(tenants, step)
+            answer = await self._node.change_credential(tenants, asked)
         except LookupError:
             message = (
                 "SCIM did not create this consumer: declare its credentials where it is declared"

@@ -30,7 +30,7 @@ class NodeFunctions:
     """The functions that need no request of a client.
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
-    :param asked: A step on a credential that an administrator asked for.
+    :param asked: A change of a credential that an administrator asked for (``api.lua``).
     :param metrics: Where reports go; None for nowhere.
     """
 

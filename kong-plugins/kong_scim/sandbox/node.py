@@ -54,9 +54,9 @@ class Node:
             await asyncio.sleep(INTERVAL)
 
     async def change_credential(
-        self, tenants: set[str], step: Mapping[str, Any]
+        self, tenants: set[str], asked: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        """Have the plugin server keep and commit a step on a credential; see ``api.lua``.
+        """Have the plugin server keep and commit a change of a credential; see ``api.lua``.
 
         :param tenants: Those of the consumer.
         :return: What the plugin answered, empty where it is done; None without an answer.
@@ -64,7 +64,7 @@ class Node:
         """
         for _, plugin in scim_plugins(self.declaration):
             if plugin.config.get("tenant", "default") in tenants:
-                return await self._call(plugin, "credential", step)
+                return await self._call(plugin, "credential", asked)
         raise LookupError(tenants)
 
     async def _call(

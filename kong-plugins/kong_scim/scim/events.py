@@ -70,8 +70,9 @@ class Event(Resource[Any]):
     """When the change was committed."""
 
     operation: _Text = None
-    """What the client asked for: create, replace, patch or delete; of a quarantine, begin, approve,
-    reject or lift."""
+    """What the client asked for: create, replace, patch or delete; credential-add and
+    credential-remove, at a DB-less Kong's Admin API; of a quarantine, begin, approve, reject or
+    lift."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
@@ -117,7 +118,7 @@ class Event(Resource[Any]):
     """True where this would have happened, and was not done."""
 
     actor: _Text = None
-    """The name of the token that the client presented."""
+    """The name of the token that the client presented; ``kong-admin`` for Kong's Admin API."""
 
     address: _Text = None
     """The client's address, as Kong judges it."""

@@ -5,6 +5,7 @@
 
 local entities = require "kong.plugins.scim-bridge.entities"
 local instances = require "kong.plugins.scim-bridge.instances"
+local request_id = require "kong.observability.tracing.request_id"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 
 
@@ -52,10 +53,28 @@ local function plugin_of(consumer)
 end
 
 
+--- The id of the user that a consumer is; projection/consumer.py makes the tag.
+local function user_of(consumer)
+  for _, tag in ipairs(consumer.tags or {}) do
+    local user = tag:match("^scim%-user:(.+)$")
+    if user then
+      return user
+    end
+  end
+
+  return consumer.id
+end
+
+
 --- Has the plugin server keep a change of one credential and commit it; answers as the Admin API does.
 local function change(self, step, status, body)
   local row = plugin_of(self.consumer)
-  ngx.ctx.scim_asked = step
+  ngx.ctx.scim_asked = {
+    step = step,
+    user = user_of(self.consumer),
+    address = ngx.var.remote_addr,
+    request_id = request_id.get(),
+  }
   instances.call(row, "credential")
 
   local answer = ngx.ctx.scim_answered

@@ -620,7 +620,7 @@ return {
         },
         {
          "format": {
-          "description": "`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. `set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 says; it needs `events.signing_key`.",
+          "description": "`json`: the event, signed with HMAC-SHA256 in the form of Standard Webhooks. `set`: a Security Event Token (RFC 8417) with the events of RFC 9967, pushed as RFC 8935 says; it needs `events.signing_key` or `signing_key_file`.",
           "type": "string",
           "len_min": 0,
           "one_of": [
@@ -633,7 +633,7 @@ return {
         },
         {
          "secret": {
-          "description": "What `json` is signed with, best as a vault reference: `whsec_` and base64, or any text.",
+          "description": "What `json` is signed with, best as a vault reference: `whsec_` and base64, or any text; two, one a line, during a rotation.",
           "type": "string",
           "len_min": 0,
           "len_max": 4096,
@@ -641,6 +641,15 @@ return {
           "referenceable": true,
           "default": "",
           "required": true
+         }
+        },
+        {
+         "secret_file": {
+          "description": "A file on the plugin server's machine that holds it instead. What changes in it counts within a second; replace it by renaming.",
+          "type": "string",
+          "len_min": 0,
+          "len_max": 1024,
+          "match": "^/"
          }
         },
         {
@@ -678,7 +687,7 @@ return {
     },
     {
      "poll": {
-      "description": "Keep Security Event Tokens for a receiver that cannot be called and polls `/Events/poll` (RFC 8936); it needs `events.signing_key`.",
+      "description": "Keep Security Event Tokens for a receiver that cannot be called and polls `/Events/poll` (RFC 8936); it needs `events.signing_key` or `signing_key_file`.",
       "type": "boolean",
       "default": false,
       "required": true
@@ -686,7 +695,7 @@ return {
     },
     {
      "signing_key": {
-      "description": "Private key of Security Event Tokens, best as a vault reference: RSA, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`.",
+      "description": "Private key of Security Event Tokens, best as a vault reference: RSA, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of several (PEM blocks, a JWK set) the first signs, and all are there.",
       "type": "string",
       "len_min": 0,
       "len_max": 16384,
@@ -694,6 +703,15 @@ return {
       "referenceable": true,
       "default": "",
       "required": true
+     }
+    },
+    {
+     "signing_key_file": {
+      "description": "A file on the plugin server's machine that holds it instead, or several. What changes in it counts within a second; replace it by renaming.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 1024,
+      "match": "^/"
      }
     },
     {

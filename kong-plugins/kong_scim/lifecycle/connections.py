@@ -1,0 +1,140 @@
+"""Connections to strangers: to an address that was judged, and every step within one time.
+
+A name is looked up once for each connection, and the address that was judged is the one that is
+connected to: nobody can change it in between (DNS rebinding). A connection that is used again stays
+with the name it was made for, whose certificate it showed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+
+PIECE = 16 * 1024
+"""Bytes that are written at a time, so that a receiver that reads slowly is noticed."""
+
+Resolve = Callable[[str, int], list[str]]
+
+
+class Refused(Exception):  # noqa: N818 - the answer to a question, not a failure
+    """A target that must not be called; the message says why."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+class Connections(httpcore.NetworkBackend):
+    """Makes connections for httpcore. One of them can serve many threads."""
+
+    def __init__(self, resolve: Resolve = resolve) -> None:
+        self._resolve = resolve
+        self._sockets = httpcore.SyncBackend()
+        self._of_thread = threading.local()
+
+    @contextmanager
+    def within(self, seconds: float, *, private: bool) -> Iterator[None]:
+        """Hold this thread to a time for everything together: a stranger may send a byte a second.
+
+        :param private: Whether a host may have a private or link-local address.
+        """
+        self._of_thread.deadline = time.monotonic() + seconds
+        self._of_thread.private = private
+        yield
+
+    def left(self) -> float:
+        """Return how many seconds this thread has yet.
+
+        :raises httpcore.TimeoutException: When it has none.
+        """
+        seconds: float = self._of_thread.deadline - time.monotonic()
+        if seconds <= 0:
+            raise httpcore.ReadTimeout("too slow")
+        return seconds
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of a host that answers.
+
+        :raises Refused: When one of its addresses must not be called.
+        """
+        del timeout  # one time for all
+        addresses = self._judged(host, port)
+        failure: Exception = httpcore.ConnectError("no address")
+        for number, address in enumerate(addresses):
+            share = self.left() / (len(addresses) - number)
+            try:
+                stream = self._sockets.connect_tcp(
+                    address, port, share, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self.left)
+        raise failure
+
+    def _judged(self, host: str, port: int) -> list[str]:
+        try:
+            addresses = self._resolve(host, port)
+        except OSError:
+            raise Refused("the name of the host is not known") from None
+        if not addresses:
+            raise Refused("the host has no address")
+        if not self._of_thread.private:
+            for each in addresses:
+                address = ipaddress.ip_address(each.partition("%")[0])
+                mapped = getattr(address, "ipv4_mapped", None)
+                if not (mapped or address).is_global or address.is_multicast:
+                    raise Refused(
+                        "the host has a private or link-local address (events.allow_hosts)"
+                    )
+        return addresses
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection, each step on which has what is left of the time."""
+
+    def __init__(self, stream: httpcore.NetworkStream, left: Callable[[], float]) -> None:
+        self._stream = stream
+        self._left = left
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        del timeout
+        return self._stream.read(max_bytes, self._left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del timeout
+        for start in range(0, len(buffer), PIECE):
+            self._stream.write(buffer[start : start + PIECE], self._left())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        del timeout
+        stream = self._stream.start_tls(ssl_context, server_hostname, self._left())
+        return _Stream(stream, self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
