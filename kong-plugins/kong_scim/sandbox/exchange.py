@@ -60,6 +60,7 @@ class Exchange:
     hidden_query: set[str] = field(default_factory=set)
     response_headers: dict[str, Any] = field(default_factory=dict)
     _body_ended: bool = False
+    _body: tuple[bytes, bool] | None = None
 
     def __post_init__(self) -> None:
         self.method: str = self.scope["method"]
@@ -111,8 +112,15 @@ class Exchange:
     async def body(self, limit: int) -> tuple[bytes, bool]:
         """Return the request's body, and whether it is over the limit and therefore not read.
 
+        It is read once; after that the limit must be the same.
+
         :param limit: In bytes.
         """
+        if self._body is None:
+            self._body = await self._read(limit)
+        return self._body
+
+    async def _read(self, limit: int) -> tuple[bytes, bool]:
         announced = self.header("content-length") or "0"
         if announced.isdecimal() and int(announced) > limit:
             return b"", True

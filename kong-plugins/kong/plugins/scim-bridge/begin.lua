@@ -1,5 +1,6 @@
 -- kong.scim.begin: the whole request, as Kong judges it.
 
+local body = require "kong.plugins.scim-bridge.body"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local node = require "kong.plugins.scim-bridge.node"
 local request_id = require "kong.observability.tracing.request_id"
@@ -92,22 +93,6 @@ local function get_origin(scheme)
 end
 
 
---- The body, or nil where it is larger than allowed.
-local function get_body(max_size)
-  if (tonumber(kong.request.get_header("content-length")) or 0) > max_size then
-    return
-  end
-
-  -- with a limit, a body that Nginx buffered to a file is read too (kong/pdk/request.lua)
-  local body, err = kong.request.get_raw_body(max_size)
-  if not body and not err:find("file too big", 1, true) then
-    error("the body could not be read: " .. err)
-  end
-
-  return body and #body <= max_size and body or nil
-end
-
-
 --- The consumer that one of Kong's authentication plugins found on this route, with its groups.
 local function get_caller()
   local consumer = kong.client.get_consumer()
@@ -140,11 +125,11 @@ local function begin(arg)
   envelope.expect(type(max_size) == "number" and max_size >= 1 and type(references) == "table",
                   "`max_body_size` must be a number of bytes and `secrets` a list")
 
-  local https = kong.request.get_forwarded_scheme():find("^https%f[%A]") ~= nil
+  local https = body.over_https()
   local prefix, path = split_path()
-  local body = ""
+  local content = ""
   if https or arg.require_https == false then
-    body = get_body(max_size)
+    content = body.get(max_size)
   end
 
   return {
@@ -155,8 +140,8 @@ local function begin(arg)
       path = path,
       query = escape(kong.request.get_raw_query()),
       headers = get_headers(),
-      body = ngx.encode_base64(body or ""),
-      body_too_large = not body,
+      body = ngx.encode_base64(content or ""),
+      body_too_large = not content,
       https = https,
       base_url = get_origin(https and "https" or "http") .. prefix,
       client_ip = kong.client.get_forwarded_ip(),
