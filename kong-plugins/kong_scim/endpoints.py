@@ -41,6 +41,7 @@ from kong_scim.lifecycle.deliveries import STATES, Deliveries
 from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.safety.quarantine import DECISIONS, Quarantine
+from kong_scim.waiting import POLLS, Room
 
 KEYS = "/jwks.json"
 OPENAPI = "/openapi.json"
@@ -53,7 +54,8 @@ LONGEST_APPROVAL = 10_080
 """Minutes of an approval at most: a week."""
 
 LONGEST_POLL = 5.0
-"""Seconds that a poll waits for an event at most: it holds a worker of the plugin server."""
+"""Seconds that a poll waits for an event at most: it holds a worker of the plugin server, of which
+:data:`.waiting.POLLS` has places for a quarter."""
 
 BETWEEN_LOOKS = 0.5
 """Seconds between two looks meanwhile."""
@@ -74,6 +76,7 @@ class Endpoints:
     :param describe: Returns the OpenAPI description.
     :param issuer: Who signs tokens for a receiver that polls; None where none may.
     :param audience: The ``aud`` of those.
+    :param waiting_room: Where polls wait for an event.
     """
 
     def __init__(
@@ -85,10 +88,12 @@ class Endpoints:
         *,
         issuer: Issuer | None = None,
         audience: str = "",
+        waiting_room: Room = POLLS,
     ) -> None:
         self._describe = describe
         self._issuer = issuer
         self._audience = audience
+        self._waiting_room = waiting_room
         self._trail = trail
         self._deliveries = deliveries
         self._quarantine = quarantine
@@ -163,15 +168,27 @@ class Endpoints:
             deliveries.acknowledge(POLL, taken, said, now)
         most = min(most, MOST)
         found = deliveries.waiting(POLL, most + 1)
-        deadline = time.monotonic() + LONGEST_POLL
-        while not found and most and not at_once and time.monotonic() < deadline:
-            time.sleep(BETWEEN_LOOKS)
-            found = deliveries.waiting(POLL, most + 1)
+        if not found and most and not at_once:
+            found = self._awaited(deliveries, most + 1)
         sets = {
             str(event["id"]): self._issuer.token(event, self._audience, now)
             for event in found[:most]
         }
         return _json({"sets": sets, "moreAvailable": len(found) > most})
+
+    def _awaited(self, deliveries: Deliveries, limit: int) -> list[dict[str, Any]]:
+        """Return what comes within :data:`LONGEST_POLL`: nothing, at once, where many wait already.
+
+        A receiver must expect that: how long a poll is held open is the transmitter's choice
+        (RFC 8936 §2.4).
+        """
+        found: list[dict[str, Any]] = []
+        with self._waiting_room.place() as may_wait:
+            deadline = time.monotonic() + LONGEST_POLL
+            while may_wait and not found and time.monotonic() < deadline:
+                time.sleep(BETWEEN_LOOKS)
+                found = deliveries.waiting(POLL, limit)
+        return found
 
     def _replay(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "POST")

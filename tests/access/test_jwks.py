@@ -18,6 +18,7 @@ from host_processes import eventually
 from kong_scim.access import keys
 from kong_scim.access.keys import FetchedKeys, fetched
 from kong_scim.access.refusals import KeysUnavailableException
+from kong_scim.waiting import Room
 from scim_traffic import answered, refused
 
 FIRST = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
@@ -141,16 +142,17 @@ def test_a_slow_issuer_holds_few_workers() -> None:
         except KeysUnavailableException:
             outcomes.append("503")
 
+    places = Room(least=0, workers=16).places
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:
         thread.start()
     # Which ones wait is up to the threads; the others are done without the issuer.
-    eventually(lambda: len(outcomes) >= 16 - keys.WAITERS, "those that do not wait")
+    eventually(lambda: len(outcomes) >= 16 - places, "those that do not wait")
     assert set(outcomes) == {"503"}
     go_on.set()
     for thread in threads:
         thread.join(30)
-    assert outcomes.count("first") == keys.WAITERS
+    assert outcomes.count("first") == places
 
 
 # -- Over HTTP -------------------------------------------------------------

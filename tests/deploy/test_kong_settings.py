@@ -49,7 +49,13 @@ PATTERNS = (r"pluginserver_scim_(socket|start_cmd|query_cmd)",)
 
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
-OURS = {"KONG_SCIM_DATA", "KONG_SCIM_KONG", "KONG_SCIM_SCHEMAS"}
+OURS = {
+    "KONG_SCIM_DATA",
+    "KONG_SCIM_KONG",
+    "KONG_SCIM_QUEUE",
+    "KONG_SCIM_SCHEMAS",
+    "KONG_SCIM_WORKERS",
+}
 """Begin like settings of Kong and are this project's own."""
 
 

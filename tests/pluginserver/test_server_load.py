@@ -40,6 +40,26 @@ def test_above_workers_and_queue_an_event_is_refused_at_once(serve):
     assert running.kong.status()["Events"] == 0
 
 
+def test_a_tick_waits_for_no_request(serve):
+    """Requests may wait for what it does: behind them it would wait for itself."""
+    running = serve(workers=1, queue=1)
+    computing, echo = running.kong.start("compute"), running.kong.start("echo")
+    running.plugin.gate.clear()
+    running.plugin.seen.clear()
+    working = hold(running, computing)
+    eventually(lambda: running.plugin.seen == ["started"])
+    waiting = hold(running, computing)
+    eventually(lambda: running.kong.status()["Queued"] == 1)
+
+    ticked = running.kong.handle(echo, "tick", pdk=lambda *_: "the tick ran")
+
+    assert running.plugin.seen == ["started", "the tick ran"]
+    assert ticked.exit is None
+    running.plugin.gate.set()
+    for wire in (working, waiting):
+        assert wire.receive()[3]["Data"]["Args"] == [200, "computed"]
+
+
 def test_a_plugin_that_waits_for_kong_does_not_hold_up_the_others(serve):
     running = serve(workers=2)
     instance = running.kong.start("echo")

@@ -16,6 +16,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import ECKey, Key, KeyParameters, KeySet, OKPKey, RSAKey, import_key
 
 from kong_scim.access.refusals import KeysUnavailableException
+from kong_scim.waiting import KEYS, Room
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ MAX_AGE = 3600.0
 
 KEPT = 24 * 3600.0
 """In seconds: how long keys count whose issuer cannot be reached any more."""
-
-WAITERS = 4
-"""Requests that may wait for one fetch; more are answered 503 and leave their worker to others."""
 
 
 class Keys(Protocol):
@@ -69,6 +67,8 @@ class FetchedKeys:
     :param floor: In seconds, between two fetches: a stranger's invented ids cause no more.
     :param fetch: Returns the document; any exception is a failure.
     :param clock: In seconds, from anywhere on.
+    :param waiting_room: Where requests wait for a fetch, whichever instance's of the plugin; more are
+        answered 503 and leave their worker to others.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class FetchedKeys:
         floor: float,
         fetch: Callable[[str], bytes] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        waiting_room: Room = KEYS,
     ) -> None:
         self._url = url
         self._floor = floor
@@ -86,7 +87,7 @@ class FetchedKeys:
         self._keys: KeySet | None = None
         self._fetched = self._tried = -1e9
         self._lock = threading.Lock()
-        self._waiters = threading.BoundedSemaphore(WAITERS)
+        self._waiting_room = waiting_room
 
     def find(self, kid: str | None, algorithm: str) -> Key:
         """Return the key of an id, from what was fetched before if it is there."""
@@ -100,9 +101,9 @@ class FetchedKeys:
         return _find(self._refreshed(fetched), kid, algorithm)
 
     def _refreshed(self, seen: float) -> KeySet:
-        if not self._waiters.acquire(blocking=False):
-            raise KeysUnavailableException(retry_after=1)
-        try:
+        with self._waiting_room.place() as may_wait:
+            if not may_wait:
+                raise KeysUnavailableException(retry_after=1)
             with self._lock:
                 if self._fetched == seen and self._clock() - self._tried >= self._floor:
                     self._try()
@@ -110,8 +111,6 @@ class FetchedKeys:
                 if keys is None or self._clock() - self._fetched >= KEPT:
                     raise KeysUnavailableException(retry_after=max(1, int(self._floor)))
                 return keys
-        finally:
-            self._waiters.release()
 
     def _try(self) -> None:
         self._tried = self._clock()

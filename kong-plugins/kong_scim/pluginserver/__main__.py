@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from kong_scim import waiting
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.listener import Listener, SocketTakenError
 from kong_scim.pluginserver.logs import log_to_stderr
@@ -55,6 +57,7 @@ def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
     # interrupts something half done.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    waiting.furnish(options.workers)
     server = PluginServer(
         plugin,
         workers=options.workers,
@@ -141,16 +144,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=_at_least_one,
-        default=16,
+        default=os.environ.get("KONG_SCIM_WORKERS", "16"),
         metavar="N",
-        help="requests served at a time (default: %(default)s)",
+        help="requests served at a time (default: $KONG_SCIM_WORKERS, or 16)",
     )
     parser.add_argument(
         "--queue",
         type=_at_least_one,
-        default=256,
+        default=os.environ.get("KONG_SCIM_QUEUE", "256"),
         metavar="N",
-        help="requests that may wait for a worker; more get a 503 (default: %(default)s)",
+        help="requests that may wait for a worker; more get a 503 (default: $KONG_SCIM_QUEUE, or "
+        "256)",
     )
     parser.add_argument(
         "--event-timeout",

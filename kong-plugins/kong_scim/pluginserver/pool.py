@@ -14,14 +14,15 @@ log = logging.getLogger(__name__)
 class WorkerPool:
     """Runs jobs on threads that are all there from the start.
 
+    :param name: Of its threads.
     :param workers: How many jobs run at a time, 1 or more.
     :param queue: How many may wait for a worker, 1 or more.
     """
 
-    def __init__(self, *, workers: int, queue: int) -> None:
+    def __init__(self, name: str, *, workers: int, queue: int) -> None:
         self._jobs: Queue[Callable[[], None] | None] = Queue(maxsize=queue)
         self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(workers)
         ]
         for thread in self._threads:

@@ -6,13 +6,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import Context
 from functools import partial
 from typing import Any
 
 from kong_pdk.pdk import Kong
-
 from kong_scim.pluginserver.answers import refusal
 from kong_scim.pluginserver.event import Event, KongGoneError, NotWaitingError
 from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
@@ -21,6 +20,11 @@ from kong_scim.pluginserver.pool import WorkerPool
 from kong_scim.pluginserver.wire import Call, CallGoneError
 
 log = logging.getLogger(__name__)
+
+WORKERS_APART = 2
+"""Kong sends one tick at a time from each node, and has a second one out only after giving one up."""
+
+QUEUE_APART = 16
 
 
 class RpcError(Exception):
@@ -33,10 +37,18 @@ class PluginServer:
     :param workers: How many events run at a time.
     :param queue: How many more may wait; above that, an event is refused with 503 at once.
     :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
+    :param apart: Events with workers of their own: requests may wait for what these do, and however
+        many do, these must not wait for them.
     """
 
     def __init__(
-        self, plugin: PluginFile, *, workers: int, queue: int, event_timeout: float
+        self,
+        plugin: PluginFile,
+        *,
+        workers: int,
+        queue: int,
+        event_timeout: float,
+        apart: Collection[str] = ("tick",),
     ) -> None:
         self._plugin = plugin
         self._instances = Instances(plugin.plugin_class)
@@ -45,7 +57,10 @@ class PluginServer:
         self._events_changed = threading.Condition()
         self._next_event = random_base()
         self._draining = False
-        self._pool = WorkerPool(workers=workers, queue=queue)
+        self._pool = WorkerPool("worker", workers=workers, queue=queue)
+        self._apart = {
+            phase: WorkerPool(phase, workers=WORKERS_APART, queue=QUEUE_APART) for phase in apart
+        }
         self._methods: dict[str, Callable[[Call, Any], None]] = {
             "plugin.StartInstance": self._start_instance,
             "plugin.CloseInstance": self._close_instance,
@@ -79,7 +94,8 @@ class PluginServer:
             self._draining = True
             if not self._events_changed.wait_for(lambda: not self._events, grace):
                 log.warning("stopping with %d events unfinished", len(self._events))
-        self._pool.close(max(0.0, deadline - time.monotonic()))
+        for pool in (self._pool, *self._apart.values()):
+            pool.close(max(0.0, deadline - time.monotonic()))
 
     # -- The methods ------------------------------------------------------
 
@@ -132,7 +148,7 @@ class PluginServer:
         event = self._open_event(phase, call)
         if self._draining:
             event.finish(refusal(phase, 503, "The plugin server is stopping.", retry_after=1))
-        elif not self._pool.submit(partial(Context().run, self._run, event, instance)):
+        elif not self._pool_of(phase).submit(partial(Context().run, self._run, event, instance)):
             log.warning("event %d (%s) refused: the queue is full", event.id, phase)
             event.finish(refusal(phase, 503, "The plugin server is busy.", retry_after=1))
 
@@ -170,6 +186,9 @@ class PluginServer:
             event.finish()
 
     # ---------------------------------------------------------------------
+
+    def _pool_of(self, phase: str) -> WorkerPool:
+        return self._apart.get(phase, self._pool)
 
     def _open_event(self, phase: str, call: Call) -> Event:
         with self._events_changed:

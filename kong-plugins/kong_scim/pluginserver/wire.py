@@ -23,6 +23,13 @@ MAX_ITEMS = 128 * 1024
 header announces: five bytes of garbage must not cost gigabytes."""
 
 CHUNK = 64 * 1024
+"""In bytes: what is read at once."""
+
+ANSWER = 8 * 1024
+"""In bytes: what an answer is packed into at first. By default it would be 256 KiB for each."""
+
+LARGE = 4 * CHUNK
+"""In bytes: a message above leaves no buffer of its size behind."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +47,7 @@ def encode(message: object) -> bytes:
 
     :raises TypeError: For a value MsgPack has no form for.
     """
-    packed: bytes = msgpack.packb(message, unicode_errors="surrogateescape")
+    packed: bytes = msgpack.packb(message, unicode_errors="surrogateescape", buf_size=ANSWER)
     return packed
 
 
@@ -51,22 +58,29 @@ def messages(sock: socket.socket) -> Iterator[Any]:
 
     :raises MalformedError: For what is no MsgPack, or over :data:`MAX_MESSAGE`.
     """
+    # One buffer for all chunks: recv() allocates CHUNK for each, and where something that lasts gets
+    # into what is left of it, the next chunk does not fit there. The heap would grow by such holes.
+    buffer = memoryview(bytearray(CHUNK))
     unpacker = _unpacker()
-    fed = 0
-    while chunk := sock.recv(CHUNK):
+    fed, grown = 0, False
+    while size := sock.recv_into(buffer):
         try:
-            unpacker.feed(chunk)
+            unpacker.feed(buffer[:size])
             yield from unpacker
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise MalformedError(f"{type(error).__name__}: {error}") from None
-        fed += len(chunk)
+        fed += size
         # An unpacker keeps the largest buffer it ever needed, and a connection lives for long.
-        if fed > 16 * CHUNK and unpacker.tell() == fed:
-            unpacker, fed = _unpacker(), 0
+        incomplete = fed - unpacker.tell()
+        grown = grown or incomplete > LARGE
+        if grown and not incomplete:
+            unpacker = _unpacker()
+            fed, grown = 0, False
 
 
 def _unpacker() -> msgpack.Unpacker:
     return msgpack.Unpacker(
+        read_size=CHUNK,  # of the buffer that it begins with
         strict_map_key=False,
         unicode_errors="surrogateescape",
         max_buffer_size=MAX_MESSAGE,

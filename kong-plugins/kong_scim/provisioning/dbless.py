@@ -19,6 +19,7 @@ from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.provisioning import journal
+from kong_scim.waiting import KONG
 
 T = TypeVar("T")
 
@@ -154,11 +155,16 @@ class DblessBridge:
         raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
 
     def _wait(self, error: BridgeError, seen: int) -> None:
-        """Wait until Kong was told of everything since then; raise any other error."""
+        """Wait until Kong was told of everything since then; raise any other error.
+
+        At once, too, where many wait for that already.
+        """
         if error.name != "MARK":
             raise error
-        if not self._memory.await_application(self._scope, seen, PATIENCE):
-            raise BridgeError("MARK", _NOT_READY)
+        with KONG.place() as may_wait:
+            if may_wait and self._memory.await_application(self._scope, seen, PATIENCE):
+                return
+        raise BridgeError("MARK", _NOT_READY)
 
     def _in_turn(self, do: Callable[[], T]) -> T:
         try:

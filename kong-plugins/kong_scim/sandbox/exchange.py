@@ -64,6 +64,7 @@ class Exchange:
     scim: dict[str, Any] | None = None
     refused: str | None = None
     _body_ended: bool = False
+    _body: tuple[bytes, bool] | None = None
 
     def __post_init__(self) -> None:
         self.method: str = self.scope["method"]
@@ -115,8 +116,15 @@ class Exchange:
     async def body(self, limit: int) -> tuple[bytes, bool]:
         """Return the request's body, and whether it is over the limit and therefore not read.
 
+        It is read once; after that the limit must be the same.
+
         :param limit: In bytes.
         """
+        if self._body is None:
+            self._body = await self._read(limit)
+        return self._body
+
+    async def _read(self, limit: int) -> tuple[bytes, bool]:
         announced = self.header("content-length") or "0"
         if announced.isdecimal() and int(announced) > limit:
             return b"", True

@@ -94,6 +94,9 @@ class Proxy:
         await self.upstreams.forward(exchange, match, match.route.service)
 
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
+        # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
+        if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
+            await exchange.body(plugin.config["max_body_size"])
         bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
         pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
         await self.instances.handle_event(plugin, "access", pdk)

@@ -1,5 +1,6 @@
 -- kong.scim.begin: the whole request, as Kong judges it.
 
+local body = require "kong.plugins.scim-bridge.body"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local node = require "kong.plugins.scim-bridge.node"
 local paths = require "kong.plugins.scim-bridge.paths"
@@ -64,22 +65,6 @@ local function get_origin(scheme)
 end
 
 
---- The body, or nil where it is larger than allowed.
-local function get_body(max_size)
-  if (tonumber(kong.request.get_header("content-length")) or 0) > max_size then
-    return
-  end
-
-  -- with a limit, a body that Nginx buffered to a file is read too (kong/pdk/request.lua)
-  local body, err = kong.request.get_raw_body(max_size)
-  if not body and not err:find("file too big", 1, true) then
-    error("the body could not be read: " .. err)
-  end
-
-  return body and #body <= max_size and body or nil
-end
-
-
 --- The consumer that one of Kong's authentication plugins found on this route, with its groups.
 local function get_caller()
   local consumer = kong.client.get_consumer()
@@ -112,11 +97,11 @@ local function begin(arg)
   envelope.expect(type(max_size) == "number" and max_size >= 1 and type(references) == "table",
                   "`max_body_size` must be a number of bytes and `secrets` a list")
 
-  local https = kong.request.get_forwarded_scheme():find("^https%f[%A]") ~= nil
+  local https = body.over_https()
   local prefix, path = paths.split()
-  local body = ""
+  local content = ""
   if https or arg.require_https == false then
-    body = get_body(max_size)
+    content = body.get(max_size)
   end
 
   return {
@@ -127,8 +112,8 @@ local function begin(arg)
       path = escape(path),
       query = escape(kong.request.get_raw_query()),
       headers = get_headers(),
-      body = ngx.encode_base64(body or ""),
-      body_too_large = not body,
+      body = ngx.encode_base64(content or ""),
+      body_too_large = not content,
       https = https,
       base_url = get_origin(https and "https" or "http") .. escape(prefix),
       client_ip = kong.client.get_forwarded_ip(),

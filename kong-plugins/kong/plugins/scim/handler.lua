@@ -39,6 +39,7 @@ local function serve(conf)
     return error(plugin)
   end
 
+  require("kong.plugins.scim-bridge.body").await(conf)
   plugin:access(conf)
 end
 
