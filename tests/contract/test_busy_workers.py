@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -169,9 +168,7 @@ def test_a_full_queue_is_503_at_once_and_all_is_well_afterwards(small_gateway: G
     bodies = [user_body(f"user-{number}") for number in range(12)]
     with ThreadPoolExecutor(len(bodies)) as threads:
         with stalled_database(gateway):
-            creations = [
-                threads.submit(gateway.scim.post, "/Users", json=body) for body in bodies
-            ]
+            creations = [threads.submit(gateway.scim.post, "/Users", json=body) for body in bodies]
             eventually(lambda: sum(each.done() for each in creations) >= 8, "the refusals")
             refusals = [each.result() for each in creations if each.done()]
         rest = [each.result() for each in creations if each.result() not in refusals]
