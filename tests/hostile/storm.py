@@ -95,6 +95,7 @@ class Storm:
         self._deadline = time.monotonic() + seconds if seconds else float("inf")
         self._seconds = seconds
         self._lock = threading.Lock()
+        self._is_warm = threading.Event()
         self._sent = 0
         self.report = Report()
         users = [new_user(gateway.scim)["id"] for _ in range(60)]
@@ -111,6 +112,8 @@ class Storm:
         with self._control:
             for thread in threads:
                 thread.start()
+            self._is_warm.wait()
+            self.report.warm = self._held()
             for thread in threads:
                 thread.join()
         self.report.seconds = time.monotonic() - started
@@ -123,12 +126,12 @@ class Storm:
     def _next(self) -> Hostile | None:
         with self._lock:
             now = time.monotonic()
+            by_time = 1 - (self._deadline - now) / self._seconds if self._seconds else 0.0
+            if max(self._sent / self._count, by_time) >= WARM:
+                self._is_warm.set()
             if self._sent >= self._count or now > self._deadline:
                 return None
             self._sent += 1
-            by_time = 1 - (self._deadline - now) / self._seconds if self._seconds else 0.0
-            if self.report.warm is None and max(self._sent / self._count, by_time) >= WARM:
-                self.report.warm = self._held()
             return next(self._requests)
 
     def _send_all(self) -> None:
@@ -168,7 +171,10 @@ class Storm:
         )
         connection.sendall(head + b"\r\n\r\n" + request.body)
         with connection.makefile("rb") as answer:
-            status = int(answer.readline().split()[1])
+            first = answer.readline().split()
+            if len(first) < 2:
+                raise ConnectionError(f"closed in place of an answer: {first}")
+            status = int(first[1])
             headers = dict(self._headers(answer))
             length = 0 if request.method == b"HEAD" else int(headers.get("content-length", "0"))
             answer.read(length)
