@@ -176,13 +176,13 @@ class Endpoints:
         }
         return _json({"sets": sets, "moreAvailable": len(found) > most})
 
-    def _awaited(self, deliveries: Deliveries, limit: int) -> list[dict[str, Any]]:
+    def _awaited(self, deliveries: Deliveries, limit: int) -> list[Mapping[str, Any]]:
         """Return what comes within :data:`LONGEST_POLL`: nothing, at once, where many wait already.
 
         A receiver must expect that: how long a poll is held open is the transmitter's choice
         (RFC 8936 §2.4).
         """
-        found: list[dict[str, Any]] = []
+        found: list[Mapping[str, Any]] = []
         with self._waiting_room.place() as may_wait:
             deadline = time.monotonic() + LONGEST_POLL
             while may_wait and not found and time.monotonic() < deadline:

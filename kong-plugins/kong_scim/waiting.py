@@ -1,8 +1,8 @@
 """Who may wait, and hold a worker of the plugin server meanwhile.
 
-Some requests wait for what may not come for seconds: an event, an issuer's keys. Were all workers to
-do so, nothing else would be served, so each kind of wait has a quarter of them, and whoever comes
-when those are taken is answered without waiting.
+Some requests wait for what may not come for seconds: an event, an issuer's keys. Were all workers
+to do so, nothing else would be served, so each kind of wait has a quarter of them, and whoever
+comes when those are taken is answered without waiting.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any

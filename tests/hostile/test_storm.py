@@ -10,9 +10,10 @@ from hosts import running_gateway
 
 @pytest.mark.timeout(300)
 def test_a_minute_of_hostile_requests_breaks_nothing() -> None:
-    """No 5xx, no hang, nothing written that was refused, and a good request after it.
+    """No 5xx, no hang, nothing held on to, nothing written that was refused, a good one after it.
 
-    Memory counts in ``make fuzz`` alone: a minute's requests do not fill the caches yet.
+    Of memory a minute's requests show a large leak only, because the caches do not fill in it:
+    small ones are for ``make fuzz``.
     """
     with running_gateway("sandbox") as gateway:
-        hold(Storm(gateway, seed=5, count=100_000, seconds=60).rage(), memory=False)
+        hold(Storm(gateway, seed=5, count=100_000, seconds=60).rage(), whole=False)

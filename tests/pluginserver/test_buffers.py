@@ -42,8 +42,8 @@ def line() -> Iterator[Line]:
 
 
 def test_a_small_message_allocates_no_large_buffer(line: Line) -> None:
-    """A buffer for each, cut down to what came, leaves holes where that lasts: after 30,000 requests
-    of a storm they were 25 MiB, and more with every hour."""
+    """A buffer for each, cut down to what came, leaves holes in the heap: 25 MiB of them after
+    30,000 requests of a storm, and more with every hour."""
     kept = []
     for number in range(50):
         before, _ = tracemalloc.get_traced_memory()

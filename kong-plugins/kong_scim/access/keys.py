@@ -67,7 +67,7 @@ class FetchedKeys:
     :param floor: In seconds, between two fetches: a stranger's invented ids cause no more.
     :param fetch: Returns the document; any exception is a failure.
     :param clock: In seconds, from anywhere on.
-    :param waiting_room: Where requests wait for a fetch, whichever instance's of the plugin; more are
+    :param waiting_room: Where requests wait for a fetch of any instance of the plugin; more are
         answered 503 and leave their worker to others.
     """
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from kong_pdk.pdk import Kong
+
 from kong_scim.pluginserver.answers import refusal
 from kong_scim.pluginserver.event import Event, KongGoneError, NotWaitingError
 from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
@@ -22,7 +23,7 @@ from kong_scim.pluginserver.wire import Call, CallGoneError
 log = logging.getLogger(__name__)
 
 WORKERS_APART = 2
-"""Kong sends one tick at a time from each node, and has a second one out only after giving one up."""
+"""Kong sends one tick at a time, and the next one when it gave one up."""
 
 QUEUE_APART = 16
 

@@ -58,8 +58,8 @@ def messages(sock: socket.socket) -> Iterator[Any]:
 
     :raises MalformedError: For what is no MsgPack, or over :data:`MAX_MESSAGE`.
     """
-    # One buffer for all chunks: recv() allocates CHUNK for each, and where something that lasts gets
-    # into what is left of it, the next chunk does not fit there. The heap would grow by such holes.
+    # One buffer for all chunks: recv() allocates CHUNK for each, and where something that lasts
+    # gets into what is left of it, the next one does not fit there: the heap grows by such holes.
     buffer = memoryview(bytearray(CHUNK))
     unpacker = _unpacker()
     fed, grown = 0, False
