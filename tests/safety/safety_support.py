@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from hosts import Gateway
 from scim_traffic import BULK, answered, get, user_body
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A gateway, and another route of the same tenant whose plugin writes nothing."""
+
+    real: Gateway
+    dry: httpx.Client
 
 
 def crowd(scim: httpx.Client, count: int, **attributes: Any) -> list[str]:
