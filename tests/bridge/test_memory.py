@@ -14,7 +14,18 @@ import pytest
 from probe import HERE, Probe
 
 from kong_process import KongProcess, kong_binary, requires_kong
-from kong_scim.bridge import Bridge, BridgeError, Consumer, Delete, Mark, Revoke, Sql, Step, Upsert
+from kong_scim.bridge import (
+    Bridge,
+    BridgeError,
+    Consumer,
+    Delete,
+    Mark,
+    Revoke,
+    Sql,
+    Stamp,
+    Step,
+    Upsert,
+)
 from kong_scim.sandbox.bridge_functions import NodeFunctions
 from kong_scim.sandbox.store import Store
 
@@ -94,6 +105,11 @@ def read(bridge: Bridge, identifier: str) -> Consumer | None:
     return found[0] if found else None
 
 
+def tags(bridge: Bridge, identifier: str) -> list[str]:
+    found = read(bridge, identifier)
+    return sorted(found.tags) if found else []
+
+
 def groups(bridge: Bridge, identifier: str) -> list[str]:
     found = read(bridge, identifier)
     return [each.group for each in found.acls] if found else []
@@ -118,6 +134,48 @@ def test_entities_that_refer_to_each_other_are_written_together(bridge: Bridge) 
     assert found is not None
     assert (found.username, found.custom_id) == (name, f"c-{name}")
     assert [each.group for each in found.acls] == ["staff"]
+
+
+def test_a_stamp_is_put_on_whoever_the_commit_wrote_anything_of(bridge: Bridge) -> None:
+    made, grouped, keyed, other, gone = owners = [new_id() for _ in range(5)]
+    bridge.commit([consumer(new_id(), each, tags=["mine"]) for each in owners])
+    bridge.commit([key(keyed)])
+
+    *_, last = bridge.commit(
+        [
+            consumer(new_id(), made, tags=["mine", "scim-event:old"]),
+            acl(grouped, "staff"),
+            Revoke(keyed),
+            Revoke(other),
+            Delete("consumers", gone),
+            Stamp("new"),
+        ]
+    )
+
+    assert {each["id"] for each in last.data} == {made, grouped, keyed}
+    assert (last.rows, last.entities) == (0, {})
+    for owner in (made, grouped, keyed):
+        assert tags(bridge, owner) == ["mine", "scim-event:new"]
+    assert tags(bridge, other) == ["mine"]
+
+
+def test_a_stamp_is_put_on_who_is_named_and_taken_away(bridge: Bridge) -> None:
+    one, other = owners = [new_id(), new_id()]
+    bridge.commit([consumer(new_id(), one, tags=["mine"]), consumer(new_id(), other)])
+
+    bridge.commit([Stamp("one", (*owners, new_id()))])
+    assert [tags(bridge, each) for each in owners] == [
+        ["mine", "scim-event:one"],
+        ["scim-event:one"],
+    ]
+
+    bridge.commit([Stamp("", tuple(owners))])
+    assert [tags(bridge, each) for each in owners] == [["mine"], []]
+
+
+def test_a_commit_that_wrote_nothing_stamps_nobody(bridge: Bridge) -> None:
+    (result,) = bridge.commit([Stamp("one")])
+    assert result.data == []
 
 
 def test_a_consumer_is_found_by_each_of_its_names_and_by_no_old_one(bridge: Bridge) -> None:

@@ -154,12 +154,17 @@ GARBAGE: list[Any] = [
     '{"bridge_version":3,"steps":[{"op":"upsert","dao":"acls","entity":{"id":"x"},'
     '"unless_present":true}],"consumers":{"id":1,"username":[1],"custom_id":[{}]}}',
     '{"bridge_version":3,"steps":[{"op":"delete","dao":"consumers","id":1}]}',
+    '{"bridge_version":3,"steps":[{"op":"stamp"}],"samples":1}',
+    '{"bridge_version":3,"steps":[{"op":"stamp","event":"x","consumers":1}],"samples":[1]}',
+    '{"bridge_version":3,"steps":[{"op":"stamp","event":"x","consumers":["x",{}]}],'
+    '"samples":[{"metric":"events","labels":["x"],"value":1}]}',
+    '{"bridge_version":3,"samples":[{"metric":"latency","labels":["x","y"],"value":1}]}',
     '{"bridge_version":3,"steps":[{"op":"revoke"}],"secrets":[1]}',
     '{"bridge_version":3,"steps":[{"op":"revoke","consumer":"x"}],"sql":[{"sql":""}]}',
 ]
 
 
-@pytest.mark.parametrize("function", ["begin", "query", "commit"])
+@pytest.mark.parametrize("function", ["begin", "query", "commit", "report"])
 @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: repr(text)[:40])
 def test_garbage_is_an_error_in_the_envelope(probe: Probe, function: str, text: Any) -> None:
     """Never a Lua error: that would be Kong's own 500, and a Python thread lost for ever."""

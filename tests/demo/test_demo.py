@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from hosts import GROUP, PATIENCE, Gateway, eventually
+from hosts import GROUP, PATIENCE, ROOT, Gateway, eventually
 from kong_process import kong_binary, requires_kong
+from kong_scim.cli.demo import TIMELINE
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "demo"]
 
@@ -74,11 +76,29 @@ def played(*options: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+def timeline(text: str) -> list[str]:
+    """The timeline in a text, without what is different each time."""
+    text = text[text.index(TIMELINE) :]
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|\b[0-9a-f-]{32,36}\b", "...", text)
+    text = re.sub(r"until \d\d:\d\d:\d\dZ", "until ...", text)
+    return text.partition("demo: ok" if "demo: ok" in text else "```")[0].splitlines()
+
+
+def test_the_timeline_of_the_readme_is_what_the_demo_prints() -> None:
+    shown = timeline((ROOT / "README.md").read_text())
+    done = played()
+    assert timeline(done.stdout) == shown
+    assert len(shown) > 10
+    assert any("access used 14 times: GET /echo (14)" in line for line in shown)
+    assert any("refused 3 times: GET /echo (3)" in line for line in shown)
+
+
 def test_the_story_is_the_same_without_a_database() -> None:
     done = played("--on", "sandbox-off")
     assert done.stderr == ""
     assert done.stdout.endswith("demo: ok\n")
     assert "POST /Users x 25" in done.stdout
+    assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
 
 
 @requires_kong
@@ -86,6 +106,7 @@ def test_the_story_is_the_same_on_a_real_dbless_kong() -> None:
     done = played("--on", "dbless", KONG_SCIM_KONG=kong_binary())
     assert done.stdout.endswith("demo: ok\n"), done.stdout + done.stderr
     assert "POST /Users x 25" in done.stdout
+    assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
 
 
 def test_a_kong_that_is_not_there_is_said_in_a_sentence() -> None:
@@ -144,7 +165,7 @@ def test_a_guard_that_lets_everybody_through_makes_it_fail(gateway: Gateway) -> 
     """An API that asks for no group is no API of the story."""
     done = against(gateway, "--api-url", f"{gateway.proxy_url}/keyed")
     assert done.returncode == 1
-    assert "FAIL application: GET /keyed -> 200" in done.stdout
+    assert "FAIL application: GET /keyed x 3 -> 1 of 3: 200" in done.stdout
 
 
 def test_a_gateway_that_is_not_there_makes_it_fail() -> None:

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from composition import ROOT
 
 from kong_scim.config import parse
 from kong_scim.pluginserver.__main__ import main as plugin_server
 from kong_scim.provisioning import DATA_PLANE
+from kong_scim.sandbox.metrics import Metrics
 from kong_scim.scim.resources import provider
 
 OF_KONG = {
@@ -145,3 +147,38 @@ def test_the_options_of_the_plugin_server_and_their_defaults_are_those_it_has(
 def test_ci_runs_what_a_contributor_runs() -> None:
     commands = (ROOT / ".ci/run").read_text().splitlines()
     assert commands[-2:] == ["make check", "make test"]
+
+
+METRICS = re.compile(
+    r"\{ \"(counter|gauge|histogram)\", \"(scim_\w+)\",\s+\"[^\"]+\",\s+\{ ([^}]*) \}"
+)
+
+
+def test_the_metrics_and_their_labels_are_those_of_the_bridge_and_of_the_sandbox() -> None:
+    lua = (ROOT / "kong-plugins/kong/plugins/scim-bridge/metrics.lua").read_text()
+    registered = {
+        f"kong_{name}": (kind, tuple(re.findall(r'"(\w+)"', labels)))
+        for kind, name, labels in METRICS.findall(lua)
+    }
+    text = (ROOT / "docs/operations.md").read_text()
+    rows = re.findall(r"^\| `(kong_scim_\w+)` \| (\w+) \| ([^|]+) \|", text, re.MULTILINE)
+    described = {name: (kind, tuple(re.findall(r"`(\w+)`", of))) for name, kind, of in rows}
+    assert described == registered
+    assert len(described) == 10
+    quoted = set(re.findall(r"\bkong_scim_\w+", text))
+    assert quoted == set(described)
+    served = Metrics()
+    families = {
+        each.name + ("_total" if each.type == "counter" else ""): each.type
+        for each in served.families()
+    }
+    assert families == {name: kind for name, (kind, _) in registered.items()}
+
+
+def test_the_alert_rules_are_rules() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    [block] = re.findall(r"```yaml\n(groups:.*?)```", text, re.DOTALL)
+    [group] = yaml.safe_load(block)["groups"]
+    for rule in group["rules"]:
+        assert {"alert", "expr"} <= set(rule) <= {"alert", "expr", "for"}
+        assert "kong_scim_" in rule["expr"]

@@ -49,13 +49,12 @@ def test_a_person_on_one_timeline(gateway: Gateway) -> None:
 
     assert shown.exit_code == 0, shown.output
     created, joined, used, left, refused, deactivated = shown.output.splitlines()
-    assert f"create  User {alice}" in created
-    assert f"+{GROUP}" in joined
+    assert "create  by idp, request " in created
+    assert f"joined a group +{GROUP}  by idp, request " in joined
     assert "access used 14 times: GET /echo (14)" in used
-    assert f"-{GROUP}" in left
+    assert f"left a group -{GROUP}  by idp, request " in left
     assert "refused 3 times: GET /echo (3)" in refused
-    assert "deactivate credentials-revoke" in deactivated
-    assert "revoked 1 keyauth_credentials" in deactivated
+    assert "deactivate, revoked 1 keyauth_credentials suspended  by idp" in deactivated
     assert key not in shown.output
 
 

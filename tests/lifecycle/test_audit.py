@@ -142,7 +142,7 @@ class TestTheCommand:
         shown = audit(gateway, "--user", "alice", "--access", str(log))
         assert shown.exit_code == 0, shown.output
         first, used, left, refusals = shown.output.splitlines()
-        assert "create  User" in first
+        assert "create  by idp, request " in first
         assert "access used 14 times: GET /echo (14)" in used
         assert "deactivate" in left
         assert "refused 3 times: GET /echo (3)" in refusals

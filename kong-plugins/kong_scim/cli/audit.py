@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
@@ -19,6 +19,8 @@ from kong_scim.lifecycle.chain import Chain, verify
 
 _AGE = re.compile(r"^(\d+)([smhd])$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+_ENDS = frozenset({"create", "delete"})
 
 INTERVAL = 1.0
 """Seconds between two looks with ``--follow``."""
@@ -73,9 +75,8 @@ def audit(  # noqa: PLR0917 - one parameter per option
     if access is not None:
         if user is None or follow or as_json:
             raise click.UsageError("--access goes with --user, without --follow and --json")
-        of = client.user_id(user)
-        for entry in timeline(_chosen(client, of, since, follow=False), access, of):
-            click.echo(entry.line() if isinstance(entry, Requests) else line(entry))
+        for text in user_timeline(client, client.user_id(user), access, since):
+            click.echo(text)
         return
     who = client.user_id(user) if user else None
     # Ctrl-C is how one stops to follow.
@@ -102,6 +103,41 @@ def audit_verify(context: click.Context) -> None:
     if problem is not None:
         raise click.ClickException(f"the audit trail was tampered with at {problem}")
     click.echo(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
+
+
+def user_timeline(
+    client: Client, user_id: str, log: Iterable[str], since: datetime | None = None
+) -> Iterator[str]:
+    """Yield a user's events, and between them what its credentials were used for, as text."""
+    for entry in timeline(_chosen(client, user_id, since, follow=False), log, user_id):
+        yield entry.line() if isinstance(entry, Requests) else short(entry, user_id)
+
+
+def short(event: Mapping[str, Any], user_id: str) -> str:
+    """Return what an event was to one user as a line of text."""
+    changes: list[str] = []
+    if event["resourceId"] == user_id:
+        actions = [each for each in event.get("actions", []) if each != "credentials-revoke"]
+        changes += [event["operation"]] if event["operation"] in _ENDS else []
+        changes += actions
+        changes += [
+            f"revoked {each['count']} {each['kind']}" for each in event.get("credentials", [])
+        ]
+        changes = changes or [event["operation"]]
+    else:
+        changes += ["joined a group"] if user_id in event.get("joined", []) else []
+        changes += ["left a group"] if user_id in event.get("left", []) else []
+        changes = changes or [f"{event['operation']} of a group"]
+    parts = [", ".join(changes)]
+    for user in event.get("users", []):
+        if user["value"] == user_id:
+            parts += [f"+{group}" for group in user.get("added", [])]
+            parts += [f"-{group}" for group in user.get("removed", [])]
+            parts += ["suspended"] if user.get("suspended") else []
+    return (
+        f"{_moment(event['occurred'])}  #{event['sequence']:<5} {' '.join(parts)}"
+        f"  by {event['actor']}, request {event['requestId']}"
+    )
 
 
 def line(event: Mapping[str, Any]) -> str:

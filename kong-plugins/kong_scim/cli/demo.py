@@ -9,18 +9,26 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 
-from kong_scim.cli.kong import running
+from kong_scim.cli.audit import user_timeline
+from kong_scim.cli.client import Client
+from kong_scim.cli.kong import declaration, running
 from kong_scim.cli.story import Endpoints, ExpectationError, Story
 from kong_scim.cli.view import View
 from kong_scim.sandbox.plugin_process import end_with_parent
 
 _STOP_TIMEOUT = 20
+_SEALED_WITHIN = 10.0
+
+TIMELINE = "$ kong-scim audit --user"
+"""How the line above the timeline begins. Who is gone is known by the id, and by no name."""
 
 SANDBOX_GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml."""
@@ -31,14 +39,32 @@ class SandboxError(RuntimeError):
 
 
 def play(endpoints: Endpoints, console: Console) -> bool:
-    """Play the story, and return whether every expectation held."""
+    """Play the story, and return whether every expectation held.
+
+    Where the access log is known, what it and the audit trail say of one person comes after it.
+    """
     view = View(console)
-    with contextlib.closing(Story(endpoints, view)) as story, view.shown():
-        try:
-            story.play()
-        except (ExpectationError, httpx.HTTPError):
-            return False
+    with contextlib.closing(Story(endpoints, view)) as story:
+        with view.shown():
+            try:
+                story.play()
+            except (ExpectationError, httpx.HTTPError):
+                return False
+        if endpoints.access_log and story.heroine:
+            _tell(endpoints, endpoints.access_log, story.heroine, console)
     return True
+
+
+def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -> None:
+    client = Client(endpoints.scim, endpoints.token)
+    gone = f'resourceId eq "{user}" and operation eq "delete"'
+    deadline = time.monotonic() + _SEALED_WITHIN
+    while not list(client.events(gone)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    lines = [f"\n{TIMELINE} {user} --access {access_log.name}"]
+    with access_log.open() as log:
+        lines += user_timeline(client, user, log)
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -61,12 +87,14 @@ def sandbox(database: str) -> Iterator[Endpoints]:
     with tempfile.TemporaryDirectory(prefix="kong-scim-demo-") as directory, _sigterm_unwinds():
         errors = Path(directory) / "stderr.txt"
         token = secrets.token_urlsafe()
+        access_log, config = Path(directory) / "access.json", Path(directory) / "kong.yml"
+        config.write_text(declaration(access_log))
         with errors.open("w") as stderr:
             process = subprocess.Popen(  # noqa: S603 - our own program
                 [
                     *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
                     *("--port", "0", "--admin-port", "0", "--data", f"{directory}/data"),
-                    *("--database", database),
+                    *("--database", database, "--config", str(config)),
                 ],
                 env={**os.environ, "SCIM_TOKEN": token},
                 stdin=subprocess.DEVNULL,
@@ -78,7 +106,7 @@ def sandbox(database: str) -> Iterator[Endpoints]:
                 preexec_fn=end_with_parent(),  # noqa: PLW1509 - there is one thread yet
             )
         try:
-            yield _endpoints(process, token, errors)
+            yield replace(_endpoints(process, token, errors), access_log=access_log)
         finally:
             process.terminate()
             try:

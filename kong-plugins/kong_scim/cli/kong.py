@@ -46,7 +46,8 @@ def running(binary: str) -> Iterator[Endpoints]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-")))
         upstream = stack.enter_context(_echo())
-        (directory / "kong.yml").write_text(_declaration(upstream))
+        access_log = directory / "access.json"
+        (directory / "kong.yml").write_text(declaration(access_log, upstream))
         stack.enter_context(_plugin_server(directory))
         proxy, admin = _free_ports(2)
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
@@ -61,12 +62,19 @@ def running(binary: str) -> Iterator[Endpoints]:
             admin=f"http://127.0.0.1:{admin}",
             api=f"{base}/echo",
             group=GROUP,
+            access_log=access_log,
         )
 
 
-def _declaration(upstream: str) -> str:
+def declaration(access_log: Path, upstream: str | None = None) -> str:
+    """Return the sandbox's own kong.yml with a log of what becomes of calls of the API.
+
+    :param upstream: What is behind the API; None for the sandbox's own echo.
+    """
     content = yaml.safe_load(files("kong_scim.sandbox").joinpath("kong.yml").read_text())
-    content["services"][0]["url"] = upstream
+    (service,) = content["services"]
+    service["url"] = upstream or service["url"]
+    service["plugins"].append({"name": "file-log", "config": {"path": str(access_log)}})
     return str(yaml.safe_dump(content))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -42,6 +43,7 @@ class Endpoints:
     :param admin: URL of the Admin API.
     :param api: URL of an API behind key-auth and acl.
     :param group: The ACL group that the API lets through.
+    :param access_log: What file-log writes of calls of the API; None where it is not known.
     """
 
     scim: str
@@ -49,10 +51,16 @@ class Endpoints:
     admin: str
     api: str
     group: str
+    access_log: Path | None = None
 
 
 class Story:
-    """Plays the story, one row after the other, and stops where an expectation does not hold."""
+    """Plays the story, one row after the other, and stops where an expectation does not hold.
+
+    :ivar heroine: The SCIM id of the person whom most of it is about, once she is there.
+    """
+
+    heroine: str | None = None
 
     def __init__(self, endpoints: Endpoints, view: View) -> None:
         self._endpoints = endpoints
@@ -81,8 +89,9 @@ class Story:
         self._push_groups()
         self._mistake.play()
         ada = self._name("Ada Lovelace")
+        self.heroine = self._users[ada]
         key = self._give_key(ada)
-        self._call(key, 200, "through: a key, and in the group")
+        self._call(key, 200, "through: a key, and in the group", times=14)
         self._leave_and_come_back(ada, key)
         self._disable_and_enable(ada, key)
         self._delete(ada, self._give_key(ada))
@@ -194,7 +203,7 @@ class Story:
 
         remove = {"op": "remove", "path": f'members[value eq "{user}"]'}
         self._patch(path, remove, "remove a member", f"204, no longer in {group}", (204, out))
-        self._call(key, 403, "refused: not in the group")
+        self._call(key, 403, "refused: not in the group", times=3)
         add = {"op": "add", "path": "members", "value": [{"value": user}]}
         self._patch(path, add, "add a member", f"204, in {group} again", (204, back))
         self._call(key, 200, "through again")
@@ -261,12 +270,16 @@ class Story:
 
     # -- How it is told ---------------------------------------------------
 
-    def _call(self, key: str, status: int, effect: str) -> None:
-        self._tell.one(
-            Row(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status)),
-            lambda: self._app.get(self._endpoints.api, headers={"apikey": key}),
-            (status, lambda _: effect),
-        )
+    def _call(self, key: str, status: int, effect: str, *, times: int = 1) -> None:
+        row = Row(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status))
+
+        def send() -> httpx.Response:
+            return self._app.get(self._endpoints.api, headers={"apikey": key})
+
+        if times == 1:
+            self._tell.one(row, send, (status, lambda _: effect))
+        else:
+            self._tell.many(row, [key] * times, lambda _: send(), (status, lambda: effect))
 
     def _patch(
         self,

@@ -84,6 +84,8 @@ class Teller:
                 found[answer.status_code] += 1
                 expect(found[answer.status_code] <= wanted.get(answer.status_code, 0))
             row.answer = ", ".join(f"{count} times {status}" for status, count in found.items())
+            if len(found) == 1:
+                row.answer = f"{len(items)} times {_summary(answer)}"
             row.effect = effect()
             row.held = True
         except (ExpectationError, *_FAILURES) as error:

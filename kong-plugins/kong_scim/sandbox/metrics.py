@@ -5,10 +5,17 @@ None of Kong's own metrics is there, only those of SCIM, under the same names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -106,6 +113,10 @@ class Metrics:
     def text(self) -> bytes:
         """Return everything in Prometheus' text format; nothing where nobody may look."""
         return generate_latest(self._registry) if self.observed else b""
+
+    def families(self) -> Iterator[Metric]:
+        """Yield what there is, with the values so far."""
+        yield from self._registry.collect()
 
     def request(self, tenant: str, method: str, path: str, status: int, seconds: float) -> None:
         """Count a request.

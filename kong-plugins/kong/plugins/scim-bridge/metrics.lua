@@ -77,9 +77,10 @@ end
 function _M.report(arg)
   local samples = envelope.expect(type(arg.samples) == "table" and arg.samples, "`samples` must be a list")
   for _, sample in ipairs(samples) do
-    local of = METRICS[sample.metric]
-    envelope.expect(of and of[1] ~= "histogram" and type(sample.value) == "number",
-                    "a sample needs the name of a `metric` and a `value`")
+    local of = type(sample) == "table" and type(sample.metric) == "string" and METRICS[sample.metric]
+    envelope.expect(of and of[1] ~= "histogram" and type(sample.value) == "number"
+                    and type(sample.labels) == "table" and #sample.labels == #of[4],
+                    "a sample needs the name of a `metric`, its `labels` and a `value`")
     local metric = metrics[sample.metric]
     if metric then
       metric[of[1] == "counter" and "inc" or "set"](metric, sample.value, sample.labels)
