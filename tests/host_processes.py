@@ -23,6 +23,9 @@ import httpx
 import psutil
 import yaml
 
+HERE = Path(__file__).resolve().parent
+"""Where Lua plugins of the tests are."""
+
 TOKENS = {"scim-token-a": "token-of-tenant-a", "scim-token-b": "token-of-tenant-b"}
 """The bearer tokens of the tenants, by the name of their vault reference."""
 
@@ -81,8 +84,11 @@ class SandboxHost:
 
     postgres = None
 
-    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+    def __init__(
+        self, directory: Path, content: dict[str, Any], *, dbless: bool, ticks: bool = True
+    ) -> None:
         self.name = "sandbox-off" if dbless else "sandbox"
+        self._module = "kong_scim.cli.main" if ticks else "without_ticks"
         self.dbless = dbless
         self._directory = directory
         self._config = directory / "kong.yml"
@@ -105,12 +111,12 @@ class SandboxHost:
         with (self._directory / "sandbox.log").open("a") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
+                    *(sys.executable, "-m", self._module, "sandbox"),
                     *("--config", str(self._config), "--data", str(self._directory / "data")),
                     *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
                     *("--database", "off" if self.dbless else "sqlite"),
                 ],
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -212,7 +218,9 @@ class KongHost:
     :ivar nodes: All of them.
     """
 
-    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+    def __init__(
+        self, directory: Path, content: dict[str, Any], *, dbless: bool, ticks: bool = True
+    ) -> None:
         from kong_process import KongProcess, kong_binary
 
         self.name = "kong-dbless" if dbless else "kong-postgres"
@@ -225,6 +233,7 @@ class KongHost:
         data = directory / "data" if dbless else None
         self.sqlite = data / "scim.sqlite" if data else None
         count = 1 if dbless else 2
+        self._ticks = ticks
         self.plugin_servers = [_PluginServer(directory, number, data) for number in range(count)]
         self.nodes = [
             KongProcess(
@@ -232,7 +241,8 @@ class KongHost:
                 directory / f"kong-{number}",
                 postgres=self.postgres,
                 declarative=self._config if dbless else None,
-                plugins=("scim", "scim-bridge"),
+                plugins=("scim", "scim-bridge", *(() if ticks else ("scim-without-ticks",))),
+                lua_path=[HERE],
                 pluginserver=(server.socket, server.dump),
                 env=_ENVIRONMENT,
             )
@@ -256,6 +266,9 @@ class KongHost:
             self.kong.run("migrations", "up")
             self.kong.run("config", "db_import", str(self._config))
             self._imported = True
+        if not self._ticks:  # the first one is the only one that comes by itself
+            for server in self.plugin_servers:
+                eventually(server.socket.exists, "the plugin server")
         for node in self.nodes:
             node.start()
 

@@ -299,10 +299,11 @@ def everything(client: httpx.Client, kind: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
+def running_gateway(name: str, *, ticks: bool = True, **config: Any) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
 
     :param name: One of :attr:`Gateway.name`.
+    :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
     :param config: Of the plugin ``scim`` of tenant ``a``, and ``in_front`` of it.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -310,7 +311,7 @@ def running_gateway(name: str, **config: Any) -> Iterator[Gateway]:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         content = declaration(stack.enter_context(echo_server()), **config)
         kind: Any = SandboxHost if name.startswith("sandbox") else KongHost
-        host: Host = kind(directory, content, dbless=name in DBLESS)
+        host: Host = kind(directory, content, dbless=name in DBLESS, ticks=ticks)
         stack.callback(host.close)
         host.start()
         gateway = stack.enter_context(contextlib.closing(Gateway(host, content)))

@@ -141,6 +141,7 @@ class _Sandbox:
                     executor=executor,
                     node_id=node.id,
                     port=self.port,
+                    wrote=node.tick_soon,
                 )
 
                 def configure(declaration: Declaration) -> None:

@@ -8,6 +8,7 @@
 --     as a SCIM error that says what happened.
 
 local cjson = require "cjson.safe"
+local tick = require "kong.plugins.scim-bridge.tick"
 
 
 local kong = kong
@@ -24,6 +25,10 @@ local HEADERS = {
   ["Content-Type"] = "application/scim+json",
   ["Retry-After"] = "5",
 }
+
+
+local WRITES = { POST = true, PUT = true, PATCH = true, DELETE = true }
+local READS = { "/%.search/?$", "/Events/poll/?$" } -- by POST
 
 
 local ScimHandler = {
@@ -51,6 +56,23 @@ function ScimHandler:access(conf)
   end
 
   return kong.response.exit(503, UNAVAILABLE, HEADERS)
+end
+
+
+--- What a write leaves to be done is done at once, and nobody waits for it: the answer is on its way.
+function ScimHandler:log()
+  if not WRITES[kong.request.get_method()] or ngx.status >= 300 then
+    return
+  end
+
+  local path = kong.request.get_path()
+  for _, pattern in ipairs(READS) do
+    if path:find(pattern) then
+      return
+    end
+  end
+
+  tick.soon()
 end
 
 
