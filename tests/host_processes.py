@@ -24,6 +24,9 @@ import yaml
 
 from ports import free_ports
 
+HERE = Path(__file__).resolve().parent
+"""Where Lua plugins of the tests are."""
+
 TOKENS = {"scim-token-a": "token-of-tenant-a", "scim-token-b": "token-of-tenant-b"}
 """The bearer tokens of the tenants, by the name of their vault reference."""
 
@@ -75,8 +78,11 @@ class SandboxHost:
 
     postgres = None
 
-    def __init__(self, directory: Path, content: dict[str, Any], *, dbless: bool) -> None:
+    def __init__(
+        self, directory: Path, content: dict[str, Any], *, dbless: bool, ticks: bool = True
+    ) -> None:
         self.name = "sandbox-off" if dbless else "sandbox"
+        self._module = "kong_scim.cli.main" if ticks else "without_ticks"
         self.dbless = dbless
         self._directory = directory
         self._config = directory / "kong.yml"
@@ -99,12 +105,12 @@ class SandboxHost:
         with (self._directory / "sandbox.log").open("a") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
+                    *(sys.executable, "-m", self._module, "sandbox"),
                     *("--config", str(self._config), "--data", str(self._directory / "data")),
                     *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
                     *("--database", "off" if self.dbless else "sqlite"),
                 ],
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -214,6 +220,7 @@ class KongHost:
         *,
         dbless: bool,
         settings: Mapping[str, str] | None = None,
+        ticks: bool = True,
     ) -> None:
         from kong_process import KongProcess, kong_binary
 
@@ -227,6 +234,7 @@ class KongHost:
         data = directory / "data" if dbless else None
         self.sqlite = data / "scim.sqlite" if data else None
         count = 1 if dbless else 2
+        self._ticks = ticks
         self.plugin_servers = [_PluginServer(directory, number, data) for number in range(count)]
         self.nodes = [
             KongProcess(
@@ -234,7 +242,8 @@ class KongHost:
                 directory / f"kong-{number}",
                 postgres=self.postgres,
                 declarative=self._config if dbless else None,
-                plugins=("scim", "scim-bridge"),
+                plugins=("scim", "scim-bridge", *(() if ticks else ("scim-without-ticks",))),
+                lua_path=[HERE],
                 pluginserver=(server.socket, server.dump),
                 env={**_ENVIRONMENT, **(settings or {})},
             )
@@ -258,6 +267,9 @@ class KongHost:
             self.kong.run("migrations", "up")
             self.kong.run("config", "db_import", str(self._config))
             self._imported = True
+        if not self._ticks:  # the first one is the only one that comes by itself
+            for server in self.plugin_servers:
+                eventually(server.socket.exists, "the plugin server")
         for node in self.nodes:
             node.start()
 

@@ -343,6 +343,7 @@ def running_gateway(
     *,
     settings: Mapping[str, str] | None = None,
     beside: Mapping[str, list[Any]] | None = None,
+    ticks: bool = True,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -350,6 +351,7 @@ def running_gateway(
     :param name: One of :attr:`Gateway.name`.
     :param settings: Further variables of the environment of a real Kong.
     :param beside: Further routes, consumers, ... of its declarative content.
+    :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -362,9 +364,11 @@ def running_gateway(
             content.setdefault(kind, []).extend(entities)
         host: Host
         if name.startswith("sandbox"):
-            host = SandboxHost(directory, content, dbless=name in DBLESS)
+            host = SandboxHost(directory, content, dbless=name in DBLESS, ticks=ticks)
         else:
-            host = KongHost(directory, content, dbless=name in DBLESS, settings=settings)
+            host = KongHost(
+                directory, content, dbless=name in DBLESS, settings=settings, ticks=ticks
+            )
         stack.callback(host.close)
         host.start()
         gateway = Gateway(host, content, has_net="quarantine" in config)

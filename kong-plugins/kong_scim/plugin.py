@@ -27,6 +27,7 @@ from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.events import Origin
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.pluginserver import context
+from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.provisioning import Afterwards, NoDataError, Provisioning, check, mark_key
 from kong_scim.scim.errors import ServiceUnavailableException, error_response
 from kong_scim.scim.handler import KongScimHandler
@@ -64,6 +65,7 @@ class Plugin:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
+        self._failures: dict[str, str | None] = {}
         self._afterwards = Afterwards(self.config, event_references(config))
         self._service = KongScimService(
             self.provider,
@@ -94,19 +96,42 @@ class Plugin:
         if self._defect is not None:
             return
         bridge = Bridge(kong)
-        waking = bridge.wake(mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets)
+        try:
+            waking = bridge.wake(
+                mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets
+            )
+        except BridgeUnavailableError as error:
+            self._tell("the tick", str(error))
+            return
         provisioning = self._provisioning(bridge, waking.host)
-        jobs: list[Callable[[], object]] = [
-            lambda: provisioning.keep_kong_applied(waking.mark),
-            lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
-        ]
+        jobs: dict[str, Callable[[], object]] = {
+            "Kong's memory": lambda: provisioning.keep_kong_applied(waking.mark),
+            "events": lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
+        }
         if waking.observed:
-            jobs.append(lambda: self._afterwards.measure(*provisioning.events()[:2], bridge.report))
-        for job in jobs:
+            jobs["metrics"] = lambda: self._afterwards.measure(
+                *provisioning.events()[:2], bridge.report
+            )
+        for name, job in jobs.items():
             try:
                 job()
             except (BridgeError, BusyError, NoDataError, StoreError) as error:
-                log.warning("tenant %s: %s; the next tick tries again", self.config.tenant, error)
+                self._tell(name, str(error))
+            else:
+                self._tell(name, None)
+
+    def _tell(self, job: str, failure: str | None) -> None:
+        """Log what a job of the tick fails with, once: it would be a line a second."""
+        if failure == self._failures.get(job):
+            return
+        self._failures[job] = failure
+        if failure is None:
+            log.info("tenant %s: %s: all is well again", self.config.tenant, job)
+        else:
+            log.warning(
+                "tenant %s: %s: %s; it is tried again with each tick",
+                *(self.config.tenant, job, failure),
+            )
 
     def credential(self, kong: Any) -> None:
         """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
@@ -226,6 +251,8 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
     """Return what a failure of the bridge is in SCIM's terms, or None for a defect."""
     if isinstance(exception, BridgeUnavailableError | NoDataError | StoreError):
         return ServiceUnavailableException(detail=str(exception), retry_after=None)
+    if isinstance(exception, KongGoneError):  # nobody reads it; the server has a line of it
+        return ServiceUnavailableException(detail="Kong gave the request up")
     if not isinstance(exception, BridgeError):
         return None
     if exception.name == "DATABASE":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -98,6 +101,24 @@ def test_while_the_database_is_away_each_request_is_503_and_then_all_is_well(
     assert [each["id"] for each in get(gateway.scim, "/Users")["Resources"]] == [user["id"]]
     new_user(gateway.scim, "bob")
     assert disagreements(gateway) == []
+
+
+def test_a_plugin_server_that_is_away_is_one_line_of_the_tick_and_one_when_it_is_back(
+    fresh_gateway: Gateway,
+) -> None:
+    if fresh_gateway.name.startswith("sandbox"):
+        pytest.skip("the sandbox starts another plugin server at once")
+    host: Any = fresh_gateway.host
+    host.plugin_server().kill()
+    eventually(lambda: "does not listen" in host.kong.log(), "the line that says so")
+    time.sleep(3)  # as long as Kong would have said it six times
+    host.kill_plugin_server()
+    eventually(lambda: "is back" in host.kong.log(), "the line that says that it is back")
+
+    _, _, rest = host.kong.log().partition("does not listen")
+    away, _, _ = rest.partition("is back")
+    found = [line for line in away.splitlines() if re.search(r"\[(warn|error|crit)\]", line)]
+    assert found == []
 
 
 def test_a_stop_in_the_middle_of_everything_loses_nothing_that_was_answered(

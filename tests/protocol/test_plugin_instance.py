@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import httpx
@@ -14,8 +15,9 @@ from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.bridge import BridgeError
 from kong_scim.directory.ports import Conflict
 from kong_scim.plugin import Plugin
+from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.provisioning import Provisioning
-from scim_traffic import answered, new_user, patch, refused, user_body
+from scim_traffic import BULK, answered, new_user, patch, refused, user_body
 
 
 class Storage(InMemoryStorage):
@@ -226,6 +228,72 @@ def test_a_defect_is_logged_with_its_traceback(
     storage.failures = [ValueError("for the operator")]
     patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})
     assert "for the operator" in caplog.text
+
+
+def test_a_kong_that_dies_under_a_request_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    class Dying(Kong):
+        host: ClassVar[dict[str, str]] = {**Kong.host, "database": "postgres"}
+
+        def _never(self, text: str) -> str:
+            raise KongGoneError("Kong closed the connection")
+
+        def _exit(self, *_: Any) -> None:
+            raise KongGoneError("Kong closed the connection")
+
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": str(each), "data": user_body(f"user-{each}")}
+        for each in range(3)
+    ]
+    scim = client(Plugin(CONFIG), kong=Dying)
+    for path, body in (
+        ("/Users", user_body("alice")),
+        ("/Bulk", {"schemas": [BULK], "Operations": operations}),
+    ):
+        # It goes on to the plugin server, which has one line for it.
+        with pytest.raises(KongGoneError):
+            scim.post(path, json=body)
+    assert caplog.records == []
+
+
+def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin = Plugin(CONFIG)
+    failures: list[Exception | None] = []
+
+    def job(*_: Any) -> None:
+        failure = failures.pop(0)
+        if failure is not None:
+            raise failure
+
+    monkeypatch.setattr(Provisioning, "events", lambda _: ())
+    monkeypatch.setattr(plugin._afterwards, "run", job)
+    away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
+    failures += [None, away, away, away, busy, None, None, away]
+    with caplog.at_level(logging.INFO):
+        for _ in range(len(failures)):
+            plugin.tick(Waking())
+    said = [(each.levelname, each.getMessage()) for each in caplog.records]
+    assert [(level, text.split(": ")[2].split(";")[0]) for level, text in said] == [
+        ("WARNING", "the database is away"),
+        ("WARNING", "busy"),
+        ("INFO", "all is well again"),
+        ("WARNING", "the database is away"),
+    ]
+
+
+class Waking:
+    """The PDK object of a tick."""
+
+    def __init__(self) -> None:
+        self.scim = SimpleNamespace(wake=self._wake)
+
+    @staticmethod
+    def _wake(text: str) -> str:
+        question = json.loads(text)
+        host = {**Kong.host, "kong_version": "3.9.1", "node_id": "n1", "workspace": "w1"}
+        answer = {"bridge_version": question["bridge_version"], "host": host, "secrets": {}}
+        return json.dumps({"ok": {**answer, "mark": None, "asked": None}})
 
 
 def test_a_conflict_is_tried_again_from_the_first_read(

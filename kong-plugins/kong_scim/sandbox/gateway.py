@@ -145,6 +145,7 @@ class _Sandbox:
                     node_id=node.id,
                     port=self.port,
                     metrics=metrics,
+                    wrote=node.tick_soon,
                 )
 
                 def configure(declaration: Declaration) -> None:

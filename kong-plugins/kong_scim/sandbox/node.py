@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ _log = logging.getLogger(__name__)
 INTERVAL = 1.0
 """Seconds between ticks (``kong/plugins/scim-bridge/tick.lua``)."""
 
+PAUSE = 0.1
+"""Seconds from the end of one to the next, however many writes ask for it."""
+
 
 def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
     """Yield every plugin ``scim``, with its route."""
@@ -42,16 +46,24 @@ class Node:
     executor: Executor
     metrics: Metrics
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tick_soon(self) -> None:
+        """Have the tick come soon: something was written that somebody may have to be told of."""
+        self._asked.set()
 
     async def tick_for_ever(self) -> None:
-        """Call ``tick`` of each plugin once a second."""
+        """Call ``tick`` of each plugin once a second, and soon after a write."""
         while True:
+            self._asked.clear()
             for _, plugin in scim_plugins(self.declaration):
                 try:
                     await self._call(plugin, "tick")
                 except Exception:
                     _log.exception("the tick of plugin %s failed", plugin.id)
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), INTERVAL)
 
     async def change_credential(
         self, tenants: set[str], asked: Mapping[str, Any]
@@ -64,7 +76,9 @@ class Node:
         """
         for _, plugin in scim_plugins(self.declaration):
             if plugin.config.get("tenant", "default") in tenants:
-                return await self._call(plugin, "credential", asked)
+                answer = await self._call(plugin, "credential", asked)
+                self.tick_soon()
+                return answer
         raise LookupError(tenants)
 
     async def _call(

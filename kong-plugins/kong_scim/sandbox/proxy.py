@@ -30,6 +30,9 @@ _GUARDS: dict[str, Callable[..., None]] = {
     "acl": guards.acl,
 }
 
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_READS = ("/.search", "/Events/poll")
+
 # kong/plugins/scim/handler.lua: where Kong would fail open, its Lua face of the plugin does not.
 _UNAVAILABLE = json.dumps(
     {
@@ -53,6 +56,8 @@ class Proxy:
     node_id: str
     port: int
     metrics: Metrics
+    wrote: Callable[[], object] = lambda: None
+    """Called after a write by SCIM was answered."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,6 +73,7 @@ class Proxy:
             await self._serve(exchange)
         except Exit as end:
             await exchange.respond(end.status, end.body, end.headers)
+            self._log(exchange, end.status)
         except ClientGoneError:
             return
         except Exception:
@@ -92,6 +98,17 @@ class Proxy:
         if match.route.service is None:
             raise exchange.error(503, "no Service found with those values")
         await self.upstreams.forward(exchange, match, match.route.service)
+
+    def _log(self, exchange: Exchange, status: int) -> None:
+        """Do what ``kong/plugins/scim/handler.lua`` does after the answer."""
+        plugins = exchange.match.route.plugins if exchange.match else ()
+        if (
+            exchange.method in _WRITES
+            and status < 300
+            and any(plugin.name == "scim" for plugin in plugins)
+            and not exchange.raw_path.partition("?")[0].rstrip("/").endswith(_READS)
+        ):
+            self.wrote()
 
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.

@@ -6,6 +6,7 @@
 local entities = require "kong.plugins.scim-bridge.entities"
 local instances = require "kong.plugins.scim-bridge.instances"
 local request_id = require "kong.observability.tracing.request_id"
+local tick = require "kong.plugins.scim-bridge.tick"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 
 
@@ -84,6 +85,7 @@ local function change(self, step, status, body)
     return kong.response.exit(STATUS[answer.code] or 503, answer)
   end
 
+  tick.soon()
   return kong.response.exit(status, body)
 end
 

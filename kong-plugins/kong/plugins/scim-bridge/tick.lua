@@ -1,5 +1,5 @@
--- The tick: once a second the method `tick` of each enabled `scim` plugin is called, on one worker of each
--- node, for whatever has to be done without a request.
+-- The tick: once a second, and soon after a write, the method `tick` of each enabled `scim` plugin is called,
+-- on one worker of each node, for whatever has to be done without a request.
 
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
@@ -8,14 +8,21 @@ local metrics = require "kong.plugins.scim-bridge.metrics"
 local kong = kong
 
 
-local INTERVAL = 1 -- seconds
+local PAUSE = 0.1 -- seconds from the end of one to the next, however many writes ask for it
+local EVENTS, SOON = "scim-bridge", "tick"
+local ASKED = "scim-bridge:tick" -- in Kong's shared dictionary: a write has asked for the next one
 
 
-local _M = {}
+local _M = {
+  INTERVAL = 1, -- seconds
+}
 
 
-local running
-local serial
+local running, scheduled, ended = false, false, 0
+local serial -- of the instances whose values the metrics have
+
+
+local schedule
 
 
 local function run(premature)
@@ -24,8 +31,13 @@ local function run(premature)
   end
 
   running = true
+  ngx.shared.kong:delete(ASKED) -- what is written from here on asks again
   local ok, err = pcall(function()
-    local rows, current = instances.rows()
+    local rows, current = {}, serial
+    if instances.listens() then
+      rows, current = instances.rows()
+    end
+
     if serial ~= current then
       serial = current
       metrics.forget()
@@ -35,10 +47,39 @@ local function run(premature)
       instances.call(row, "tick")
     end
   end)
-  running = false
+  running, ended = false, ngx.now()
 
   if not ok then
     kong.log.err("the tick failed: ", err)
+  end
+  if ngx.shared.kong:get(ASKED) then -- and may have been overlooked
+    schedule()
+  end
+end
+
+
+local function run_soon(premature)
+  scheduled = false
+  run(premature)
+end
+
+
+function schedule()
+  if not scheduled and not running and not ngx.worker.exiting() then
+    scheduled = true
+    assert(ngx.timer.at(math.max(0, ended + PAUSE - ngx.now()), run_soon))
+  end
+end
+
+
+--- Has it come soon: something was written that somebody may have to be told of. Waits for nothing, and
+-- where it fails there is the next second's.
+function _M.soon()
+  if ngx.shared.kong:safe_add(ASKED, true, _M.INTERVAL) then
+    local ok, err = kong.worker_events.post(EVENTS, SOON, {})
+    if not ok then
+      kong.log.warn("the tick is not asked for: ", err)
+    end
   end
 end
 
@@ -52,8 +93,9 @@ function _M.init_worker()
     kong.log.warn("this is a data plane, where the next push of the control plane wipes what is written: ",
                   "the plugin scim answers 501 here. Send provisioning to a traditional or a DB-less Kong")
   elseif kong.configuration.role ~= "control_plane" then
+    kong.worker_events.register(schedule, EVENTS, SOON)
     assert(ngx.timer.at(0, run))
-    assert(ngx.timer.every(INTERVAL, run))
+    assert(ngx.timer.every(_M.INTERVAL, run))
   end
 end
 

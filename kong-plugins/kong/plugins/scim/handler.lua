@@ -8,6 +8,7 @@
 --     as a SCIM error that says what happened.
 
 local cjson = require "cjson.safe"
+local tick = require "kong.plugins.scim-bridge.tick"
 
 
 local kong = kong
@@ -24,6 +25,10 @@ local HEADERS = {
   ["Content-Type"] = "application/scim+json",
   ["Retry-After"] = "5",
 }
+
+
+local WRITES = { POST = true, PUT = true, PATCH = true, DELETE = true }
+local READS = { "/%.search/?$", "/Events/poll/?$" } -- by POST
 
 
 local ScimHandler = {
@@ -55,8 +60,27 @@ function ScimHandler:access(conf)
 end
 
 
+local function is_write()
+  if not WRITES[kong.request.get_method()] or ngx.status >= 300 then
+    return false
+  end
+
+  local path = kong.request.get_path()
+  for _, pattern in ipairs(READS) do
+    if path:find(pattern) then
+      return false
+    end
+  end
+
+  return true
+end
+
+
 function ScimHandler:log(conf)
   require("kong.plugins.scim-bridge.metrics").request(conf.tenant)
+  if is_write() then
+    tick.soon() -- what it leaves to be done is done at once, and nobody waits for it
+  end
 end
 
 

@@ -1,0 +1,6 @@
+return {
+  name = "scim-without-ticks",
+  fields = {
+    { config = { type = "record", fields = {} } },
+  },
+}

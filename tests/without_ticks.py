@@ -1,0 +1,11 @@
+"""``kong-scim``, whose sandbox ticks at its start and then only when it is asked."""
+
+from __future__ import annotations
+
+from kong_scim.cli.main import main
+from kong_scim.sandbox import node
+
+node.INTERVAL = 1e9
+
+if __name__ == "__main__":
+    main()
