@@ -8,6 +8,10 @@
     The ends of the audit trail, against which it is verified.
 ``GET /Events/deliveries?state=dead&after=0&count=100``
     What was to be sent to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
+``GET /Events/tokens``
+    The tokens of the configuration, and whoever else was let in, with the moment of the last use:
+    ``{"tokens": [{"name", "scopes", "expires", "networks", "lastUsed"}]}``; ``lastUsed`` may be a
+    minute late for what another node let in.
 ``POST /Events/poll`` with ``{"ack": [id], "setErrs": {id: {"err", "description"}}, "maxEvents": 10,
 "returnImmediately": true}``
     Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
@@ -61,6 +65,7 @@ class Endpoints:
 
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.
+    :param callers: Returns the credentials and their last uses.
     :param describe: Returns the OpenAPI description.
     :param issuer: Who signs tokens for a receiver that polls; None where none may.
     :param audience: The ``aud`` of those.
@@ -70,7 +75,9 @@ class Endpoints:
         self,
         trail: Callable[[], Trail],
         deliveries: Callable[[], Deliveries],
+        callers: Callable[[], list[dict[str, Any]]],
         describe: Callable[[], dict[str, Any]],
+        *,
         issuer: Issuer | None = None,
         audience: str = "",
     ) -> None:
@@ -79,12 +86,14 @@ class Endpoints:
         self._audience = audience
         self._trail = trail
         self._deliveries = deliveries
+        self._callers = callers
         self._answers: Mapping[str, Callable[[Request], ScimResponse]] = {
             "/Events/chain": self._chain,
             "/Events/deliveries": self._listed,
             REPLAY: self._replay,
             OPENAPI: self._described,
             "/Events/poll": self._poll,
+            "/Events/tokens": self._tokens,
         }
 
     def answer(self, request: Request, identity: Identity) -> ScimResponse | None:
@@ -108,6 +117,10 @@ class Endpoints:
     def _chain(self, request: Request) -> ScimResponse:
         _only(request, "GET")
         return _json(self._trail().chain().to_json())
+
+    def _tokens(self, request: Request) -> ScimResponse:
+        _only(request, "GET")
+        return _json({"tokens": self._callers()})
 
     def _listed(self, request: Request) -> ScimResponse:
         _only(request, "GET")

@@ -11,11 +11,13 @@ import argparse
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from kong_scim.bridge import Dialect
+from kong_scim.directory.callers import callers
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.statements import dialect_of
 from kong_scim.directory.tables import metadata
 
-assert outbox.metadata is metadata  # noqa: S101 - imported for the tables it adds
+# Imported for the tables they add.
+assert outbox.metadata is callers.metadata is metadata  # noqa: S101
 
 
 def statements(dialect: Dialect, migration: str | None = None) -> list[str]:

@@ -22,6 +22,9 @@ from joserfc.errors import JoseError
 
 _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
+_EXPIRY_WARNING = "urn:kong-scim:event:token:expiry-warning"
+"""Of this project: RFC 9967 has no such event."""
+
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
 _OUTSIDE = frozenset({"schemas", "meta"})
 
@@ -131,6 +134,8 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claim ``events``, by the URIs of RFC 9967."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
+    if operation == "expiry-warning":
+        return {_EXPIRY_WARNING: {"expires": event["values"][0]["value"]}}
     if operation == "create":
         found[_FEED + "add"] = {}
     if operation == "delete":

@@ -70,14 +70,14 @@ class Event(Resource[Any]):
     """When the change was committed."""
 
     operation: _Text = None
-    """What the client asked for: create, replace, patch or delete."""
+    """What the client asked for: create, replace, patch or delete; or expiry-warning of a token."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
     credentials-revoke."""
 
     resource_type: _Text = None
-    """The type of the resource that was written: User or Group."""
+    """The type of the resource that was written: User or Group; or Token."""
 
     resource_id: _Text = None
     """The id of that resource."""

@@ -3,4 +3,5 @@ return {
   "001_outbox",
   "002_trail",
   "003_deliveries",
+  "005_callers",
 }
