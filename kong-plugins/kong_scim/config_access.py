@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -109,7 +109,7 @@ class Token(Record):
         return self
 
 
-_WITH_ISSUER = {"if_field": "issuer", "if_match": {"required": True}}
+_WITH_ISSUER: dict[str, Any] = {"if_field": "issuer", "if_match": {"required": True}}
 
 
 class Jwt(Record):

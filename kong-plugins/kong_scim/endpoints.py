@@ -8,6 +8,10 @@
     The ends of the audit trail, against which it is verified.
 ``GET /Events/deliveries?state=dead&after=0&count=100``
     What was to be sent to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
+``GET /Events/tokens``
+    The tokens of the configuration, and whoever else was let in, with the moment of the last use:
+    ``{"tokens": [{"name", "scopes", "expires", "networks", "lastUsed"}]}``; ``lastUsed`` may be a
+    minute late for what another node let in.
 ``POST /Events/poll`` with ``{"ack": [id], "setErrs": {id: {"err", "description"}}, "maxEvents": 10,
 "returnImmediately": true}``
     Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
@@ -73,6 +77,7 @@ class Endpoints:
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.
     :param quarantine: Returns the tenant's quarantine.
+    :param callers: Returns the credentials and their last uses.
     :param describe: Returns the OpenAPI description.
     :param issuer: Who signs tokens for a receiver that polls; None where none may.
     :param audience: The ``aud`` of those.
@@ -84,6 +89,7 @@ class Endpoints:
         trail: Callable[[], Trail],
         deliveries: Callable[[], Deliveries],
         quarantine: Callable[[], Quarantine],
+        callers: Callable[[], list[dict[str, Any]]],
         describe: Callable[[], dict[str, Any]],
         *,
         issuer: Issuer | None = None,
@@ -97,6 +103,7 @@ class Endpoints:
         self._trail = trail
         self._deliveries = deliveries
         self._quarantine = quarantine
+        self._callers = callers
         self._answers: Mapping[str, Callable[[Request, Identity], ScimResponse]] = {
             "/Events/chain": self._chain,
             "/Events/deliveries": self._listed,
@@ -104,6 +111,7 @@ class Endpoints:
             OPENAPI: self._described,
             "/Events/poll": self._poll,
             QUARANTINE: self._quarantined,
+            "/Events/tokens": self._tokens,
         }
 
     def answer(self, request: Request, identity: Identity) -> ScimResponse | None:
@@ -127,6 +135,10 @@ class Endpoints:
     def _chain(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "GET")
         return _json(self._trail().chain().to_json())
+
+    def _tokens(self, request: Request, _: Identity) -> ScimResponse:
+        _only(request, "GET")
+        return _json({"tokens": self._callers()})
 
     def _listed(self, request: Request, _: Identity) -> ScimResponse:
         _only(request, "GET")

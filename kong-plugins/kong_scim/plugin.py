@@ -23,6 +23,7 @@ from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, 
 from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
+from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
 from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.events import Origin
 from kong_scim.lifecycle.trail import Trail
@@ -67,6 +68,13 @@ class Plugin:
             return
         self._failures: dict[str, str | None] = {}
         self._afterwards = Afterwards(self.config, event_references(config))
+        self._callers = Callers(
+            [
+                Expiring(token.name, token.expires, token.expiry())
+                for token in self.config.tokens
+                if token.expires and self.config.auth == "bearer"
+            ]
+        )
         self._service = KongScimService(
             self.provider,
             tenant=self.config.tenant,
@@ -106,6 +114,7 @@ class Plugin:
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
             "Kong's memory": lambda: provisioning.keep_kong_applied(waking.mark),
+            "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._door.last_used),
             "events": lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
         }
         if waking.observed:
@@ -224,11 +233,22 @@ class Plugin:
             lambda: Trail(*provisioning.events()),
             lambda: Deliveries(*provisioning.events()[:2]),
             lambda: provisioning.quarantine(origin),
+            lambda: self._listed_callers(provisioning),
             lambda: self._description(opening),
             issuer=self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
             audience=opening.request.base_url,
         )
         return endpoints.answer(opening.request, identity)
+
+    def _listed_callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
+        used = last_uses(*provisioning.events()[:2], self._door.last_used())
+        listed = []
+        for token in self.config.tokens if self.config.auth == "bearer" else ():
+            said = token.model_dump(include={"name", "scopes", "expires", "networks"})
+            listed.append({**said, "lastUsed": used.pop(token.name, None)})
+        # Those of an issuer, of Kong, and of former configurations.
+        others = [{"name": name, "lastUsed": at} for name, at in sorted(used.items())]
+        return listed + others
 
     def _description(self, opening: Opening) -> dict[str, Any]:
         base_url = self.config.base_url or opening.request.base_url

@@ -14,6 +14,7 @@ from access_support import challenge, client, plugin_with
 
 from in_process import Kong
 from kong_scim.access.files import TokenFile
+from kong_scim.access.uses import MOST, Uses
 from kong_scim.plugin import Plugin
 from scim_traffic import answered, refused
 from secret_files import replace
@@ -272,3 +273,20 @@ def test_a_token_from_outside_its_networks_is_refused(
         assert "address" in refused(response, 403)
         assert "error" not in challenge(response)
         assert directory.reached == []
+
+
+# -- The last use ----------------------------------------------------------
+
+
+def test_as_many_names_are_remembered_as_are_kept_and_the_longest_unused_goes() -> None:
+    """JWTs name clients that no configuration lists."""
+    uses = Uses()
+    for number in range(MOST):
+        uses.note("a", f"jwt:{number}")
+    uses.note("a", "jwt:0")
+    uses.note("a", "jwt:new")
+    found = uses.of("a")
+    assert len(found) == MOST
+    assert "jwt:0" in found
+    assert "jwt:1" not in found
+    assert uses.of("b") == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ KEYS = {"jwks_url": "https://idp.example/keys"}
 
 
 @pytest.fixture(scope="module")
-def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KongProcess]:
+def kong(tmp_path_factory: pytest.TempPathFactory) -> KongProcess:
     """Not started: its command line is enough."""
     prefix = tmp_path_factory.mktemp("kong")
-    yield KongProcess(kong_binary(), prefix, plugins=("scim", "scim-bridge"))
+    return KongProcess(kong_binary(), prefix, plugins=("scim", "scim-bridge"))
 
 
 def judged(kong: KongProcess, path: Path, config: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ OF_KONG = {
     "no Route matched with those values",
     "entities when not using a database",
     "cannot create",
+    "IP address not allowed:",
 }
 """Sentences in the troubleshooting that are Kong's."""
 

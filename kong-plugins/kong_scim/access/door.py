@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from scim2_models import ForbiddenException, UnauthorizedException
 
@@ -18,6 +19,7 @@ from kong_scim.access.refusals import (
 )
 from kong_scim.access.scopes import Identity
 from kong_scim.access.tokens import Tokens
+from kong_scim.access.uses import USES, Uses
 from kong_scim.bridge import KongCaller
 from kong_scim.config import ConfigurationError, PluginConfig
 
@@ -43,13 +45,20 @@ class Door:
 
     :param references: The vault reference of each token that has one, by the token's name.
     :param floods: Shared by every instance of the plugin in this process.
+    :param uses: The same.
     :raises ~kong_scim.config.ConfigurationError: When ``jwt.public_key`` is no public key.
     """
 
     def __init__(
-        self, config: PluginConfig, references: Mapping[str, str], floods: Floods = FLOODS
+        self,
+        config: PluginConfig,
+        references: Mapping[str, str],
+        floods: Floods = FLOODS,
+        *,
+        uses: Uses = USES,
     ) -> None:
         self._config = config
+        self._uses = uses
         self._tokens = Tokens(config.tokens, references)
         try:
             self._jwt = JwtVerifier(config.jwt) if config.jwt.issuer else None
@@ -86,7 +95,12 @@ class Door:
                 detail="These credentials sent too many requests: send fewer, and this one again",
                 retry_after=wait,
             )
+        self._uses.note(self._config.tenant, identity.token)
         return identity
+
+    def last_used(self) -> dict[str, datetime]:
+        """Return when this process last let which credentials of the tenant in."""
+        return self._uses.of(self._config.tenant)
 
     # -- Kong's own authentication --------------------------------------------
 

@@ -18,7 +18,7 @@ from kong_scim.config import Token
 log = logging.getLogger(__name__)
 
 WARNING = timedelta(days=14)
-"""How long before its expiry a token that is used is warned of, once a day."""
+"""How long before its expiry a token that is used is warned of in the log, once a day."""
 
 _NOTHING = bytes(32)
 

@@ -162,7 +162,12 @@ def line(event: Mapping[str, Any]) -> str:
         parts += [f"gave {each['count']} {each['kind']}" for each in event.get("entities", [])]
     for credential in event.get("credentials", []):
         parts.append(f"revoked {credential['count']} {credential['kind']}")
-    parts.append(f"by {event['actor']} from {event['address']}, request {event['requestId']}")
+    if event["operation"] == "expiry-warning":
+        parts.append(f"expires at {event['values'][0]['value']}")
+    by = f"by {event['actor']}"
+    if "requestId" in event:  # else of the plugin's own accord
+        by += f" from {event['address']}, request {event['requestId']}"
+    parts.append(by)
     return "  ".join(part for part in parts if part)
 
 

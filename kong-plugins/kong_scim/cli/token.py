@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from scim2_models import SCIMException
 
 from kong_scim.access.scopes import PROVISIONING
 from kong_scim.access.tokens import Tokens
+from kong_scim.cli.client import Client, gateway_options
 from kong_scim.config import SCOPES, ConfigurationError, parse, references
 from kong_scim.sandbox import vault
 
@@ -102,6 +104,25 @@ def check(config: Path, address: str) -> None:
         click.echo(f"  networks: {' '.join(entry.networks) or 'all'}")
     if not accepted:
         sys.exit(1)
+
+
+@token.command("list")
+@gateway_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(scim_url: str | None, token: str | None, as_json: bool) -> None:
+    """Show the tokens of a gateway, when each was last used, and when it expires.
+
+    So that an old one is taken away when nobody uses it any more. Needs the scope scim:events.
+    """
+    found = Client(scim_url, token).get("/Events/tokens")["tokens"]
+    width = max((len(each["name"]) for each in found), default=0)
+    for each in found:
+        if as_json:
+            click.echo(json.dumps(each, ensure_ascii=False))
+            continue
+        used = f"{each['lastUsed'][:19]}Z" if each["lastUsed"] else "never"
+        expires = f"  expires {each['expires']}" if each.get("expires") else ""
+        click.echo(f"{each['name']:<{width}}  last used {used:<20}{expires}".rstrip())
 
 
 def _of(scopes: frozenset[str]) -> str:

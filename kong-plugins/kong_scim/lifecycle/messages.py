@@ -27,11 +27,13 @@ QUARANTINE = "Quarantine"
 _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
 _QUARANTINE = "urn:kong-scim:event:quarantine:"
-"""Of this project: RFC 9967 has no such event."""
+_EXPIRY_WARNING = "urn:kong-scim:event:token:expiry-warning"
+"""Of this project: RFC 9967 has no such events."""
 
 _CREDENTIAL = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
 _CREDENTIAL_CHANGES = {"credential-add": "create", "credential-remove": "delete"}
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
+
 MAX_SECRETS = 4
 """Lines of a secret that count."""
 
@@ -139,6 +141,8 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
         (written,) = event["entities"]
         change = _CREDENTIAL_CHANGES[operation]
         return {_CREDENTIAL: {"credential_type": written["kind"], "change_type": change}}
+    if operation == "expiry-warning":
+        return {_EXPIRY_WARNING: {"expires": event["values"][0]["value"]}}
     if operation == "create":
         found[_FEED + "add"] = {}
     if operation == "delete":

@@ -72,14 +72,14 @@ class Event(Resource[Any]):
     operation: _Text = None
     """What the client asked for: create, replace, patch or delete; credential-add and
     credential-remove, at a DB-less Kong's Admin API; of a quarantine, begin, approve, reject or
-    lift."""
+    lift; expiry-warning of a token."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
     credentials-revoke."""
 
     resource_type: _Text = None
-    """The type of the resource that was written: User or Group; or Quarantine."""
+    """The type of the resource that was written: User or Group; or Quarantine, or Token."""
 
     resource_id: _Text = None
     """The id of that resource; of a quarantine, the tenant."""

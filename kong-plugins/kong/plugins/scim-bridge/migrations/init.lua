@@ -4,4 +4,5 @@ return {
   "002_trail",
   "003_deliveries",
   "004_quarantine",
+  "005_callers",
 }

@@ -1,0 +1,211 @@
+"""What is kept of a tenant's credentials: when they were last used, and who expires soon.
+
+No request writes anything for it: the tick of each node writes down what its own process has seen,
+at most once in :data:`BETWEEN_WRITES`. That a token expires soon is one event in the trail, in
+whatever number of nodes, and another one when its expiry was moved:
+
+``operation``
+    ``expiry-warning``, of the resource type ``Token`` and the token's name as its id.
+``values``
+    ``[{"attribute": "expires", "value": "2027-01-31T00:00:00Z"}]``.
+``actor``
+    :data:`ACTOR`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kong_scim.bridge import BridgeError, Dialect, Param, Sql
+from kong_scim.directory.callers import callers
+from kong_scim.directory.outbox import outbox
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.values import instant
+from kong_scim.lifecycle.ids import uuid7
+
+log = logging.getLogger(__name__)
+
+TOKEN = "Token"  # noqa: S105
+EXPIRY_WARNING = "expiry-warning"
+ACTOR = "kong-scim"
+
+WARNING = timedelta(days=14)
+"""How long before its expiry a token is warned of."""
+
+BETWEEN_WRITES = 60.0
+"""Seconds between two writes of what was used: how much of it a crash may forget."""
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """A token that will expire.
+
+    :param expires: As the configuration says it.
+    :param at: The same, in seconds since the epoch.
+    """
+
+    name: str
+    expires: str
+    at: float
+
+
+class Callers:
+    """One instance's part in it, for as long as its configuration holds.
+
+    :param clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        expiring: list[Expiring],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._expiring = {each.name: each for each in expiring}
+        self._clock = clock
+        self._now = now
+        self._next_write = 0.0
+        self._written: dict[str, datetime] = {}
+
+    def run(self, db: Database, scope: Scope, used: Callable[[], Mapping[str, datetime]]) -> None:
+        """Warn of what expires soon, and write down what was used, where that is due.
+
+        :param used: Returns when this process last accepted which credentials.
+        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        """
+        now = self._now()
+        for token in list(self._expiring.values()):
+            left = timedelta(seconds=token.at - now.timestamp())
+            if left < WARNING:
+                if left > timedelta(0):
+                    self._warn(db, scope, token, left)
+                del self._expiring[token.name]
+        if self._clock() >= self._next_write:
+            self._write(db, scope, used())
+            self._next_write = self._clock() + BETWEEN_WRITES
+
+    def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
+        try:
+            db.commit(
+                [
+                    _warned(db.dialect).bind(
+                        {**_where(scope), "name": token.name, "warned": token.expires}
+                    ),
+                    self._event(db.dialect, scope, token),
+                ]
+            )
+        except BridgeError as error:
+            if error.name != "ROW_COUNT":
+                raise
+            return  # another node has, or this one before it was started anew
+        log.warning(
+            "tenant %s: token %s expires at %s, in %d days: make the next one",
+            *(scope.tenant, token.name, token.expires, left.days),
+        )
+
+    def _event(self, dialect: Dialect, scope: Scope, token: Expiring) -> Sql:
+        document = {
+            "operation": EXPIRY_WARNING,
+            "values": [{"attribute": "expires", "value": token.expires}],
+            "actor": ACTOR,
+        }
+        row: dict[str, Param] = {
+            **_where(scope),
+            "id": uuid7(),
+            "resource_type": TOKEN,
+            "resource_id": token.name,
+            "version_before": None,
+            "version_after": None,
+            "created": instant(self._now()),
+            "doc": json.dumps(document, separators=(",", ":")),
+            "written": "{}",
+        }
+        return _insert_event(dialect).bind(row)
+
+    def _write(self, db: Database, scope: Scope, used: Mapping[str, datetime]) -> None:
+        newer = {name: at for name, at in used.items() if self._written.get(name) != at}
+        if newer:
+            db.commit(
+                [
+                    _used(db.dialect).bind(
+                        {**_where(scope), "name": name, "last_used": instant(at)}
+                    )
+                    for name, at in newer.items()
+                ]
+            )
+            self._written = dict(used)
+
+
+def last_uses(
+    db: Database, scope: Scope, used: Mapping[str, datetime] | None = None
+) -> dict[str, str]:
+    """Return when which credentials were last used at any node, as dates of a fixed width.
+
+    :param used: What this process knows, which may be newer than what is written down.
+    """
+    (rows,) = db.query([_all(db.dialect).bind(_where(scope))])
+    found = {row["name"]: row["last_used"] for row in rows if row["last_used"]}
+    for name, at in (used or {}).items():
+        found[name] = max(found.get(name, ""), instant(at))
+    return found
+
+
+def _where(scope: Scope) -> dict[str, Param]:
+    return {"workspace": scope.workspace, "tenant": scope.tenant}
+
+
+@lru_cache(maxsize=4)
+def _all(dialect: Dialect) -> Prepared:
+    return prepare(
+        select(callers.c.name, callers.c.last_used).where(
+            callers.c.workspace == bindparam("workspace"), callers.c.tenant == bindparam("tenant")
+        ),
+        dialect,
+    )
+
+
+def _upsert(dialect: Dialect, column: str, condition: Callable[[Any, Any], Any]) -> Any:
+    """Return an insert of a row with this column, or an update of it under a condition."""
+    row: dict[str, Any] = {
+        name: bindparam(name) for name in ("workspace", "tenant", "name", column)
+    }
+    row = {"last_used": "", "warned": "", **row}
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(callers).values(
+        row
+    )
+    new = statement.excluded[column]
+    return statement.on_conflict_do_update(
+        index_elements=["workspace", "tenant", "name"],
+        set_={column: new},
+        where=condition(callers.c[column], new),
+    )
+
+
+@lru_cache(maxsize=4)
+def _used(dialect: Dialect) -> Prepared:
+    return prepare(_upsert(dialect, "last_used", lambda old, new: old < new), dialect)
+
+
+@lru_cache(maxsize=4)
+def _warned(dialect: Dialect) -> Prepared:
+    """Note the warning; no row, and so no commit, where it was noted before."""
+    statement = _upsert(dialect, "warned", lambda old, new: old != new)
+    return prepare(statement, dialect, rows=1, label="warned")
+
+
+@lru_cache(maxsize=4)
+def _insert_event(dialect: Dialect) -> Prepared:
+    names = [column.name for column in outbox.c if column.name != "position"]
+    return prepare(insert(outbox).values({name: bindparam(name) for name in names}), dialect)
