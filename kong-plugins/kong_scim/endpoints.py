@@ -191,8 +191,7 @@ class Endpoints:
     def _awaited(self, deliveries: Deliveries, limit: int) -> list[Mapping[str, Any]]:
         """Return what comes within :data:`LONGEST_POLL`: nothing, at once, where many wait already.
 
-        A receiver must expect that: how long a poll is held open is the transmitter's choice
-        (RFC 8936 §2.4).
+        How long a poll is held open is left to the two parties (RFC 8936 §2.2).
         """
         found: list[Mapping[str, Any]] = []
         with self._waiting_room.place() as may_wait:

@@ -146,15 +146,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_WORKERS", "16"),
         metavar="N",
-        help="requests served at a time (default: $KONG_SCIM_WORKERS, or 16)",
+        help="requests served at a time (default: 16, or $KONG_SCIM_WORKERS)",
     )
     parser.add_argument(
         "--queue",
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_QUEUE", "256"),
         metavar="N",
-        help="requests that may wait for a worker; more get a 503 (default: $KONG_SCIM_QUEUE, or "
-        "256)",
+        help="requests that may wait for a worker; more get a 503 (default: 256, or "
+        "$KONG_SCIM_QUEUE)",
     )
     parser.add_argument(
         "--event-timeout",
