@@ -12,7 +12,18 @@ import pytest
 from probe import Probe, eventually
 
 from kong_process import KongProcess, requires_kong
-from kong_scim.bridge import BRIDGE_VERSION, BridgeError, Delete, Revoke, Sql, Stamp, Step, Upsert
+from kong_scim.bridge import (
+    BRIDGE_VERSION,
+    BridgeError,
+    Delete,
+    Revoke,
+    Sql,
+    Stamp,
+    Step,
+    Undo,
+    Upsert,
+    Written,
+)
 from postgres import Postgres
 
 pytestmark = requires_kong
@@ -69,6 +80,48 @@ def test_sql_alone_is_written(probe: Probe, postgres: Postgres) -> None:
     name = new_id()
     probe.bridge.commit([insert(name)])
     assert count(postgres, name) == 1
+
+
+def test_what_is_undone_is_counted_and_not_kept_and_what_comes_after_it_is(
+    probe: Probe, postgres: Postgres
+) -> None:
+    undone, kept, identifier = new_id(), new_id(), new_id()
+    alice = probe.post("/consumers", username=new_id())["id"]
+    key = probe.post(f"/consumers/{alice}/key-auth")["key"]
+    results = probe.bridge.commit(
+        [
+            insert(undone),
+            consumer(new_id(), identifier),
+            Revoke(alice),
+            Undo(),
+            insert(kept),
+            Sql("SELECT $1::text AS written", (Written(),)),
+        ]
+    )
+    assert [result.entities for result in results[1:3]] == [
+        {"consumers": 1},
+        {"keyauth_credentials": 1},
+    ]
+    assert json.loads(results[-1].data[0]["written"]) == {
+        "upsert": {"consumers": 1},
+        "revoke": {"keyauth_credentials": 1},
+    }
+    assert (count(postgres, undone), count(postgres, kept)) == (0, 1)
+    assert probe.get(f"/consumers/{identifier}") is None
+    left = (probe.get(f"/consumers/{alice}/key-auth") or {})["data"]
+    assert [each["key"] for each in left] == [key]
+    told = "SELECT count(*) FROM cluster_events WHERE data LIKE '%%' || %s || '%%'"
+    with postgres.connect() as connection:
+        assert connection.execute(told, (identifier,)).fetchone() == (0,)
+
+
+def test_what_fails_before_it_is_undone_fails_as_a_whole(probe: Probe, postgres: Postgres) -> None:
+    name = new_id()
+    taken = probe.post("/consumers", username=new_id())["username"]
+    with pytest.raises(BridgeError) as refused:
+        probe.bridge.commit([consumer(taken), Undo(), insert(name)])
+    assert (refused.value.name, refused.value.step) == ("unique constraint violation", 0)
+    assert count(postgres, name) == 0
 
 
 def test_an_upsert_changes_the_given_fields_and_keeps_the_others(probe: Probe) -> None:

@@ -19,6 +19,13 @@ from kong_scim.cli.demo import TIMELINE
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "demo"]
 
+WHOLE = 4 * PATIENCE
+"""Seconds for all of the story: its provider sends about a thousand requests."""
+
+MISTAKE = "by mistake, DELETE /Users/… x 200 -> 50 times 204, 150 times 409"
+
+pytestmark = pytest.mark.timeout(WHOLE + PATIENCE)
+
 
 def against(
     gateway: Gateway, *more: str, token: str | None = None
@@ -54,13 +61,15 @@ def family(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
 
 def test_the_story_holds_on_a_sandbox_of_its_own(demo: subprocess.Popen[str]) -> None:
     processes = family(demo, 3)
-    output, errors = demo.communicate(timeout=PATIENCE)
+    output, errors = demo.communicate(timeout=WHOLE)
     assert errors == ""
     lines = output.splitlines()
     assert lines[-1] == "demo: ok"
     assert demo.returncode == 0
     assert "POST /Users x 25" in output
     assert "POST /Groups x 3" in output
+    assert MISTAKE in output
+    assert "again, DELETE /Users/… x 150 -> 150 times 204" in output
     assert "403 You cannot consume this service" in output
     assert psutil.wait_procs(processes, PATIENCE)[1] == []
 
@@ -71,7 +80,7 @@ def played(*options: str, **environment: str) -> subprocess.CompletedProcess[str
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=WHOLE,
         check=False,
     )
 
@@ -99,6 +108,7 @@ def test_the_story_is_the_same_without_a_database() -> None:
     assert done.stdout.endswith("demo: ok\n")
     assert "POST /Users x 25" in done.stdout
     assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
+    assert MISTAKE in done.stdout
 
 
 @requires_kong
@@ -107,6 +117,7 @@ def test_the_story_is_the_same_on_a_real_dbless_kong() -> None:
     assert done.stdout.endswith("demo: ok\n"), done.stdout + done.stderr
     assert "POST /Users x 25" in done.stdout
     assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
+    assert MISTAKE in done.stdout
 
 
 def test_a_kong_that_is_not_there_is_said_in_a_sentence() -> None:
@@ -125,7 +136,7 @@ def test_it_does_not_use_the_token_of_the_environment() -> None:
         env={**os.environ, "SCIM_TOKEN": "somebody's real one"},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WHOLE,
         check=False,
     )
     assert done.stdout.endswith("demo: ok\n")
@@ -148,6 +159,7 @@ def test_the_story_holds_on_any_gateway_and_leaves_nobody_there(gateway: Gateway
     done = against(gateway)
     assert done.stdout.endswith("demo: ok\n"), done.stdout
     assert done.returncode == 0
+    assert "this gateway has no safety net: nothing to see" in done.stdout
     assert gateway.consumers() == []
     assert gateway.scim.get("/Users").json()["totalResults"] == 0
 

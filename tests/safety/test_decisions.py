@@ -87,7 +87,7 @@ class TestReject:
         sooner = "2099-01-01T00:00:00.000000+00:00"
         run(gateway, f"UPDATE scim_quarantines SET until = '{sooner}'")
         sentence = refused(gateway.scim.delete(f"/Users/{people[0]}"), 409)
-        assert "An administrator rejected them" in sentence
+        assert "An administrator rejected it" in sentence
         assert "kong-scim quarantine approve" in sentence
         # A whole window from that request on, and no longer what it was.
         assert not standing(gateway)["until"].startswith("2099")
@@ -107,6 +107,15 @@ class TestReject:
         assert gone(gateway.scim, people[:1]) == [204]
         command(gateway, "reject")
         assert gone(gateway.scim, people[1:2]) == [409]
+
+    def test_so_can_one_that_came_in_advance(self, gateway_with: Callable[..., Gateway]) -> None:
+        gateway = gateway_with(quarantine={"users": LIMIT})
+        (alice,) = crowd(gateway.scim, 1)
+        command(gateway, "approve")
+        command(gateway, "reject")
+        sentence = refused(gateway.scim.delete(f"/Users/{alice}"), 409)
+        assert "in quarantine since 20" in sentence
+        assert "An administrator rejected it" in sentence
 
     def test_without_a_quarantine_there_is_nothing_to_reject(
         self, gateway_with: Callable[..., Gateway]

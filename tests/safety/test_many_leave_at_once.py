@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 from safety_support import crowd, standing
 
 from hosts import Gateway, scim_client
@@ -15,6 +16,8 @@ from outbox import events
 from scim_traffic import patch
 
 CLIENTS = 64
+
+pytestmark = pytest.mark.timeout(300)
 DEACTIVATE = {"op": "replace", "value": {"active": False}}
 
 

@@ -119,7 +119,12 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
 @click.option(
     "--scim-url", help="SCIM base URL of another gateway than a sandbox of the demo's own."
 )
-@click.option("--token", help="SCIM token of that gateway.", envvar="SCIM_TOKEN", show_envvar=True)
+@click.option(
+    "--token",
+    help="SCIM token of that gateway, with the scope scim:admin.",
+    envvar="SCIM_TOKEN",
+    show_envvar=True,
+)
 @click.option("--admin-url", help="URL of its Admin API.")
 @click.option("--api-url", help="URL of an API behind key-auth and acl.")
 @click.option(

@@ -151,7 +151,8 @@ class SafetyNet:
                 "minutes, and no more may be at once"
             )
             if self._dry_run:
-                return refusal({**row, "since": instant(now), "reason": reason})
+                begun = {"state": statements.QUARANTINED, "since": instant(now), "reason": reason}
+                return refusal({**row, **begun})
             row = self._refused(given, now, *self._beginning(given, reason))
         if row is None or row["state"] == statements.APPROVED:
             return Conflict(detail="It was decided in the meantime: try again")
@@ -194,10 +195,12 @@ class SafetyNet:
 
 def refusal(row: Mapping[str, Any]) -> QuarantineException:
     """Return what a client is told whose request is held back."""
-    detail = f"This tenant is in quarantine since {moment(row['since'])}: {row['reason']}. "
+    # A rejection of what was approved in advance has no beginning of its own.
+    detail = f"This tenant is in quarantine since {moment(row['since'] or row['decided'])}"
+    detail += f": {row['reason']}. " if row["reason"] else ". "
     if row["state"] == statements.REJECTED:
         detail += (
-            "An administrator rejected them. Nobody is deactivated or deleted until "
+            "An administrator rejected it. Nobody is deactivated or deleted until "
             f"{moment(row['until'])}, and later if such requests go on. To let them through: "
             "kong-scim quarantine approve"
         )
