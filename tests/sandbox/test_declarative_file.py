@@ -52,7 +52,7 @@ class TestWhatIsRefused:
         text += "routes:\n  - paths: [/]\n" if text.startswith("plugins") else ""
         message = refusal(text)
         assert "rate-limiting" in message
-        assert "only acl, key-auth, scim, scim-bridge" in message
+        assert "only acl, file-log, key-auth, prometheus, scim, scim-bridge" in message
 
     def test_a_plugin_that_the_sandbox_has_not_where_no_route_uses_it(self) -> None:
         message = refusal("plugins:\n  - name: rate-limiting\n")

@@ -134,10 +134,10 @@ def short(event: Mapping[str, Any], user_id: str) -> str:
             parts += [f"+{group}" for group in user.get("added", [])]
             parts += [f"-{group}" for group in user.get("removed", [])]
             parts += ["suspended"] if user.get("suspended") else []
-    return (
-        f"{_moment(event['occurred'])}  #{event['sequence']:<5} {' '.join(parts)}"
-        f"  by {event['actor']}, request {event['requestId']}"
-    )
+    origin = [f"by {event['actor']}"] if "actor" in event else []
+    origin += [f"request {event['requestId']}"] if "requestId" in event else []
+    said = "  ".join([" ".join(parts), ", ".join(origin)]).rstrip()
+    return f"{_moment(event['occurred'])}  #{event['sequence']:<5} {said}"
 
 
 def line(event: Mapping[str, Any]) -> str:
