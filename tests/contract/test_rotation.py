@@ -22,7 +22,7 @@ import pytest
 from hosts import Gateway, eventually, running_gateway
 from kong_process import requires_kong
 
-REQUESTS = {"sandbox-off": 4_000, "kong-postgres": 10_000, "kong-dbless": 10_000}
+REQUESTS = {"sandbox-off": 2_000, "kong-postgres": 10_000, "kong-dbless": 10_000}
 """Fewer on the sandbox, for the sake of CI's time."""
 SENDERS = 4
 A_CONNECTION = 50
@@ -158,7 +158,7 @@ def accepted_everywhere(gateway: Gateway, token: str) -> bool:
     return all(httpx.get(url, headers=headers, verify=False).is_success for url in urls)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "host",
     [

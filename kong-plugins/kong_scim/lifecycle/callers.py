@@ -92,8 +92,7 @@ class Callers:
                 if left > timedelta(0):
                     self._warn(db, scope, token, left)
                 del self._expiring[token.name]
-        if self._clock() >= self._next_write:
-            self._write(db, scope, used())
+        if self._clock() >= self._next_write and self._write(db, scope, used()):
             self._next_write = self._clock() + BETWEEN_WRITES
 
     def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
@@ -134,7 +133,7 @@ class Callers:
         }
         return _insert_event(dialect).bind(row)
 
-    def _write(self, db: Database, scope: Scope, used: Mapping[str, datetime]) -> None:
+    def _write(self, db: Database, scope: Scope, used: Mapping[str, datetime]) -> bool:
         newer = {name: at for name, at in used.items() if self._written.get(name) != at}
         if newer:
             db.commit(
@@ -146,6 +145,7 @@ class Callers:
                 ]
             )
             self._written = dict(used)
+        return bool(newer)
 
 
 def last_uses(
