@@ -58,7 +58,7 @@ local function keys_of(events)
       keys[dao:cache_key(entity)] = cache
       if name == "acls" then
         keys[dao:cache_key(entity.consumer.id)] = cache -- plugins/acl/groups.lua
-      elseif name == "consumers" and entity.username and entity.username ~= ngx.null then
+      elseif name == "consumers" and not event.quiet and entity.username and entity.username ~= ngx.null then
         keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua
       end
     end

@@ -16,7 +16,7 @@ local STAMP = [[
      SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
                 array_remove(ARRAY[%s]::text[], NULL),
          updated_at = CURRENT_TIMESTAMP(0)
-   WHERE id IN (%s) RETURNING id, username, ws_id]]
+   WHERE id IN (%s) RETURNING id, ws_id]]
 
 
 local function run_sql(tx, step)
@@ -46,7 +46,7 @@ end
 
 
 --- One statement for any number of consumers, where their DAO would take three for each.
--- Its events are for the caches only: whoever else listens has no use for this tag.
+-- Its events are for the guard's cache only: whoever else listens has no use for this tag.
 local function stamp(tx, ids, prefix, tag)
   local connector, quoted = tx.connector, {}
   for i, id in ipairs(ids) do

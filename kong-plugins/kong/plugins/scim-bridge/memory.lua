@@ -285,7 +285,7 @@ local function stamp(tx, ids, prefix, tag)
       end
       table.insert(tags, tag)
       consumers.strategy:update({ id = id }, { tags = tags, updated_at = ngx.time() })
-      table.insert(tx.events, { dao = consumers, operation = "update", entity = consumer })
+      table.insert(tx.events, { dao = consumers, operation = "update", entity = consumer, quiet = true })
     end
   end
 end
