@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from hosts import Gateway
 from kong_scim.cli.main import main
+from kong_scim.lifecycle.chain import Chain, hash_of
 from outbox import events, run
 from scim_traffic import BULK, answered, get, new_group, new_user, patched_user, refused
 
@@ -172,6 +173,40 @@ class TestVerification:
         events(gateway)
         shown = audit(gateway, "verify")
         assert (shown.exit_code, shown.output[:4]) == (0, "ok: "), shown.output
+
+    def test_a_record_that_was_kept_elsewhere_is_compared(self, tampered: Gateway) -> None:
+        """Who writes the database can write a whole new chain; not what others have kept."""
+        first, *_, last = events(tampered)
+        known = [f"--known={each['sequence']}:{each['hash']}" for each in (first, last)]
+        shown = audit(tampered, "verify", *known)
+        assert (shown.exit_code, shown.output[:4]) == (0, "ok: "), shown.output
+        new_user(tampered.scim, "dave")
+        events(tampered)
+        assert audit(tampered, "verify", *known).exit_code == 0
+
+        # A chain that is right from end to end, of which one record says something else.
+        forged = []
+        previous = Chain.read(tampered.scim.get("/Events/chain").json()).first_hash
+        for event in events(tampered):
+            event |= {"actor": "eve", "previousHash": previous}
+            event["hash"] = previous = hash_of(event)
+            doc = {name: value for name, value in event.items() if name not in ("id", "meta")}
+            text = json.dumps(doc).replace("'", "''")
+            forged.append(f"UPDATE scim_resources SET doc = '{text}' WHERE id = '{event['id']}'")
+        forged.append(f"UPDATE scim_chains SET hash = '{previous}' WHERE tenant = 'a'")
+        for statement in forged:
+            run(tampered, statement)
+        assert audit(tampered, "verify").exit_code == 0
+        shown = audit(tampered, "verify", known[1])
+        assert shown.exit_code == 1
+        assert f"sequence {last['sequence']} or before it" in shown.output
+
+    def test_what_is_no_record_is_refused(self, gateway: Gateway) -> None:
+        shown = audit(gateway, "verify", "--known", "57")
+        assert shown.exit_code == 2
+        new_user(gateway.scim, "alice")
+        shown = audit(gateway, "verify", "--known", f"{10**9}:{'0' * 64}")
+        assert (shown.exit_code, f"sequence {10**9} or" in shown.output) == (1, True)
 
     @pytest.mark.parametrize(
         ("damage", "words"),

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
@@ -86,20 +86,44 @@ def audit(  # noqa: PLR0917 - one parameter per option
             sys.stdout.flush()
 
 
+class _Known(click.ParamType[tuple[int, str]]):
+    name = "known"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, str]:
+        found = re.fullmatch(r"(\d{1,15}):([0-9a-f]{64})", value)
+        if found is None:
+            self.fail(f"{value!r} is no sequence and hash such as 57:9c1f...", param, ctx)
+        return int(found[1]), found[2]
+
+
 @audit.command("verify")
+@click.option(
+    "--known",
+    type=_Known(),
+    multiple=True,
+    metavar="SEQUENCE:HASH",
+    help="A record as it was seen before: the end that this printed, or that of a webhook.",
+)
 @click.pass_context
-def audit_verify(context: click.Context) -> None:
+def audit_verify(context: click.Context, known: tuple[tuple[int, str], ...]) -> None:
     """Check that no record of the trail was altered, inserted or removed."""
     client = Client(*context.obj)
     chain = Chain.read(client.get("/Events/chain"))
     late: list[dict[str, Any]] = []
-    problem = verify(_up_to(chain, client.events(), late), chain)
+    seen: dict[int, str] = {chain.first - 1: chain.first_hash}
+    wanted = {sequence for sequence, _ in known}
+    problem = verify(_noting(_up_to(chain, client.events(), late), wanted, seen), chain)
     if problem is None and late:
         # Sealed while this was reading, unless the chain does not know them now.
         end = Chain.read(client.get("/Events/chain")).length
         unknown = [event for event in late if event["sequence"] > end]
         if unknown:
             problem = f"sequence {unknown[0]['sequence']}: inserted (event {unknown[0]['id']})"
+    for sequence, digest in known if problem is None else ():
+        if sequence < chain.first - 1:
+            click.echo(f"sequence {sequence} passed its age and is not compared", err=True)
+        elif seen.get(sequence) != digest:
+            problem = f"sequence {sequence} or before it: it was {digest}, and is not"
     if problem is not None:
         raise click.ClickException(f"the audit trail was tampered with at {problem}")
     click.echo(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
@@ -204,6 +228,15 @@ def _up_to(
             late.append(event)
         else:
             yield event
+
+
+def _noting(
+    events: Iterator[dict[str, Any]], wanted: Collection[int], seen: dict[int, str]
+) -> Iterator[dict[str, Any]]:
+    for event in events:
+        if event.get("sequence") in wanted:
+            seen[event["sequence"]] = str(event.get("hash"))
+        yield event
 
 
 def _moment(text: str) -> str:

@@ -89,7 +89,10 @@ def verify(events: Iterable[Mapping[str, Any]], chain: Chain) -> str | None:
         own = event.get("hash") == hash_of(event)
         if event.get("previousHash") != previous or not own:
             if own and expected > chain.first:  # then it is what it was, and that before it is not
-                return f"sequence {sequence - 1}: altered ({named}, after it, has another hash)"
+                place = sequence - 1
+                return (
+                    f"sequence {place}: altered ({named}, after it, was sealed with another hash)"
+                )
             if following is not None and following.get("sequence") == sequence:
                 return f"sequence {sequence}: inserted ({named}, in the place of another event)"
             return f"sequence {sequence}: altered ({named} is not what was sealed)"

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 INTERVAL = 1.0
 """Seconds between ticks (``kong/plugins/scim-bridge/tick.lua``)."""
 
-PAUSE = 0.1
+PAUSE = 0.2
 """Seconds from the end of one to the next, however many writes ask for it."""
 
 

@@ -8,7 +8,7 @@ local metrics = require "kong.plugins.scim-bridge.metrics"
 local kong = kong
 
 
-local PAUSE = 0.1 -- seconds from the end of one to the next, however many writes ask for it
+local PAUSE = 0.2 -- seconds from the end of one to the next, however many writes ask for it
 local EVENTS, SOON = "scim-bridge", "tick"
 local ASKED = "scim-bridge:tick" -- in Kong's shared dictionary: a write has asked for the next one
 
