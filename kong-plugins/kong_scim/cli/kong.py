@@ -53,7 +53,7 @@ def running(binary: str) -> Iterator[Endpoints]:
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
         stack.callback(_kong, binary, environment, "stop", check=False)
         _kong(binary, environment, "start")
-        _await_port(proxy)
+        _await(socket.AF_INET, ("127.0.0.1", proxy), "Kong")
         base = f"http://127.0.0.1:{proxy}"
         yield Endpoints(
             scim=f"{base}/scim/v2",
@@ -115,6 +115,7 @@ def _plugin_server(directory: Path) -> Iterator[None]:
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - before there are threads
         )
     try:
+        _await(socket.AF_UNIX, str(directory / "plugin.sock"), "The plugin server")
         yield
     finally:
         process.terminate()
@@ -139,13 +140,14 @@ def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool
         raise KongError(f"Kong does not {command}:\n{done.stdout}")
 
 
-def _await_port(port: int) -> None:
+def _await(family: int, address: str | tuple[str, int], who: str) -> None:
     deadline = time.monotonic() + _START
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        with contextlib.suppress(OSError), socket.socket(family) as client:
+            client.connect(address)
             return
         if time.monotonic() > deadline:
-            raise KongError(f"Kong does not listen within {_START:g} s")
+            raise KongError(f"{who} does not listen within {_START:g} s")
         time.sleep(0.05)
 
 
