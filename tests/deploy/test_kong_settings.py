@@ -44,7 +44,10 @@ KNOWN = {
 }
 """Settings of Kong 3.9 that this project uses (kong/templates/kong_defaults.lua at 3.9.3)."""
 
-PATTERNS = (r"pluginserver_scim_(socket|start_cmd|query_cmd)",)
+PATTERNS = (
+    r"pluginserver_scim_(socket|start_cmd|query_cmd)",
+    r"nginx_proxy_ssl_(client_certificate|verify_client)",  # directives of Nginx, injected
+)
 """Names with a name in them (kong/conf_loader/init.lua)."""
 
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
