@@ -1,30 +1,26 @@
-"""How fast the machine answers at each moment of a storm, whatever the plugin server does."""
+"""How much of a processor this machine gives to whoever wants one, at each moment of a storm."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 
-import httpx
+PAUSE = 0.4
+WORK = 0.05
+"""Seconds of a processor's time that each measurement takes."""
 
-PAUSE = 0.1
-
-TIMES = 20.0
-"""How much longer than a plain request a hostile one may take on a slow machine: the page of
-resources that takes longest takes a tenth of a second where a plain one takes 5 ms."""
+_BLOCK = bytes(2**20)
 
 
 class Control:
-    """Sends a plain request again and again, which the gateway answers without the plugin server.
+    """Does a fixed amount of work again and again, and sees how long that takes.
 
-    What it takes is what this machine takes: it waits for a processor as every request does.
-
-    :param url: Of something that is answered by the gateway alone.
+    A request that took long on a machine whose processors others had is no hang.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._spans: list[tuple[float, float]] = []
+    def __init__(self) -> None:
+        self._stretches: list[tuple[float, float]] = []
         self._began: float | None = None
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -38,29 +34,28 @@ class Control:
         self._end.set()
         self._thread.join()
 
-    def slowest(self, since: float) -> float:
-        """Return the seconds that the slowest one took of those that ended since, or go on still.
+    def stretch(self, since: float) -> float:
+        """Return how many times longer work takes than on a machine with nothing else to do.
+
+        The most of what was measured since, what is being measured included; 1 or more.
 
         :param since: As :func:`time.monotonic` has it.
         """
-        now = time.monotonic()
         with self._lock:
+            now = time.monotonic()
             under_way = now - self._began if self._began is not None else 0.0
-            recent = [took for ended, took in self._spans if ended >= since]
-        return max([under_way, *recent])
-
-    def allowed(self, since: float, bound: float) -> float:
-        """Return how long a request that began then may take: the bound on a machine that is not
-        slow itself."""
-        return max(bound, TIMES * self.slowest(since))
+            recent = [stretch for ended, stretch in self._stretches if ended >= since]
+        return max([1.0, under_way / WORK, *recent])
 
     def _run(self) -> None:
-        with httpx.Client(timeout=60, trust_env=False) as client:
-            while not self._end.wait(PAUSE):
-                with self._lock:
-                    self._began = began = time.monotonic()
-                client.get(self._url)
+        while not self._end.wait(PAUSE):
+            with self._lock:
+                self._began = began = time.monotonic()
+            used = time.thread_time()
+            while time.thread_time() - used < WORK:
+                hashlib.sha256(_BLOCK).digest()  # without the interpreter's lock
+            used = time.thread_time() - used
+            with self._lock:
                 ended = time.monotonic()
-                with self._lock:
-                    self._began = None
-                    self._spans.append((ended, ended - began))
+                self._began = None
+                self._stretches.append((ended, (ended - began) / used))
