@@ -41,13 +41,20 @@ class Running:
     """A server inside the test, and Kong's side of it."""
 
     def __init__(
-        self, path: Path, plugin: Path = PUPPET, *, workers=4, queue=8, event_timeout=10.0
+        self,
+        path: Path,
+        plugin: Path = PUPPET,
+        *,
+        workers=4,
+        queue=8,
+        event_timeout=10.0,
+        **rest: Any,
     ) -> None:
         self.path = path
         self.file = PluginFile(plugin)
         self.plugin = self.file.plugin_class
         self.server = PluginServer(
-            self.file, workers=workers, queue=queue, event_timeout=event_timeout
+            self.file, workers=workers, queue=queue, event_timeout=event_timeout, **rest
         )
         self.listener = Listener(path, self.server.handle, mode=0o660, send_timeout=event_timeout)
         self.kong = KongSide(path)

@@ -100,6 +100,28 @@ def test_an_event_whose_kong_closed_the_connection_is_dropped(serve, caplog):
     assert running.plugin.seen == ["started"]  # the second never ran
 
 
+def test_an_event_whose_kong_hung_up_between_two_steps_is_dropped_soon(serve, caplog):
+    """A Kong that was killed: the plugin may hold what all other requests wait for."""
+    running = serve(workers=1, event_timeout=600, hangup_timeout=0.1)
+    running.plugin.seen.clear()
+    wire = Wire(running.path)
+    asked = {"InstanceId": running.kong.start("swallow"), "EventName": "access"}
+    assert wire.call("plugin.HandleEvent", asked)["Data"] != "ret"
+    wire.close()
+    eventually(lambda: running.plugin.seen == [KongGoneError])
+    eventually(lambda: "dropped: Kong hung up, and no step came within 0.1 s" in caplog.text)
+
+
+def test_a_kong_that_closed_a_connection_for_want_of_places_goes_on_over_another(serve):
+    running = serve(workers=1, event_timeout=600, hangup_timeout=600)
+    wire = Wire(running.path)
+    asked = {"InstanceId": running.kong.start("echo"), "EventName": "access"}
+    event = wire.call("plugin.HandleEvent", asked)["EventId"]
+    wire.close()
+    eventually(lambda: running.kong.status()["Events"] == 1)
+    assert running.kong.step(event, "later")["Data"]["Args"][1] == "later"
+
+
 def test_a_call_kong_gave_up_is_not_answered_on_the_connection_it_uses_again(serve):
     """``mp_rpc.lua`` asserts that an answer has its call's id, and a read timeout keeps the
     connection in the pool: a late answer would fail the next request on it."""

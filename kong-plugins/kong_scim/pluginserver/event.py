@@ -8,6 +8,7 @@ value comes with Kong's next one, on whatever connection.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -17,6 +18,9 @@ from kong_pdk.pdk import non_return_methods
 
 from kong_scim.pluginserver.answers import RETURN
 from kong_scim.pluginserver.wire import Call, CallGoneError
+
+_HANGUP = object()
+"""Among the steps: the connection has ended that the plugin's last call of the PDK went over."""
 
 
 class EventOverError(Exception):
@@ -41,6 +45,8 @@ class Event:
     :param event_id: Kong repeats it in each step.
     :param call: The ``HandleEvent`` that waits for the plugin's first message.
     :param timeout: In seconds: how long Kong may take for a step.
+    :param hangup_timeout: In seconds: how long it may take where it closed the connection that it
+        was asked over. It may have done so for want of places in its pool, and mostly is gone.
     :param on_end: Run with the id when the event ends, before Kong hears of it; maybe twice.
     """
 
@@ -51,17 +57,21 @@ class Event:
         call: Call,
         *,
         timeout: float,
+        hangup_timeout: float,
         on_end: Callable[[int], None],
     ) -> None:
         self.id = event_id
         self.phase = phase
         self._timeout = timeout
+        self._hangup_timeout = hangup_timeout
         self._on_end = on_end
         self._lock = threading.Lock()
         self._over: EventOverError | None = None
         self._call: Call | None = call
-        self._steps: SimpleQueue[tuple[Any, str | None] | None] = SimpleQueue()
+        self._asked_by: Call | None = None
+        self._steps: SimpleQueue[Any] = SimpleQueue()
         call.on_gone = self._on_call_gone
+        call.on_hangup = self._on_hangup
 
     @property
     def lost(self) -> str | None:
@@ -78,8 +88,9 @@ class Event:
         with self._lock:
             if self._over is not None or self._call is not None:
                 raise NotWaitingError(f"event id {self.id} does not wait for a step")
-            self._call = call
+            self._call, self._asked_by = call, None
         call.on_gone = self._on_call_gone
+        call.on_hangup = self._on_hangup
         self._steps.put((value, error))
 
     def _on_call_gone(self, call: Call) -> None:
@@ -87,6 +98,11 @@ class Event:
             waiting = self._call is call
         if waiting:
             self._drop("Kong closed the connection or gave the call up")
+
+    def _on_hangup(self, call: Call) -> None:
+        with self._lock:
+            if self._asked_by is call and self._over is None:
+                self._steps.put(_HANGUP)
 
     # -- The plugin's side: the thread of a worker ------------------------
 
@@ -104,14 +120,25 @@ class Event:
 
         :raises KongGoneError: When Kong gave the request up, or does not answer in time.
         """
-        try:
-            answer = self._steps.get(timeout=self._timeout)
-        except Empty:
-            self._drop(f"no step within {self._timeout:g} s")
-            answer = None
+        answer: tuple[Any, str | None] | None = self._next_step()
         if answer is None:
             raise KongGoneError(self.lost)
         return answer
+
+    def _next_step(self) -> Any:
+        deadline, reason = time.monotonic() + self._timeout, f"no step within {self._timeout:g} s"
+        while True:
+            try:
+                found = self._steps.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                self._drop(reason)
+                return None
+            if found is not _HANGUP:
+                return found
+            sooner = time.monotonic() + self._hangup_timeout
+            if sooner < deadline:
+                deadline = sooner
+                reason = f"Kong hung up, and no step came within {self._hangup_timeout:g} s"
 
     def finish(self, answer: dict[str, Any] | str = RETURN) -> None:
         """End the event where the plugin did not."""
@@ -130,6 +157,7 @@ class Event:
             # Before the call is taken: an argument that cannot travel leaves Kong to be answered.
             answer = self._call.encode_answer({"Data": data, "EventId": self.id})
             call, self._call = self._call, None
+            self._asked_by = call
             if last:
                 self._over = AlreadyAnsweredError("the request was already answered")
         if last:

@@ -22,6 +22,10 @@ from kong_scim.pluginserver.wire import Call, CallGoneError
 
 log = logging.getLogger(__name__)
 
+HANGUP_TIMEOUT = 5.0
+"""Seconds that a step may take where Kong closed the connection over which it was asked for it: a
+DB-less Kong that died must not hold up the store until the next one's time-out."""
+
 WORKERS_APART = 2
 """Kong sends one tick at a time, and the next one when it gave one up."""
 
@@ -38,6 +42,7 @@ class PluginServer:
     :param workers: How many events run at a time.
     :param queue: How many more may wait; above that, an event is refused with 503 at once.
     :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
+    :param hangup_timeout: The same where Kong hung up, see :class:`.event.Event`.
     :param apart: Events with workers of their own: requests may wait for what these do, and however
         many do, these must not wait for them.
     """
@@ -49,11 +54,13 @@ class PluginServer:
         workers: int,
         queue: int,
         event_timeout: float,
+        hangup_timeout: float = HANGUP_TIMEOUT,
         apart: Collection[str] = ("tick",),
     ) -> None:
         self._plugin = plugin
         self._instances = Instances(plugin.plugin_class)
         self._event_timeout = event_timeout
+        self._hangup_timeout = hangup_timeout
         self._events: dict[int, Event] = {}
         self._events_changed = threading.Condition()
         self._next_event = random_base()
@@ -198,6 +205,7 @@ class PluginServer:
                 phase,
                 call,
                 timeout=self._event_timeout,
+                hangup_timeout=self._hangup_timeout,
                 on_end=self._forget_event,
             )
             self._next_event += 1

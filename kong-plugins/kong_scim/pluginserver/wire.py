@@ -99,6 +99,8 @@ class Call:
         self.arguments = arguments
         self.on_gone: Callable[[Call], None] | None = None
         """Run when Kong stops waiting before there is an answer."""
+        self.on_hangup: Callable[[Call], None] | None = None
+        """Run when the connection ends and no other call came on it after the answer."""
         self._connection = connection
         self._id = call_id
 
@@ -144,6 +146,7 @@ class Connection:
         self._handle = handle
         self._lock = threading.Lock()
         self._open_call: Call | None = None
+        self._answered: Call | None = None
         # Not settimeout(): that would end the wait for the next call, too.
         whole, fraction = divmod(send_timeout, 1)
         timeval = struct.pack("ll", int(whole), int(fraction * 1_000_000))
@@ -166,6 +169,8 @@ class Connection:
             self._replace_open_call(None)
             self.close()
             self._socket.close()
+            if self._answered is not None and self._answered.on_hangup is not None:
+                self._answered.on_hangup(self._answered)
 
     def send_answer(self, call: Call, answer: bytes) -> None:
         """Send the answer of the call Kong waits for, whole.
@@ -175,7 +180,7 @@ class Connection:
         with self._lock:
             if self._open_call is not call:
                 raise CallGoneError("Kong does not wait for this answer any more")
-            self._open_call = None
+            self._open_call, self._answered = None, call
             try:
                 self._socket.sendall(answer)
             except OSError as error:
@@ -201,5 +206,7 @@ class Connection:
         # the next one's.
         with self._lock:
             given_up, self._open_call = self._open_call, call
+            if call is not None:
+                self._answered = None
         if given_up is not None and given_up.on_gone is not None:
             given_up.on_gone(given_up)
