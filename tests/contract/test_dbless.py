@@ -159,11 +159,13 @@ def test_keys_are_refused_as_kongs_own_admin_api_refuses_them(gateway: Gateway) 
     new_user(gateway.scim, "alice")
     new_user(gateway.scim, "bob")
     gateway.give_key("alice", "taken")
+    (taken,) = gateway.admin.get("/consumers/alice/key-auth").json()["data"]
     gateway.new_consumer(username="robot")
 
     for path, body, status in (
         (gateway.keys_path("alice"), {"key": "taken"}, 409),
         (gateway.keys_path("bob"), {"key": "taken"}, 409),
+        (gateway.keys_path("bob"), {"id": taken["id"], "key": "another"}, 409),
         (gateway.keys_path("alice"), {"key": 5}, 400),
         (gateway.keys_path("nobody"), {}, 404),
         (gateway.keys_path("robot"), {}, 409),

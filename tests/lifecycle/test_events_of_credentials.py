@@ -40,6 +40,9 @@ def test_it_tells_who_and_which_kind_and_never_the_value(gateway: Gateway) -> No
     take_keys(gateway, "alice")
 
     _, given, taken = events(gateway, alice)
+    consumer = gateway.consumer("alice")
+    assert consumer is not None
+    assert f"scim-event:{taken['id']}" in consumer["tags"]
 
     for event, operation, of_kong in (
         (given, "credential-add", "upsert"),

@@ -41,7 +41,7 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, select
 
-from kong_scim.bridge import Dialect, Param, Sql, Stamp, Step, Written
+from kong_scim.bridge import Dialect, Param, Stamp, Step, Written
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
@@ -128,12 +128,13 @@ class Outbox:
         document = {"operation": operation, "detail": detail, **self._of_request()}
         return self._row(resource_type, resource_id, document)
 
-    def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sql:
-        """Return the statement that writes the event of a credential of a user, with its commit."""
+    def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sequence[Step]:
+        """Return the steps that write the event of a credential of a user, with its commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
         row = self._row("User", user, {"operation": operation, **self._of_request()})
         counted = {"written": Written(), "tally": Written()}
-        return _insert_if_written(self._dialect).bind({**row, **counted})
+        written = _insert_if_written(self._dialect).bind({**row, **counted})
+        return [Stamp(str(row["id"])), written]
 
     def _row(
         self, resource_type: str, resource_id: str, document: Mapping[str, Any]

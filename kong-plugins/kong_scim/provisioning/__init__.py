@@ -128,7 +128,7 @@ class Provisioning:
         outbox = Outbox(
             self.host.dialect, self._scope, Origin(ADMIN, asked.address, asked.request_id)
         )
-        steps = [asked.step, outbox.of_credential(asked.user, asked.step.op)]
+        steps = [asked.step, *outbox.of_credential(asked.user, asked.step.op)]
         try:
             dbless.commit(steps)
         except BridgeError as error:

@@ -142,6 +142,8 @@ class _AdminApi:
         _allow(request, "POST")
         entity = {"id": str(uuid4()), **await _body(request), "consumer": {"id": consumer["id"]}}
         entities.fill(name, entity)
+        if entities.select(self._database, name, "id", entity["id"]):
+            raise entities.primary_key_violation({"id": entity["id"]})
         await self._change(request, consumer, {"op": "upsert", "dao": name, "entity": entity})
         return _json(201, entities.select(self._database, name, "id", entity["id"])[0])
 

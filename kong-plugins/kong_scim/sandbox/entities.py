@@ -209,6 +209,12 @@ def _write(
         raise _violation(entity, error) from error
 
 
+def primary_key_violation(fields: Mapping[str, Any]) -> DaoError:
+    """Return what Kong says of an id that is taken."""
+    message = f"primary key violation on key '{lua(fields)}'"
+    return DaoError(3, "primary key violation", message, fields)
+
+
 def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
     if failure is None:  # the one foreign key there is
@@ -224,9 +230,7 @@ def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoE
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
     }
     if "id" in fields:
-        return DaoError(
-            3, "primary key violation", f"primary key violation on key '{lua(fields)}'", fields
-        )
+        return primary_key_violation(fields)
     return DaoError(
         5,
         "unique constraint violation",

@@ -122,6 +122,10 @@ return {
         return kong.response.exit(400, err_t)
       end
 
+      if self.dao:select({ id = entity.id }) then -- the step would replace it, whoever has it
+        return kong.response.exit(409, self.dao.errors:primary_key_violation({ id = entity.id }))
+      end
+
       return change(self, { op = "upsert", dao = schema.name, entity = entity }, 201, entity)
     end,
   },
