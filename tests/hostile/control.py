@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from statistics import fmean
 
 PAUSE = 0.4
 WORK = 0.05
@@ -37,7 +38,7 @@ class Control:
     def stretch(self, since: float) -> float:
         """Return how many times longer work takes than on a machine with nothing else to do.
 
-        The most of what was measured since, what is being measured included; 1 or more.
+        The mean of what was measured since, what takes long at this moment included; 1 or more.
 
         :param since: As :func:`time.monotonic` has it.
         """
@@ -45,7 +46,9 @@ class Control:
             now = time.monotonic()
             under_way = now - self._began if self._began is not None else 0.0
             recent = [stretch for ended, stretch in self._stretches if ended >= since]
-        return max([1.0, under_way / WORK, *recent])
+        if under_way > WORK:
+            recent.append(under_way / WORK)
+        return max(1.0, fmean(recent)) if recent else 1.0
 
     def _run(self) -> None:
         while not self._end.wait(PAUSE):

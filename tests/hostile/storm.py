@@ -64,7 +64,7 @@ class Report:
     """Kong's ids of the requests that were answered with an error."""
     slowest: float = 0.0
     stretch: float = 1.0
-    """How much slower the machine was at its slowest than it is alone."""
+    """How much slower the machine was than it is with nothing else to do."""
     warm: Held | None = None
     end: Held | None = None
     """The plugin server when it was warm, and when all was over."""
@@ -77,7 +77,7 @@ class Report:
         warm, end = (each.memory / 2**20 if each else 0.0 for each in (self.warm, self.end))
         return (
             f"{sum(self.statuses.values())} requests in {self.seconds:.0f} s; {by_status}; slowest "
-            f"{self.slowest:.2f} s, machine up to {self.stretch:.1f} times slower than alone; "
+            f"{self.slowest:.2f} s, machine {self.stretch:.1f} times slower than alone; "
             f"memory {warm:.1f} -> {end:.1f} MiB; {self.events} events; "
             f"{len(self.failures)} failures"
         )
