@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 KONG ?= sandbox
 
 # Worker processes of the tests: each has a PostgreSQL and a sandbox of its own.
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .PHONY: help

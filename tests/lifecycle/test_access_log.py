@@ -48,7 +48,9 @@ def test_a_person_on_one_timeline(gateway: Gateway) -> None:
     )
 
     assert shown.exit_code == 0, shown.output
-    created, joined, used, left, refused, deactivated = shown.output.splitlines()
+    # A DB-less gateway makes an event of a key that is given, too.
+    lines = [line for line in shown.output.splitlines() if "  credential-" not in line]
+    created, joined, used, left, refused, deactivated = lines
     assert "create  by idp, request " in created
     assert f"joined a group +{GROUP}  by idp, request " in joined
     assert "access used 14 times: GET /echo (14)" in used
@@ -64,13 +66,13 @@ def test_a_record_says_which_event_changed_the_consumer_last(gateway: Gateway) -
     assert gateway.call(key, "/keyed").status_code == 200
     group = new_group(gateway.scim, alice, name=GROUP)["id"]
     assert gateway.call(key, "/keyed").status_code == 200
-    (created,), (joined,) = events(gateway, alice), events(gateway, group)
+    last, (joined,) = events(gateway, alice)[-1], events(gateway, group)
 
     eventually(lambda: len(logged(gateway, alice)) == 2, "the access log")
 
     before, after = (record["scim"] for record in logged(gateway, alice))
     mine = {"user_id": alice, "tenant": "a"}
-    assert before == {**mine, "groups": [], "last_event": created["id"]}
+    assert before == {**mine, "groups": [], "last_event": last["id"]}
     assert after == {**mine, "groups": [GROUP], "last_event": joined["id"]}
 
 

@@ -267,6 +267,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
             raise failure
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
+    monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._afterwards, "run", job)
     away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
@@ -293,7 +294,7 @@ class Waking:
         question = json.loads(text)
         host = {**Kong.host, "kong_version": "3.9.1", "node_id": "n1", "workspace": "w1"}
         answer = {"bridge_version": question["bridge_version"], "host": host, "secrets": {}}
-        return json.dumps({"ok": {**answer, "mark": None, "asked": None}})
+        return json.dumps({"ok": {**answer, "mark": None, "asked": None, "observed": False}})
 
 
 def test_a_conflict_is_tried_again_from_the_first_read(

@@ -1,8 +1,9 @@
 """What is kept of a tenant's credentials: when they were last used, and who expires soon.
 
 No request writes anything for it: the tick of each node writes down what its own process has seen,
-at most once in :data:`BETWEEN_WRITES`. That a token expires soon is one event in the trail, in
-whatever number of nodes, and another one when its expiry was moved:
+a first use at once, and later ones at most once in :data:`BETWEEN_WRITES`. That a token expires
+soon is one event in the trail, in whatever number of nodes, and another one when its expiry was
+moved:
 
 ``operation``
     ``expiry-warning``, of the resource type ``Token`` and the token's name as its id.
@@ -92,7 +93,9 @@ class Callers:
                 if left > timedelta(0):
                     self._warn(db, scope, token, left)
                 del self._expiring[token.name]
-        if self._clock() >= self._next_write and self._write(db, scope, used()):
+        seen = used()
+        is_due = self._clock() >= self._next_write or not seen.keys() <= self._written.keys()
+        if is_due and self._write(db, scope, seen):
             self._next_write = self._clock() + BETWEEN_WRITES
 
     def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
