@@ -71,7 +71,6 @@ def declaration(
     access_log: Path,
     *,
     in_front: Sequence[dict[str, Any]] = (),
-    routes: Sequence[dict[str, Any]] = (),
     **config: Any,
 ) -> dict[str, Any]:
     """Return the declarative content of every host.
@@ -79,7 +78,6 @@ def declaration(
     :param upstream: The URL behind the API.
     :param access_log: Where file-log writes what becomes of calls of the API.
     :param in_front: Plugins beside ``scim`` on the route of tenant ``a``.
-    :param routes: More routes.
     :param config: Of the plugin ``scim`` of tenant ``a``, beside its token.
     """
     acl = {"name": "acl", "config": {"allow": [GROUP]}}
@@ -97,7 +95,6 @@ def declaration(
                 "paths": ["/other/scim/v2"],
                 "plugins": [scim_plugin("b", "scim-token-b")],
             },
-            *routes,
         ],
         "services": [
             {

@@ -25,7 +25,7 @@ def shared_rehearsal(host_name: str) -> Iterator[Rehearsal]:
     plugin = scim_plugin("a", "scim-token-a", dry_run=True, **net)
     route = {"name": "dry", "paths": ["/dry/scim/v2"], "plugins": [plugin]}
     with (
-        running_gateway(host_name, routes=[route], **net) as gateway,
+        running_gateway(host_name, beside={"routes": [route]}, **net) as gateway,
         scim_client(f"{gateway.proxy_url}/dry/scim/v2", TOKENS["scim-token-a"]) as dry,
     ):
         yield Rehearsal(gateway, dry)
