@@ -33,17 +33,13 @@ local function run(premature)
   running = true
   ngx.shared.kong:delete(ASKED) -- what is written from here on asks again
   local ok, err = pcall(function()
-    local rows, current = {}, serial
-    if instances.listens() then
-      rows, current = instances.rows()
-    end
-
+    local rows, current = instances.rows()
     if serial ~= current then
       serial = current
       metrics.forget()
     end
 
-    for _, row in ipairs(rows) do
+    for _, row in ipairs(rows[1] and instances.listens() and rows or {}) do
       instances.call(row, "tick")
     end
   end)
