@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -55,11 +56,9 @@ def scope_params(scope: Scope) -> dict[str, str]:
     return {"workspace": scope.workspace, "tenant": scope.tenant}
 
 
-def in_scope() -> ColumnElement[bool]:
-    """Return the condition that a resource is of the scope."""
-    return and_(
-        resources.c.workspace == bindparam("workspace"), resources.c.tenant == bindparam("tenant")
-    )
+def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
+    """Return the condition that a row is of the scope."""
+    return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
 
 
 def one(dialect: Dialect, scope: Scope, kind_name: str, resource_id: str) -> Sql:
@@ -88,14 +87,7 @@ def graph_version(dialect: Dialect, scope: Scope) -> Sql:
 
 @lru_cache(maxsize=4)
 def _graph_version(dialect: Dialect) -> Prepared:
-    return prepare(select(tenants.c.graph_version).where(tenant_row()), dialect)
-
-
-def tenant_row() -> ColumnElement[bool]:
-    """Return the condition that a row of ``scim_tenants`` is of the scope."""
-    return and_(
-        tenants.c.workspace == bindparam("workspace"), tenants.c.tenant == bindparam("tenant")
-    )
+    return prepare(select(tenants.c.graph_version).where(in_scope(tenants)), dialect)
 
 
 def edges(dialect: Dialect, ids: Sequence[str]) -> list[Sql]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from scim2_models import InvalidValueException
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
@@ -101,6 +103,11 @@ def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any)
         if key:
             _ALIKE[key] = compiled
     return compiled
+
+
+def insert_into(dialect: Dialect, table: Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT, which SQLAlchemy has for each dialect apart."""
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
 
 
 def storable(text: str) -> bool:

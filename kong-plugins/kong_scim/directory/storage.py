@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from scim2_models import (
@@ -38,14 +38,10 @@ from kong_scim.directory.ports import (
 )
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.users import Users
+from kong_scim.directory.values import utc_now
 
 ATTEMPTS = 50
 """How often a change of members is tried that others keep overtaking."""
-
-
-def utc_now() -> datetime:
-    """Return this moment, in UTC."""
-    return datetime.now(UTC)
 
 
 def new_uuid() -> str:

@@ -53,6 +53,11 @@ class _Attribute:
     parts: tuple[_Attribute, ...] = ()
 
 
+def utc_now() -> datetime:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC)
+
+
 def instant(moment: datetime) -> str:
     """Return a date as UTC text of a fixed width, so that it sorts as a string.
 

@@ -13,14 +13,13 @@ from typing import Any
 
 from scim2_models import Resource, UniquenessException
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import HELD, Conflict, Database, HeldBackError, Scope
-from kong_scim.directory.statements import Prepared, compile, prepare
+from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
 
@@ -224,15 +223,10 @@ def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
     return grouped
 
 
-def _insert(dialect: Dialect, table: Any) -> Any:
-    """Return an INSERT that knows ON CONFLICT, which SQLAlchemy has for each dialect apart."""
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-
-
 @lru_cache(maxsize=4)
 def _insert_tenant(dialect: Dialect) -> Prepared:
     row: dict[str, Any] = {name: bindparam(name) for name in ("workspace", "tenant")}
-    statement = _insert(dialect, tenants).values({**row, "graph_version": 0})
+    statement = insert_into(dialect, tenants).values({**row, "graph_version": 0})
     return prepare(statement.on_conflict_do_nothing(), dialect)
 
 
@@ -240,7 +234,7 @@ def _insert_tenant(dialect: Dialect) -> Prepared:
 def _hold_graph(dialect: Dialect) -> Prepared:
     statement = (
         select(tenants.c.graph_version)
-        .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+        .where(queries.in_scope(tenants), tenants.c.graph_version == bindparam("version"))
         .with_for_update(read=True)
     )
     return prepare(statement, dialect, rows=1, label="graph")
@@ -250,7 +244,7 @@ def _hold_graph(dialect: Dialect) -> Prepared:
 def _change_graph(dialect: Dialect) -> Prepared:
     statement = (
         update(tenants)
-        .where(queries.tenant_row(), tenants.c.graph_version == bindparam("version"))
+        .where(queries.in_scope(tenants), tenants.c.graph_version == bindparam("version"))
         .values(graph_version=tenants.c.graph_version + 1)
     )
     return prepare(statement, dialect, rows=1, label="graph")
@@ -266,7 +260,7 @@ def _insert_members(dialect: Dialect, count: int) -> Prepared:
         }
         for index in range(count)
     ]
-    statement = _insert(dialect, members).values(table)
+    statement = insert_into(dialect, members).values(table)
     return prepare(statement.on_conflict_do_nothing(), dialect)
 
 
@@ -287,7 +281,9 @@ def _insert_resource(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=4)
 def _insert_unique(dialect: Dialect) -> Prepared:
     row: dict[str, Any] = {column.name: bindparam(column.name) for column in unique.c}
-    return prepare(_insert(dialect, unique).values(row).on_conflict_do_nothing(), dialect, rows=1)
+    return prepare(
+        insert_into(dialect, unique).values(row).on_conflict_do_nothing(), dialect, rows=1
+    )
 
 
 @lru_cache(maxsize=32)

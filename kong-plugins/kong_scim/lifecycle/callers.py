@@ -15,25 +15,23 @@ moved:
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, select
 
-from kong_scim.bridge import BridgeError, Dialect, Param, Sql
+from kong_scim.bridge import BridgeError, Dialect
 from kong_scim.directory.callers import callers
-from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Database, Scope
-from kong_scim.directory.statements import Prepared, prepare
-from kong_scim.directory.values import instant
-from kong_scim.lifecycle.ids import uuid7
+from kong_scim.directory.queries import in_scope, scope_params
+from kong_scim.directory.statements import Prepared, insert_into, prepare
+from kong_scim.directory.values import instant, utc_now
+from kong_scim.lifecycle.events import Origin, Outbox, insert_row
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ class Callers:
         expiring: list[Expiring],
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._expiring = {each.name: each for each in expiring}
         self._clock = clock
@@ -99,15 +97,12 @@ class Callers:
             self._next_write = self._clock() + BETWEEN_WRITES
 
     def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
+        said = {"values": [{"attribute": "expires", "value": token.expires}]}
+        outbox = Outbox(db.dialect, scope, Origin(ACTOR, "", ""), clock=self._now)
+        event = outbox.notice(TOKEN, token.name, EXPIRY_WARNING, **said)
+        warned = {**scope_params(scope), "name": token.name, "warned": token.expires}
         try:
-            db.commit(
-                [
-                    _warned(db.dialect).bind(
-                        {**_where(scope), "name": token.name, "warned": token.expires}
-                    ),
-                    self._event(db.dialect, scope, token),
-                ]
-            )
+            db.commit([_warned(db.dialect).bind(warned), insert_row(db.dialect).bind(event)])
         except BridgeError as error:
             if error.name != "ROW_COUNT":
                 raise
@@ -117,32 +112,13 @@ class Callers:
             *(scope.tenant, token.name, token.expires, left.days),
         )
 
-    def _event(self, dialect: Dialect, scope: Scope, token: Expiring) -> Sql:
-        document = {
-            "operation": EXPIRY_WARNING,
-            "values": [{"attribute": "expires", "value": token.expires}],
-            "actor": ACTOR,
-        }
-        row: dict[str, Param] = {
-            **_where(scope),
-            "id": uuid7(),
-            "resource_type": TOKEN,
-            "resource_id": token.name,
-            "version_before": None,
-            "version_after": None,
-            "created": instant(self._now()),
-            "doc": json.dumps(document, separators=(",", ":")),
-            "written": "{}",
-        }
-        return _insert_event(dialect).bind(row)
-
     def _write(self, db: Database, scope: Scope, used: Mapping[str, datetime]) -> bool:
         newer = {name: at for name, at in used.items() if self._written.get(name) != at}
         if newer:
             db.commit(
                 [
                     _used(db.dialect).bind(
-                        {**_where(scope), "name": name, "last_used": instant(at)}
+                        {**scope_params(scope), "name": name, "last_used": instant(at)}
                     )
                     for name, at in newer.items()
                 ]
@@ -158,25 +134,16 @@ def last_uses(
 
     :param used: What this process knows, which may be newer than what is written down.
     """
-    (rows,) = db.query([_all(db.dialect).bind(_where(scope))])
+    (rows,) = db.query([_all(db.dialect).bind(scope_params(scope))])
     found = {row["name"]: row["last_used"] for row in rows if row["last_used"]}
     for name, at in (used or {}).items():
         found[name] = max(found.get(name, ""), instant(at))
     return found
 
 
-def _where(scope: Scope) -> dict[str, Param]:
-    return {"workspace": scope.workspace, "tenant": scope.tenant}
-
-
 @lru_cache(maxsize=4)
 def _all(dialect: Dialect) -> Prepared:
-    return prepare(
-        select(callers.c.name, callers.c.last_used).where(
-            callers.c.workspace == bindparam("workspace"), callers.c.tenant == bindparam("tenant")
-        ),
-        dialect,
-    )
+    return prepare(select(callers.c.name, callers.c.last_used).where(in_scope(callers)), dialect)
 
 
 def _upsert(dialect: Dialect, column: str, condition: Callable[[Any, Any], Any]) -> Any:
@@ -185,9 +152,7 @@ def _upsert(dialect: Dialect, column: str, condition: Callable[[Any, Any], Any])
         name: bindparam(name) for name in ("workspace", "tenant", "name", column)
     }
     row = {"last_used": "", "warned": "", **row}
-    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(callers).values(
-        row
-    )
+    statement = insert_into(dialect, callers).values(row)
     new = statement.excluded[column]
     return statement.on_conflict_do_update(
         index_elements=["workspace", "tenant", "name"],
@@ -206,9 +171,3 @@ def _warned(dialect: Dialect) -> Prepared:
     """Note the warning; no row, and so no commit, where it was noted before."""
     statement = _upsert(dialect, "warned", lambda old, new: old != new)
     return prepare(statement, dialect, rows=1, label="warned")
-
-
-@lru_cache(maxsize=4)
-def _insert_event(dialect: Dialect) -> Prepared:
-    names = [column.name for column in outbox.c if column.name != "position"]
-    return prepare(insert(outbox).values({name: bindparam(name) for name in names}), dialect)

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from kong_scim.directory.values import utc_now
 from kong_scim.lifecycle.deliveries import Attempt, Deliveries, Delivery
 from kong_scim.lifecycle.messages import Format, Issuer, Message, signed_json, wanted
 from kong_scim.lifecycle.sending import Answer, Sender
@@ -90,7 +91,7 @@ class Courier:
         give_up: timedelta,
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._targets = list(targets)
         self._sender = sender

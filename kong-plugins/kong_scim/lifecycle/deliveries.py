@@ -20,6 +20,7 @@ from sqlalchemy.sql import Select
 from kong_scim.bridge import Dialect, Param, Sql
 from kong_scim.directory.outbox import attempts, deliveries
 from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
@@ -64,7 +65,7 @@ class Deliveries:
     def __init__(self, db: Database, scope: Scope) -> None:
         self._db = db
         self._scope = scope
-        self._where = {"workspace": scope.workspace, "tenant": scope.tenant}
+        self._where = scope_params(scope)
         self._counts = counts_of(scope.tenant)
 
     def steps(self, event: Mapping[str, Any], targets: Iterable[str], now: datetime) -> list[Sql]:
@@ -251,10 +252,6 @@ def _listed(scope: Scope) -> Select[Any]:
     )
 
 
-def _of_scope(table: Any) -> Any:
-    return (table.c.workspace == bindparam("workspace")) & (table.c.tenant == bindparam("tenant"))
-
-
 @lru_cache(maxsize=4)
 def _claim(dialect: Dialect) -> Prepared:
     one, earlier = deliveries.alias("one"), deliveries.alias("earlier")
@@ -273,7 +270,7 @@ def _claim(dialect: Dialect) -> Prepared:
     due = (
         select(one.c.number)
         .where(
-            _of_scope(one),
+            in_scope(one),
             one.c.target == bindparam("target"),
             one.c.state == "pending",
             one.c.due <= bindparam("now"),
@@ -324,7 +321,7 @@ def _bury(dialect: Dialect) -> Prepared:
     statement = (
         update(deliveries)
         .where(
-            _of_scope(deliveries),
+            in_scope(deliveries),
             deliveries.c.state == "pending",
             deliveries.c.created < bindparam("before"),
             deliveries.c.leased <= bindparam("now"),

@@ -35,11 +35,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import ColumnElement, Insert, bindparam, insert, select
 
 from kong_scim.bridge import Dialect, Param, Stamp, Step, Written
 from kong_scim.directory.kinds import KONG_SCHEMA
@@ -47,7 +47,7 @@ from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
 from kong_scim.directory.statements import Prepared, prepare
 from kong_scim.directory.tables import resources
-from kong_scim.directory.values import instant
+from kong_scim.directory.values import instant, utc_now
 from kong_scim.lifecycle.ids import uuid7
 
 NOTHING_WRITTEN = "{}"
@@ -70,10 +70,6 @@ class Origin:
     request_id: str
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Outbox:
     """The directory's journal: one event a change, in the tenant's outbox.
 
@@ -92,7 +88,7 @@ class Outbox:
         *,
         values: Collection[str] = (),
         dry_run: bool = False,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._dialect = dialect
@@ -122,16 +118,19 @@ class Outbox:
         return [Stamp(str(row["id"])), written]
 
     def notice(
-        self, resource_type: str, resource_id: str, operation: str, detail: str
+        self, resource_type: str, resource_id: str, operation: str, **said: Any
     ) -> dict[str, Param]:
-        """Return the row of an event that is no change of a resource, for :func:`insert_row`."""
-        document = {"operation": operation, "detail": detail, **self._of_request()}
+        """Return the row of an event that is no change of a resource, for :func:`insert_row`.
+
+        :param said: What else its document has.
+        """
+        document = {"operation": operation, **said, **self._of_request()}
         return self._row(resource_type, resource_id, document)
 
     def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sequence[Step]:
         """Return the steps that write the event of a credential of a user, with its commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
-        row = self._row("User", user, {"operation": operation, **self._of_request()})
+        row = self.notice("User", user, operation)
         counted = {"written": Written(), "tally": Written()}
         written = _insert_if_written(self._dialect).bind({**row, **counted})
         return [Stamp(str(row["id"])), written]
@@ -154,11 +153,12 @@ class Outbox:
 
     def _of_request(self) -> dict[str, str]:
         origin = self._origin
-        return {
+        told = {
             "actor": origin.actor,
             "address": origin.address,
             "requestId": origin.request_id,
         }
+        return {name: value for name, value in told.items() if value}
 
     def _document(self, entry: Entry) -> dict[str, Any]:
         changed = dict(_changed(entry.before, entry.after))
@@ -277,7 +277,11 @@ def _insert_counted(dialect: Dialect, *, taken_back: bool) -> Prepared:
 @lru_cache(maxsize=4)
 def _insert_if_written(dialect: Dialect) -> Prepared:
     """Insert only where the entity steps of the commit wrote anything."""
-    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in _COLUMNS)).where(
-        bindparam("tally", type_=outbox.c.written.type) != NOTHING_WRITTEN
-    )
-    return prepare(insert(outbox).from_select(_COLUMNS, row), dialect)
+    tally = bindparam("tally", type_=outbox.c.written.type)
+    return prepare(insert_where(tally != NOTHING_WRITTEN), dialect)
+
+
+def insert_where(condition: ColumnElement[bool]) -> Insert:
+    """Return an insert of the row of an event, where a condition holds."""
+    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in _COLUMNS))
+    return insert(outbox).from_select(_COLUMNS, row.where(condition))

@@ -10,16 +10,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
 from kong_scim.bridge import Dialect, Sample
 from kong_scim.directory.outbox import deliveries, outbox
 from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.values import utc_now
 
 BETWEEN_MEASURES = 5.0
 """Seconds between two looks at the tables; Prometheus asks every 15 or 60, as a rule."""
@@ -73,7 +75,7 @@ class Meter:
         targets: Iterable[str],
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._tenant = tenant
         self._targets = tuple(targets)
@@ -105,7 +107,7 @@ class Meter:
             self._next = self._clock() + BETWEEN_MEASURES
 
     def _gauges(self, db: Database, scope: Scope) -> list[Sample]:
-        where = {"workspace": scope.workspace, "tenant": scope.tenant}
+        where = scope_params(scope)
         (unsealed,), waiting = db.query(
             [_unsealed(db.dialect).bind(where), _waiting(db.dialect).bind(where)]
         )
@@ -127,12 +129,7 @@ class Meter:
 @lru_cache(maxsize=4)
 def _unsealed(dialect: Dialect) -> Prepared:
     found = select(func.count().label("count"), func.min(outbox.c.created).label("oldest"))
-    return prepare(
-        found.where(
-            outbox.c.workspace == bindparam("workspace"), outbox.c.tenant == bindparam("tenant")
-        ),
-        dialect,
-    )
+    return prepare(found.where(in_scope(outbox)), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -144,8 +141,7 @@ def _waiting(dialect: Dialect) -> Prepared:
     )
     return prepare(
         found.where(
-            deliveries.c.workspace == bindparam("workspace"),
-            deliveries.c.tenant == bindparam("tenant"),
+            in_scope(deliveries),
             deliveries.c.state == "pending",
         ).group_by(deliveries.c.target),
         dialect,

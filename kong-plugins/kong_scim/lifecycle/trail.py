@@ -15,14 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.outbox import chains, outbox
 from kong_scim.directory.ports import Conflict, Database, Scope
-from kong_scim.directory.statements import Prepared, compile, prepare
+from kong_scim.directory.queries import in_scope, scope_params
+from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
 from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
@@ -53,7 +53,7 @@ class Trail:
         self._db = db
         self._scope = scope
         self._kind = kind
-        self._where = {"workspace": scope.workspace, "tenant": scope.tenant}
+        self._where = scope_params(scope)
 
     def chain(self) -> Chain:
         """Return what the trail must be."""
@@ -184,18 +184,14 @@ def _read(rows: list[dict[str, Any]]) -> Chain:
     return Chain(int(row["length"]), row["hash"], int(row["first"]), row["first_hash"])
 
 
-def _of_scope(table: Any) -> Any:
-    return (table.c.workspace == bindparam("workspace")) & (table.c.tenant == bindparam("tenant"))
-
-
 @lru_cache(maxsize=4)
 def _chain(dialect: Dialect) -> Prepared:
-    return prepare(select(chains).where(_of_scope(chains)), dialect)
+    return prepare(select(chains).where(in_scope(chains)), dialect)
 
 
 @lru_cache(maxsize=4)
 def _waiting(dialect: Dialect) -> Prepared:
-    found = select(outbox).where(_of_scope(outbox)).order_by(outbox.c.position)
+    found = select(outbox).where(in_scope(outbox)).order_by(outbox.c.position)
     return prepare(found.limit(bindparam("limit")), dialect)
 
 
@@ -205,7 +201,7 @@ def _oldest(dialect: Dialect) -> Prepared:
         select(resources.c.id, resources.c.created, resources.c.doc)
         .join(values, values.c.resource_id == resources.c.id)
         .where(
-            _of_scope(resources),
+            in_scope(resources),
             resources.c.type == bindparam("type"),
             values.c.attr == "sequence",
             values.c.num >= bindparam("first"),
@@ -218,7 +214,6 @@ def _oldest(dialect: Dialect) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _insert_chain(dialect: Dialect) -> Prepared:
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(chains)
     row = {
         "workspace": bindparam("workspace"),
         "tenant": bindparam("tenant"),
@@ -227,7 +222,7 @@ def _insert_chain(dialect: Dialect) -> Prepared:
         "first": 1,
         "first_hash": bindparam("start"),
     }
-    return prepare(insert.values(row).on_conflict_do_nothing(), dialect)
+    return prepare(insert_into(dialect, chains).values(row).on_conflict_do_nothing(), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -236,7 +231,7 @@ def _move_chain(dialect: Dialect) -> Prepared:
     statement = (
         update(chains)
         .where(
-            _of_scope(chains),
+            in_scope(chains),
             chains.c.length == bindparam("old_length"),
             chains.c.first == bindparam("old_first"),
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from kong_scim.directory.values import utc_now
 from kong_scim.lifecycle.trail import BATCH, Trail
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Upkeep:
         keep: timedelta,
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keep = keep
         self._clock = clock

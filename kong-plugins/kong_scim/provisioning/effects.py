@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from scim2_models import SCIMException
@@ -12,6 +12,7 @@ from scim2_models import SCIMException
 from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
+from kong_scim.directory.values import utc_now
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
 from kong_scim.projection.steps import is_reserved
 from kong_scim.provisioning.claims import Names, by_name, claim, taken
@@ -30,11 +31,6 @@ class Consumers(Protocol):
         """Return the consumers with any of these, with their ACL groups."""
 
 
-def now() -> datetime:
-    """Return this moment, in UTC."""
-    return datetime.now(UTC)
-
-
 class KongEffects:
     """Steps on Kong's consumers and ACL groups for each user that a change affects.
 
@@ -50,7 +46,7 @@ class KongEffects:
         self,
         config: PluginConfig,
         consumers: Consumers,
-        clock: Callable[[], datetime] = now,
+        clock: Callable[[], datetime] = utc_now,
         *,
         declared: bool = False,
     ) -> None:

@@ -7,7 +7,7 @@ PATCH, PUT, Bulk). A deactivated user who comes back counts nevertheless: the cr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from scim2_models import SCIMException
@@ -16,7 +16,7 @@ from kong_scim.bridge import Param, Sql
 from kong_scim.config import Quarantine as Rules
 from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope, UserState
-from kong_scim.directory.values import instant
+from kong_scim.directory.values import instant, utc_now
 from kong_scim.lifecycle.events import Outbox
 from kong_scim.lifecycle.messages import QUARANTINE
 from kong_scim.safety import statements
@@ -29,11 +29,6 @@ class QuarantineException(SCIMException):
 
     status = 409
     _default_detail = "This tenant is in quarantine"
-
-
-def utc_now() -> datetime:
-    """Return this moment, in UTC."""
-    return datetime.now(UTC)
 
 
 def departure(change: Change) -> Departure | None:
@@ -80,8 +75,7 @@ class Ledger:
         """
         rules = self.rules
         return {
-            "workspace": self.scope.workspace,
-            "tenant": self.scope.tenant,
+            **queries.scope_params(self.scope),
             "now": instant(now),
             "after": instant(now - self.window()),
             "user": user,
@@ -161,7 +155,7 @@ class SafetyNet:
     def _beginning(self, given: dict[str, Param], reason: str) -> list[Sql]:
         """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
         dialect = self._ledger.db.dialect
-        notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", reason)
+        notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", detail=reason)
         return [
             statements.begin(dialect).bind({**given, "why": reason, "event": notice["id"]}),
             statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),

@@ -124,7 +124,7 @@ class Quarantine:
             "if such requests go on",
             "lift": "it is over, and counting begins anew",
         }[decision]
-        notice = self._outbox.notice(QUARANTINE, ledger.scope.tenant, decision, detail)
+        notice = self._outbox.notice(QUARANTINE, ledger.scope.tenant, decision, detail=detail)
         decide = statements.decide(dialect, only_in_force=decision == "reject")
         try:
             ledger.db.commit(

@@ -14,27 +14,25 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Subquery,
-    Table,
     and_,
     bindparam,
     case,
     delete,
     exists,
     func,
-    insert,
     literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from kong_scim.bridge import Dialect
 from kong_scim.directory.departures import departures, quarantines
-from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import HELD
-from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.queries import in_scope
+from kong_scim.directory.statements import Prepared, insert_into, prepare
 from kong_scim.directory.tables import resources
+from kong_scim.lifecycle.events import insert_where
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING = "gone", "held"
@@ -46,36 +44,28 @@ DECISION = "decision"
 FOREVER = "9999-12-31T23:59:59.999999+00:00"
 
 
-def _of_scope(table: Table) -> ColumnElement[bool]:
-    return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
-
-
 def _in_force() -> ColumnElement[bool]:
     return quarantines.c.until > bindparam("now")
 
 
 def _tenant_has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists(select(literal(1)).where(_of_scope(quarantines), condition))
+    return exists(select(literal(1)).where(in_scope(quarantines), condition))
 
 
 def _holds() -> ColumnElement[bool]:
     return and_(_in_force(), quarantines.c.state != APPROVED)
 
 
-def _inserting(dialect: Dialect, table: Table) -> Any:
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-
-
 def _counted() -> Subquery:
     """Count departures of others within the window, and those of them that were deletions."""
-    until = select(quarantines.c.until).where(_of_scope(quarantines)).scalar_subquery()
+    until = select(quarantines.c.until).where(in_scope(quarantines)).scalar_subquery()
     return (
         select(
             func.count().label("gone"),
             func.count(case((departures.c.operation == "delete", 1))).label("deleted"),
         )
         .where(
-            _of_scope(departures),
+            in_scope(departures),
             departures.c.state == GONE,
             departures.c.at > bindparam("after"),
             departures.c.at > func.coalesce(until, ""),
@@ -90,7 +80,7 @@ def _one_more(counted: Subquery) -> ColumnElement[bool]:
 
     More users than ``enough`` need not be counted: the number binds before the share does.
     """
-    some = select(literal(1)).where(_of_scope(resources), resources.c.type == bindparam("type"))
+    some = select(literal(1)).where(in_scope(resources), resources.c.type == bindparam("type"))
     there = select(func.count()).select_from(some.limit(bindparam("enough")).subquery("some"))
     share = (there.scalar_subquery() + counted.c.deleted) * bindparam("share")
     return and_(
@@ -108,14 +98,14 @@ def insert_tenant(dialect: Dialect) -> Prepared:
     row: dict[str, Any] = {column.name: "" for column in quarantines.c}
     row |= {name: bindparam(name) for name in ("workspace", "tenant")}
     row |= {"state": OPEN, "refused": 0}
-    statement = _inserting(dialect, quarantines).values(row)
+    statement = insert_into(dialect, quarantines).values(row)
     return prepare(statement.on_conflict_do_nothing(), dialect)
 
 
 @lru_cache(maxsize=4)
 def lock(dialect: Dialect) -> Prepared:
     """Have nobody else write departures until the commit."""
-    statement = select(quarantines.c.until).where(_of_scope(quarantines)).with_for_update()
+    statement = select(quarantines.c.until).where(in_scope(quarantines)).with_for_update()
     return prepare(statement, dialect, rows=1)
 
 
@@ -123,7 +113,7 @@ def lock(dialect: Dialect) -> Prepared:
 def purge(dialect: Dialect) -> Prepared:
     """Forget what does not count any more, unless somebody has yet to look at it."""
     statement = delete(departures).where(
-        _of_scope(departures),
+        in_scope(departures),
         _tenant_has(
             and_(
                 ~_in_force(),
@@ -142,7 +132,7 @@ def depart(dialect: Dialect) -> Prepared:
     row = select(*_columns(GONE)).where(
         or_(_tenant_has(approved), and_(_tenant_has(~_in_force()), _one_more(counted)))
     )
-    statement = _inserting(dialect, departures).from_select(departures.c.keys(), row)
+    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
     new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
     statement = statement.on_conflict_do_update(
         index_elements=departures.primary_key.columns, set_=new
@@ -157,7 +147,7 @@ def begin(dialect: Dialect) -> Prepared:
     statement = (
         update(quarantines)
         .where(
-            _of_scope(quarantines),
+            in_scope(quarantines),
             ~_in_force(),
             exists(select(literal(1)).select_from(counted).where(~_one_more(counted))),
         )
@@ -178,11 +168,8 @@ def begin(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=4)
 def insert_event(dialect: Dialect) -> Prepared:
     """Write the event of a beginning, if it did begin."""
-    names = [column.name for column in outbox.c if column.name != "position"]
-    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in names)).where(
-        exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
-    )
-    return prepare(insert(outbox).from_select(names, row), dialect)
+    begun = exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
+    return prepare(insert_where(begun), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -191,7 +178,7 @@ def refuse(dialect: Dialect) -> Prepared:
     rejected: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
     statement = (
         update(quarantines)
-        .where(_of_scope(quarantines), _holds())
+        .where(in_scope(quarantines), _holds())
         .values(refused=quarantines.c.refused + 1, until=case(rejected, else_=quarantines.c.until))
     )
     return prepare(statement, dialect)
@@ -201,7 +188,7 @@ def refuse(dialect: Dialect) -> Prepared:
 def hold(dialect: Dialect) -> Prepared:
     """Write down whom a request that is held back would have removed."""
     row = select(*_columns(WAITING, refused=1)).where(_tenant_has(_holds()))
-    statement = _inserting(dialect, departures).from_select(departures.c.keys(), row)
+    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
     held = departures.c.state == WAITING
     new = {
         "refused": departures.c.refused + 1,
@@ -217,7 +204,7 @@ def hold(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=4)
 def state(dialect: Dialect) -> Prepared:
     """Select the tenant's row."""
-    return prepare(select(quarantines).where(_of_scope(quarantines)), dialect)
+    return prepare(select(quarantines).where(in_scope(quarantines)), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -231,7 +218,7 @@ def totals(dialect: Dialect) -> Prepared:
     """Select how many departures there are, as ``state``, ``operation`` and ``total``."""
     statement = (
         select(departures.c.state, departures.c.operation, func.count().label("total"))
-        .where(_of_scope(departures))
+        .where(in_scope(departures))
         .group_by(departures.c.state, departures.c.operation)
     )
     return prepare(statement, dialect)
@@ -242,7 +229,7 @@ def listed(dialect: Dialect) -> Prepared:
     """Select departures of one state (``wanted``), the first ``limit`` of them."""
     statement = (
         select(departures)
-        .where(_of_scope(departures), departures.c.state == bindparam("wanted"))
+        .where(in_scope(departures), departures.c.state == bindparam("wanted"))
         .order_by(departures.c.at, departures.c.user_id)
         .limit(bindparam("limit"))
     )
@@ -259,7 +246,7 @@ def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
     }
     statement = (
         update(quarantines)
-        .where(_of_scope(quarantines), *([_in_force()] if only_in_force else []))
+        .where(in_scope(quarantines), *([_in_force()] if only_in_force else []))
         .values(
             state=bindparam("becomes"),
             until=bindparam("lasts"),
