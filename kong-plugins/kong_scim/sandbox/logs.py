@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from kong_scim.sandbox.plugins import FileLogConfig
 from kong_scim.sandbox.router import Match
 
 _log = logging.getLogger(__name__)
+
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_READS = ("/.search", "/Events/poll")
 
 
 class Answering:
@@ -37,8 +41,13 @@ class Answering:
         await self._send(message)
 
 
-def after(exchange: Exchange, answer: Answering, metrics: Metrics) -> None:
-    """Count and log a request that has its answer."""
+def after(
+    exchange: Exchange, answer: Answering, metrics: Metrics, wrote: Callable[[], object]
+) -> None:
+    """Count and log a request that has its answer.
+
+    :param wrote: Called after a write by SCIM (``kong/plugins/scim/handler.lua``).
+    """
     match = exchange.match
     if match is None:
         return
@@ -49,8 +58,15 @@ def after(exchange: Exchange, answer: Answering, metrics: Metrics) -> None:
             below = exchange.raw_path.removeprefix(match.prefix.rstrip("/"))
             tenant, took = plugin.config["tenant"], time.time() - answer.began
             metrics.request(tenant, exchange.method, below, answer.status, took)
+            if _is_write(exchange, answer.status):
+                wrote()
         elif plugin.name == "file-log":
             _file_log(plugin.config, _record(exchange, match, answer))
+
+
+def _is_write(exchange: Exchange, status: int) -> bool:
+    path = exchange.raw_path.partition("?")[0].rstrip("/")
+    return exchange.method in _WRITES and 0 < status < 300 and not path.endswith(_READS)
 
 
 def _file_log(config: FileLogConfig, record: dict[str, Any]) -> None:

@@ -30,9 +30,6 @@ _GUARDS: dict[str, Callable[..., None]] = {
     "acl": guards.acl,
 }
 
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_READS = ("/.search", "/Events/poll")
-
 # kong/plugins/scim/handler.lua: where Kong would fail open, its Lua face of the plugin does not.
 _UNAVAILABLE = json.dumps(
     {
@@ -66,14 +63,13 @@ class Proxy:
         answer = logs.Answering(send)
         exchange = Exchange(scope, receive, answer, self.port)
         await self._answer(exchange)
-        logs.after(exchange, answer, self.metrics)
+        logs.after(exchange, answer, self.metrics, self.wrote)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._serve(exchange)
         except Exit as end:
             await exchange.respond(end.status, end.body, end.headers)
-            self._log(exchange, end.status)
         except ClientGoneError:
             return
         except Exception:
@@ -98,17 +94,6 @@ class Proxy:
         if match.route.service is None:
             raise exchange.error(503, "no Service found with those values")
         await self.upstreams.forward(exchange, match, match.route.service)
-
-    def _log(self, exchange: Exchange, status: int) -> None:
-        """Do what ``kong/plugins/scim/handler.lua`` does after the answer."""
-        plugins = exchange.match.route.plugins if exchange.match else ()
-        if (
-            exchange.method in _WRITES
-            and status < 300
-            and any(plugin.name == "scim" for plugin in plugins)
-            and not exchange.raw_path.partition("?")[0].rstrip("/").endswith(_READS)
-        ):
-            self.wrote()
 
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
