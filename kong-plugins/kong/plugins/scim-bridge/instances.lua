@@ -13,6 +13,14 @@ local FOR_EVER = { ttl = 0 }
 local _M = {}
 
 
+--- The plugin as its plugin server describes it.
+function _M.plugin()
+  -- not at the top: this module is also loaded by the command line, where that one breaks
+  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin(PLUGIN)
+  return ok and plugin or error(plugin)
+end
+
+
 local known = { serial = 0, rows = {}, observed = false }
 
 
@@ -67,12 +75,7 @@ local away = false
 
 --- Whether the plugin server listens. That it does not is said once, and not each time, as Kong says it.
 function _M.listens()
-  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin(PLUGIN)
-  if not ok then
-    return error(plugin)
-  end
-
-  local path = plugin.server_def.socket
+  local path = _M.plugin().server_def.socket
   if away and not is_back(path) then
     return false
   end
@@ -96,11 +99,6 @@ end
 -- The instance is one of its own: Kong would start that of the route anew each time, because the two
 -- configurations are not one table (plugin_servers/plugin.lua).
 function _M.call(row, method)
-  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin(PLUGIN)
-  if not ok then
-    return error(plugin)
-  end
-
   local conf = { __plugin_id = row.id .. ":" .. method, __seq__ = known.serial }
   for name, value in pairs(row.config) do
     conf[name] = value
@@ -108,7 +106,7 @@ function _M.call(row, method)
 
   ngx.ctx.plugin_id = conf.__plugin_id
   ngx.ctx.workspace = row.ws_id
-  plugin.rpc:handle_event(conf, method)
+  _M.plugin().rpc:handle_event(conf, method)
 end
 
 

@@ -8,6 +8,9 @@
 --     as a SCIM error that says what happened.
 
 local cjson = require "cjson.safe"
+local body = require "kong.plugins.scim-bridge.body"
+local instances = require "kong.plugins.scim-bridge.instances"
+local metrics = require "kong.plugins.scim-bridge.metrics"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -38,13 +41,8 @@ local ScimHandler = {
 
 
 local function serve(conf)
-  -- not at the top: this module is also loaded by the command line, where that one breaks
-  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin("scim")
-  if not ok then
-    return error(plugin)
-  end
-
-  require("kong.plugins.scim-bridge.body").await(conf)
+  local plugin = instances.plugin()
+  body.await(conf)
   plugin:access(conf)
 end
 
@@ -77,7 +75,7 @@ end
 
 
 function ScimHandler:log(conf)
-  require("kong.plugins.scim-bridge.metrics").request(conf.tenant)
+  metrics.request(conf.tenant)
   if is_write() then
     tick.soon() -- what it leaves to be done is done at once, and nobody waits for it
   end
