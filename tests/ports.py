@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import socket
+from kong_scim.cli.kong import free_ports
 
-
-def free_ports(count: int) -> list[int]:
-    """Return that many, each another."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
+__all__ = ["free_port", "free_ports"]
 
 
 def free_port() -> int:

@@ -49,7 +49,7 @@ def running(binary: str) -> Iterator[Endpoints]:
         access_log = directory / "access.json"
         (directory / "kong.yml").write_text(declaration(access_log, upstream))
         stack.enter_context(_plugin_server(directory))
-        proxy, admin = _free_ports(2)
+        proxy, admin = free_ports(2)
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
         stack.callback(_kong, binary, environment, "stop", check=False)
         _kong(binary, environment, "start")
@@ -160,7 +160,8 @@ def _connected(path: Path) -> socket.socket:
     return connection
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return that many ports on loopback that nobody listens on, each another."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [listener.getsockname()[1] for listener in listeners]
