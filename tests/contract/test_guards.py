@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from certificates import Authority
-from hosts import ROOT, Gateway, running_gateway, scim_plugin
+from declared import scim_plugin
+from hosts import ROOT, Gateway, running_gateway
 from kong_process import requires_kong
 from scim_traffic import answered, refused, user_body
 

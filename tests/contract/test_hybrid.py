@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from declared import declaration
 from host_processes import eventually
-from hosts import declaration
 from kong_process import KongProcess, kong_binary, requires_kong
 from ports import free_ports
 from postgres import Postgres, running_postgres

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from safety_support import Rehearsal
 
+from declared import scim_plugin
 from host_processes import TOKENS
-from hosts import Gateway, running_gateway, scim_client, scim_plugin
+from hosts import Gateway, running_gateway, scim_client
 
 
 @pytest.fixture

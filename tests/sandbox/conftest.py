@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from hosts import SandboxHost, echo_server, scim_plugin
+from declared import scim_plugin
+from hosts import SandboxHost, echo_server
 
 
 def key_auth(**config: Any) -> dict[str, Any]:

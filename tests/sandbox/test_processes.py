@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from declared import declaration
 from host_processes import PATIENCE, SandboxHost, eventually
-from hosts import declaration, scim_client
+from hosts import scim_client
 from kong_scim.sandbox.gateway import FIRST_LINE
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "sandbox"]
