@@ -10,7 +10,7 @@ GROUP = "employees"
 """The ACL group that may use the API at ``/echo``."""
 
 
-def scim_plugin(tenant: str, reference: str, **config: Any) -> dict[str, Any]:
+def scim_plugin(tenant: str, reference: str, /, **config: Any) -> dict[str, Any]:
     """Return the plugin ``scim`` as it stands in a declarative file."""
     defaults = {
         "tenant": tenant,
