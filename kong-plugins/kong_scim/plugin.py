@@ -19,7 +19,7 @@ from scim2_server.responses import ScimResponse
 from kong_scim import __version__
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import Identity
-from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening
+from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
@@ -115,7 +115,7 @@ class Plugin:
         jobs: dict[str, Callable[[], object]] = {
             "Kong's memory": lambda: provisioning.keep_kong_applied(waking.mark),
             "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._door.last_used),
-            "events": lambda: self._afterwards.run(*provisioning.events(), waking.secrets),
+            "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
         if waking.observed:
             jobs["metrics"] = lambda: self._afterwards.measure(
@@ -128,6 +128,10 @@ class Plugin:
                 self._tell(name, str(error))
             else:
                 self._tell(name, None)
+
+    def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
+        if self._afterwards.run(*provisioning.events(), waking.secrets):
+            bridge.soon()
 
     def _tell(self, job: str, failure: str | None) -> None:
         """Log what a job of the tick fails with, once: it would be a line a second."""

@@ -164,7 +164,7 @@ GARBAGE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("function", ["begin", "query", "commit", "report"])
+@pytest.mark.parametrize("function", ["begin", "query", "commit", "soon", "report"])
 @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: repr(text)[:40])
 def test_garbage_is_an_error_in_the_envelope(probe: Probe, function: str, text: Any) -> None:
     """Never a Lua error: that would be Kong's own 500, and a Python thread lost for ever."""

@@ -225,6 +225,20 @@ class TestTheCourier:
         assert world.states().count("delivered") == 12
         assert sender.sent.count("d") == 4
 
+    def test_a_tick_says_whether_something_is_under_way_at_its_end(
+        self, database: Database, hanging: threading.Event
+    ) -> None:
+        world = World(database, "hr")
+        sender = _Scripted({"h": Answer(200)})
+        courier = Courier([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        secrets = Secrets({"hr": "s"})
+        world.person(changes=3)
+        assert not courier.run(world.deliveries, secrets)
+        assert world.states() == ["delivered"] * 4
+        sender.answers = {"h": hanging}
+        world.person()
+        assert courier.run(world.deliveries, secrets)
+
     def test_a_dead_target_rests_after_some_failures(self, database: Database) -> None:
         world = World(database, "dead")
         for _ in range(50):

@@ -17,8 +17,8 @@ from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.chain import START, Chain, hash_of, verify
 from kong_scim.lifecycle.events import Origin, Outbox
-from kong_scim.lifecycle.trail import Trail
-from kong_scim.lifecycle.upkeep import Upkeep
+from kong_scim.lifecycle.trail import BATCH, Trail
+from kong_scim.lifecycle.upkeep import ROUNDS, Upkeep
 from kong_scim.scim.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
@@ -260,11 +260,19 @@ def test_a_record_that_was_sealed_anew_with_all_after_it_does_not_fit_the_end(
     assert "another hash" in problem
 
 
+def test_a_tick_that_leaves_something_unsealed_says_so(world: World) -> None:
+    upkeep = Upkeep(timedelta(days=10_000))
+    world.happen(BATCH * ROUNDS + 1)
+    assert upkeep.run(world.trail)
+    assert not upkeep.run(world.trail)
+    assert len(world.events()) == BATCH * ROUNDS + 1
+
+
 def test_what_passes_its_age_is_dropped_and_the_rest_can_still_be_verified(world: World) -> None:
     world.happen(6)
     world.trail.seal()
     now = START_OF_TIME + timedelta(days=10)
-    Upkeep(timedelta(days=6), now=lambda: now).run(world.trail)
+    assert not Upkeep(timedelta(days=6), now=lambda: now).run(world.trail)
     assert [each["sequence"] for each in world.events()] == [4, 5, 6]
     assert world.problem() is None
     world.happen(1)

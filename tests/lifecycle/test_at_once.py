@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hosts import Gateway, eventually, running_gateway
 from outbox import waiting
 from receiver import Receiver, receiver
-from scim_traffic import BULK, new_group, new_user, patch, patched_user, user_body
+from scim_traffic import BULK, PATCH, new_group, new_user, patch, patched_user, user_body
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,12 @@ def told(hook: Receiver, resource: str, operation: str) -> None:
     eventually(knows, f"{operation} of {resource}")
 
 
+def versions(hook: Receiver, resource: str) -> list[int]:
+    """The versions that the receiver was told of, in order."""
+    found = [post.event for post in hook.taken()]
+    return [each["versionAfter"] for each in found if each["resourceId"] == resource]
+
+
 def test_every_kind_of_write_is_delivered_without_the_second_s_tick(
     gateway: Gateway, hook: Receiver
 ) -> None:
@@ -63,20 +70,46 @@ def test_every_kind_of_write_is_delivered_without_the_second_s_tick(
 def test_many_writes_one_after_the_other_are_all_delivered_in_order(
     gateway: Gateway, hook: Receiver
 ) -> None:
-
     bob = new_user(gateway.scim, "bob")["id"]
     told(hook, bob, "create")
     for number in range(20):
         change = {"op": "replace", "path": "title", "value": f"title {number}"}
         assert patch(gateway.any_scim, f"/Users/{bob}", change).status_code == 200
     eventually(lambda: waiting(gateway) == 0, "the events to be sealed")
-    versions = [1, *range(2, 22)]
+    eventually(lambda: versions(hook, bob) == [*range(1, 22)], "every one of many, in order")
 
-    def seen() -> list[int]:
-        found = [post.event for post in hook.taken()]
-        return [each["versionAfter"] for each in found if each["resourceId"] == bob]
 
-    eventually(lambda: seen() == versions, "every one of many, in order")
+@pytest.fixture
+def slow(hook: Receiver) -> Iterator[None]:
+    """A receiver that takes its time."""
+
+    def late(_: bytes) -> int:
+        time.sleep(0.1)
+        return 200
+
+    before, hook.behave = hook.behave, late
+    yield
+    hook.behave = before
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_tick_that_has_too_much_to_deliver_is_followed_by_another(
+    gateway: Gateway, hook: Receiver
+) -> None:
+    eve = new_user(gateway.scim, "eve")["id"]
+    told(hook, eve, "create")
+    changes = [{"op": "replace", "path": "title", "value": f"title {n}"} for n in range(20)]
+    operations = [
+        {
+            "method": "PATCH",
+            "path": f"/Users/{eve}",
+            "data": {"schemas": [PATCH], "Operations": [change]},
+        }
+        for change in changes
+    ]
+    body = {"schemas": [BULK], "Operations": operations}
+    assert gateway.scim.post("/Bulk", json=body).status_code == 200
+    eventually(lambda: versions(hook, eve) == [*range(1, 22)], "every one, in order")
 
 
 def test_a_credential_is_too(gateway: Gateway, hook: Receiver) -> None:

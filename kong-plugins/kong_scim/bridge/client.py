@@ -114,6 +114,10 @@ class Bridge:
         fields = ("code", "name", "message", "fields") if refusal else ()
         self._call("answer", {field: getattr(refusal, field) for field in fields})
 
+    def soon(self) -> None:
+        """Have the next tick come soon, as after a write: this one did not get done."""
+        self._call("soon", {})
+
     def report(self, samples: Sequence[Sample]) -> None:
         """Have counts and gauges shown in Kong's ``/metrics``; nothing where nobody can look."""
         self._call("report", {"samples": [vars(sample) for sample in samples]})

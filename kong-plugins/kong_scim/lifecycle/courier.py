@@ -109,9 +109,11 @@ class Courier:
         """Return the names of the targets that are told of an event."""
         return [target.name for target in self._targets if wanted(event, target.events)]
 
-    def run(self, deliveries: Deliveries, secrets: Secrets) -> None:
+    def run(self, deliveries: Deliveries, secrets: Secrets) -> bool:
         """Write down what came back, send what is due, and go on while answers come.
 
+        :return: Whether something was under way when its time was over, so that the next tick
+            should come soon.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         deadline = self._clock() + BUDGET
@@ -124,12 +126,14 @@ class Courier:
             done, _ = wait(self._under_way, timeout=left, return_when=FIRST_COMPLETED)
             if not done and not begun:
                 break
+        not_done = bool(self._under_way)
         self._collect(deliveries)
         if self._clock() >= self._next_burial:
             self._next_burial = self._clock() + BETWEEN_BURIALS
             dead = deliveries.bury(self._now() - self._give_up, self._now())
             if dead:
                 log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
+        return not_done
 
     def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
         line = self._lines[target.name]

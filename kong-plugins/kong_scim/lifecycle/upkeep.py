@@ -38,16 +38,18 @@ class Upkeep:
         self._now = now
         self._next_drop = 0.0
 
-    def run(self, trail: Trail) -> None:
+    def run(self, trail: Trail) -> bool:
         """Do what is due.
 
+        :return: Whether more waits to be sealed than one tick seals.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        for _ in range(ROUNDS):
-            if len(trail.seal()) < BATCH:
-                break
-        if self._clock() < self._next_drop:
-            return
+        more = all(len(trail.seal()) == BATCH for _ in range(ROUNDS))
+        if self._clock() >= self._next_drop:
+            self._drop(trail)
+        return more
+
+    def _drop(self, trail: Trail) -> None:
         dropped = 0
         for _ in range(ROUNDS):
             count = trail.drop(self._now() - self._keep)

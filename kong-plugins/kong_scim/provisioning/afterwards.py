@@ -73,9 +73,10 @@ class Afterwards:
 
     def run(
         self, db: Database, scope: Scope, kind: Kind, secrets: Mapping[str, str | None]
-    ) -> None:
+    ) -> bool:
         """Do what is due: seal, drop, deliver.
 
+        :return: Whether there was more than one tick does, and the next is to come soon.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         deliveries, polled = Deliveries(db, scope), [POLL] if self._events.poll else []
@@ -90,9 +91,10 @@ class Afterwards:
                 datetime.now(UTC),
             ),
         )
-        self._upkeep.run(trail)
+        more = self._upkeep.run(trail)
         if self._events.webhooks or polled:
-            self._courier.run(deliveries, self._signing(secrets))
+            more |= self._courier.run(deliveries, self._signing(secrets))
+        return more
 
     def measure(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:
         """Report what was done and what waits, for Kong's ``/metrics``.

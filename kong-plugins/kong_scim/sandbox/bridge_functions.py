@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from kong_scim.bridge import BRIDGE_VERSION, BridgeError
 from kong_scim.sandbox import vault
@@ -26,12 +26,20 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class Ticking(Protocol):
+    """What ticks: the :class:`~kong_scim.sandbox.node.Node`."""
+
+    metrics: Metrics
+
+    def tick_soon(self) -> None: ...
+
+
 class NodeFunctions:
     """The functions that need no request of a client.
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
     :param asked: A change of a credential that an administrator asked for (``api.lua``).
-    :param metrics: Where reports go; None for nowhere.
+    :param ticking: What a tick may ask of its node; None for nothing.
     """
 
     def __init__(
@@ -40,9 +48,9 @@ class NodeFunctions:
         executor: Executor,
         node_id: str,
         asked: Mapping[str, Any] | None = None,
-        metrics: Metrics | None = None,
+        ticking: Ticking | None = None,
     ) -> None:
-        self._metrics = metrics
+        self._ticking = ticking
         self._store = store
         self._executor = executor
         self._node_id = node_id
@@ -57,6 +65,7 @@ class NodeFunctions:
             "kong.scim.answer": lambda text: self._answer(self._conclude, text),
             "kong.scim.query": lambda text: self._answer(self._query, text),
             "kong.scim.commit": lambda text: self._answer(self._commit, text),
+            "kong.scim.soon": lambda text: self._answer(self._soon, text),
             "kong.scim.report": lambda text: self._answer(self._report, text),
         }
 
@@ -95,12 +104,17 @@ class NodeFunctions:
             "secrets": _secrets(argument),
             "mark": self._store.mark(key) if key and self._store.dbless else None,
             "asked": self._asked,
-            "observed": self._metrics is not None and self._metrics.observed,
+            "observed": self._ticking is not None and self._ticking.metrics.observed,
         }
 
+    async def _soon(self, _: dict[str, Any]) -> dict[str, Any]:
+        if self._ticking is not None:
+            self._ticking.tick_soon()
+        return {}
+
     async def _report(self, argument: dict[str, Any]) -> dict[str, Any]:
-        if self._metrics is not None:
-            self._metrics.report(argument["samples"])
+        if self._ticking is not None:
+            self._ticking.metrics.report(argument["samples"])
         return {}
 
     async def _conclude(self, argument: dict[str, Any]) -> dict[str, Any]:

@@ -49,11 +49,11 @@ class Node:
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tick_soon(self) -> None:
-        """Have the tick come soon: something was written that somebody may have to be told of."""
+        """Have the next tick come soon: there is something that somebody may have to be told of."""
         self._asked.set()
 
     async def tick_for_ever(self) -> None:
-        """Call ``tick`` of each plugin once a second, and soon after a write."""
+        """Call ``tick`` of each plugin once a second, and soon where that is asked for."""
         while True:
             self._asked.clear()
             for _, plugin in scim_plugins(self.declaration):
@@ -84,6 +84,6 @@ class Node:
     async def _call(
         self, plugin: Plugin, method: str, asked: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        functions = NodeFunctions(self.store, self.executor, self.id, asked, self.metrics)
+        functions = NodeFunctions(self.store, self.executor, self.id, asked, self)
         await self.instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
         return functions.answered

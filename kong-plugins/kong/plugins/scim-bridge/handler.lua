@@ -26,6 +26,7 @@ function ScimBridgeHandler:init_worker()
     answer = envelope.wrap(node.answer),
     query = envelope.wrap(query),
     commit = envelope.wrap(commit),
+    soon = envelope.wrap(tick.asked),
     report = envelope.wrap(metrics.report),
   }
 

@@ -1,5 +1,5 @@
--- The tick: once a second, and soon after a write, the method `tick` of each enabled `scim` plugin is called,
--- on one worker of each node, for whatever has to be done without a request.
+-- The tick: once a second, and soon after a write or a tick that did not get done, the method `tick` of each
+-- enabled `scim` plugin is called, on one worker of each node, for whatever has to be done without a request.
 
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
@@ -77,6 +77,13 @@ function _M.soon()
       kong.log.warn("the tick is not asked for: ", err)
     end
   end
+end
+
+
+--- kong.scim.soon: a tick did not get done.
+function _M.asked()
+  _M.soon()
+  return {}
 end
 
 
