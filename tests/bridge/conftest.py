@@ -1,4 +1,4 @@
-"""One Kong with PostgreSQL and two workers for all tests of the bridge."""
+"""One Kong with PostgreSQL and one without for all tests of the bridge, of two workers each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import memories
 import pytest
 from probe import HERE, Probe, eventually
 
-from kong_process import KongProcess, kong_binary
+from kong_process import KongProcess, kong_binary, requires_kong
+from kong_scim.bridge import Bridge
 from postgres import Postgres, running_postgres
 
 
@@ -78,3 +80,36 @@ def probe(kong: KongProcess, access_log: Path) -> Probe:
         "the routes are there",
     )
     return probe
+
+
+@pytest.fixture(scope="session")
+def dbless_kong() -> Iterator[Probe]:
+    with memories.dbless_kong() as probe:
+        yield probe
+
+
+@pytest.fixture(scope="session")
+def sandbox_memory() -> Iterator[Bridge]:
+    with memories.sandbox_bridge() as bridge:
+        yield bridge
+
+
+KONG_MEMORY = pytest.param("dbless_kong", marks=requires_kong)
+KONG_DATABASE = pytest.param("probe", marks=requires_kong)
+
+
+@pytest.fixture(params=["sandbox_memory", KONG_MEMORY])
+def memory(request: pytest.FixtureRequest) -> Bridge:
+    """The bridge of a DB-less Kong."""
+    return _bridge_of(request)
+
+
+@pytest.fixture(params=["sandbox_memory", KONG_MEMORY, KONG_DATABASE])
+def any_bridge(request: pytest.FixtureRequest) -> Bridge:
+    """The bridge of a Kong, be it DB-less or not."""
+    return _bridge_of(request)
+
+
+def _bridge_of(request: pytest.FixtureRequest) -> Bridge:
+    host: Probe | Bridge = request.getfixturevalue(request.param)
+    return host.bridge if isinstance(host, Probe) else host

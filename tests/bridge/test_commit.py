@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from probe import Probe, eventually
+from steps import acl, consumer, new_id
 
 from kong_process import KongProcess, requires_kong
 from kong_scim.bridge import (
@@ -18,7 +18,6 @@ from kong_scim.bridge import (
     Delete,
     Revoke,
     Sql,
-    Stamp,
     Step,
     Undo,
     Upsert,
@@ -34,19 +33,6 @@ def tables(probe: Probe, postgres: Postgres) -> None:
     with postgres.connect() as connection:
         connection.execute("CREATE TABLE item (id text PRIMARY KEY, n int NOT NULL DEFAULT 0)")
         connection.execute("CREATE TABLE part (id text REFERENCES item (id) NOT NULL)")
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def consumer(name: str, identifier: str | None = None, **fields: Any) -> Upsert:
-    return Upsert("consumers", {"id": identifier or new_id(), "username": name, **fields})
-
-
-def acl(consumer_id: str, group: str, *, unless_present: bool = False) -> Upsert:
-    entity = {"id": new_id(), "consumer": {"id": consumer_id}, "group": group}
-    return Upsert("acls", entity, unless_present=unless_present)
 
 
 def insert(identifier: str) -> Sql:
@@ -153,55 +139,6 @@ def test_a_group_that_is_there_already_is_left_alone(probe: Probe) -> None:
     assert [result.entities for result in results] == [{}, {"acls": 1}]
     acls = (probe.get(f"/consumers/{owner['id']}/acls") or {})["data"]
     assert {entry["group"]: entry["tags"] for entry in acls} == {"staff": mine["tags"], "dev": None}
-
-
-def tags(probe: Probe, identifier: str) -> list[str]:
-    (found,) = probe.bridge.query(consumer_ids=[identifier]).consumers
-    return sorted(found.tags)
-
-
-def test_a_stamp_is_put_on_whoever_the_commit_wrote_anything_of(probe: Probe) -> None:
-    made, grouped, keyed, other, gone = owners = [new_id() for _ in range(5)]
-    probe.bridge.commit([consumer(new_id(), each, tags=["mine"]) for each in owners])
-    probe.post(f"/consumers/{keyed}/key-auth", key=new_id())
-
-    *_, last = probe.bridge.commit(
-        [
-            consumer(new_id(), made, tags=["mine", "scim-event:old"]),
-            acl(grouped, "staff"),
-            Revoke(keyed),
-            Revoke(other),
-            Delete("consumers", gone),
-            Stamp("new"),
-        ]
-    )
-
-    assert {each["id"] for each in last.data} == {made, grouped, keyed}
-    assert (last.rows, last.entities) == (0, {})
-    for owner in (made, grouped, keyed):
-        assert tags(probe, owner) == ["mine", "scim-event:new"]
-    assert tags(probe, other) == ["mine"]
-
-
-def test_a_stamp_is_put_on_who_is_named_and_taken_away(probe: Probe) -> None:
-    owners = [new_id(), new_id()]
-    probe.bridge.commit(
-        [consumer(new_id(), owners[0], tags=["mine"]), consumer(new_id(), owners[1])]
-    )
-
-    probe.bridge.commit([Stamp("one", (*owners, new_id()))])
-    assert [tags(probe, each) for each in owners] == [
-        ["mine", "scim-event:one"],
-        ["scim-event:one"],
-    ]
-
-    probe.bridge.commit([Stamp("", tuple(owners))])
-    assert [tags(probe, each) for each in owners] == [["mine"], []]
-
-
-def test_a_commit_that_wrote_nothing_stamps_nobody(probe: Probe) -> None:
-    (result,) = probe.bridge.commit([Stamp("one")])
-    assert result.data == []
 
 
 def test_deleting_what_is_not_there_is_fine(probe: Probe) -> None:

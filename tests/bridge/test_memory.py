@@ -2,112 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from probe import HERE, Probe
+from memories import KONG_YML
+from probe import Probe
+from steps import acl, consumer, key, new_id, read
 
-from kong_process import KongProcess, kong_binary, requires_kong
+from kong_process import requires_kong
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
-    Consumer,
     Delete,
     Mark,
     Revoke,
     Sql,
-    Stamp,
     Step,
     Upsert,
 )
-from kong_scim.sandbox.bridge_functions import NodeFunctions
-from kong_scim.sandbox.store import Store
-
-KONG_YML = """
-_format_version: "3.0"
-routes:
-- {name: probe, paths: [/probe], plugins: [{name: scim-probe}]}
-- name: api
-  paths: [/api]
-  plugins: [{name: key-auth}, {name: request-termination, config: {status_code: 200}}]
-plugins: [{name: scim-bridge}]
-"""
 
 
-def sandbox_bridge(directory: Path, executor: ThreadPoolExecutor) -> Bridge:
-    functions = NodeFunctions(
-        Store(directory / "kong.sqlite", dbless=True), executor, "node"
-    ).by_name()
-
-    async def awaited(name: str, text: str) -> str:
-        return await functions[f"kong.scim.{name}"](text)
-
-    def plain(name: str) -> Callable[[str], str]:
-        return lambda text: asyncio.run(awaited(name, text))
-
-    names = ("wake", "query", "commit")
-    return Bridge(SimpleNamespace(scim=SimpleNamespace(**{name: plain(name) for name in names})))
-
-
-@pytest.fixture(scope="module")
-def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
-    directory = tmp_path_factory.mktemp("k")
-    declarative: Path = directory / "kong.yml"
-    declarative.write_text(KONG_YML)
-    with KongProcess(
-        kong_binary(),
-        directory / "p",
-        declarative=declarative,
-        plugins=("scim-bridge", "scim-probe"),
-        lua_path=[HERE],
-    ) as process:
-        yield Probe(process.proxy_url, process.admin_url)
-
-
-@pytest.fixture(scope="module", params=["sandbox", pytest.param("kong", marks=requires_kong)])
-def bridge(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bridge]:
-    if request.param == "kong":
-        probe: Probe = request.getfixturevalue("kong")
-        yield probe.bridge
-        return
-    with ThreadPoolExecutor(1) as executor:
-        yield sandbox_bridge(tmp_path_factory.mktemp("s"), executor)
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def consumer(name: str, identifier: str | None = None, **fields: Any) -> Upsert:
-    return Upsert("consumers", {"id": identifier or new_id(), "username": name, **fields})
-
-
-def acl(owner: str, group: str, *, unless_present: bool = False) -> Upsert:
-    entity = {"id": new_id(), "consumer": {"id": owner}, "group": group}
-    return Upsert("acls", entity, unless_present=unless_present)
-
-
-def key(owner: str, value: str | None = None) -> Upsert:
-    entity = {"id": new_id(), "consumer": {"id": owner}, "key": value or new_id()}
-    return Upsert("keyauth_credentials", entity)
-
-
-def read(bridge: Bridge, identifier: str) -> Consumer | None:
-    found = bridge.query(consumer_ids=[identifier]).consumers
-    return found[0] if found else None
-
-
-def tags(bridge: Bridge, identifier: str) -> list[str]:
-    found = read(bridge, identifier)
-    return sorted(found.tags) if found else []
+@pytest.fixture(name="bridge")
+def _bridge(memory: Bridge) -> Bridge:
+    return memory
 
 
 def groups(bridge: Bridge, identifier: str) -> list[str]:
@@ -134,48 +51,6 @@ def test_entities_that_refer_to_each_other_are_written_together(bridge: Bridge) 
     assert found is not None
     assert (found.username, found.custom_id) == (name, f"c-{name}")
     assert [each.group for each in found.acls] == ["staff"]
-
-
-def test_a_stamp_is_put_on_whoever_the_commit_wrote_anything_of(bridge: Bridge) -> None:
-    made, grouped, keyed, other, gone = owners = [new_id() for _ in range(5)]
-    bridge.commit([consumer(new_id(), each, tags=["mine"]) for each in owners])
-    bridge.commit([key(keyed)])
-
-    *_, last = bridge.commit(
-        [
-            consumer(new_id(), made, tags=["mine", "scim-event:old"]),
-            acl(grouped, "staff"),
-            Revoke(keyed),
-            Revoke(other),
-            Delete("consumers", gone),
-            Stamp("new"),
-        ]
-    )
-
-    assert {each["id"] for each in last.data} == {made, grouped, keyed}
-    assert (last.rows, last.entities) == (0, {})
-    for owner in (made, grouped, keyed):
-        assert tags(bridge, owner) == ["mine", "scim-event:new"]
-    assert tags(bridge, other) == ["mine"]
-
-
-def test_a_stamp_is_put_on_who_is_named_and_taken_away(bridge: Bridge) -> None:
-    one, other = owners = [new_id(), new_id()]
-    bridge.commit([consumer(new_id(), one, tags=["mine"]), consumer(new_id(), other)])
-
-    bridge.commit([Stamp("one", (*owners, new_id()))])
-    assert [tags(bridge, each) for each in owners] == [
-        ["mine", "scim-event:one"],
-        ["scim-event:one"],
-    ]
-
-    bridge.commit([Stamp("", tuple(owners))])
-    assert [tags(bridge, each) for each in owners] == [["mine"], []]
-
-
-def test_a_commit_that_wrote_nothing_stamps_nobody(bridge: Bridge) -> None:
-    (result,) = bridge.commit([Stamp("one")])
-    assert result.data == []
 
 
 def test_a_consumer_is_found_by_each_of_its_names_and_by_no_old_one(bridge: Bridge) -> None:
@@ -376,46 +251,52 @@ def test_a_check_sets_no_mark(bridge: Bridge) -> None:
 
 
 @requires_kong
-def test_a_configuration_that_is_loaded_takes_mark_and_rows_away_together(kong: Probe) -> None:
+def test_a_configuration_that_is_loaded_takes_mark_and_rows_away_together(
+    dbless_kong: Probe,
+) -> None:
     mark, owner = f"scim-bridge:{new_id()}", new_id()
     step = consumer(new_id(), owner)
-    kong.bridge.commit([step], mark=Mark(mark, None, becomes="one"))
+    dbless_kong.bridge.commit([step], mark=Mark(mark, None, becomes="one"))
 
-    kong.admin.post("/config", json={"config": KONG_YML}).raise_for_status()
+    dbless_kong.admin.post("/config", json={"config": KONG_YML}).raise_for_status()
 
-    assert kong.bridge.wake(mark=mark).mark is None
-    assert read(kong.bridge, owner) is None
+    assert dbless_kong.bridge.wake(mark=mark).mark is None
+    assert read(dbless_kong.bridge, owner) is None
 
 
 # -- Caches ----------------------------------------------------------------
 
 
 @requires_kong
-def test_every_worker_sees_a_commit_at_once_whatever_it_had_cached(kong: Probe) -> None:
+def test_every_worker_sees_a_commit_at_once_whatever_it_had_cached(
+    dbless_kong: Probe,
+) -> None:
     owner, secret = new_id(), new_id()
-    workers = kong.of_each_worker()
+    workers = dbless_kong.of_each_worker()
 
     def statuses() -> set[int]:
         return {each.get("/api", headers={"apikey": secret}).status_code for each in workers}
 
     assert statuses() == {401}  # the miss is cached
-    kong.bridge.commit([consumer(new_id(), owner), key(owner, secret)])
+    dbless_kong.bridge.commit([consumer(new_id(), owner), key(owner, secret)])
     assert statuses() == {200}
-    kong.bridge.commit([consumer(new_id(), owner, tags=["scim", "scim:suspended"])])
+    dbless_kong.bridge.commit([consumer(new_id(), owner, tags=["scim", "scim:suspended"])])
     assert statuses() == {403}
-    kong.bridge.commit([consumer(new_id(), owner, tags=["scim"])])
+    dbless_kong.bridge.commit([consumer(new_id(), owner, tags=["scim"])])
     assert statuses() == {200}
-    kong.bridge.commit([Revoke(owner)])
+    dbless_kong.bridge.commit([Revoke(owner)])
     assert statuses() == {401}
 
 
 @requires_kong
-def test_many_changes_at_once_are_seen_by_every_worker_too(kong: Probe) -> None:
+def test_many_changes_at_once_are_seen_by_every_worker_too(
+    dbless_kong: Probe,
+) -> None:
     owners = [(new_id(), new_id()) for _ in range(120)]
-    kong.bridge.commit(
+    dbless_kong.bridge.commit(
         [each for owner, secret in owners for each in (consumer(owner, owner), key(owner, secret))]
     )
-    workers = kong.of_each_worker()
+    workers = dbless_kong.of_each_worker()
     asked = owners[::20]
 
     def statuses() -> set[int]:
@@ -426,5 +307,5 @@ def test_many_changes_at_once_are_seen_by_every_worker_too(kong: Probe) -> None:
         }
 
     assert statuses() == {200}
-    kong.bridge.commit([Revoke(owner) for owner, _ in owners])
+    dbless_kong.bridge.commit([Revoke(owner) for owner, _ in owners])
     assert statuses() == {401}
