@@ -135,6 +135,7 @@ def _reply(handler: BaseHTTPRequestHandler, answer: Answer, stopped: threading.E
         stopped.wait()
         return
     if answer == CLOSE:
+        handler.close_connection = True
         return
     if isinstance(answer, str) and answer in _DRIPS:
         _drip(handler, _DRIPS[answer], stopped)

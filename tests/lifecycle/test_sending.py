@@ -169,6 +169,16 @@ class TestAnswers:
         answer = post(hook.url)
         assert (answer.status, answer.error[:21]) == (0, "the connection failed")
 
+    def test_a_kept_connection_that_ends_just_then_is_no_failure_and_a_new_one_is(self) -> None:
+        answers: list[int | str] = [200, CLOSE, 200, CLOSE, CLOSE]
+        sender = Sender(allow_http=True, allow_hosts=["127.0.0.1"], timeout=5)
+        with receiver(keep=True) as hook:
+            hook.behave = lambda _: answers.pop(0)
+            assert post(hook.url, sender).status == 200
+            assert (post(hook.url, sender).status, hook.connections) == (200, 2)
+            assert "connection failed" in post(hook.url, sender).error
+            assert (hook.connections, answers) == (3, [])
+
     def test_nobody_there(self) -> None:
         answer = post(f"http://127.0.0.1:{free_port()}/?token=secret")
         assert answer.status == 0

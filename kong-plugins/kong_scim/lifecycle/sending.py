@@ -96,19 +96,28 @@ class Sender:
             raise Refused("only https is allowed (events.allow_http)")
         named = {"User-Agent": "kong-scim", **headers}
         request = httpx.Request("POST", url, headers=named, content=body)
-        text = b""
         private = url.host.casefold() in self._allow_hosts
-        with (
-            self._connections.within(self._timeout, private=private),
-            self._pool.stream(
-                b"POST",
-                httpcore.URL(
-                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                ),
-                headers=request.headers.raw,
-                content=body,
-            ) as response,
-        ):
+        with self._connections.within(self._timeout, private=private):
+            while True:
+                progress: set[str] = set()
+                try:
+                    return self._exchange(request, body, progress)
+                except (httpcore.NetworkError, httpcore.RemoteProtocolError):
+                    # A connection that was kept, and closed by the target in this very moment.
+                    if progress & _OF_ITS_OWN:
+                        raise
+
+    def _exchange(self, request: httpx.Request, body: bytes, progress: set[str]) -> Answer:
+        url, text = request.url, b""
+        with self._pool.stream(
+            b"POST",
+            httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
+            headers=request.headers.raw,
+            content=body,
+            extensions={"trace": lambda name, _: progress.add(name)},
+        ) as response:
             for piece in response.iter_stream():
                 text += piece
                 if len(text) >= READ:
@@ -119,6 +128,9 @@ class Sender:
             retry_after=_seconds(httpx.Headers(response.headers).get("Retry-After")),
         )
 
+
+_OF_ITS_OWN = {"connection.connect_tcp.started", "http11.receive_response_headers.complete"}
+"""What httpcore tells of an exchange on a new connection, or of one that is being answered."""
 
 _FAILURES = (
     httpcore.NetworkError,
