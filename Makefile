@@ -41,7 +41,7 @@ sandbox: $(STAMP) ## a sandbox gateway on port 8000, to point an identity provid
 
 .PHONY: test
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter

@@ -24,6 +24,11 @@ def pytest_report_header() -> str:
     return f"Kong: {kong}, {version.stdout.strip()}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, or one worker is left with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 HOSTS = [
     "sandbox",
     "sandbox-off",
@@ -40,10 +45,26 @@ def host_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def shared_gateway(host_name: str) -> Iterator[Gateway]:
+def _gateways() -> Iterator[Callable[[str], Gateway]]:
+    """One gateway of each host, from the first test that wants it to the end of the session.
+
+    As a fixture with a parameter it would be started anew in each file.
+    """
+    with contextlib.ExitStack() as stack:
+        known: dict[str, Gateway] = {}
+
+        def get(name: str) -> Gateway:
+            if name not in known:
+                known[name] = stack.enter_context(running_gateway(name))
+            return known[name]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(host_name: str, _gateways: Callable[[str], Gateway]) -> Gateway:
     """One gateway for the whole session, with whatever the tests before left."""
-    with running_gateway(host_name) as gateway:
-        yield gateway
+    return _gateways(host_name)
 
 
 @pytest.fixture
@@ -60,7 +81,7 @@ def fresh_gateway(host_name: str) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _variants(shared_gateway: Gateway) -> Iterator[Callable[[dict[str, Any]], Gateway]]:
     with contextlib.ExitStack() as stack:
         known: dict[str, Gateway] = {}

@@ -22,6 +22,8 @@ from hosts import Gateway, eventually, running_gateway
 from kong_process import requires_kong
 from scim_traffic import answered, new_user, refused, user_body
 
+pytestmark = pytest.mark.long
+
 WORKERS = 16
 """Of a plugin server, where nobody says otherwise."""
 

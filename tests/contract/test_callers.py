@@ -17,6 +17,8 @@ from joserfc.jwk import RSAKey
 from hosts import Gateway, scim_client, variant
 from scim_traffic import answered, refused, user_body
 
+pytestmark = pytest.mark.long
+
 SCOPES = {"provisioners": ["scim:users"], "readers": ["scim:read"]}
 
 

@@ -15,6 +15,8 @@ from outbox import events
 from receiver import Receiver, receiver
 from scim_traffic import get, new_group, new_user, patched_user, user_body
 
+pytestmark = pytest.mark.long
+
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
 SEARCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}

@@ -13,6 +13,8 @@ from agreement import disagreements
 from hosts import GROUP, Gateway, eventually
 from scim_traffic import BULK, get, new_group, new_user, refused, user_body
 
+pytestmark = pytest.mark.long
+
 
 def test_a_killed_plugin_server_is_replaced_and_serves_every_tenant_its_own(
     fresh_gateway: Gateway,

@@ -24,7 +24,7 @@ WHOLE = 4 * PATIENCE
 
 MISTAKE = "by mistake, DELETE /Users/… x 200 -> 50 times 204, 150 times 409"
 
-pytestmark = pytest.mark.timeout(WHOLE + PATIENCE)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(WHOLE + PATIENCE)]
 
 
 def against(

@@ -9,6 +9,8 @@ from scim2_server.testing import ScimStorageContract
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 
+pytestmark = pytest.mark.long
+
 
 class TestSqlStorage(ScimStorageContract):
     @pytest.fixture

@@ -16,6 +16,8 @@ from outbox import events
 from receiver import CLOSE, DRIP_HEAD, HALF, HANG, Answer, Receiver, receiver
 from scim_traffic import BULK, CORE_USER, PATCH, answered
 
+pytestmark = pytest.mark.long
+
 CHANGES = 1000
 FEWER = {"sandbox-off": 300}
 """Where the delivering code is that of another host, for the time that CI takes."""

@@ -12,6 +12,8 @@ from mixed_writes import MixedWrites
 from agreement import disagreements
 from hosts import Gateway, eventually
 
+pytestmark = pytest.mark.long
+
 WRITES = 300
 
 

@@ -7,6 +7,8 @@ from storm import Storm, hold
 
 from hosts import running_gateway
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(300)
 def test_a_minute_of_hostile_requests_breaks_nothing() -> None:

@@ -76,7 +76,9 @@ def test_many_writes_one_after_the_other_are_all_delivered_in_order(
         change = {"op": "replace", "path": "title", "value": f"title {number}"}
         assert patch(gateway.any_scim, f"/Users/{bob}", change).status_code == 200
     eventually(lambda: waiting(gateway) == 0, "the events to be sealed")
-    eventually(lambda: versions(hook, bob) == [*range(1, 22)], "every one of many, in order")
+    wanted = [*range(1, 22)]
+    eventually(lambda: len(versions(hook, bob)) >= len(wanted), "every one of many")
+    assert versions(hook, bob) == wanted
 
 
 @pytest.fixture
@@ -109,7 +111,9 @@ def test_a_tick_that_has_too_much_to_deliver_is_followed_by_another(
     ]
     body = {"schemas": [BULK], "Operations": operations}
     assert gateway.scim.post("/Bulk", json=body).status_code == 200
-    eventually(lambda: versions(hook, eve) == [*range(1, 22)], "every one, in order")
+    wanted = [*range(1, 22)]
+    eventually(lambda: len(versions(hook, eve)) >= len(wanted), "every one")
+    assert versions(hook, eve) == wanted
 
 
 def test_a_credential_is_too(gateway: Gateway, hook: Receiver) -> None:

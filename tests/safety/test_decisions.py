@@ -18,6 +18,8 @@ from outbox import events, run
 from receiver import Receiver, receiver
 from scim_traffic import refused
 
+pytestmark = pytest.mark.long
+
 LIMIT = 3
 LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
 

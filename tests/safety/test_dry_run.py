@@ -26,6 +26,8 @@ from scim_traffic import (
     user_body,
 )
 
+pytestmark = pytest.mark.long
+
 DEACTIVATE = {"op": "replace", "value": {"active": False}}
 
 

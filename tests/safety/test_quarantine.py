@@ -24,6 +24,8 @@ from scim_traffic import (
     user_body,
 )
 
+pytestmark = pytest.mark.long
+
 LIMIT = 3
 DEACTIVATE = {"op": "replace", "value": {"active": False}}
 ACTIVATE = {"op": "replace", "value": {"active": True}}

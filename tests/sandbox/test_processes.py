@@ -20,6 +20,8 @@ from host_processes import PATIENCE, SandboxHost, eventually
 from hosts import scim_client
 from kong_scim.sandbox.gateway import FIRST_LINE
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "sandbox"]
 FREE_PORTS = ["--port", "0", "--admin-port", "0"]
 
