@@ -88,6 +88,8 @@ class KongProcess:
             "log_level": "notice",
             "database": "postgres" if postgres else "off",
         }
+        if os.geteuid() == 0:  # or the workers were somebody who may not use the tests' directories
+            settings["nginx_user"] = "root root"
         if postgres:
             settings |= {
                 "pg_host": postgres.host,

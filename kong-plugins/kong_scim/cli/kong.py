@@ -95,6 +95,8 @@ def _environment(directory: Path, proxy: int, admin: int) -> dict[str, str]:
         "pluginserver_scim_socket": str(directory / "plugin.sock"),
         "pluginserver_scim_query_cmd": f"cat {directory / 'plugin.json'}",
     }
+    if os.geteuid() == 0:  # or the workers were somebody who may not use this directory
+        settings["nginx_user"] = "root root"
     inherited = {name: value for name, value in os.environ.items() if "KONG_" not in name}
     return inherited | {f"KONG_{name.upper()}": value for name, value in settings.items()}
 
@@ -161,13 +163,19 @@ def _connected(path: Path) -> socket.socket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many ports on loopback that nobody listens on, each another."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
+    """Return that many ports on loopback that nobody listens on, each another.
+
+    By chance, so that two who ask at once get others, and none that an outgoing connection may be
+    given before somebody listens there (Linux: 32768 and above).
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as listeners:
+        while len(found) < count:
+            port = 16384 + secrets.randbelow(16384)
+            with contextlib.suppress(OSError):
+                listeners.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    return found
 
 
 class _Echo(BaseHTTPRequestHandler):

@@ -42,8 +42,8 @@ local ScimHandler = {
 
 local function serve(conf)
   local plugin = instances.plugin()
-  body.await(conf)
-  plugin:access(conf)
+  body.await(instances.current(conf))
+  plugin:access(instances.current(conf)) -- again: a body takes its time
 end
 
 
