@@ -5,6 +5,7 @@
 
 local entities = require "kong.plugins.scim-bridge.entities"
 local instances = require "kong.plugins.scim-bridge.instances"
+local stored = require "kong.plugins.scim-bridge.stored"
 local request_id = require "kong.observability.tracing.request_id"
 local tick = require "kong.plugins.scim-bridge.tick"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
@@ -43,7 +44,7 @@ end
 --- The plugin whose tenant a consumer belongs to.
 local function plugin_of(consumer)
   for _, tag in ipairs(consumer.tags or {}) do
-    for _, row in ipairs(instances.rows()) do
+    for _, row in ipairs(stored.rows()) do
       if tag == "scim:" .. row.config.tenant then
         return row
       end

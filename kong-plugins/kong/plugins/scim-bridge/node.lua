@@ -2,8 +2,8 @@
 -- a request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local instances = require "kong.plugins.scim-bridge.instances"
 local mark_of = require("kong.plugins.scim-bridge.memory").mark_of
+local stored = require "kong.plugins.scim-bridge.stored"
 
 
 local kong  = kong
@@ -50,7 +50,7 @@ function _M.wake(arg)
     host = _M.host(),
     secrets = _M.secrets(references),
     mark = mark or ngx.null,
-    observed = instances.observed(),
+    observed = stored.observed(),
     asked = ngx.ctx.scim_asked or ngx.null, -- by api.lua
   }
 end

@@ -3,6 +3,7 @@
 
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
+local stored = require "kong.plugins.scim-bridge.stored"
 
 
 local kong = kong
@@ -34,7 +35,7 @@ local function run(premature)
   running = true
   ngx.shared.kong:delete(ASKED) -- what is written from here on asks again
   local ok, err = pcall(function()
-    local rows, current = instances.rows()
+    local rows, current = stored.rows()
     if serial ~= current then
       serial = current
       metrics.forget()
@@ -90,7 +91,7 @@ end
 
 local function look(premature)
   if not premature then
-    instances.look()
+    stored.look()
   end
 end
 

@@ -11,6 +11,7 @@ local cjson = require "cjson.safe"
 local body = require "kong.plugins.scim-bridge.body"
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
+local stored = require "kong.plugins.scim-bridge.stored"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -42,8 +43,8 @@ local ScimHandler = {
 
 local function serve(conf)
   local plugin = instances.plugin()
-  body.await(instances.current(conf))
-  plugin:access(instances.current(conf)) -- again: a body takes its time
+  body.await(stored.current(conf))
+  plugin:access(stored.current(conf)) -- again: a body takes its time
 end
 
 
