@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import httpx
 from rich.console import Console
 
 from kong_scim.cli.audit import user_timeline
 from kong_scim.cli.client import Client
-from kong_scim.cli.kong import declaration, running
+from kong_scim.cli.kong import KongError, declaration, running
 from kong_scim.cli.story import Endpoints, ExpectationError, Story
 from kong_scim.cli.view import View
 from kong_scim.sandbox.plugin_process import end_with_parent
@@ -68,7 +69,7 @@ def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -
 
 
 @contextlib.contextmanager
-def kong(binary: str) -> Iterator[Endpoints]:
+def on_kong(binary: str) -> Iterator[Endpoints]:
     """Run a real Kong, DB-less, until the end of the block; nothing of it is left then.
 
     :raises ~kong_scim.cli.kong.KongError: With its output, when it does not start.
@@ -78,7 +79,7 @@ def kong(binary: str) -> Iterator[Endpoints]:
 
 
 @contextlib.contextmanager
-def sandbox(database: str) -> Iterator[Endpoints]:
+def on_sandbox(database: str) -> Iterator[Endpoints]:
     """Run a sandbox on free ports until the end of the block; nothing of it is left then.
 
     :param database: ``sqlite`` or ``off``.
@@ -144,3 +145,68 @@ def _sigterm_unwinds() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@click.command()
+@click.option(
+    "--on",
+    type=click.Choice(["sandbox", "sandbox-off", "dbless"]),
+    default="sandbox",
+    show_default=True,
+    help="What the demo runs: a sandbox, with a database or without, or a real DB-less Kong.",
+)
+@click.option(
+    "--kong",
+    help="Path of the `kong` command line, for --on dbless.",
+    envvar="KONG_SCIM_KONG",
+    show_envvar=True,
+)
+@click.option(
+    "--scim-url", help="SCIM base URL of another gateway than a sandbox of the demo's own."
+)
+@click.option(
+    "--token",
+    help="SCIM token of that gateway, with the scope scim:admin.",
+    envvar="SCIM_TOKEN",
+    show_envvar=True,
+)
+@click.option("--admin-url", help="URL of its Admin API.")
+@click.option("--api-url", help="URL of an API behind key-auth and acl.")
+@click.option(
+    "--group",
+    default=SANDBOX_GROUP,
+    show_default=True,
+    help="ACL group that the API lets through.",
+)
+def demo(  # noqa: PLR0917 - one parameter per option
+    on: str,
+    kong: str | None,
+    scim_url: str | None,
+    token: str | None,
+    admin_url: str | None,
+    api_url: str | None,
+    group: str,
+) -> None:
+    """Play the main job over HTTP and show it: people come, get access, lose it and leave."""
+    console = Console()
+    if scim_url is None:
+        if admin_url or api_url:
+            raise click.UsageError("--admin-url and --api-url go with --scim-url")
+        if on == "dbless" and not kong:
+            raise click.UsageError(
+                "--on dbless runs a real Kong: name its binary with --kong or KONG_SCIM_KONG, "
+                "or take --on sandbox-off"
+            )
+        database = "off" if on == "sandbox-off" else "sqlite"
+        try:
+            with on_kong(kong) if kong and on == "dbless" else on_sandbox(database) as endpoints:
+                held = play(endpoints, console)
+        except (SandboxError, KongError) as error:
+            raise click.ClickException(str(error)) from error
+    elif token and admin_url and api_url:
+        held = play(Endpoints(scim_url, token, admin_url, api_url, group), console)
+    else:
+        raise click.UsageError("--scim-url needs --token, --admin-url and --api-url as well")
+    click.echo("demo: ok" if held else "demo: failed")
+    if not held:
+        sys.exit(1)

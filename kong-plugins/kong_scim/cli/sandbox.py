@@ -1,0 +1,78 @@
+"""``kong-scim sandbox``: a gateway for machines without Kong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from kong_scim.sandbox import gateway
+from kong_scim.sandbox.declarative import DeclarationError
+from kong_scim.sandbox.entity_schema import DaoError
+from kong_scim.sandbox.plugin_process import PluginServerError
+
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Declarative configuration (kong.yml). Without it, one that comes with the sandbox.",
+)
+@click.option(
+    "--port", type=_PORT, default=8000, show_default=True, help="Proxy port; 0: a free one."
+)
+@click.option(
+    "--admin-port",
+    type=_PORT,
+    default=8001,
+    show_default=True,
+    help="Admin API port; 0: a free one.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory that keeps everything. Without it, nothing outlives the sandbox.",
+)
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "off"]),
+    default="sqlite",
+    show_default=True,
+    help="As a Kong with a database, or as a DB-less one.",
+)
+@click.option("--token", help="SCIM token to accept. Without it, one is made.")
+@click.option(
+    "--echo/--no-echo",
+    default=True,
+    show_default=True,
+    help="Answer for services at host `echo`, as docker-compose.yml has one.",
+)
+def sandbox(  # noqa: PLR0917 - one parameter per option
+    config: Path | None,
+    port: int,
+    admin_port: int,
+    data: Path | None,
+    database: Literal["sqlite", "off"],
+    token: str | None,
+    echo: bool,
+) -> None:
+    """Run a gateway to try Kong SCIM with, where no Kong is at hand."""
+    gateway.log_to_stderr()
+    options = gateway.Options(
+        config=config,
+        port=port,
+        admin_port=admin_port,
+        data=data,
+        database=database,
+        token=token,
+        echo=echo,
+    )
+    try:
+        gateway.run(options, click.echo)
+    except DaoError as error:
+        raise click.ClickException(f"{config}: in consumers: {error.message}") from error
+    except (DeclarationError, PluginServerError, OSError) as error:
+        raise click.ClickException(str(error)) from error
