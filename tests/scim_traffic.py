@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -47,6 +48,20 @@ def patch(
 
 def patched_user(scim: httpx.Client, user_id: str, *operations: dict[str, Any]) -> dict[str, Any]:
     return answered(patch(scim, f"/Users/{user_id}", *operations), 200)
+
+
+def patch_each(scim: httpx.Client, changes: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Change users by one request, each by an operation of its own: one commit and event each."""
+    operations = [
+        {
+            "method": "PATCH",
+            "path": f"/Users/{user_id}",
+            "data": {"schemas": [PATCH], "Operations": [operation]},
+        }
+        for user_id, operation in changes
+    ]
+    answer = scim.post("/Bulk", json={"schemas": [BULK], "Operations": operations})
+    assert {each["status"] for each in answered(answer, 200)["Operations"]} == {"200"}
 
 
 def get(scim: httpx.Client, path: str, **params: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from memories import KONG_YML
 from probe import HERE, Probe
 
 from kong_process import ROOT, KongProcess, kong_binary, requires_kong
@@ -16,14 +17,9 @@ from postgres import Postgres
 
 MIGRATIONS = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations"
 
-KONG_YML = """
-_format_version: "3.0"
-routes:
-- {name: probe, paths: [/probe], plugins: [{name: scim-probe}]}
-- name: api
-  paths: [/api]
-  plugins: [{name: key-auth}, {name: request-termination, config: {status_code: 200}}]
-plugins: [{name: scim-bridge}]
+WITH_CONSUMERS = (
+    KONG_YML
+    + """
 consumers:
 - username: ann
   custom_id: a-1
@@ -32,6 +28,7 @@ consumers:
   acls: [{group: staff}, {group: dev}]
 - {username: bob, tags: ["scim:suspended"], keyauth_credentials: [{key: bob-key}]}
 """
+)
 
 
 def test_the_migrations_are_what_the_tables_say() -> None:
@@ -63,7 +60,7 @@ class TestWithoutADatabase:
     def dbless(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
         directory = tmp_path_factory.mktemp("k")
         declarative: Path = directory / "kong.yml"
-        declarative.write_text(KONG_YML)
+        declarative.write_text(WITH_CONSUMERS)
         process = KongProcess(
             kong_binary(),
             directory / "p",

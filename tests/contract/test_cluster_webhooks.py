@@ -17,7 +17,7 @@ from hosts import Gateway, eventually, running_gateway, scim_client
 from kong_process import requires_kong
 from outbox import events
 from receiver import Receiver, receiver
-from scim_traffic import BULK, PATCH, answered, new_user
+from scim_traffic import new_user, patch_each
 
 pytestmark = [
     pytest.mark.parametrize(
@@ -65,17 +65,7 @@ def nodes(gateway: Gateway) -> Iterator[list[httpx.Client]]:
 
 def change_all(client: httpx.Client, people: list[str], title: str) -> None:
     operation = {"op": "replace", "value": {"title": title}}
-    operations = [
-        {
-            "method": "PATCH",
-            "path": f"/Users/{person}",
-            "data": {"schemas": [PATCH], "Operations": [operation]},
-        }
-        for person in people
-    ]
-    body = {"schemas": [BULK], "Operations": operations}
-    done = answered(client.post("/Bulk", json=body), 200)["Operations"]
-    assert {each["status"] for each in done} == {"200"}
+    patch_each(client, [(person, operation) for person in people])
 
 
 def told(hook: Receiver) -> dict[str, list[int]]:

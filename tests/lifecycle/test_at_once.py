@@ -10,7 +10,7 @@ import pytest
 from hosts import Gateway, eventually, running_gateway
 from outbox import waiting
 from receiver import Receiver, receiver
-from scim_traffic import BULK, PATCH, new_group, new_user, patch, patched_user, user_body
+from scim_traffic import BULK, new_group, new_user, patch, patch_each, patched_user, user_body
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +101,7 @@ def test_a_tick_that_has_too_much_to_deliver_is_followed_by_another(
     eve = new_user(gateway.scim, "eve")["id"]
     told(hook, eve, "create")
     changes = [{"op": "replace", "path": "title", "value": f"title {n}"} for n in range(20)]
-    operations = [
-        {
-            "method": "PATCH",
-            "path": f"/Users/{eve}",
-            "data": {"schemas": [PATCH], "Operations": [change]},
-        }
-        for change in changes
-    ]
-    body = {"schemas": [BULK], "Operations": operations}
-    assert gateway.scim.post("/Bulk", json=body).status_code == 200
+    patch_each(gateway.scim, [(eve, change) for change in changes])
     wanted = [*range(1, 22)]
     eventually(lambda: len(versions(hook, eve)) >= len(wanted), "every one")
     assert versions(hook, eve) == wanted
