@@ -163,19 +163,13 @@ def _connected(path: Path) -> socket.socket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many ports on loopback that nobody listens on, each another.
-
-    By chance, so that two who ask at once get others, and none that an outgoing connection may be
-    given before somebody listens there (Linux: 32768 and above).
-    """
-    found: list[int] = []
-    with contextlib.ExitStack() as listeners:
-        while len(found) < count:
-            port = 16384 + secrets.randbelow(16384)
-            with contextlib.suppress(OSError):
-                listeners.enter_context(socket.create_server(("127.0.0.1", port)))
-                found.append(port)
-    return found
+    """Return that many ports on loopback that nobody listens on, each another."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [listener.getsockname()[1] for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
 
 
 class _Echo(BaseHTTPRequestHandler):

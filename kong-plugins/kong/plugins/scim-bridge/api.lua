@@ -5,8 +5,8 @@
 
 local entities = require "kong.plugins.scim-bridge.entities"
 local instances = require "kong.plugins.scim-bridge.instances"
-local stored = require "kong.plugins.scim-bridge.stored"
 local request_id = require "kong.observability.tracing.request_id"
+local stored = require "kong.plugins.scim-bridge.stored"
 local tick = require "kong.plugins.scim-bridge.tick"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 

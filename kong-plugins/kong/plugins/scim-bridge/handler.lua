@@ -6,6 +6,7 @@ local guard = require "kong.plugins.scim-bridge.guard"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
+local stored = require "kong.plugins.scim-bridge.stored"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -32,6 +33,7 @@ function ScimBridgeHandler:init_worker()
 
   metrics.init_worker()
   caches.init_worker()
+  stored.init_worker()
   tick.init_worker()
 end
 

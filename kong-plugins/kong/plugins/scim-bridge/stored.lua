@@ -9,6 +9,7 @@ local kong = kong
 
 
 local PLUGIN = "scim"
+local BETWEEN_LOOKS = 0.5 -- seconds
 local FOR_EVER = { ttl = 0 }
 local VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
 local SERIAL = "plugins_iterator:__seq__" -- in the shared dictionary `kong`, as there
@@ -114,15 +115,22 @@ function _M.current(conf)
 end
 
 
-local digest
+local digest, failing
 
 
 --- Sees whether a configuration was changed, at whatever node, which Kong asks once in db_update_frequency
 -- (5 s); and has this node's workers load it.
-function _M.look()
+local function look(premature)
+  if premature then
+    return
+  end
+
   local rows, err = kong.db.connector:query(DIGEST, "read")
   if not rows then
-    kong.log.warn("whether a configuration of scim was changed could not be read: ", err)
+    if not failing then -- else it were two lines a second
+      kong.log.warn("whether a configuration of scim was changed could not be read: ", err)
+    end
+    failing = true
     return
   end
 
@@ -130,7 +138,16 @@ function _M.look()
   if digest and found ~= digest then
     kong.core_cache:invalidate_local(VERSION)
   end
-  digest = found
+  digest, failing = found, false
+end
+
+
+function _M.init_worker()
+  -- on a DB-less Kong all workers are given all at once, and a control plane serves nobody
+  if ngx.worker.id() == 0 and kong.configuration.database ~= "off"
+     and kong.configuration.role ~= "control_plane" then
+    assert(ngx.timer.every(BETWEEN_LOOKS, look))
+  end
 end
 
 

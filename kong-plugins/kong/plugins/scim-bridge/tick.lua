@@ -17,7 +17,6 @@ local ASKED = "scim-bridge:tick" -- in Kong's shared dictionary: a write has ask
 local _M = {
   INTERVAL = 1, -- seconds
 }
-local BETWEEN_LOOKS = 0.5 -- seconds, for a configuration that was changed at another node
 
 
 local running, scheduled, ended = false, false, 0
@@ -89,13 +88,6 @@ function _M.asked()
 end
 
 
-local function look(premature)
-  if not premature then
-    stored.look()
-  end
-end
-
-
 function _M.init_worker()
   if ngx.worker.id() ~= 0 then
     return
@@ -108,9 +100,6 @@ function _M.init_worker()
     kong.worker_events.register(schedule, EVENTS, SOON)
     assert(ngx.timer.at(0, run))
     assert(ngx.timer.every(_M.INTERVAL, run))
-    if kong.configuration.database ~= "off" then
-      assert(ngx.timer.every(BETWEEN_LOOKS, look))
-    end
   end
 end
 
