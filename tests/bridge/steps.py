@@ -32,5 +32,5 @@ def read(bridge: Bridge, identifier: str) -> Consumer | None:
 
 
 def tags(bridge: Bridge, identifier: str) -> list[str]:
-    found = read(bridge, identifier)
-    return sorted(found.tags) if found else []
+    (found,) = bridge.query(consumer_ids=[identifier]).consumers
+    return sorted(found.tags)

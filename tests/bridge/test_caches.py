@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from probe import HERE, Probe, eventually
+from steps import new_id
 
 from kong_process import KongProcess, kong_binary, requires_kong
 from kong_scim.bridge import BRIDGE_VERSION, Delete, Revoke, Sql, Step, Upsert
@@ -21,10 +21,6 @@ from postgres import Postgres
 pytestmark = requires_kong
 
 ROUNDS = 20  # a worker that lags behind shows in some of them
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import uuid
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from probe import Probe, eventually
+from steps import new_id
 
 from kong_process import requires_kong
 from kong_scim.bridge import Upsert
 
 pytestmark = requires_kong
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 def consumer_with(probe: Probe, *tags: str) -> tuple[dict[str, Any], dict[str, str]]:

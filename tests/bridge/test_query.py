@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 import pytest
 from probe import Probe
+from steps import new_id
 
 from kong_process import requires_kong
 from kong_scim.bridge import BridgeError, BridgeUnavailableError, Sql
 from postgres import Postgres
 
 pytestmark = requires_kong
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 # -- Values ----------------------------------------------------------------
