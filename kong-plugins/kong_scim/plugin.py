@@ -296,6 +296,12 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
             "again; nothing was written, send the request again",
             retry_after=2,
         )
+    if exception.name == "PENDING":
+        return ServiceUnavailableException(
+            detail="The change is stored, but the gateway has not taken it into its memory yet; it "
+            "is given it again every second. Read what you wrote before you write it again",
+            retry_after=2,
+        )
     if exception.name == "READ_ONLY":
         return NotImplementedException(detail=exception.message)
     return None

@@ -20,6 +20,7 @@ from scim2_models import ResourceType
 from hosts import eventually
 from kong_scim.bridge import BridgeError, Delete, Sql
 from kong_scim.directory.local import LocalStore, StoreError
+from kong_scim.provisioning import dbless
 from kong_scim.provisioning.dbless import memory
 
 POINTS = ["before commit 1", "after commit 1", "before commit 2", "after commit 2"]
@@ -348,6 +349,23 @@ def test_a_change_whose_kong_loads_a_configuration_meanwhile_is_answered_when_ko
         alice = made.result()
 
     assert [row[0] for row in gateway.entities()["consumers"]] == [alice.id]
+
+
+def test_a_change_that_is_stored_and_that_kong_does_not_take_in_time_says_so(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbless, "PATIENCE", 0.1)
+    gateway.before["commit 2"] = gateway.load
+
+    with pytest.raises(BridgeError) as refused:
+        create(gateway, "user-alice")
+
+    assert refused.value.name == "PENDING"
+    assert gateway.storage().count_users() == 1
+    assert gateway.entities()["consumers"] == []
+    gateway.before.clear()
+    gateway.tick()
+    assert [row[1] for row in gateway.entities()["consumers"]] == ["user-alice"]
 
 
 def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(

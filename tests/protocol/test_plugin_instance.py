@@ -203,6 +203,7 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
     ("error", "answer"),
     [
         (BridgeError("DATABASE", "connection refused"), (503, None, "5")),
+        (BridgeError("PENDING", "secret of the store"), (503, None, "2")),
         (BridgeError("CONFLICT", "deadlock"), (503, None, "1")),
         (BridgeError("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
         (BridgeError("INTERNAL", "secret of the bridge"), (500, None, None)),

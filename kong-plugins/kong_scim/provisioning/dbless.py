@@ -140,7 +140,7 @@ class DblessBridge:
         :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
             agree with the store and now does: what to do must be worked out again, because it
             followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
-            ``DATABASE`` where it is written and Kong is not told in time.
+            ``PENDING`` where it is written and Kong is not told in time: the tick tells it.
         """
         seen = self._memory.applications(self._scope)
         try:
@@ -149,7 +149,7 @@ class DblessBridge:
             # It is a change already, and pending: the tick tells Kong of it.
             if self._memory.await_application(self._scope, untold.seen, PATIENCE):
                 return untold.results
-            raise BridgeError("DATABASE", "it is written, and Kong is not told yet") from untold
+            raise BridgeError("PENDING", "it is written, and Kong is not told yet") from untold
         except BridgeError as error:
             self._wait(error, seen)
         raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
