@@ -288,8 +288,8 @@ class BridgeError(Exception):
     :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
         as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
         hold), ``MARK`` (a :class:`Mark` is not as expected), ``CONFLICT`` (serialization failure or
-        deadlock: run the request again), ``DATABASE`` (the database is away), ``PENDING`` (a DB-less
-        Kong: the change is stored and Kong has yet to take it), ``READ_ONLY`` (this
+        deadlock: run the request again), ``DATABASE`` (the database is away), ``PENDING`` (on a
+        DB-less Kong: the change is stored and Kong has yet to take it), ``READ_ONLY`` (this
         node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,
         such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the connection
         breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it was
