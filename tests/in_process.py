@@ -40,15 +40,18 @@ class Kong:
         self.asked: list[dict[str, Any]] = []
         self.logged: list[str] = []
         self.exit: tuple[int, str, dict[str, str]] | None = None
-        self.scim = SimpleNamespace(begin=self._begin, query=self._never, commit=self._never)
+        self.scim = SimpleNamespace(
+            begin=self._begin, body=self._body, query=self._never, commit=self._never
+        )
         self.log = SimpleNamespace(notice=self.logged.append)
         self.response = SimpleNamespace(exit=self._exit)
 
     def _begin(self, text: str) -> str:
         question = json.loads(text)
         self.asked.append(question)
-        large = len(self.request["body"]) > question["max_body_size"]
-        body = b"" if large else self.request["body"]
+        size = len(self.request["body"])
+        large = size > question["max_body_size"]
+        body = b"" if large or size > 8192 else self.request["body"]
         return json.dumps(
             {
                 "ok": {
@@ -62,6 +65,7 @@ class Kong:
                     "request": {
                         **self.request,
                         "body": base64.b64encode(body).decode(),
+                        "body_size": 0 if large else size,
                         "body_too_large": large,
                     },
                     "secrets": {each: self.secrets.get(each) for each in question["secrets"]},
@@ -69,6 +73,13 @@ class Kong:
                 }
             }
         )
+
+    def _body(self, text: str) -> str:
+        question = json.loads(text)
+        self.asked.append(question)
+        start = question["from"]
+        piece = self.request["body"][start : start + question["length"]]
+        return json.dumps({"ok": {"piece": base64.b64encode(piece).decode()}})
 
     def _never(self, text: str) -> str:
         raise AssertionError(f"nothing should be read or written: {text[:100]}")

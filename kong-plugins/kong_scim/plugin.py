@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from scim2_models import (
@@ -13,8 +15,10 @@ from scim2_models import (
     PayloadTooLargeException,
     SCIMException,
 )
+from scim2_server.errors import UnsupportedMediaTypeException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
+from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__
 from kong_scim.access.door import Caller, Door
@@ -36,10 +40,14 @@ from kong_scim.scim.openapi import description
 from kong_scim.scim.requests import scim_request
 from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService
+from kong_scim.waiting import MEMORY
 
 log = logging.getLogger(__name__)
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+WITH_BODY = WRITES - {"DELETE"}
+"""Methods whose body says something; that of others is never fetched."""
 
 DRY_RUN = "Kong-SCIM-Dry-Run"
 """The header of every answer of a dry run."""
@@ -185,18 +193,19 @@ class Plugin:
             if opening.request.path == KEYS:  # for anybody: they are public
                 return keys(opening.request, self._afterwards.issuer(opening.secrets))
             identity = self._admit(opening)
+            with self._with_body(bridge, opening) as whole:
+                response = self._serve(bridge, whole, identity)
         except Exception as exception:
             return self._service.error_response(exception)
-        response = self._serve(bridge, opening, identity)
         if opening.request.method in WRITES:
             kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
         return response
 
     def _admit(self, opening: Opening) -> Identity:
-        """Return who calls, before anything of the request is read.
+        """Return who calls, before the body of the request is fetched.
 
-        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 413 for a large body, and as
-            :meth:`Door.admit <kong_scim.access.door.Door.admit>`.
+        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for what a page in a browser
+            may send, and as :meth:`Door.admit <kong_scim.access.door.Door.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
@@ -211,11 +220,40 @@ class Plugin:
                 consumer=opening.caller,
             )
         )
-        if request.body_too_large or len(request.body) > self.config.max_body_size:
-            raise PayloadTooLargeException(
-                detail=f"The body is over {self.config.max_body_size} bytes: send less at once"
+        # Kong may know its caller by what a browser adds by itself (a cookie, HTTP Basic, a client
+        # certificate). A page elsewhere may then have it send a POST of a type that forms have, or
+        # of none; for any other type or method the browser asks this gateway first, which says no.
+        may_be_forged = self._door.trusts_kong and request.method in WITH_BODY
+        if may_be_forged and not is_json_media_type(request.headers.get("content-type")):
+            raise UnsupportedMediaTypeException(
+                detail="Send the header Content-Type: application/scim+json, or "
+                "application/json; where Kong authenticates (auth: kong) no other is taken"
             )
         return identity
+
+    @contextmanager
+    def _with_body(self, bridge: Bridge, opening: Opening) -> Iterator[Opening]:
+        """Yield the opening with the whole body of its request, held until the block ends.
+
+        :raises ~scim2_models.SCIMException: 413 for a body that is too large, 503 for one that does
+            not fit beside those of other requests now.
+        """
+        request = opening.request
+        most = min(self.config.max_body_size, MEMORY.capacity)
+        if request.body_too_large or request.body_size > most:
+            raise PayloadTooLargeException(
+                detail=f"The body is over {most} bytes: send less at once"
+            )
+        if request.body_size == len(request.body) or request.method not in WITH_BODY:
+            yield opening
+            return
+        with MEMORY.hold(request.body_size) as fits:
+            if not fits:
+                raise ServiceUnavailableException(
+                    detail="Too many large bodies at once: send the request again, or less in it"
+                )
+            body = bridge.body(request.body_size)
+            yield replace(opening, request=replace(request, body=body))
 
     def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
         try:

@@ -1,8 +1,11 @@
-"""Who may wait, and hold a worker of the plugin server meanwhile.
+"""Who may wait, and hold a worker of the plugin server meanwhile; and who may hold its memory.
 
 Some requests wait for what may not come for seconds: an event, an issuer's keys. Were all workers
 to do so, nothing else would be served, so each kind of wait has a quarter of them, and whoever
 comes when those are taken is answered without waiting.
+
+Large request bodies are held in memory until they are answered. All of them together may have so
+many bytes; whoever comes with more is asked to come again.
 """
 
 from __future__ import annotations
@@ -46,6 +49,42 @@ class Room:
                 self._taken -= found
 
 
+ORDINARY = 1024 * 1024
+"""Bytes of a body that is let in however many large ones there are: each worker holds one body at a
+time, so that a deactivation is never refused for the sake of somebody's import."""
+
+BODIES = 64
+"""MiB of bodies larger than :data:`ORDINARY`, all together, where nobody says otherwise."""
+
+
+class Memory:
+    """Bytes of large request bodies that this process may hold at once.
+
+    :ivar capacity: In bytes: all of them together. A body above it never fits.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._lock = threading.Lock()
+        self._held = 0
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[bool]:
+        """Hold a body for the time of the block; False where it does not fit beside the others."""
+        counted = size if size > ORDINARY else 0
+        with self._lock:
+            fits = not counted or self._held + counted <= self.capacity
+            self._held += counted if fits else 0
+        try:
+            yield fits
+        finally:
+            with self._lock:
+                self._held -= counted if fits else 0
+
+
+MEMORY = Memory(BODIES * 1024 * 1024)
+"""For the bodies of requests whose senders were let in."""
+
 POLLS = Room(least=0)
 """For an event, at ``/Events/poll``."""
 
@@ -56,7 +95,8 @@ KONG = Room(least=1)
 """For a DB-less Kong that is being given its consumers again."""
 
 
-def furnish(workers: int) -> None:
-    """Say how many workers the plugin server has."""
+def furnish(workers: int, bodies: int = BODIES) -> None:
+    """Say how many workers the plugin server has, and how many MiB of large bodies it may hold."""
     for room in (POLLS, KEYS, KONG):
         room.furnish(workers)
+    MEMORY.capacity = bodies * 1024 * 1024

@@ -140,6 +140,22 @@ def test_tokens_and_jwts_count_side_by_side(monkeypatch: pytest.MonkeyPatch) -> 
         answered(client(plugin, token=token).get("/Users"), 200)
 
 
+def test_a_right_jwt_passes_whatever_was_guessed_and_a_forged_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugin, directory = plugin_with(
+        monkeypatch,
+        jwt={"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM},
+        limits={"failed_attempts": 2},
+    )
+    forged = signed(OTHER)
+    for _ in range(2):
+        refused(client(plugin, token=forged).get("/Users"), 401)
+    refused(client(plugin, token=forged).get("/Users"), 429)
+    assert directory.reached == []
+    answered(client(plugin, token=signed()).get("/Users"), 200)
+
+
 def test_headers_that_the_rfc_lets_be_ignored_are(scim: Scim) -> None:
     sender, _ = scim(signed(header={"x5t": "abc", "nonce": "n", "x5c": ["A" * 2000]}))
     answered(sender.get("/Users"), 200)

@@ -33,6 +33,7 @@ class Probe:
             SimpleNamespace(
                 scim=SimpleNamespace(
                     begin=lambda text: self.text("begin", text),
+                    body=lambda text: self.text("body", text),
                     wake=lambda text: self.text("wake", text),
                     query=lambda text: self.text("query", text),
                     commit=lambda text: self.text("commit", text),

@@ -14,6 +14,7 @@ from probe import Probe
 
 from kong_process import KongProcess, requires_kong
 from kong_scim.bridge import BRIDGE_VERSION
+from kong_scim.bridge.client import PIECE
 from postgres import Postgres
 
 pytestmark = requires_kong
@@ -169,17 +170,40 @@ def test_the_request_id_is_the_one_kong_answers_with(probe: Probe) -> None:
 # -- The body --------------------------------------------------------------
 
 
-def test_a_body_of_5_mb_arrives_whole(probe: Probe) -> None:
-    content = ("é" * 2_500_000).encode()
+def piece(probe: Probe, content: bytes, start: int, length: int) -> bytes:
+    """Return what ``body`` hands over of a request's body."""
+    text = json.dumps({"bridge_version": BRIDGE_VERSION, "from": start, "length": length})
+    headers = {"X-Probe": json.dumps({"fn": "body", "text": text})}
+    answer = probe.proxy.post("/probe", headers=headers, content=content)
+    assert answer.status_code == 200, answer.text
+    return base64.b64decode(answer.json()["ok"]["piece"])
+
+
+@pytest.mark.parametrize("size", [0, 1, 8192])
+def test_a_small_body_comes_with_the_head(probe: Probe, size: int) -> None:
+    content = (bytes(range(256)) * 32)[:size]
     request = begin(probe, "/probe", "POST", content=content)
+    assert (request["body_size"], request["body_too_large"]) == (size, False)
+    assert base64.b64decode(request["body"]) == content
+
+
+@pytest.mark.parametrize("size", [8193, 1_048_577, 5_000_000])
+def test_a_larger_one_is_left_to_be_asked_for_in_pieces(probe: Probe, size: int) -> None:
+    content = (bytes(range(251)) * (size // 251 + 1))[:size]
+    request = begin(probe, "/probe", "POST", content=content)
+    assert (request["body_size"], request["body"]) == (size, "")
     assert request["body_too_large"] is False
-    assert base64.b64decode(request["body"]) == content
+    length = min(size, PIECE)
+    for start in (0, 1, size - length, size - 1):
+        assert piece(probe, content, start, length) == content[start : start + length]
+    assert piece(probe, content, size, length) == b""
 
 
-def test_any_bytes_arrive_as_they_are(probe: Probe) -> None:
-    content = bytes(range(256))
-    request = begin(probe, "/probe", "POST", content=content)
-    assert base64.b64decode(request["body"]) == content
+@pytest.mark.parametrize(
+    "wrong", [{}, {"from": -1, "length": 1}, {"from": 0, "length": PIECE + 1}, {"from": "0"}]
+)
+def test_a_piece_that_is_none_is_refused(probe: Probe, wrong: dict[str, Any]) -> None:
+    assert probe.call("body", **wrong)["error"]["name"] == "BAD_REQUEST"
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
@@ -191,16 +215,16 @@ def test_a_body_over_the_limit_is_not_handed_over(probe: Probe, size: int, chunk
     headers = x_probe(max_body_size=size)
     content = chunks() if chunked else b"x" * (size + 1)
     request = request_of(probe.proxy.post("/probe", headers=headers, content=content))
-    assert (request["body_too_large"], request["body"]) == (True, "")
+    assert (request["body_too_large"], request["body"], request["body_size"]) == (True, "", 0)
     content = b"x" * size
     request = request_of(probe.proxy.post("/probe", headers=headers, content=content))
-    assert request["body_too_large"] is False
+    assert (request["body_too_large"], request["body_size"]) == (False, size)
 
 
 def test_without_the_tls_that_is_required_nothing_is_read(probe: Probe) -> None:
     headers = x_probe(require_https=True)
     request = request_of(probe.proxy.post("/probe", headers=headers, content=b"secret"))
-    assert (request["https"], request["body"]) == (False, "")
+    assert (request["https"], request["body"], request["body_size"]) == (False, "", 0)
 
 
 # -- The node and its secrets ----------------------------------------------

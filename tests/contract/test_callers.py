@@ -73,6 +73,33 @@ def test_without_a_key_kong_itself_refuses(keyed: Gateway) -> None:
     assert "No API key found" in answer.text
 
 
+FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+"""The types that a page in a browser may have sent anywhere, without anybody being asked."""
+
+
+@pytest.mark.parametrize("content_type", [*FORMS, "text/plain; application/json", "", None])
+def test_where_kong_authenticates_no_page_in_a_browser_can_write(
+    keyed: Gateway, content_type: str | None
+) -> None:
+    scim, before = client_of(keyed, "provisioners"), keyed.consumers()
+    body = json.dumps(user_body()).encode()
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    for path in ("/Users", "/Bulk", "/Events/poll"):
+        answer = scim.post(path, content=body, headers=headers)
+        assert "application/scim+json" in refused(answer, 415)
+    assert keyed.consumers() == before
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/scim+json; charset=utf-8"]
+)
+def test_where_kong_authenticates_json_is_taken(keyed: Gateway, content_type: str) -> None:
+    scim = client_of(keyed, "provisioners")
+    body = json.dumps(user_body()).encode()
+    user = answered(scim.post("/Users", content=body, headers={"Content-Type": content_type}), 201)
+    assert scim.delete(f"/Users/{user['id']}").status_code == 204  # no browser sends it unasked
+
+
 def test_a_forwarded_scheme_counts_for_nothing_from_who_is_not_trusted(gateway: Gateway) -> None:
     """That a trusted proxy's does is in ``tests/bridge/test_begin.py``, on a Kong that has one."""
     claims = {"X-Forwarded-Proto": "https", "Forwarded": "proto=https", "X-Forwarded-Ssl": "on"}
@@ -81,23 +108,6 @@ def test_a_forwarded_scheme_counts_for_nothing_from_who_is_not_trusted(gateway: 
         refusal = refused(strict.scim.post("/Users", json=user_body(), headers=claims), 403)
         assert "https" in refusal
         assert strict.consumers() == before
-
-
-def test_wrong_credentials_end_in_429_for_their_address_but_not_for_who_was_let_in_before(
-    gateway: Gateway,
-) -> None:
-    """The workers of a node share the count: each connection may reach another one."""
-    with variant(gateway, limits={"failed_attempts": 6}) as guarded:
-        statuses = []
-        for number in range(12):
-            with scim_client(guarded.scim_base, f"guess-{number}") as guessing:
-                answer = guessing.get("/Users")
-            statuses.append(answer.status_code)
-        assert statuses == [401] * 6 + [429] * 6
-        assert 1 <= int(answer.headers["Retry-After"]) <= 60
-        refused(answer, 429)
-        answered(guarded.scim.get("/Users"), 200)
-        answered(guarded.other_scim.get("/Users"), 200)
 
 
 # -- Refused, and nothing is written ---------------------------------------
@@ -174,6 +184,35 @@ def test_a_token_that_does_not_count_is_refused_and_writes_nothing(
     assert challenge in answer.headers["WWW-Authenticate"]
     assert choosy.consumers() == before
     assert choosy.scim.get("/Users").json()["totalResults"] == 0
+
+
+def test_wrong_credentials_end_in_429_for_their_address_and_right_ones_never(
+    gateway: Gateway,
+) -> None:
+    """The workers of a node share the count: each connection may reach another one.
+
+    A token that was never used is as one after a start of the plugin server, or after a rotation.
+    """
+    tokens = [
+        {"name": "idp", "value": "{vault://env/scim-token-a}"},
+        {"name": "rotated", "value": "never-used-until-now"},
+    ]
+    key = KEY.as_pem(private=False).decode()
+    issuer = {"issuer": ISSUER, "audience": [AUDIENCE], "public_key": key}
+    with variant(gateway, tokens=tokens, jwt=issuer, limits={"failed_attempts": 6}) as guarded:
+
+        def sent(token: str) -> httpx.Response:
+            with scim_client(guarded.scim_base, token) as guessing:
+                return guessing.get("/Users")
+
+        answers = [sent(f"guess-{number}") for number in range(12)]
+        assert [each.status_code for each in answers] == [401] * 6 + [429] * 6
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+        refused(answers[-1], 429)
+        refused(sent(signed(OTHER)), 429)
+        for right in ("never-used-until-now", signed(), guarded.token):
+            answered(sent(right), 200)
+        answered(guarded.other_scim.get("/Users"), 200)
 
 
 def test_beside_them_the_right_token_and_a_right_jwt_are_served(choosy: Gateway) -> None:

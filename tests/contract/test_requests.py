@@ -44,6 +44,14 @@ def raw(gateway: Gateway, *head: str, body: bytes = b"") -> tuple[int, str]:
 @pytest.mark.parametrize("size", [8191, 8192, 8193, 16_385, 200_000, LIMIT - 1, LIMIT])
 def test_a_body_of_any_size_up_to_the_limit_arrives_whole(gateway: Gateway, size: int) -> None:
     # More than client_body_buffer_size (8 KiB) is in a file of Nginx's, and not in memory.
+    _arrives_whole(gateway, size)
+
+
+def test_a_body_of_several_pieces_arrives_whole(gateway_with: Callable[..., Gateway]) -> None:
+    _arrives_whole(gateway_with(max_body_size=4 * LIMIT), 2 * LIMIT + 7)
+
+
+def _arrives_whole(gateway: Gateway, size: int) -> None:
     body = httpx.Request("POST", "http://x", json=user_body("alice", title="")).content
     padding = "é" * ((size - len(body)) // 2) + "x" * ((size - len(body)) % 2)
     content = body.replace(b'"title":""', f'"title":"{padding}"'.encode())
@@ -64,6 +72,14 @@ def test_one_byte_over_the_limit_is_413_and_written_nowhere(gateway: Gateway) ->
             gateway.scim.post("/Users", content=content, headers=headers), 413
         )
     assert gateway.consumers() == []
+
+
+def test_a_large_body_with_a_wrong_token_is_401_and_a_right_one_goes_on(gateway: Gateway) -> None:
+    wrong = {"Authorization": "Bearer wrong", "Content-Type": "application/scim+json"}
+    for _ in range(3):
+        answer = gateway.scim.post("/Users", content=b"x" * LIMIT, headers=wrong)
+        refused(answer, 401)
+        new_user(gateway.scim)
 
 
 def test_a_body_in_chunks_arrives_whole(gateway: Gateway) -> None:

@@ -21,6 +21,14 @@ from composition import (
 )
 from jsonschema import Draft202012Validator
 
+from kong_scim.pluginserver.__main__ import _parse
+
+KEPT_CONNECTIONS = 256
+"""Idle ones that each worker of Kong keeps (``lua_socket_pool_size`` of kong_defaults.lua)."""
+
+OTHER_THREADS = 32
+"""Of the plugin server: the listener, ticks, deliveries."""
+
 NON_ROOT_IMAGES = ("kong:",)
 """Images whose own user is not root (USER kong in Kong's Dockerfile)."""
 
@@ -90,6 +98,19 @@ class TestHardening:
         assert "privileged" not in service
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["pids_limit"] > 0
+
+    @every_file
+    def test_the_plugin_server_may_have_as_many_threads_as_it_needs(
+        self, file: Composition
+    ) -> None:
+        """One for each worker, and one for each connection of Kong's, idle ones included."""
+        service = file.services["plugin-server"]
+        named = {f"KONG_SCIM_{name}" for name in ("WORKERS", "QUEUE")}
+        assert not named & set(service.get("environment", {}))  # else they count below
+        options = _parse(["--dump"])
+        kong_workers = int(file.services["kong"]["environment"]["KONG_NGINX_WORKER_PROCESSES"])
+        connections = kong_workers * KEPT_CONNECTIONS + options.workers + options.queue
+        assert service["pids_limit"] >= options.workers + connections + OTHER_THREADS
 
     @every("services")
     def test_no_service_runs_as_root(self, file: Composition, name: str) -> None:

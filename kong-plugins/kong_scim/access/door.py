@@ -9,7 +9,6 @@ from datetime import datetime
 
 from scim2_models import ForbiddenException, UnauthorizedException
 
-from kong_scim.access.digests import digest
 from kong_scim.access.floods import FLOODS, Floods, network_of
 from kong_scim.access.jwt import JwtVerifier
 from kong_scim.access.refusals import (
@@ -126,27 +125,20 @@ class Door:
             raise UnauthorizedException(detail=SEND_A_TOKEN)
         scheme, _, given = caller.authorization.strip().partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else ""
-        proof = (self._config.tenant, digest(given))
-        source = (self._config.tenant, network_of(caller.client_ip))
-        signed = self._jwt is not None and self._jwt.looks_like_one(given)
-        # Who was let in before is let in also when others, at the same provider's address, guess.
-        # A signature cannot be guessed either.
-        if not signed and not self._floods.is_proven(proof):
-            self._refuse_while_blocked(source)
+        # Right ones pass whatever others do, who may share the provider's address: credentials are
+        # compared first, and only wrong ones are counted and refused.
         try:
-            identity = self._identified(given, caller, signed=signed)
+            return self._identified(given, caller)
         except InvalidTokenException as refusal:
             if refusal.description is None:  # else they are known, and no guess
+                source = (self._config.tenant, network_of(caller.client_ip))
                 self._refuse_while_blocked(source)
                 self._count(source, caller.client_ip)
             raise
-        if not signed:
-            self._floods.prove(proof)
-        return identity
 
-    def _identified(self, given: str, caller: Caller, *, signed: bool) -> Identity:
+    def _identified(self, given: str, caller: Caller) -> Identity:
         found = self._tokens.find(given, caller.secrets, caller.client_ip)
-        if found is None and signed and self._jwt is not None:
+        if found is None and self._jwt is not None and self._jwt.looks_like_one(given):
             found = self._jwt.verify(given)
         if found is None:
             raise InvalidTokenException

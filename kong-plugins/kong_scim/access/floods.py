@@ -17,9 +17,6 @@ from typing import Generic, TypeVar
 WINDOW = 60.0
 """In seconds: how long wrong credentials of an address count, from the first one on."""
 
-PROVEN = 24 * 3600.0
-"""In seconds: how long credentials that were right pass by the wrong ones of others."""
-
 BURST = 10.0
 """In seconds: whose worth of requests a token may send at once."""
 
@@ -65,7 +62,6 @@ class Floods:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: _Table[tuple[float, int]] = _Table()
-        self._proven: _Table[float] = _Table()
         self._buckets: _Table[tuple[float, float]] = _Table()
         self._sleeping = threading.Lock()
 
@@ -95,17 +91,6 @@ class Floods:
                 time.sleep(seconds)
             finally:
                 self._sleeping.release()
-
-    def prove(self, credentials: Hashable) -> None:
-        """Remember credentials that were right."""
-        with self._lock:
-            self._proven.put(credentials, self._clock())
-
-    def is_proven(self, credentials: Hashable) -> bool:
-        """Tell whether these credentials were right not long ago."""
-        with self._lock:
-            when = self._proven.get(credentials)
-            return when is not None and self._clock() - when < PROVEN
 
     def over_limit(self, token: Hashable, per_minute: int) -> int | None:
         """Count a request; return for how many seconds it is refused, or None where it is not.

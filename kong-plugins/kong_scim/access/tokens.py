@@ -49,6 +49,8 @@ class Tokens:
             if not token.file and token.name not in references
         }
         self._warned: dict[str, float] = {}
+        for file in self._files.values():
+            file.digests()  # so that the log says at the start what is wrong with one
 
     @property
     def secrets(self) -> list[str]:

@@ -28,8 +28,12 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 3
+BRIDGE_VERSION = 4
 """The version of this wire. Both sides send theirs, and refuse another."""
+
+
+PIECE = 1024 * 1024
+"""Bytes of a body that one step of the RPC fetches at most."""
 
 
 class Pdk(Protocol):
@@ -40,7 +44,7 @@ class Pdk(Protocol):
 
 
 class Bridge:
-    """``begin`` or ``wake``, ``query`` and ``commit``, each one step of the RPC."""
+    """``begin`` or ``wake``, ``body``, ``query`` and ``commit``, each one step of the RPC."""
 
     def __init__(self, kong: Pdk) -> None:
         self._kong = kong
@@ -53,7 +57,7 @@ class Bridge:
         secrets: Sequence[str] = (),
         caller: bool = False,
     ) -> Opening:
-        """Take the request over from Kong.
+        """Take the request over from Kong; a body over 8 KiB is left to :meth:`body`.
 
         :param max_body_size: In bytes. A larger body is not read.
         :param require_https: Where the client did not come over TLS, read nothing.
@@ -79,6 +83,7 @@ class Bridge:
                 query=request["query"],
                 headers=dict(request["headers"] or {}),
                 body=base64.b64decode(request["body"]),
+                body_size=request["body_size"],
                 body_too_large=request["body_too_large"],
                 https=request["https"],
                 base_url=request["base_url"],
@@ -93,6 +98,21 @@ class Bridge:
                 anonymous=authenticated["anonymous"],
             ),
         )
+
+    def body(self, size: int) -> bytes:
+        """Fetch a body that did not come with :meth:`begin`, in steps of :data:`PIECE` bytes each.
+
+        :param size: Of the whole body, as ``begin`` said.
+        :raises BridgeError: When Kong cannot read it, or has less of it.
+        """
+        body = bytearray()
+        while len(body) < size:
+            asked = {"from": len(body), "length": min(PIECE, size - len(body))}
+            piece = base64.b64decode(self._call("body", asked)["piece"])
+            if not piece:
+                raise BridgeError("INTERNAL", "Kong has less of the body than it said")
+            body += piece
+        return bytes(body)
 
     def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:
         """Begin a tick, where there is no request to take over.

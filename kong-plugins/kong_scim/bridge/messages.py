@@ -166,7 +166,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Request:
-    """The whole client request, as Kong judges it (``trusted_ips`` applied)."""
+    """The client's request, as Kong judges it (``trusted_ips`` applied)."""
 
     method: str
     path: str
@@ -176,6 +176,10 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case; the first value where a header is repeated."""
     body: bytes
+    """The whole body where it is small (8 KiB at most, as ``body.lua`` says); else nothing of it,
+    and :meth:`.Bridge.body` fetches it."""
+    body_size: int
+    """Bytes of the whole body."""
     body_too_large: bool
     """Whether the body was over ``max_body_size`` and therefore not read."""
     https: bool

@@ -57,7 +57,7 @@ def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
     # interrupts something half done.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    waiting.furnish(options.workers)
+    waiting.furnish(options.workers, options.bodies)
     server = PluginServer(
         plugin,
         workers=options.workers,
@@ -155,6 +155,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="requests that may wait for a worker; more get a 503 (default: 256, or "
         "$KONG_SCIM_QUEUE)",
+    )
+    parser.add_argument(
+        "--bodies",
+        type=_at_least_one,
+        default=os.environ.get("KONG_SCIM_BODIES", str(waiting.BODIES)),
+        metavar="MIB",
+        help="of request bodies over 1 MiB, as many are held at once; more get a 503 "
+        f"(default: {waiting.BODIES}, or $KONG_SCIM_BODIES)",
     )
     parser.add_argument(
         "--event-timeout",

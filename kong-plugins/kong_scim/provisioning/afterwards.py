@@ -59,6 +59,8 @@ class Afterwards:
             )
             if path
         }
+        for file in self._files.values():
+            file.get()  # so that the log says at the start what is wrong with one
         self._issuer: tuple[str, Issuer | None] = ("", None)
 
     @property

@@ -1,4 +1,4 @@
-"""``kong.scim.begin``, ``wake``, ``query`` and ``commit``, after ``kong/plugins/scim-bridge``."""
+"""``kong.scim.begin``, ``body``, ``wake``, ``query``, ... after ``kong/plugins/scim-bridge``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from kong_scim.bridge import BRIDGE_VERSION, BridgeError
 from kong_scim.sandbox import vault
 from kong_scim.sandbox.entities import WORKSPACE
-from kong_scim.sandbox.exchange import SERVER, ClientGoneError, Exchange
+from kong_scim.sandbox.exchange import BODY_BUFFER, SERVER, ClientGoneError, Exchange
 from kong_scim.sandbox.metrics import Metrics
 from kong_scim.sandbox.router import escaped, normalized
 from kong_scim.sandbox.store import Store
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\])")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PIECE = 1024 * 1024
+"""Bytes of a body that one call hands over at most (``body.lua``)."""
 
 
 class Ticking(Protocol):
@@ -138,7 +140,7 @@ class NodeFunctions:
 
 
 class BridgeFunctions(NodeFunctions):
-    """Those and ``begin``, for one request."""
+    """Those, ``begin`` and ``body``, for one request."""
 
     def __init__(self, exchange: Exchange, store: Store, executor: Executor, node_id: str) -> None:
         super().__init__(store, executor, node_id)
@@ -146,15 +148,19 @@ class BridgeFunctions(NodeFunctions):
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
         """Return the functions by the names under which plugins call them."""
-        begin = {"kong.scim.begin": lambda text: self._answer(self._begin, text)}
-        return {**super().by_name(), **begin}
+        return {
+            **super().by_name(),
+            "kong.scim.begin": lambda text: self._answer(self._begin, text),
+            "kong.scim.body": lambda text: self._answer(self._body, text),
+        }
 
     async def _begin(self, argument: dict[str, Any]) -> dict[str, Any]:
         exchange = self._exchange
         https = exchange.scope["scheme"] == "https"
-        body, too_large = b"", False
+        size: int | None = 0
         if https or not argument["require_https"]:
-            body, too_large = await exchange.body(argument["max_body_size"])
+            size = await exchange.body_size(argument["max_body_size"])
+        small = exchange.body_piece(0, size) if size and size <= BODY_BUFFER else b""
         prefix, path = self._split_path()
         return {
             "bridge_version": BRIDGE_VERSION,
@@ -164,8 +170,9 @@ class BridgeFunctions(NodeFunctions):
                 "path": path,
                 "query": escaped(exchange.raw_query),
                 "headers": {name: _utf8(values[0]) for name, values in exchange.headers.items()},
-                "body": base64.b64encode(body).decode(),
-                "body_too_large": too_large,
+                "body": base64.b64encode(small).decode(),
+                "body_size": size or 0,
+                "body_too_large": size is None,
                 "https": https,
                 "base_url": self._origin() + prefix,
                 "client_ip": exchange.client_ip,
@@ -174,6 +181,18 @@ class BridgeFunctions(NodeFunctions):
             "secrets": _secrets(argument),
             "caller": await self._caller() if argument.get("caller") else None,
         }
+
+    async def _body(self, argument: dict[str, Any]) -> dict[str, Any]:
+        start, length = (argument.get(name) for name in ("from", "length"))
+        if (
+            not isinstance(start, int)
+            or not isinstance(length, int)
+            or start < 0
+            or not 1 <= length <= _PIECE
+        ):
+            message = f"`from` must be a number of bytes and `length` one from 1 to {_PIECE}"
+            raise BridgeError("BAD_REQUEST", message)
+        return {"piece": base64.b64encode(self._exchange.body_piece(start, length)).decode()}
 
     async def _caller(self) -> dict[str, Any] | None:
         """Return whom key-auth found. The sandbox's has no anonymous consumers."""

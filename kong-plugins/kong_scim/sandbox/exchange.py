@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -22,6 +23,10 @@ from kong_scim.sandbox.router import Match
 SERVER = f"kong-scim-sandbox/{__version__}"
 
 JSON = "application/json; charset=utf-8"
+
+BODY_BUFFER = 8 * 1024
+"""Bytes of a body that are kept in memory, as Nginx does (``client_body_buffer_size``); a larger
+one is in a temporary file."""
 
 _DRAINED_AT_MOST = 64 * 1024 * 1024
 """How much of an unread body is taken off the wire, so that the client gets to read the answer."""
@@ -64,7 +69,8 @@ class Exchange:
     scim: dict[str, Any] | None = None
     refused: str | None = None
     _body_ended: bool = False
-    _body: tuple[bytes, bool] | None = None
+    _body: tempfile.SpooledTemporaryFile[bytes] | None = None
+    _body_size: int | None = 0
 
     def __post_init__(self) -> None:
         self.method: str = self.scope["method"]
@@ -113,27 +119,52 @@ class Exchange:
         self._body_ended = not message.get("more_body", False)
         return message
 
-    async def body(self, limit: int) -> tuple[bytes, bool]:
-        """Return the request's body, and whether it is over the limit and therefore not read.
+    async def body_size(self, limit: int) -> int | None:
+        """Wait for the body, and return its size; None where it is over the limit.
 
-        It is read once; after that the limit must be the same.
+        It is read once; after that the limit must be the same. What is over it is not kept.
 
         :param limit: In bytes.
         """
         if self._body is None:
-            self._body = await self._read(limit)
-        return self._body
+            # It lasts as long as the request: close() ends it.
+            self._body = tempfile.SpooledTemporaryFile(BODY_BUFFER)  # noqa: SIM115
+            self._body_size = await self._keep(limit)
+        return self._body_size
 
-    async def _read(self, limit: int) -> tuple[bytes, bool]:
+    def body_piece(self, start: int, length: int) -> bytes:
+        """Return some bytes of the body that was waited for; fewer at its end."""
+        if self._body is None:
+            return b""
+        self._body.seek(start)
+        return self._body.read(length)
+
+    async def body(self, limit: int) -> tuple[bytes, bool]:
+        """Return the request's body, and whether it is over the limit and therefore not read.
+
+        :param limit: In bytes, as for :meth:`body_size`.
+        """
+        size = await self.body_size(limit)
+        return self.body_piece(0, size or 0), size is None
+
+    async def _keep(self, limit: int) -> int | None:
         announced = self.header("content-length") or "0"
         if announced.isdecimal() and int(announced) > limit:
-            return b"", True
-        body = bytearray()
+            return None
+        assert self._body is not None  # noqa: S101 - by body_size()
+        size = 0
         while (message := await self.chunks()) is not None:
-            body += message.get("body", b"")
-            if len(body) > limit:
-                return b"", True
-        return bytes(body), False
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                return None
+            self._body.write(piece)
+        return size
+
+    def close(self) -> None:
+        """Forget the body."""
+        if self._body is not None:
+            self._body.close()
 
     def error(self, status: int, message: str, headers: Headers | None = None) -> Exit:
         """Return the answer of ``kong.response.error`` as the exception that ends the request."""

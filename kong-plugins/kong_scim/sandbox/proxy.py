@@ -62,7 +62,10 @@ class Proxy:
             return
         answer = logs.Answering(send)
         exchange = Exchange(scope, receive, answer, self.port)
-        await self._answer(exchange)
+        try:
+            await self._answer(exchange)
+        finally:
+            exchange.close()
         logs.after(exchange, answer, self.metrics, self.wrote)
 
     async def _answer(self, exchange: Exchange) -> None:
@@ -98,7 +101,7 @@ class Proxy:
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
-            await exchange.body(plugin.config["max_body_size"])
+            await exchange.body_size(plugin.config["max_body_size"])
         bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
         pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
         await self.instances.handle_event(plugin, "access", pdk)

@@ -1,4 +1,4 @@
--- kong.scim.begin: the whole request, as Kong judges it.
+-- kong.scim.begin: the request, as Kong judges it, but for a body that is not small: see body.lua.
 
 local body = require "kong.plugins.scim-bridge.body"
 local envelope = require "kong.plugins.scim-bridge.envelope"
@@ -99,10 +99,11 @@ local function begin(arg)
 
   local https = body.over_https()
   local prefix, path = paths.split()
-  local content = ""
+  local size = 0
   if https or arg.require_https == false then
-    content = body.get(max_size)
+    size = body.size(max_size)
   end
+  local is_small = size and size > 0 and size <= body.SMALL
 
   return {
     bridge_version = envelope.VERSION,
@@ -112,8 +113,9 @@ local function begin(arg)
       path = escape(path),
       query = escape(kong.request.get_raw_query()),
       headers = get_headers(),
-      body = ngx.encode_base64(content or ""),
-      body_too_large = not content,
+      body = is_small and ngx.encode_base64(body.read(0, size)) or "",
+      body_size = size or 0,
+      body_too_large = not size,
       https = https,
       base_url = get_origin(https and "https" or "http") .. escape(prefix),
       client_ip = kong.client.get_forwarded_ip(),

@@ -1,10 +1,19 @@
--- The body of a request, read by Nginx: before the plugin server hears of the request, because a client that
--- sends it slowly, or goes away in the middle, would hold a worker there.
+-- The body of a request. Nginx reads it, into memory or a file, before the plugin server hears of the request:
+-- a client that sends it slowly, or goes away in the middle, would hold a worker there. What is larger than
+-- SMALL travels to the plugin server only when that asks for it, in pieces (kong.scim.body): a body of 30 MB
+-- would else be there several times over in both processes, whoever sent it.
+
+local envelope = require "kong.plugins.scim-bridge.envelope"
+
 
 local kong = kong
 
 
-local _M = {}
+local SMALL = 8192 -- bytes; what Nginx keeps in memory where `client_body_buffer_size` is Kong's own
+local PIECE = 1048576 -- bytes; the longest piece
+
+
+local _M = { SMALL = SMALL }
 
 
 function _M.over_https()
@@ -29,19 +38,76 @@ function _M.await(conf)
 end
 
 
---- The body, or nil where it is larger than allowed.
-function _M.get(max_size)
+--- What Nginx keeps in memory: nil where it is in a file, or where there is no body.
+local function in_memory()
+  local ctx = ngx.ctx
+  if ctx.scim_body == nil then
+    ngx.req.read_body()
+    ctx.scim_body = ngx.req.get_body_data() or false -- each call makes a copy
+  end
+
+  return ctx.scim_body or nil
+end
+
+
+--- Calls a function with the file that a body is in; nil without one.
+local function with_file(fn)
+  local path = ngx.req.get_body_file()
+  if not path then
+    return
+  end
+
+  local file, err = io.open(path, "rb")
+  if not file then
+    error("the body could not be read: " .. err)
+  end
+
+  local result
+  result, err = fn(file)
+  file:close()
+  return result or error("the body could not be read: " .. tostring(err))
+end
+
+
+--- How many bytes the body has, or nil where they are more than allowed.
+function _M.size(max_size)
   if is_announced_over(max_size) then
     return
   end
 
-  -- with a limit, a body that Nginx buffered to a file is read too (kong/pdk/request.lua)
-  local body, err = kong.request.get_raw_body(max_size)
-  if not body and not err:find("file too big", 1, true) then
-    error("the body could not be read: " .. err)
+  local data = in_memory()
+  local size = data and #data or with_file(function(file) return file:seek("end") end) or 0
+  return size <= max_size and size or nil
+end
+
+
+--- Some bytes of the body, beginning after `from` others; fewer at its end.
+function _M.read(from, length)
+  local data = in_memory()
+  if data then
+    return data:sub(from + 1, from + length)
   end
 
-  return body and #body <= max_size and body or nil
+  return with_file(function(file)
+    local ok, err = file:seek("set", from)
+    if not ok then
+      return nil, err
+    end
+    return file:read(length) or ""
+  end) or ""
+end
+
+
+local function is_whole(number, least, most)
+  return type(number) == "number" and number >= least and number <= most and number % 1 == 0
+end
+
+
+--- kong.scim.body: a piece of the body, for the plugin server that let its sender in.
+function _M.piece(arg)
+  envelope.expect(is_whole(arg.from, 0, 2^53) and is_whole(arg.length, 1, PIECE),
+                  "`from` must be a number of bytes and `length` one from 1 to " .. PIECE)
+  return { piece = ngx.encode_base64(_M.read(arg.from, arg.length)) }
 end
 
 

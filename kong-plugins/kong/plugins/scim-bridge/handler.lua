@@ -1,4 +1,5 @@
 local begin = require "kong.plugins.scim-bridge.begin"
+local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
@@ -23,6 +24,7 @@ function ScimBridgeHandler:init_worker()
   -- the plugin server finds methods by name on the global table (plugin_servers/rpc/mp_rpc.lua)
   kong.scim = {
     begin = envelope.wrap(begin),
+    body = envelope.wrap(body.piece),
     wake = envelope.wrap(node.wake),
     answer = envelope.wrap(node.answer),
     query = envelope.wrap(query),
