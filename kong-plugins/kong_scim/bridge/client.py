@@ -92,6 +92,7 @@ class Bridge:
                 groups=tuple(authenticated["groups"] or ()),
                 anonymous=authenticated["anonymous"],
             ),
+            guarded=answer.get("guarded") is True,
         )
 
     def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:
@@ -107,6 +108,7 @@ class Bridge:
             mark=answer["mark"],
             asked=_asked(answer["asked"]),
             observed=answer["observed"],
+            guarded=answer.get("guarded") is True,
         )
 
     def answer(self, refusal: BridgeError | None) -> None:
@@ -153,7 +155,7 @@ class Bridge:
         )
 
     def tagged(self, tag: str) -> set[str]:
-        """Return the ids of a DB-less Kong's consumers that carry a tag."""
+        """Return the ids of a DB-less Kong's consumers that carry a tag and are not declared."""
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
@@ -241,4 +243,5 @@ def _consumer(entity: Mapping[str, Any]) -> Consumer:
             Acl(id=acl["id"], group=acl["group"], tags=tuple(acl.get("tags") or ()))
             for acl in entity.get("acls") or []
         ),
+        declared=entity.get("declared") is True,
     )
