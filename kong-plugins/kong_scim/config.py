@@ -202,6 +202,12 @@ class PluginConfig(Record):
         description="`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: "
         "keeps the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
     )
+    guard: Literal["required", "optional"] = Field(
+        "required",
+        description="Whether `scim-bridge`, which refuses suspended consumers, must be enabled for "
+        "every route: `required` (503 until it is) or `optional` (a warning, and the header "
+        "`Kong-SCIM-Guard: off`).",
+    )
     adopt: Literal["refuse", "link"] = Field(
         "refuse",
         description="A user whose name meets a consumer that SCIM did not create: `refuse` (409) "

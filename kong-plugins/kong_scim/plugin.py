@@ -52,6 +52,15 @@ WITH_BODY = WRITES - {"DELETE"}
 DRY_RUN = "Kong-SCIM-Dry-Run"
 """The header of every answer of a dry run."""
 
+GUARD = "Kong-SCIM-Guard"
+"""The header of answers while the guard is off, where it is optional."""
+
+UNGUARDED = (
+    "The plugin scim-bridge is not enabled for every route of this gateway, so a suspended person "
+    "would get in: enable it globally (`plugins: [{name: scim-bridge}]`, on no route, service or "
+    "consumer), or set `guard: optional`. A change counts some seconds later"
+)
+
 
 class Plugin:
     """The plugin as kong-pdk knows it: built with a configuration, called for each request.
@@ -119,6 +128,7 @@ class Plugin:
         except BridgeUnavailableError as error:
             self._tell("the tick", str(error))
             return
+        self._tell("the guard", None if waking.guarded else UNGUARDED)
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
             "Kong's memory": lambda: provisioning.keep_kong_applied(waking.mark),
@@ -193,10 +203,14 @@ class Plugin:
             if opening.request.path == KEYS:  # for anybody: they are public
                 return keys(opening.request, self._afterwards.issuer(opening.secrets))
             identity = self._admit(opening)
+            if not opening.guarded and self.config.guard == "required":
+                raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
             with self._with_body(bridge, opening) as whole:
                 response = self._serve(bridge, whole, identity)
         except Exception as exception:
             return self._service.error_response(exception)
+        if not opening.guarded:
+            response.headers[GUARD] = "off"
         if opening.request.method in WRITES:
             kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
         return response

@@ -97,6 +97,7 @@ class Bridge:
                 groups=tuple(authenticated["groups"] or ()),
                 anonymous=authenticated["anonymous"],
             ),
+            guarded=answer.get("guarded") is True,
         )
 
     def body(self, size: int) -> bytes:
@@ -127,6 +128,7 @@ class Bridge:
             mark=answer["mark"],
             asked=_asked(answer["asked"]),
             observed=answer["observed"],
+            guarded=answer.get("guarded") is True,
         )
 
     def answer(self, refusal: BridgeError | None) -> None:
@@ -173,7 +175,7 @@ class Bridge:
         )
 
     def tagged(self, tag: str) -> set[str]:
-        """Return the ids of a DB-less Kong's consumers that carry a tag."""
+        """Return the ids of a DB-less Kong's consumers that carry a tag and are not declared."""
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
@@ -261,4 +263,5 @@ def _consumer(entity: Mapping[str, Any]) -> Consumer:
             Acl(id=acl["id"], group=acl["group"], tags=tuple(acl.get("tags") or ()))
             for acl in entity.get("acls") or []
         ),
+        declared=entity.get("declared") is True,
     )

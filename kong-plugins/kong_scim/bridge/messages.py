@@ -68,9 +68,16 @@ class Delete:
 
 @dataclass(frozen=True)
 class Revoke:
-    """Delete every credential of a consumer, of any kind Kong knows; answers how many by kind."""
+    """Delete every credential of a consumer, of any kind Kong knows; answers how many by kind.
+
+    What OAuth clients were given on behalf of the consumer's person goes as well.
+
+    :param issued: Keep the credentials, and delete only what was issued to them (an OAuth client's
+        tokens and codes).
+    """
 
     consumer: str
+    issued: bool = False
     op: Literal["revoke"] = "revoke"
 
 
@@ -141,13 +148,18 @@ class Acl:
 
 @dataclass(frozen=True)
 class Consumer:
-    """A consumer as Kong holds it, with its ACL groups."""
+    """A consumer as Kong holds it, with its ACL groups.
+
+    :param declared: Whether a DB-less Kong's configuration declares it, so that it can be changed
+        only there, whatever tags it carries.
+    """
 
     id: str
     username: str | None = None
     custom_id: str | None = None
     tags: tuple[str, ...] = ()
     acls: tuple[Acl, ...] = ()
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +215,8 @@ class Opening:
     secrets: Mapping[str, str | None]
     caller: KongCaller | None = None
     """Whom Kong authenticated on the route, if that was asked for."""
+    guarded: bool = False
+    """Whether scim-bridge guards every route of the workspace."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +243,8 @@ class Waking:
     asked: Asked | None = None
     observed: bool = False
     """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
+    guarded: bool = False
+    """As in :class:`Opening`."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +307,8 @@ class BridgeError(Exception):
 
     :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
         as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
-        hold), ``MARK`` (a :class:`Mark` is not as expected), ``CONFLICT`` (serialization failure or
+        hold), ``MARK`` (a :class:`Mark` is not as expected), ``DECLARED`` (a DB-less Kong's
+        configuration declares the entity), ``CONFLICT`` (serialization failure or
         deadlock: run the request again), ``DATABASE`` (the database is away), ``PENDING`` (on a
         DB-less Kong: the change is stored and Kong has yet to take it), ``READ_ONLY`` (this
         node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,

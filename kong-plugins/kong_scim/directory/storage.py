@@ -236,15 +236,15 @@ class SqlStorage(ScimStorage):
         resource_id: str,
         *,
         operation: Operation = "replace",
-    ) -> None:
+    ) -> Resource[Any] | None:
         """Do again what a user entails elsewhere: a write that changes nothing may repair there.
 
         :param operation: What the client asked for.
+        :return: The user where it shows something else then, or None.
         :raises Conflict: When the user changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
-        if kind.role == "User":
-            self._users.refresh(kind, resource_id, operation)
+        return self._users.refresh(kind, resource_id, operation) if kind.role == "User" else None
 
     def count_users(self) -> int:
         """Return how many users there are."""

@@ -87,9 +87,12 @@ class Users:
         self._place.commit(writes, entry)
         return model(kind, changed, groups=self._shown(groups))
 
-    def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> None:
+    def refresh(
+        self, kind: Kind, resource_id: str, operation: Operation
+    ) -> Resource[Any] | None:
         """Do again what a user entails, though the user stays as it is.
 
+        :return: The user where what it shows of its consumer is another then, else None.
         :raises ~scim2_models.NotFoundException: When there is none.
         :raises Conflict: When it changes meanwhile.
         """
@@ -97,11 +100,18 @@ class Users:
         state = UserState(model(kind, row), groups)
         change = self._change(operation, kind, row.id, state, state)
         outcome = self._entails(kind, change)
-        if outcome.steps:
-            writes = self._place.writes()
-            writes.guard({row.id: row.version})
-            entry = Entry(change, outcome, row.doc, row.doc, row.version, row.version)
-            self._place.commit(writes, entry)
+        record = outcome.records.get(row.id)
+        if not outcome.steps and record is None:
+            return None
+        writes = self._place.writes()
+        writes.guard({row.id: row.version})
+        after = row
+        if record is not None:
+            after = row.changed(doc=with_record(kind, row.doc, record), now=self._place.clock())
+            writes.update(kind, after, state.user, model(kind, after))
+        entry = Entry(change, outcome, row.doc, after.doc, row.version, after.version)
+        self._place.commit(writes, entry)
+        return None if record is None else model(kind, after, groups=self._shown(groups))
 
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
         """Delete a user; the groups it was in are new versions of themselves.

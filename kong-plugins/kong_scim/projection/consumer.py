@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,9 @@ SUSPENDED = "scim:suspended"
 """The tag of a consumer that the guard refuses."""
 USER_TAG = "scim-user:"
 """Before the SCIM id of a consumer's user, in a tag."""
+REVOKED_TAG = "scim-revoked-at:"
+"""Before the moment when a consumer's access was revoked last, in seconds since the epoch, in a tag:
+the guard refuses sessions and tokens from before it."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,10 @@ class Wanted:
         inactive one with ``on_deactivate: delete``; everything below is empty then.
     :param manages_custom_id: Whether ``custom_id`` is SCIM's to write; else what is there stays.
     :param suspended: Whether the guard must refuse the consumer.
-    :param revoked: Whether it must have no credentials.
+    :param keeps_credentials: Whether it keeps its credentials while it is suspended.
+    :param returning: Whether it was suspended until now.
     :param groups: Its ACL groups, sorted.
+    :param revoked_at: When its access was revoked last; None for never.
     """
 
     id: str
@@ -41,8 +47,10 @@ class Wanted:
     custom_id: str | None = None
     manages_custom_id: bool = True
     suspended: bool = False
-    revoked: bool = False
+    keeps_credentials: bool = False
+    returning: bool = False
     groups: tuple[str, ...] = ()
+    revoked_at: datetime | None = None
 
     @property
     def owner_tags(self) -> tuple[str, ...]:
@@ -53,6 +61,8 @@ class Wanted:
     def tags(self) -> tuple[str, ...]:
         """The tags of the consumer itself; legal in Kong, since a user's id is a UUID."""
         own = (*self.owner_tags, f"{USER_TAG}{self.user_id}")
+        if self.revoked_at is not None:
+            own = (*own, f"{REVOKED_TAG}{int(self.revoked_at.timestamp())}")
         return (*own, SUSPENDED) if self.suspended else own
 
 
@@ -62,6 +72,8 @@ def wanted(
     group_names: Iterable[str],
     *,
     consumer_id: str | None = None,
+    returning: bool = False,
+    revoked_at: datetime | None = None,
 ) -> Wanted:
     """Return the consumer a user should be.
 
@@ -71,13 +83,15 @@ def wanted(
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
     :param consumer_id: The id of the consumer that the user has already.
+    :param returning: Whether the user was inactive until now, if it is active.
+    :param revoked_at: When its access was revoked last.
     :raises ~scim2_models.InvalidValueException: When the user has no name for its consumer, or one
         that cannot be used.
     """
     user_id = user.id or ""
     active = getattr(user, "active", None) is not False
     if not active and config.on_deactivate == "delete":
-        return gone(config, user_id, consumer_id)
+        return replace(gone(config, user_id, consumer_id), revoked_at=revoked_at)
     username, custom_id = names_of(config.consumer, user)
     return Wanted(
         id=consumer_id or user_id,
@@ -88,8 +102,10 @@ def wanted(
         and _legal_name(custom_id, config.consumer.custom_id or "", "custom_id"),
         manages_custom_id=config.consumer.custom_id is not None,
         suspended=not active,
-        revoked=not active and config.on_deactivate == "revoke",
+        keeps_credentials=config.on_deactivate == "suspend",
         groups=access_groups(config, user, group_names) if active else (),
+        returning=active and returning,
+        revoked_at=revoked_at,
     )
 
 

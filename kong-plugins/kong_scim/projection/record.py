@@ -21,6 +21,7 @@ class Record:
     username: str | None = None
     access_groups: tuple[str, ...] = ()
     suspended: bool = False
+    revoked_at: datetime | None = None
     last_change: datetime | None = None
 
     @classmethod
@@ -35,6 +36,7 @@ class Record:
             username=extension.username,
             access_groups=tuple(extension.access_groups or ()),
             suspended=bool(extension.suspended),
+            revoked_at=extension.revoked_at,
             last_change=extension.last_change,
         )
 
@@ -42,12 +44,13 @@ class Record:
     def of(cls, wanted: Wanted) -> Record:
         """Say what a user will be; a deactivated one without a consumer is suspended as well."""
         if not wanted.present:
-            return cls(suspended=True)
+            return cls(suspended=True, revoked_at=wanted.revoked_at)
         return cls(
             consumer_id=wanted.id,
             username=wanted.username,
             access_groups=wanted.groups,
             suspended=wanted.suspended,
+            revoked_at=wanted.revoked_at,
         )
 
     def at(self, moment: datetime | None) -> Record:
@@ -62,7 +65,8 @@ class Record:
             "accessGroups": list(self.access_groups),
             "suspended": self.suspended,
         }
-        if self.last_change:
-            moment = self.last_change.astimezone(UTC).isoformat(timespec="milliseconds")
-            values["lastChange"] = moment.replace("+00:00", "Z")
+        for name, moment in (("revokedAt", self.revoked_at), ("lastChange", self.last_change)):
+            if moment:
+                text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+                values[name] = text.replace("+00:00", "Z")
         return {name: value for name, value in values.items() if value is not None}

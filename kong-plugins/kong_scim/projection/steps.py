@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from uuid import UUID, uuid5
 
 from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
-from kong_scim.projection.consumer import MANAGED, SUSPENDED, USER_TAG, Wanted
+from kong_scim.projection.consumer import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wanted
 
 
 def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> list[Step]:
     """Return the fewest steps from what Kong has to what is wanted, in an order that is safe.
 
     A suspended consumer is held by three locks: the tag that the guard refuses comes first, then
-    its credentials go (``on_deactivate: revoke``), then its groups. What is wanted and missing is
+    its credentials go (with ``on_deactivate: suspend`` only what was issued to them), then its
+    groups. Who is active again begins without credentials, so that one that an administrator gave
+    meanwhile never works. What is wanted and missing is
     made again, so any write of a user or of its groups heals a consumer that somebody removed.
 
     Tags that SCIM did not set stay, and so do ACL groups that do not carry this tenant's tag: an
@@ -32,15 +34,22 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
     steps: list[Step] = []
     if present is None or _differs(wanted, present):
         steps.append(_consumer(wanted, present))
-    if wanted.revoked and present is not None and (written or SUSPENDED not in present.tags):
-        steps.append(Revoke(wanted.id))
+    if present is not None and _revokes(wanted, SUSPENDED in present.tags, written=written):
+        steps.append(Revoke(wanted.id, issued=wanted.keeps_credentials))
     steps.extend(_groups(wanted, present))
     return steps
 
 
 def is_reserved(tag: str) -> bool:
     """Whether a tag of a consumer is SCIM's to set and to take away."""
-    return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG))
+    return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG, REVOKED_TAG))
+
+
+def _revokes(wanted: Wanted, suspended: bool, *, written: bool) -> bool:
+    if wanted.suspended:
+        return written or not suspended
+    # An administrator may have taken the tag away, hence not by that alone.
+    return suspended or wanted.returning
 
 
 def _differs(wanted: Wanted, present: Consumer) -> bool:

@@ -50,7 +50,7 @@ def claim(
     """
     holder = names.get(("username", wanted.username))
     if holder is not None and holder.id != wanted.id:
-        linked = first and config.adopt == "link" and not declared
+        linked = first and config.adopt == "link" and not (declared or holder.declared)
         if not linked or any(map(is_reserved, holder.tags)):
             raise taken(config, "username", wanted.username, holder, first=first, declared=declared)
         logger.info("user %s: consumer %s is adopted by its username", wanted.user_id, holder.id)
@@ -81,15 +81,17 @@ def taken(
         if tag.startswith("scim:") and tag not in {SUSPENDED, config.tag()}
     ]
     users = [tag.removeprefix(USER_TAG) for tag in holder.tags if tag.startswith(USER_TAG)]
+    if holder.declared:  # whatever tags it was given
+        tenants, users = [], []
     if tenants:
         why = (
             f"of the SCIM tenant {shown(tenants[0])}. "
             "Change one of the two, or map another attribute"
         )
-    elif any(map(is_reserved, holder.tags)):
+    elif not holder.declared and any(map(is_reserved, holder.tags)):
         user = users[0] if users else "that is not known any more"
         why = f"of the user {user}. Change one of the two, or map an attribute that is unique"
-    elif declared:
+    elif declared or holder.declared:
         why = (
             "that the gateway's declarative configuration declares, and which can be changed only "
             "there. Rename one of the two, or remove that one"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,7 +14,6 @@ from kong_scim.config import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
-from kong_scim.projection.steps import is_reserved
 from kong_scim.provisioning.claims import Names, by_name, claim, taken
 
 
@@ -64,18 +63,21 @@ class KongEffects:
         """
         if change.group_name is not None:
             acl_group(self._config.groups, change.group_name)
-        cases = [self._case(user) for user in change.users]
+        moment = self._clock()
+        cases = [self._case(user, moment) for user in change.users]
         if not cases:
             return Outcome()
         present = self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
         names = by_name(present)
-        moment = self._clock()
         steps: list[Step] = []
         records: dict[str, dict[str, Any]] = {}
         accesses: dict[str, Access] = {}
         for case in cases:
             written = change.resource_id == case.change.id
+            if case.is_made_again(by_id):
+                # Sessions know it by its id, which it gets again.
+                case = replace(case, wanted=replace(case.wanted, revoked_at=moment))  # noqa: PLW2901
             target, own = self._planned(case, by_id, names, written=written)
             steps.extend(own)
             if own:
@@ -122,12 +124,16 @@ class KongEffects:
         return target, plan(target, present, written=written)
 
     def _leave_declared(self, present: Consumer | None) -> None:
-        if self._declared and present and not any(map(is_reserved, present.tags)):
+        if present and present.declared:
             raise taken(
                 self._config, "username", present.username, present, first=False, declared=True
             )
 
-    def _case(self, change: UserChange) -> _Case:
+    def _case(self, change: UserChange, moment: datetime | None = None) -> _Case:
+        """Return what a user is to be.
+
+        :param moment: When it changes; None where nothing changes.
+        """
         config, before, after = self._config, change.before, change.after
         stored = Record.stored(before.user) if before else Record()
         if after is None:
@@ -137,7 +143,11 @@ class KongEffects:
             after.user,
             (group.display_name for group in after.groups),
             consumer_id=stored.consumer_id,
+            returning=stored.suspended,
         )
+        inactive = target.suspended or not target.present
+        changes = moment is not None and inactive != stored.suspended
+        target = replace(target, revoked_at=moment if changes else stored.revoked_at)
         same = (
             before is not None
             and stored.consumer_id is not None
@@ -194,11 +204,21 @@ class _Case:
     wanted: Wanted
     claims: bool
 
+    def is_made_again(self, present: Container[str]) -> bool:
+        """Whether the user had a consumer, and somebody else deleted it.
+
+        :param present: The ids of the consumers that are there.
+        """
+        had = self.stored.consumer_id is not None
+        return had and self.wanted.present and self.wanted.id not in present
+
     def record(self, target: Wanted, *, changed: bool, moment: datetime) -> Record | None:
         """Return what the user must show from now on, or None where it does already."""
         if self.change.after is None:
             return None
         record = Record.of(target)
+        if self.change.before is self.change.after and record == self.stored.at(None):
+            return None  # the user is not written
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
         return None if record == Record.stored(self.change.after.user) else record

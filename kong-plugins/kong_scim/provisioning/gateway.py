@@ -71,6 +71,11 @@ def _refusal(error: BridgeError, step: Step) -> Exception:
     """Say in SCIM's terms why Kong refused an entity."""
     if error.code == _SCHEMA_VIOLATION:
         return InvalidValueException(detail=f"Kong refuses this user: {error.message}.")
+    if error.name == "DECLARED":
+        return UniquenessException(
+            detail="The gateway's declarative configuration declares this consumer or one of its "
+            "groups, which can be changed only there: rename one of the two, or remove that one."
+        )
     on_consumer = isinstance(step, Upsert) and step.dao == "consumers"
     if error.code == _UNIQUE_VIOLATION and on_consumer:
         taken = " and ".join(f"{field} {value!r}" for field, value in error.fields.items())

@@ -1,6 +1,7 @@
 """The admin port: Kong's entities in the Admin API's shapes, as far as one needs to see and to try.
 
-Consumers, their keys and their groups can be read, made and deleted; nothing else can be changed.
+Consumers, their keys and their groups can be read, made and deleted, and plugins be turned on and
+off; nothing else can be changed.
 As a DB-less Kong it takes a whole configuration instead, and credentials by scim-bridge's routes.
 """
 
@@ -42,7 +43,7 @@ _OWNED = {"acls": ("acls", "group"), "key-auth": ("keyauth_credentials", "key")}
 
 _READ_ONLY = (
     "Method not allowed: this sandbox is no Kong. Its Admin API reads, creates and deletes "
-    "consumers, acls and key-auth; the rest is in the declarative file"
+    "consumers, acls and key-auth, and turns plugins on and off; the rest is in the declarative file"
 )
 
 
@@ -56,7 +57,7 @@ def admin_api(
     """Return the application of the admin port.
 
     :param status: What ``GET /status`` answers.
-    :param configure: Takes a whole new configuration (DB-less).
+    :param configure: Takes new routes and plugins.
     """
     api = _AdminApi(store, status, node, configure)
 
@@ -72,6 +73,8 @@ def admin_api(
         ("/", api.root),
         ("/status", api.status),
         ("/metrics", shown),
+        ("/plugins", api.plugins),
+        ("/plugins/{plugin}", api.plugin),
         ("/consumers", api.consumers),
         ("/consumers/{consumer}", api.consumer),
         ("/consumers/{consumer}/{kind}", api.owned),
@@ -131,10 +134,35 @@ class _AdminApi:
         body = await _body(request)
         text = body["config"] if isinstance(body.get("config"), str) else json.dumps(body)
         try:
-            self._configure(load(text, "the configuration"))
+            declaration = load(text, "the configuration")
         except DeclarationError as error:
             raise DaoError(14, "invalid declarative configuration", str(error), {}) from None
+        self._store.load(declaration.consumers)
+        self._configure(declaration)
         return _json(201, {})
+
+    async def plugins(self, request: Request) -> Response:
+        """Show the plugins; they can be turned on and off, and changed in the file only."""
+        _allow(request, "GET")
+        found = [each.model_dump() for each in self._node.declaration.plugins]
+        return _json(200, {"data": found, "next": None})
+
+    async def plugin(self, request: Request) -> Response:
+        """Show a plugin, or turn it on or off (``{"enabled": false}``)."""
+        _allow(request, "GET", "PATCH")
+        wanted = request.path_params["plugin"]
+        if request.method == "PATCH":
+            body = await _body(request)
+            if body.keys() != {"enabled"} or not isinstance(body["enabled"], bool):
+                raise HTTPException(405, _READ_ONLY)
+            self._refuse_dbless("update", "plugins")
+            _present(self._plugin(wanted))
+            self._configure(self._node.declaration.switched(wanted, enabled=body["enabled"]))
+        return _json(200, _present(self._plugin(wanted)))
+
+    def _plugin(self, identifier: str) -> Entity | None:
+        found = (each for each in self._node.declaration.plugins if each.id == identifier)
+        return next((each.model_dump() for each in found), None)
 
     async def credentials(self, request: Request) -> Response:
         """Give a consumer a key (``kong/plugins/scim-bridge/api.lua``)."""
@@ -167,7 +195,7 @@ class _AdminApi:
         return name, self._owner(request)
 
     async def _change(self, request: Request, consumer: Entity, step: dict[str, Any]) -> None:
-        tags = consumer["tags"] or []
+        tags = (consumer["tags"] or []) if self._store.is_own("consumers", consumer["id"]) else []
         tenants = {tag.removeprefix("scim:") for tag in tags if tag.startswith("scim:")}
         users = [tag.removeprefix("scim-user:") for tag in tags if tag.startswith("scim-user:")]
         asked = {

@@ -33,6 +33,9 @@ class Ticking(Protocol):
 
     metrics: Metrics
 
+    @property
+    def guarded(self) -> bool: ...
+
     def tick_soon(self) -> None: ...
 
 
@@ -107,6 +110,7 @@ class NodeFunctions:
             "mark": self._store.mark(key) if key and self._store.dbless else None,
             "asked": self._asked,
             "observed": self._ticking is not None and self._ticking.metrics.observed,
+            "guarded": self._ticking is not None and self._ticking.guarded,
         }
 
     async def _soon(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -140,11 +144,23 @@ class NodeFunctions:
 
 
 class BridgeFunctions(NodeFunctions):
-    """Those, ``begin`` and ``body``, for one request."""
+    """Those, ``begin`` and ``body``, for one request.
 
-    def __init__(self, exchange: Exchange, store: Store, executor: Executor, node_id: str) -> None:
+    :param guarded: Whether the guard is on for every route.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        store: Store,
+        executor: Executor,
+        node_id: str,
+        *,
+        guarded: bool,
+    ) -> None:
         super().__init__(store, executor, node_id)
         self._exchange = exchange
+        self._guarded = guarded
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
         """Return the functions by the names under which plugins call them."""
@@ -178,6 +194,7 @@ class BridgeFunctions(NodeFunctions):
                 "client_ip": exchange.client_ip,
                 "request_id": exchange.request_id,
             },
+            "guarded": self._guarded,
             "secrets": _secrets(argument),
             "caller": await self._caller() if argument.get("caller") else None,
         }

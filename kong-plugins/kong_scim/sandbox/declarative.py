@@ -7,7 +7,7 @@ not let a plugin look as if it were at work.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -65,11 +65,44 @@ class Route(BaseModel):
     plugins: tuple[Plugin, ...]
 
 
+class PluginEntity(BaseModel):
+    """A plugin as the Admin API shows it, enabled or not."""
+
+    id: str
+    name: str
+    enabled: bool
+    route: dict[str, str] | None
+    service: dict[str, str] | None
+
+
 class Declaration(BaseModel):
-    """What a declarative file says."""
+    """What a declarative file says.
+
+    :param text: The file, called ``name``.
+    :param switches: Which plugins were turned on or off since, by their ids.
+    """
 
     routes: list[Route]
     consumers: list[ConsumerRow]
+    plugins: list[PluginEntity]
+    text: str
+    name: str
+    switches: dict[str, bool]
+
+    @property
+    def guarded(self) -> bool:
+        """Whether scim-bridge is on for every route (``stored.lua``)."""
+        return any(
+            each.name == "scim-bridge" and each.enabled and not each.route and not each.service
+            for each in self.plugins
+        )
+
+    def switched(self, plugin: str, *, enabled: bool) -> Declaration:
+        """Return the same with a plugin turned on or off.
+
+        :param plugin: Its id.
+        """
+        return load(self.text, self.name, {**self.switches, plugin: enabled})
 
 
 @dataclass(frozen=True)
@@ -88,10 +121,13 @@ class _PlacedPlugin:
     service: ServiceRow | None = None
 
 
-def load(text: str, name: str = "kong.yml") -> Declaration:
+def load(
+    text: str, name: str = "kong.yml", switches: Mapping[str, bool] | None = None
+) -> Declaration:
     """Read a declarative configuration.
 
     :param name: What the file is called in errors.
+    :param switches: Whether plugins are enabled, by their ids, whatever the file says.
     :raises DeclarationError: With the line, the place, and what is wrong there.
     """
     document = Document(text, name)
@@ -99,8 +135,15 @@ def load(text: str, name: str = "kong.yml") -> Declaration:
         file = File.model_validate(document.tree)
     except ValidationError as error:
         raise document.error(*_complaint(error.errors(include_url=False)[0])) from None
+    placed = _placed_routes(document, file)
+    plugins = list(_plugins(document, file, placed, switches or {}))
     return Declaration(
-        routes=list(_routes(document, file)), consumers=list(_consumers(document, file))
+        routes=list(_routes(placed, plugins)),
+        consumers=list(_consumers(document, file)),
+        plugins=[_entity(each, placed) for each in plugins],
+        text=text,
+        name=name,
+        switches=dict(switches or {}),
     )
 
 
@@ -146,7 +189,7 @@ def _service(row: ServiceRow, place: Place) -> Service:
     )
 
 
-def _routes(document: Document, file: File) -> Iterator[Route]:
+def _placed_routes(document: Document, file: File) -> list[_PlacedRoute]:
     placed: list[_PlacedRoute] = []
     for index, service in enumerate(file.services):
         place: Place = ("services", index)
@@ -163,8 +206,10 @@ def _routes(document: Document, file: File) -> Iterator[Route]:
         if route.service is not None and owner is None:
             raise document.error((*place, "service"), "there is no such service")
         placed.append(owner or _PlacedRoute(place, route))
+    return placed
 
-    plugins = list(_plugins(document, file, placed))
+
+def _routes(placed: Sequence[_PlacedRoute], plugins: Sequence[_PlacedPlugin]) -> Iterator[Route]:
     for found in placed:
         row, service_row = found.row, found.service
         yield Route(
@@ -183,21 +228,44 @@ def _routes(document: Document, file: File) -> Iterator[Route]:
         )
 
 
+def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEntity:
+    route = next((each for each in routes if each.row is placed.route), None)
+    of_service = next((each for each in routes if each.service is placed.service), None)
+    return PluginEntity(
+        id=placed.plugin.id,
+        name=placed.plugin.name,
+        enabled=placed.enabled,
+        route={"id": _identifier("routes", route.row, route.row.name or route.place)}
+        if placed.route and route
+        else None,
+        service={"id": _service(placed.service, of_service.service_place if of_service else ()).id}
+        if placed.service
+        else None,
+    )
+
+
 def _plugins(
-    document: Document, file: File, routes: Sequence[_PlacedRoute]
+    document: Document,
+    file: File,
+    routes: Sequence[_PlacedRoute],
+    switches: Mapping[str, bool],
 ) -> Iterator[_PlacedPlugin]:
-    """Yield every plugin that is enabled, with the route or the service it is for.
+    """Yield every plugin, with the route or the service it is for, and whether it is enabled.
 
     :raises DeclarationError: Also for one that no route would run.
     """
+
+    def enabled(plugin: Plugin, row: PluginRow) -> bool:
+        return switches.get(plugin.id, row.enabled)
+
     for found in routes:
         for index, row in enumerate(found.row.plugins):
             plugin = _plugin(document, (*found.place, "plugins", index), row)
-            yield _PlacedPlugin(plugin, row.enabled, route=found.row)
+            yield _PlacedPlugin(plugin, enabled(plugin, row), route=found.row)
     for position, service in enumerate(file.services):
         for index, row in enumerate(service.plugins):
             plugin = _plugin(document, ("services", position, "plugins", index), row)
-            yield _PlacedPlugin(plugin, row.enabled, service=service)
+            yield _PlacedPlugin(plugin, enabled(plugin, row), service=service)
     for index, row in enumerate(file.plugins):
         place: Place = ("plugins", index)
         route = next((each.row for each in routes if _names(row.route, each.row)), None)
@@ -208,7 +276,8 @@ def _plugins(
         ):
             if reference is not None and named is None:
                 raise document.error((*place, kind), f"there is no such {kind}")
-        yield _PlacedPlugin(_plugin(document, place, row), row.enabled, route, owner)
+        plugin = _plugin(document, place, row)
+        yield _PlacedPlugin(plugin, enabled(plugin, row), route, owner)
 
 
 def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:

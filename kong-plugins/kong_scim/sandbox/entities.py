@@ -62,6 +62,12 @@ def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity
     return None
 
 
+def named(connection: sqlite3.Connection, name: str) -> list[Entity]:
+    """Return the consumers with a username or custom_id, in whatever case (``logins.lua``)."""
+    where = "WHERE lower(username) = lower(?) OR lower(custom_id) = lower(?) ORDER BY id"
+    return _rows(connection, DAOS["consumers"], where, [name, name])
+
+
 def page(
     connection: sqlite3.Connection,
     name: str,

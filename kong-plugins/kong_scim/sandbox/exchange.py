@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_plus
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +19,9 @@ from kong_scim import __version__
 from kong_scim.sandbox.entity_schema import Entity
 from kong_scim.sandbox.mp_rpc import Exit
 from kong_scim.sandbox.router import Match
+
+if TYPE_CHECKING:
+    from kong_scim.sandbox.authentication import Session
 
 SERVER = f"kong-scim-sandbox/{__version__}"
 
@@ -51,6 +54,8 @@ class Exchange:
     :param upstream_headers: Headers that plugins set for the upstream, or unset (None).
     :param scim: What the guard adds to the record of log plugins.
     :param refused: The tenant of the suspended consumer that the guard refused.
+    :param session: The session that authenticated the client, if one did.
+    :param ended: A session that the guard refused.
     """
 
     scope: Scope
@@ -68,6 +73,8 @@ class Exchange:
     response_headers: dict[str, Any] = field(default_factory=dict)
     scim: dict[str, Any] | None = None
     refused: str | None = None
+    session: Session | None = None
+    ended: Session | None = None
     _body_ended: bool = False
     _body: tempfile.SpooledTemporaryFile[bytes] | None = None
     _body_size: int | None = 0

@@ -145,11 +145,11 @@ class _Sandbox:
                     node_id=node.id,
                     port=self.port,
                     metrics=metrics,
+                    guarded=lambda: node.guarded,
                     wrote=node.tick_soon,
                 )
 
                 def configure(declaration: Declaration) -> None:
-                    self.store.load(declaration.consumers)
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
                     metrics.observed = _declares(declaration, "prometheus")

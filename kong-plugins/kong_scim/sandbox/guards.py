@@ -1,80 +1,127 @@
-"""The plugins on the way to an upstream: key-auth, scim-bridge's guard and acl, as Kong answers."""
+"""The plugins that refuse: scim-bridge's guard and acl, as Kong answers."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from kong_scim.sandbox import entities
-from kong_scim.sandbox.entity_schema import is_text
+from kong_scim.sandbox.entity_schema import Entity, is_text
 from kong_scim.sandbox.exchange import JSON, Exchange
 from kong_scim.sandbox.mp_rpc import Exit
-from kong_scim.sandbox.plugins import AclConfig, BridgeConfig, KeyAuthConfig
+from kong_scim.sandbox.plugins import AclConfig, BridgeConfig
 
 MANAGED, SUSPENDED = "scim", "scim:suspended"
 
 _CANNOT_CONSUME = "You cannot consume this service"
 
+_LDAP = "ldap_auth_cache:"
+"""Before the id of a credential of ldap-auth."""
 
-def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connection) -> None:
-    """Authenticate by key (``kong/plugins/key-auth/handler.lua``).
+_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2})|\\(.)|([,+;])|(.)", re.DOTALL)
+"""A part of a name within a distinguished name (RFC 4514 §2.4)."""
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one.
-    """
-    if exchange.method == "OPTIONS" and not config.run_on_preflight:
-        return
-    challenge = {"WWW-Authenticate": f'Key realm="{config.realm}"' if config.realm else "Key"}
-    key = None
-    query = exchange.query() if config.key_in_query else {}
-    for name in config.key_names:
-        values = exchange.headers.get(name.lower(), []) if config.key_in_header else []
-        values = values or query.get(name, [])
-        if len(values) > 1:
-            raise exchange.error(401, "Duplicate API key found", challenge)
-        if values:
-            key = values[0]
-            if config.hide_credentials:
-                exchange.upstream_headers[name.lower()] = None
-                exchange.hidden_query.add(name)
-            break
-    if not key:
-        raise exchange.error(401, "No API key found in request", challenge)
-    found = entities.select(database, "keyauth_credentials", "key", key) if is_text(key) else []
-    if not found:
-        raise exchange.error(401, "Unauthorized", challenge)
-    [consumer] = entities.select(database, "consumers", "id", found[0]["consumer"]["id"])
-    exchange.consumer, exchange.credential = consumer, found[0]
-    exchange.upstream_headers |= {
-        "x-consumer-id": consumer["id"],
-        "x-consumer-custom-id": consumer["custom_id"],
-        "x-consumer-username": consumer["username"],
-        "x-credential-identifier": found[0]["id"],
-        "x-anonymous-consumer": None,
-    }
+
+@dataclass
+class _Said:
+    """What the tags of a consumer say."""
+
+    tenant: str | None = None
+    user_id: str | None = None
+    last_event: str | None = None
+    revoked_at: int | None = None
+    tags: set[str] = field(default_factory=set)
 
 
 def suspended(exchange: Exchange, config: BridgeConfig, database: sqlite3.Connection) -> None:
-    """Refuse a consumer whom SCIM suspended (``kong/plugins/scim-bridge/guard.lua``).
+    """Refuse whose access SCIM took away (``kong/plugins/scim-bridge/guard.lua``).
 
     :raises ~kong_scim.sandbox.mp_rpc.Exit: 403.
     """
-    del config
-    consumer: Any = exchange.consumer or {}
+    for consumer in _consumers(exchange, config, database):
+        said = _read(consumer)
+        if MANAGED in said.tags and exchange.scim is None:
+            owned = entities.select(database, "acls", "consumer", consumer["id"])
+            found = {
+                "user_id": said.user_id,
+                "tenant": said.tenant,
+                "groups": [row["group"] for row in owned],
+                "last_event": said.last_event,
+            }
+            exchange.scim = {name: value for name, value in found.items() if value is not None}
+        if SUSPENDED in said.tags:
+            raise _refusal(exchange, "This account is suspended", said.tenant, consumer)
+        session = exchange.session
+        if said.revoked_at is not None and session and session.began <= said.revoked_at:
+            message = "This login began before access was revoked: log in again"
+            raise _refusal(exchange, message, said.tenant, consumer)
+
+
+def _consumers(
+    exchange: Exchange, config: BridgeConfig, database: sqlite3.Connection
+) -> list[Entity]:
+    """Return whom a request is of; a login without a consumer may mean several.
+
+    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403 where it can be refused without more.
+    """
+    if exchange.consumer is not None:
+        found = entities.select(database, "consumers", "id", exchange.consumer["id"])
+        if not found:
+            raise _refusal(exchange, "This account is no more")
+        return found
+    if exchange.credential is None:
+        return []
+    consumers = []
+    for name in _names(exchange, exchange.credential):
+        consumers += entities.named(database, name) if is_text(name) else []
+    if not consumers and config.unknown_logins == "refuse":
+        raise _refusal(exchange, "This account is not known here")
+    return consumers
+
+
+def _names(exchange: Exchange, credential: Entity) -> Iterator[str]:
+    """Yield what a login calls the person (``logins.lua``)."""
+    name = str(credential["username"])
+    yield name
+    if str(credential["id"]).startswith(_LDAP):
+        if re.match(r'\s*[#"]', name):
+            raise _refusal(exchange, "Spell the username without escapes")
+        yield _plain(name)
+
+
+def _plain(name: str) -> str:
+    """Return what a directory compares of a name that was put into a distinguished name."""
+    value = b""
+    for code, escaped, ends, other in _ESCAPED.findall(name.encode()):
+        if ends:
+            break
+        value += bytes.fromhex(code.decode()) if code else escaped or other
+    return " ".join(value.decode(errors="replace").split())
+
+
+def _read(consumer: Entity) -> _Said:
     tags = [str(tag) for tag in consumer.get("tags") or ()]
-    tenant = _after("scim:", (tag for tag in tags if tag != SUSPENDED))
-    if MANAGED in tags:
-        owned = entities.select(database, "acls", "consumer", consumer["id"])
-        found = {
-            "user_id": _after("scim-user:", tags),
-            "tenant": tenant,
-            "groups": [row["group"] for row in owned],
-            "last_event": _after(entities.EVENT, tags),
-        }
-        exchange.scim = {name: value for name, value in found.items() if value is not None}
-    if SUSPENDED in tags:
-        exchange.refused = tenant or ""
-        raise Exit(403, b'{"message":"This account is suspended"}', {"Content-Type": JSON})
+    revoked = _after("scim-revoked-at:", tags)
+    return _Said(
+        tenant=_after("scim:", (tag for tag in tags if tag != SUSPENDED)),
+        user_id=_after("scim-user:", tags),
+        last_event=_after(entities.EVENT, tags),
+        revoked_at=int(revoked) if revoked and revoked.isdecimal() else None,
+        tags=set(tags),
+    )
+
+
+def _refusal(
+    exchange: Exchange, message: str, tenant: str | None = None, consumer: Entity | None = None
+) -> Exit:
+    """Return the refusal of a request, whose session it ends."""
+    exchange.refused = tenant or ""
+    exchange.ended, exchange.session = exchange.session, None
+    if consumer or exchange.consumer:
+        exchange.consumer, exchange.credential = consumer or exchange.consumer, None
+    return Exit(403, f'{{"message":"{message}"}}'.encode(), {"Content-Type": JSON})
 
 
 def _after(prefix: str, tags: Iterable[str]) -> str | None:

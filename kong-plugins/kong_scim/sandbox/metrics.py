@@ -46,6 +46,11 @@ _COUNTERS = {
 }
 
 _GAUGES = {
+    "guarded": (
+        "kong_scim_guard_enabled",
+        "Whether scim-bridge guards every route of this node: 1, or 0",
+        ("tenant",),
+    ),
     "outbox_pending": ("kong_scim_outbox_pending", "Events that wait to be sealed", ("tenant",)),
     "outbox_oldest": ("kong_scim_outbox_oldest_seconds", "Age of the oldest of them", ("tenant",)),
     "deliveries_pending": (
@@ -130,6 +135,10 @@ class Metrics:
     def refused(self, tenant: str) -> None:
         """Count a request of a suspended consumer."""
         self._counters["refused"].labels(tenant).inc()
+
+    def guarded(self, tenant: str, *, guarded: bool) -> None:
+        """Show whether the guard is on for every route."""
+        self._gauges["guarded"].labels(tenant).set(int(guarded))
 
     def report(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Take what the plugin server counted and measured."""

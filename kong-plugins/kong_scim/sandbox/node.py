@@ -48,6 +48,11 @@ class Node:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard is on for every route."""
+        return self.declaration.guarded
+
     def tick_soon(self) -> None:
         """Have the next tick come soon: there is something that somebody may have to be told of."""
         self._asked.set()
@@ -57,6 +62,7 @@ class Node:
         while True:
             self._asked.clear()
             for _, plugin in scim_plugins(self.declaration):
+                self.metrics.guarded(plugin.config["tenant"], guarded=self.guarded)
                 try:
                     await self._call(plugin, "tick")
                 except Exception:

@@ -34,14 +34,14 @@ _HeaderName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$")]
 
 
 class KeyAuthConfig(_Config):
-    """``kong/plugins/key-auth/schema.lua``, without anonymous consumers and keys in bodies."""
+    """``kong/plugins/key-auth/schema.lua``, without keys in bodies."""
 
     key_names: Annotated[list[_HeaderName], Field(min_length=1)] = ["apikey"]
     hide_credentials: bool = False
     key_in_header: bool = True
     key_in_query: bool = True
     key_in_body: Literal[False] = False
-    anonymous: None = None
+    anonymous: str | None = None
     run_on_preflight: bool = True
     realm: str | None = None
 
@@ -61,8 +61,33 @@ class AclConfig(_Config):
         return self
 
 
+class SessionConfig(_Config):
+    """``kong/plugins/session/schema.lua``, without all that makes a session longer or shorter."""
+
+    secret: Annotated[str, Field(min_length=1)]
+    storage: Literal["cookie", "kong"] = "cookie"
+    cookie_name: str = "session"
+    cookie_secure: bool = True
+    absolute_timeout: int = 86_400
+
+
+class LdapAuthConfig(_Config):
+    """``kong/plugins/ldap-auth/schema.lua``, without TLS and anonymous consumers."""
+
+    ldap_host: str
+    ldap_port: Annotated[int, Field(ge=1, le=65535)] = 389
+    base_dn: str
+    attribute: str
+    header_type: str = "ldap"
+    cache_ttl: int = 60
+    """It has no effect here: the directory is asked each time."""
+    timeout: Annotated[int, Field(gt=0)] = 10_000
+
+
 class BridgeConfig(_Config):
     """``kong/plugins/scim-bridge/schema.lua``."""
+
+    unknown_logins: Literal["allow", "refuse"] = "allow"
 
 
 class PrometheusConfig(_Config):
@@ -90,7 +115,9 @@ class Plugin:
 
 
 PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
+    "session": (1900, SessionConfig),
     "key-auth": (1250, KeyAuthConfig),
+    "ldap-auth": (1200, LdapAuthConfig),
     "scim-bridge": (960, BridgeConfig),
     "acl": (950, AclConfig),
     "scim": (755, PluginConfig),

@@ -6,12 +6,12 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from kong_scim.sandbox import front, guards, logs
+from kong_scim.sandbox import authentication, front, guards, logs
 from kong_scim.sandbox.bridge_functions import BridgeFunctions
 from kong_scim.sandbox.exchange import ClientGoneError, Exchange
 from kong_scim.sandbox.metrics import Metrics
@@ -25,7 +25,7 @@ from kong_scim.sandbox.upstream import Upstreams
 _log = logging.getLogger(__name__)
 
 _GUARDS: dict[str, Callable[..., None]] = {
-    "key-auth": guards.key_auth,
+    "key-auth": authentication.key_auth,
     "scim-bridge": guards.suspended,
     "acl": guards.acl,
 }
@@ -53,8 +53,10 @@ class Proxy:
     node_id: str
     port: int
     metrics: Metrics
+    guarded: Callable[[], bool]
     wrote: Callable[[], object] = lambda: None
     """Called after a write by SCIM was answered."""
+    sessions: authentication.Sessions = field(default_factory=authentication.Sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,21 +90,37 @@ class Proxy:
         exchange.match = match
         if exchange.scope["scheme"] not in match.route.protocols:
             _refuse_protocol(exchange, match)
+        try:
+            await self._run_plugins(exchange, match)
+        finally:
+            for plugin in match.route.plugins:
+                if plugin.name == "session":
+                    authentication.begin_session(exchange, plugin.config, self.sessions)
+                    authentication.end_session(exchange, plugin.config, self.sessions)
+        if match.route.service is None:
+            raise exchange.error(503, "no Service found with those values")
+        await self.upstreams.forward(exchange, match, match.route.service)
+
+    async def _run_plugins(self, exchange: Exchange, match: Match) -> None:
+        database = self.store.entities
         for plugin in match.route.plugins:
             exchange.plugin_id = plugin.id
             if plugin.name == "scim":
                 await self._scim(exchange, plugin)
+            elif plugin.name == "session":
+                authentication.session(exchange, plugin.config, database, self.sessions)
+            elif plugin.name == "ldap-auth":
+                await authentication.ldap_auth(exchange, plugin.config)
             elif plugin.name in _GUARDS:
-                _GUARDS[plugin.name](exchange, plugin.config, self.store.entities)
-        if match.route.service is None:
-            raise exchange.error(503, "no Service found with those values")
-        await self.upstreams.forward(exchange, match, match.route.service)
+                _GUARDS[plugin.name](exchange, plugin.config, database)
 
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
             await exchange.body_size(plugin.config["max_body_size"])
-        bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
+        bridge = BridgeFunctions(
+            exchange, self.store, self.executor, self.node_id, guarded=self.guarded()
+        )
         pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
         await self.instances.handle_event(plugin, "access", pdk)
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)

@@ -16,14 +16,16 @@ from kong_scim.bridge import BridgeError, Param, Sql, Written
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 from kong_scim.sandbox import entities
 from kong_scim.sandbox.declarative_rows import ConsumerRow
-from kong_scim.sandbox.entity_schema import DaoError, is_text
+from kong_scim.sandbox.entity_schema import DAOS, DaoError, is_text
 
 _CONSUMER_KEYS = ("id", "username", "custom_id")
 
 
 _MARKS = """
-CREATE TABLE IF NOT EXISTS marks (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
+CREATE TABLE IF NOT EXISTS marks (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS own (dao TEXT, id TEXT, PRIMARY KEY (dao, id)) STRICT
 """
+"""DB-less: what the plugin knows its rows by, and which rows SCIM wrote (``own.lua``)."""
 
 
 class Store:
@@ -69,17 +71,28 @@ class Store:
             }
             return {
                 "sql": rows,
-                "consumers": [_with_acls(connection, found[key]) for key in sorted(found)],
+                "consumers": [
+                    {
+                        **_with_acls(connection, found[key]),
+                        "declared": self.dbless and not _is_own(connection, "consumers", key),
+                    }
+                    for key in sorted(found)
+                ],
             }
 
     def tagged(self, tag: str) -> list[str]:
-        """Return the ids of the consumers with a tag."""
+        """Return the ids of SCIM's consumers with a tag; those that are declared are not its own."""
         with self._reading() as connection:
             found = connection.execute(
-                "SELECT c.id FROM consumers AS c, json_each(c.tags) AS tag WHERE tag.value = ?",
+                "SELECT c.id FROM consumers AS c, json_each(c.tags) AS tag WHERE tag.value = ?"
+                " AND EXISTS (SELECT 1 FROM own WHERE dao = 'consumers' AND own.id = c.id)",
                 [tag],
             )
             return [identifier for (identifier,) in found]
+
+    def is_own(self, name: str, identifier: str) -> bool:
+        """Whether SCIM may write an entity: with a database each, for there nothing is declared."""
+        return not self.dbless or _is_own(self.entities, name, identifier)
 
     def mark(self, key: str) -> str | None:
         """Return a mark of the memory, or None."""
@@ -107,6 +120,8 @@ class Store:
             for index, step in enumerate(steps):
                 if self.dbless and step["op"] in {"sql", "undo"}:
                     raise BridgeError("BAD_REQUEST", "no SQL here", step=index)
+                if self.dbless:
+                    _own(connection, index, step)
                 results.append(_run(transaction, index, step, touched))
             if check:
                 raise _Checked
@@ -123,7 +138,7 @@ class Store:
         :raises DaoError: As Kong's DAOs would; nothing changes then.
         """
         with self.writing() as connection:
-            for name in ("marks", "keyauth_credentials", "acls", "consumers"):
+            for name in ("marks", "own", "keyauth_credentials", "acls", "consumers"):
                 connection.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own
             for row in consumers:
                 _declare(connection, row)
@@ -158,6 +173,35 @@ class _Checked(Exception):  # noqa: N818 - no error: it ends a transaction that 
 def _mark(connection: sqlite3.Connection, key: str) -> str | None:
     found = connection.execute("SELECT value FROM marks WHERE key = ?", [key]).fetchone()
     return found and str(found[0])
+
+
+def _is_own(connection: sqlite3.Connection, name: str, identifier: str) -> bool:
+    found = connection.execute("SELECT 1 FROM own WHERE dao = ? AND id = ?", [name, identifier])
+    return found.fetchone() is not None
+
+
+def _own(connection: sqlite3.Connection, index: int, step: Mapping[str, Any]) -> None:
+    """Note what a step writes as SCIM's (``memory.lua``).
+
+    :raises ~kong_scim.bridge.BridgeError: Where the declarative configuration declares it.
+    """
+    if step["op"] == "revoke":
+        touched = [("consumers", str(step["consumer"]))]
+    elif step["op"] == "upsert" and step["dao"] in DAOS:
+        touched = [(step["dao"], str(step["entity"]["id"]))]
+    elif step["op"] == "delete" and step["dao"] in DAOS:
+        touched = [(step["dao"], str(step["id"]))]
+    else:
+        return
+    for name, identifier in touched:
+        present = entities.select(connection, name, "id", identifier)
+        if present and not _is_own(connection, name, identifier):
+            message = "the gateway's configuration declares it, and it can be changed only there"
+            raise BridgeError("DECLARED", message, step=index)
+        if step["op"] == "upsert":
+            connection.execute("INSERT OR IGNORE INTO own VALUES (?, ?)", [name, identifier])
+        elif step["op"] == "delete":
+            connection.execute("DELETE FROM own WHERE dao = ? AND id = ?", [name, identifier])
 
 
 def _declare(connection: sqlite3.Connection, row: ConsumerRow) -> None:
@@ -270,6 +314,8 @@ def _delete(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str
 
 
 def _revoke(connection: sqlite3.Connection, step: Mapping[str, Any]) -> dict[str, int]:
+    if step.get("issued"):  # to OAuth clients, which the sandbox does not have
+        return {}
     counts = {
         name: entities.delete_owned(connection, name, step["consumer"])
         for name in entities.CREDENTIALS

@@ -91,6 +91,7 @@ async def _relay(exchange: Exchange, response: httpx.Response) -> None:
         for name, value in response.headers.raw
         if name.lower().decode("latin-1") not in _HOP_BY_HOP - {"content-length"}
     ]
+    lines += encoded(exchange.response_headers.items())
     lines += [(b"via", f"1.1 {SERVER}".encode()), *exchange.own_headers()[1:]]
     await exchange.send(
         {"type": "http.response.start", "status": response.status_code, "headers": lines}

@@ -52,8 +52,8 @@ class ProvisioningStorage(Protocol):
         resource_id: str,
         *,
         operation: Operation = "replace",
-    ) -> None:
-        """Do again what a resource entails elsewhere."""
+    ) -> Resource[Any] | None:
+        """Do again what a resource entails elsewhere, and return it where it is another then."""
 
     def patch_members(
         self,
@@ -190,7 +190,8 @@ class KongScimHandler(ScimHandler):
         comes back, and a disabled user loses a key that somebody gave it meanwhile.
         """
         if isinstance(self.storage, ProvisioningStorage):
-            self.storage.refresh(resource_type, str(current.id), operation=operation)
+            again = self.storage.refresh(resource_type, str(current.id), operation=operation)
+            return current if again is None else again
         return current
 
     def _patches_members(self, endpoint: str) -> bool:

@@ -5,6 +5,7 @@
 
 local entities = require "kong.plugins.scim-bridge.entities"
 local instances = require "kong.plugins.scim-bridge.instances"
+local own = require "kong.plugins.scim-bridge.own"
 local request_id = require "kong.observability.tracing.request_id"
 local stored = require "kong.plugins.scim-bridge.stored"
 local tick = require "kong.plugins.scim-bridge.tick"
@@ -43,7 +44,7 @@ end
 
 --- The plugin whose tenant a consumer belongs to.
 local function plugin_of(consumer)
-  for _, tag in ipairs(consumer.tags or {}) do
+  for _, tag in ipairs(own.has("consumers", consumer.id) and consumer.tags or {}) do
     for _, row in ipairs(stored.rows()) do
       if tag == "scim:" .. row.config.tenant then
         return row

@@ -108,6 +108,7 @@ local function begin(arg)
   return {
     bridge_version = envelope.VERSION,
     host = node.host(),
+    guarded = node.is_guarded(),
     request = {
       method = kong.request.get_method(),
       path = escape(path),

@@ -2,6 +2,7 @@
 -- a transaction is too early: a request between the write and the COMMIT puts the old row back.
 
 local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
+local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
 local uuid = require("kong.tools.uuid").uuid
 
@@ -58,8 +59,13 @@ local function keys_of(events)
       keys[dao:cache_key(entity)] = cache
       if name == "acls" then
         keys[dao:cache_key(entity.consumer.id)] = cache -- plugins/acl/groups.lua
-      elseif name == "consumers" and not event.quiet and entity.username and entity.username ~= ngx.null then
-        keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua
+      elseif name == "consumers" and not event.quiet then
+        if entity.username and entity.username ~= ngx.null then
+          keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua
+        end
+        for _, key in ipairs(logins.keys(entity)) do
+          keys[key] = cache
+        end
       end
     end
   end

@@ -19,6 +19,15 @@ local STAMP = [[
    WHERE id IN (%s) RETURNING id, ws_id]]
 
 
+local ON_BEHALF = [[
+  SELECT '%s' AS dao, given.id
+    FROM consumers c JOIN %s given
+      ON given.authenticated_userid IN (c.id::text, c.username, LOWER(c.username),
+                                        c.custom_id, LOWER(c.custom_id))
+   WHERE c.id = %s]]
+local GIVEN = { "oauth2_tokens", "oauth2_authorization_codes" }
+
+
 local function run_sql(tx, step)
   local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
   if given(step.rows) and step.rows ~= count then
@@ -59,6 +68,23 @@ local function stamp(tx, ids, prefix, tag)
   for _, row in ipairs(rows or tx.raise(err)) do
     table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
   end
+end
+
+
+--- What OAuth clients were given on behalf of a consumer, as { dao, id }.
+local function on_behalf(tx, consumer)
+  local statements, id = {}, tx.connector:escape_literal(consumer)
+  for _, name in ipairs(GIVEN) do
+    if kong.db.daos[name] then
+      table.insert(statements, ON_BEHALF:format(name, name, id))
+    end
+  end
+  if not statements[1] then
+    return {}
+  end
+
+  local rows, err = tx.connector:query(table.concat(statements, " UNION ALL "))
+  return rows or tx.raise(err)
 end
 
 
@@ -105,6 +131,10 @@ local function in_postgres(arg)
 
   function tx.stamp(...)
     stamp(tx, ...)
+  end
+
+  function tx.on_behalf(...)
+    return on_behalf(tx, ...)
   end
 
   function tx.check()

@@ -1,7 +1,8 @@
 -- The steps of a commit that write Kong's entities: upsert, delete, revoke, stamp.
 -- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
 -- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
--- tx.stamp(ids, prefix, tag) replaces a tag of consumers.
+-- tx.stamp(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients were
+-- given on behalf of a consumer (nil where there is no OAuth).
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
@@ -79,9 +80,22 @@ function ops.upsert(tx, step)
 end
 
 
+--- Deletes what OAuth clients were given on behalf of a consumer's person: it hangs on the client, and knows
+-- the person by name only (kong/plugins/oauth2/daos.lua).
+local function end_on_behalf(tx, consumer)
+  for _, found in ipairs(tx.on_behalf and tx.on_behalf(consumer) or {}) do
+    result_of(tx, tx.db.daos[found.dao]:delete({ id = found.id }))
+  end
+end
+
+
 ops["delete"] = function(tx, step)
   local dao = dao_of(tx, step)
   expect(type(step.id) == "string", "a deletion needs `id`")
+  if step.dao == "consumers" then
+    end_on_behalf(tx, step.id)
+  end
+
   result_of(tx, dao:delete({ id = step.id }))
   return {}
 end
@@ -101,20 +115,42 @@ function _M.credentials(db)
 end
 
 
+local function rows_of(tx, dao, field, id)
+  local rows = {}
+  for row, err, err_t in dao["each_for_" .. field](dao, { id = id }) do
+    table.insert(rows, result_of(tx, row, err, err_t))
+  end
+
+  return rows
+end
+
+
+--- Deletes what was issued to a credential, such as the tokens of an OAuth client.
+local function end_issued(tx, dao, credential)
+  for _, constraint in ipairs(dao.schema:get_constraints()) do
+    local issued = tx.db.daos[constraint.schema.name]
+    for _, row in ipairs(issued and rows_of(tx, issued, constraint.field_name, credential.id) or {}) do
+      result_of(tx, issued:delete(row))
+    end
+  end
+end
+
+
 function ops.revoke(tx, step)
   expect(type(step.consumer) == "string", "a revocation needs `consumer`, an id")
 
+  local only_issued = given(step.issued)
   for _, kind in ipairs(_M.credentials(tx.db)) do
-    local dao, credentials = kind.dao, {}
-    for row, err, err_t in dao["each_for_" .. kind.field](dao, { id = step.consumer }) do
-      table.insert(credentials, result_of(tx, row, err, err_t))
-    end
-
-    for _, credential in ipairs(credentials) do
-      result_of(tx, dao:delete(credential))
+    for _, credential in ipairs(rows_of(tx, kind.dao, kind.field, step.consumer)) do
+      if only_issued then
+        end_issued(tx, kind.dao, credential)
+      else
+        result_of(tx, kind.dao:delete(credential))
+      end
     end
   end
 
+  end_on_behalf(tx, step.consumer)
   return {}
 end
 

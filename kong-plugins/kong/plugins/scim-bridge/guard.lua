@@ -1,27 +1,78 @@
--- The guard: refuses who is suspended, and tells the log plugins who it was.
+-- The guard: refuses who is suspended, and who authenticated before access was revoked; and tells the log
+-- plugins who it was.
 
 local array_mt = require("cjson").array_mt
+local decode_base64url = require("ngx.base64").decode_base64url
+local decode_json = require("cjson.safe").decode
+local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
+local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 
 
 local kong = kong
 
 
+local SUSPENDED = "This account is suspended"
+local REVOKED = "This login began before access was revoked: log in again"
+local GONE = "This account is no more"
+local UNKNOWN = "This account is not known here"
+local UNREADABLE = "Spell the username without escapes"
+
+
 local _M = {}
 
 
---- The consumer of this request with all its tags.
+local function load(id)
+  return kong.cache:get(kong.db.consumers:cache_key(id), nil, kong.client.load_consumer, id)
+end
+
+
+--- The consumers of this request with all their tags, of whom a login without a consumer may mean several.
 -- Read by id: what an authentication plugin put there may be partial, or only a credential.
-local function get_consumer()
-  local consumer = kong.client.get_consumer()
-  local credential = kong.client.get_credential()
-  local id = consumer and consumer.id
+-- @return a list, nil, why the request is refused without more; or nil and an error
+local function get_consumers(conf)
+  local given, credential = kong.client.get_consumer(), kong.client.get_credential()
+  local id = given and given.id
              or credential and (credential.consumer_id or credential.consumer and credential.consumer.id)
-  if not id then
-    return
+  local consumers, is_id = {}, is_valid_uuid(id)
+  if is_id then
+    local consumer, err = load(id)
+    if err then
+      return nil, err
+    elseif not consumer then
+      return consumers, nil, GONE
+    end
+    consumers[1] = consumer
+
+    if not (credential and credential.client_id) then
+      return consumers
+    end
+  elseif not (given or credential) then
+    return consumers
   end
 
-  return kong.cache:get(kong.db.consumers:cache_key(id), nil, kong.client.load_consumer, id)
+  local names = logins.names(given, credential, is_id)
+  if not names then
+    return consumers, nil, UNREADABLE
+  end
+
+  for _, name in ipairs(names) do
+    local ids, err = logins.find(name)
+    if err then
+      return nil, err
+    end
+
+    for _, each in ipairs(ids) do
+      local consumer
+      consumer, err = load(each)
+      if err then
+        return nil, err
+      end
+      consumers[#consumers + 1] = consumer
+    end
+  end
+
+  return consumers, nil, conf.unknown_logins == "refuse" and not consumers[1] and UNKNOWN or nil
 end
 
 
@@ -44,39 +95,121 @@ local function get_groups(consumer_id)
 end
 
 
-function _M.access()
-  local consumer, err = get_consumer()
-  if err then
-    kong.log.err("could not read the consumer: ", err)
-    return kong.response.exit(503, { message = "Whether this account is suspended is not known now" })
-  end
-
-  local suspended, managed = false, false
-  local user_id, tenant, last_event
-  for _, tag in ipairs(consumer and consumer.tags or {}) do
+--- What the tags of a consumer say; projection/consumer.py makes them.
+local function read(consumer)
+  local said = { id = consumer.id }
+  for _, tag in ipairs(consumer.tags or {}) do
     if tag == "scim:suspended" then
-      suspended = true
+      said.suspended = true
     elseif tag == "scim" then
-      managed = true
+      said.managed = true
     else
-      tenant = tag:match("^scim:(.+)$") or tenant
-      user_id = tag:match("^scim%-user:(.+)$") or user_id
-      last_event = tag:match("^scim%-event:(.+)$") or last_event
+      said.tenant = tag:match("^scim:(.+)$") or said.tenant
+      said.user_id = tag:match("^scim%-user:(.+)$") or said.user_id
+      said.last_event = tag:match("^scim%-event:(.+)$") or said.last_event
+      said.revoked_at = tonumber(tag:match("^scim%-revoked%-at:(%d+)$")) or said.revoked_at
     end
   end
 
-  if managed then
-    kong.log.set_serialize_value("scim", {
-      user_id = user_id,
-      tenant = tenant,
-      groups = get_groups(consumer.id),
-      last_event = last_event,
-    })
+  return said
+end
+
+
+--- The session that authenticated this request (kong/plugins/session/access.lua), if one did.
+local function get_session()
+  local session = kong.ctx.shared.authenticated_session or ngx.ctx.authenticated_session
+  if type(session) ~= "table" then
+    return
   end
 
-  if suspended then
-    metrics.refused(tenant)
-    return kong.response.exit(403, { message = "This account is suspended" })
+  -- another plugin may have authenticated it anew, beside a cookie
+  local credential = kong.client.get_credential()
+  local ok, data = pcall(function() return session:get_data() end)
+  local of = ok and type(data) == "table" and data[2]
+  return (type(of) ~= "string" or not credential or credential.id == of) and session or nil
+end
+
+
+--- The claim `iat` of the token that authenticated this request (kong/plugins/jwt/handler.lua), if one did.
+local function get_issued_at()
+  local token = kong.ctx.shared.authenticated_jwt_token or ngx.ctx.authenticated_jwt_token
+  local payload = type(token) == "string" and token:match("^[^.]+%.([^.]+)%.")
+  local claims = payload and decode_json(decode_base64url(payload) or "")
+  return type(claims) == "table" and tonumber(claims.iat) or nil
+end
+
+
+--- Whether this request was authenticated before a moment, as far as its session or token says when.
+-- In whole seconds: what began in the very second may have begun before.
+local function began_by(moment)
+  local session = get_session()
+  for _, meta in pairs(session and { session.meta or {}, session.remember_meta or {} } or {}) do
+    if meta.creation_time and meta.creation_time <= moment then
+      return true
+    end
+  end
+
+  local issued_at = get_issued_at()
+  return issued_at ~= nil and issued_at < moment + 1
+end
+
+
+local function end_session()
+  local session = kong.ctx.shared.authenticated_session
+  if type(session) == "table" and session.destroy then
+    local ok, done, err = pcall(session.destroy, session)
+    if not ok or not done then
+      kong.log.notice("a session is refused, and could not be ended: ", ok and err or done)
+    end
+    kong.ctx.shared.authenticated_session = nil
+  end
+end
+
+
+--- Refuses the request, and takes its session away: the session plugin would begin another one for the
+-- credential in its header_filter phase, hence without one.
+local function refuse(message, tenant, consumer)
+  metrics.refused(tenant)
+  end_session()
+
+  local credential = kong.client.get_credential()
+  consumer = consumer or kong.client.get_consumer()
+  if credential and consumer then
+    kong.log.set_serialize_value("authenticated_entity", { id = credential.id, consumer_id = consumer.id })
+    kong.client.authenticate(consumer, nil)
+  end
+
+  return kong.response.exit(403, { message = message })
+end
+
+
+function _M.access(_, conf)
+  local consumers, err, refused = get_consumers(conf)
+  if err then
+    kong.log.err("could not read the consumer: ", err)
+    return kong.response.exit(503, { message = "Whether this account is suspended is not known now" })
+  elseif refused then
+    return refuse(refused)
+  end
+
+  local logged
+  for _, consumer in ipairs(consumers) do
+    local said = read(consumer)
+    if said.managed and not logged then
+      logged = true
+      kong.log.set_serialize_value("scim", {
+        user_id = said.user_id,
+        tenant = said.tenant,
+        groups = get_groups(said.id),
+        last_event = said.last_event,
+      })
+    end
+
+    if said.suspended then
+      return refuse(SUSPENDED, said.tenant, consumer)
+    elseif said.revoked_at and began_by(said.revoked_at) then
+      return refuse(REVOKED, said.tenant, consumer)
+    end
   end
 end
 

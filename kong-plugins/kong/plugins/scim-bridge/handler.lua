@@ -4,6 +4,7 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
+local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
@@ -35,8 +36,15 @@ function ScimBridgeHandler:init_worker()
 
   metrics.init_worker()
   caches.init_worker()
+  logins.init_worker()
   stored.init_worker()
   tick.init_worker()
+end
+
+
+--- Kong goes by these configurations from now on, in this worker (runloop/plugins_iterator.lua).
+function ScimBridgeHandler:configure(configurations)
+  stored.configured(configurations)
 end
 
 

@@ -8,6 +8,8 @@ local declarative = require "kong.db.declarative"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local lmdb = require "resty.lmdb"
+local logins = require "kong.plugins.scim-bridge.logins"
+local own = require "kong.plugins.scim-bridge.own"
 local transaction = require "resty.lmdb.transaction"
 local deep_copy = require("kong.tools.table").cycle_aware_deep_copy
 local yield = require("kong.tools.yield").yield
@@ -20,6 +22,7 @@ local null  = ngx.null
 
 local OPERATIONS_HINT = 64
 local PAGE = 1000
+local DECLARED = "the gateway's configuration declares it, and it can be changed only there"
 local LOADED = "the configuration was loaded anew since SCIM's rows were applied to it"
 
 
@@ -80,6 +83,9 @@ local function drafting(tx, dao)
     local change = draft.rows[id]
     if not change then
       change = { before = stored:select({ id = id }) }
+      if change.before and not own.has(schema.name, id) then
+        envelope.raise("DECLARED", DECLARED)
+      end
       draft.rows[id] = change
     end
 
@@ -250,6 +256,17 @@ local function write(tx, mark)
           assert(declarative[name](t, draft.schema.name, change[side]))
         end
       end
+    end
+  end
+
+  for _, draft in ipairs(tx.drafts) do
+    local changes = {}
+    for id, change in pairs(draft.rows) do
+      own.note(t, draft.schema.name, id, change.after ~= nil)
+      table.insert(changes, change)
+    end
+    if draft.schema.name == "consumers" then
+      logins.note(t, changes)
     end
   end
 

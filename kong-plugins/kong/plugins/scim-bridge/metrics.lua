@@ -20,6 +20,8 @@ local METRICS = {
               { "tenant", "operation" }, LATENCIES },
   refused = { "counter", "scim_suspended_refused_total", "Requests of suspended consumers that were refused",
               { "tenant" } },
+  guarded = { "gauge", "scim_guard_enabled", "Whether scim-bridge guards every route of this node: 1, or 0",
+              { "tenant" } },
   events = { "counter", "scim_events_total", "Events sealed by this node, once for each of their types",
              { "tenant", "type" } },
   deliveries = { "counter", "scim_deliveries_total",
@@ -69,6 +71,14 @@ end
 function _M.refused(tenant)
   if metrics.refused then
     metrics.refused:inc(1, { tenant or "" })
+  end
+end
+
+
+--- Shows whether the guard is on for every route of a tenant's workspace.
+function _M.guarded(tenant, is_guarded)
+  if metrics.guarded then
+    metrics.guarded:set(is_guarded and 1 or 0, { tenant })
   end
 end
 

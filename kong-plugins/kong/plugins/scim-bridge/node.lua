@@ -13,6 +13,17 @@ local given = envelope.given
 local _M = {}
 
 
+local function workspace()
+  return ngx.ctx.workspace or kong.default_workspace
+end
+
+
+--- Whether the guard is on for every route of the request's, or the tick's, workspace.
+function _M.is_guarded()
+  return stored.is_guarded(workspace())
+end
+
+
 function _M.host()
   local database = kong.configuration.database
   return {
@@ -21,7 +32,7 @@ function _M.host()
     role = kong.configuration.role,
     kong_version = kong.version,
     node_id = kong.node.get_id(),
-    workspace = ngx.ctx.workspace or kong.default_workspace,
+    workspace = workspace(),
   }
 end
 
@@ -51,6 +62,7 @@ function _M.wake(arg)
     secrets = _M.secrets(references),
     mark = mark or ngx.null,
     observed = stored.observed(),
+    guarded = _M.is_guarded(),
     asked = ngx.ctx.scim_asked or ngx.null, -- by api.lua
   }
 end

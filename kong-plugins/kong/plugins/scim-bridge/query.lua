@@ -1,6 +1,7 @@
 -- kong.scim.query: rows of the SCIM tables, and Kong's consumers with their ACL groups.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local own = require "kong.plugins.scim-bridge.own"
 local sql = require "kong.plugins.scim-bridge.sql"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 local yield = require("kong.tools.yield").yield
@@ -107,6 +108,7 @@ local function consumers_by_dao(by_key)
           custom_id = consumer.custom_id or ngx.null,
           tags = array(consumer.tags or {}),
           acls = acls_of(consumer),
+          declared = not own.has("consumers", consumer.id),
         })
       end
     end
@@ -116,7 +118,7 @@ local function consumers_by_dao(by_key)
 end
 
 
---- The ids of the consumers with a tag.
+--- The ids of SCIM's consumers with a tag; those that the configuration declares are not its own.
 local function tagged(tag)
   local ids = array({})
   for consumer, err in kong.db.consumers:each(PAGE) do
@@ -124,7 +126,7 @@ local function tagged(tag)
       envelope.raise("DATABASE", err)
     end
     for _, each in ipairs(consumer.tags or {}) do
-      if each == tag then
+      if each == tag and own.has("consumers", consumer.id) then
         table.insert(ids, consumer.id)
       end
     end

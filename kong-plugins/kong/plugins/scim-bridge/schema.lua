@@ -6,6 +6,15 @@ return {
   fields = {
     { consumer = typedefs.no_consumer },
     { protocols = typedefs.protocols_http },
-    { config = { type = "record", fields = {} } },
+    { config = { type = "record", fields = {
+      { unknown_logins = {
+          type = "string",
+          required = true,
+          default = "allow",
+          one_of = { "allow", "refuse" },
+          description = "What becomes of a login without a consumer (by ldap-auth, say) whose name no " ..
+                        "consumer has.",
+      } },
+    } } },
   },
 }

@@ -1,4 +1,5 @@
--- The configurations of the plugin `scim` as they are stored, which Kong goes by only some seconds later.
+-- The configurations of the plugin `scim` as they are stored, which Kong goes by only some seconds later;
+-- and whether the guard, the plugin `scim-bridge`, is on everywhere.
 
 local clone = require "table.clone"
 local deepcompare = require("pl.tablex").deepcompare
@@ -8,7 +9,7 @@ local uuid = require("kong.tools.uuid").uuid
 local kong = kong
 
 
-local PLUGIN = "scim"
+local PLUGIN, GUARD = "scim", "scim-bridge"
 local BETWEEN_LOOKS = 0.5 -- seconds
 local FOR_EVER = { ttl = 0 }
 local VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
@@ -16,14 +17,21 @@ local SERIAL = "plugins_iterator:__seq__" -- in the shared dictionary `kong`, as
 local ADDED = { "route_id", "service_id", "consumer_id", "plugin_instance_name", "__plugin_id", "__ws_id",
                 "__key__" } -- by the iterator
 local DIGEST = [[
-  SELECT md5(string_agg(id::text || enabled::text || config::text, ' ' ORDER BY id)) AS digest
-    FROM plugins WHERE name = 'scim']]
+  SELECT md5(string_agg(CONCAT_WS(' ', id, enabled, config, route_id, service_id, consumer_id), ' '
+                        ORDER BY id)) AS digest
+    FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
 
 
 local _M = {}
 
 
-local known = { serial = 0, rows = {}, observed = false }
+local known = { serial = 0, rows = {}, observed = false, guarded = {} }
+
+
+--- Whether a row of a plugin is for every route of its workspace.
+local function is_global(row)
+  return not (row.route or row.service or row.consumer or row.consumer_group)
+end
 
 
 --- The rows of the enabled `scim` plugins, read again when any plugin changes.
@@ -34,17 +42,25 @@ function _M.rows()
   end
 
   if version ~= known.version then
-    local rows, observed = {}, false
+    local rows, observed, guarded = {}, false, {}
     for row, each_err in kong.db.plugins:each(1000, { workspace = ngx.null, show_ws_id = true }) do
       if each_err then
         error(each_err)
       elseif row.name == PLUGIN and row.enabled then
         table.insert(rows, row)
+      elseif row.name == GUARD and row.enabled and is_global(row) then
+        guarded[row.ws_id or kong.default_workspace] = true
       end
       observed = observed or row.name == "prometheus" and row.enabled
     end
     if version ~= known.version then -- still: another request may have been faster
-      known = { version = version, rows = rows, serial = known.serial + 1, observed = observed }
+      known = {
+        version = version,
+        rows = rows,
+        serial = known.serial + 1,
+        observed = observed,
+        guarded = guarded,
+      }
     end
   end
 
@@ -55,6 +71,33 @@ end
 --- Whether anybody may look at /metrics, as far as `rows` found.
 function _M.observed()
   return known.observed
+end
+
+
+local configured = {} -- by workspace: whether this worker runs the guard on every route
+
+
+--- Takes note of the configurations of the guard that this worker goes by from now on.
+-- @param configurations those of all enabled instances, or nil for none
+function _M.configured(configurations)
+  configured = {}
+  for _, conf in ipairs(configurations or {}) do
+    if not (conf.route_id or conf.service_id or conf.consumer_id or conf.consumer_group_id) then
+      configured[conf.__ws_id or kong.default_workspace] = true
+    end
+  end
+end
+
+
+--- Whether the guard is on for every route of a workspace: by what is stored now, and by what this worker
+-- goes by. The one is sooner when it is turned off, the other later when it is turned on.
+function _M.is_guarded(workspace)
+  local ok, err = pcall(_M.rows)
+  if not ok then
+    kong.log.err("whether the guard is on could not be read: ", err)
+  end
+
+  return known.guarded[workspace] == true and configured[workspace] == true
 end
 
 

@@ -40,6 +40,10 @@ local function run(premature)
       metrics.forget()
     end
 
+    for _, row in ipairs(rows) do
+      metrics.guarded(row.config.tenant, stored.is_guarded(row.ws_id or kong.default_workspace))
+    end
+
     for _, row in ipairs(rows[1] and instances.listens() and rows or {}) do
       instances.call(row, "tick")
     end

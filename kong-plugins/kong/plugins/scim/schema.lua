@@ -547,6 +547,19 @@ return {
   }
  },
  {
+  "guard": {
+   "description": "Whether `scim-bridge`, which refuses suspended consumers, must be enabled for every route: `required` (503 until it is) or `optional` (a warning, and the header `Kong-SCIM-Guard: off`).",
+   "type": "string",
+   "len_min": 0,
+   "one_of": [
+    "required",
+    "optional"
+   ],
+   "default": "required",
+   "required": true
+  }
+ },
+ {
   "adopt": {
    "description": "A user whose name meets a consumer that SCIM did not create: `refuse` (409) or `link` (take it over).",
    "type": "string",
