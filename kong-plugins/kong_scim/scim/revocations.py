@@ -42,11 +42,11 @@ def _revokes(method: str, path: str, payload: Any) -> bool:
     members = {name.lower(): value for name, value in payload.items()}
     operations = members.get("operations")
     if method == "POST" and path.strip("/").lower() == "bulk":
-        return _is_short(operations) and all(map(_revokes_in_bulk, operations))
+        return all(map(_revokes_in_bulk, _few(operations) or [None]))
     if _kind(path) != "users":
         return False
     if method == "PATCH":
-        return _is_short(operations) and any(map(_deactivates, operations))
+        return any(map(_deactivates, _few(operations)))
     return method == "PUT" and _holds_inactive(payload)
 
 
@@ -58,8 +58,10 @@ def _revokes_in_bulk(operation: Any) -> bool:
     return path.strip("/").lower() != "bulk" and _revokes(method, path, members.get("data"))
 
 
-def _is_short(operations: Any) -> bool:
-    return isinstance(operations, list) and 0 < len(operations) <= MAX_OPERATIONS
+def _few(operations: Any) -> list[Any]:
+    """Return the operations, or none where they are too many."""
+    short = isinstance(operations, list) and len(operations) <= MAX_OPERATIONS
+    return operations if short else []
 
 
 def _deactivates(operation: Any) -> bool:
