@@ -39,6 +39,7 @@ from kong_scim.scim.handler import KongScimHandler
 from kong_scim.scim.openapi import description
 from kong_scim.scim.requests import scim_request
 from kong_scim.scim.resources import provider
+from kong_scim.scim.revocations import MAX_BODY, is_revocation
 from kong_scim.scim.service import KongScimService
 from kong_scim.waiting import MEMORY
 
@@ -71,10 +72,14 @@ class Plugin:
     :param config: As Kong hands it over, with Kong's own keys among it (kong-facts 12).
     """
 
+    share: str | None = None
+    """The tenant: its requests take its share of the plugin server's workers."""
+
     def __init__(self, config: dict[str, Any]) -> None:
         self._defect: str | None = None
         try:
             self.config = parse(config)
+            self.share = self.config.tenant
             # Building models takes tenths of a second: once, and not for each request.
             self.provider = provider(self.config)
             check(self.config, self.provider)
@@ -104,7 +109,19 @@ class Plugin:
 
         :param kong: The PDK object of this request.
         """
-        response = self._answer(kong)
+        opened = self._open(kong)
+        if isinstance(opened, ScimResponse):
+            self._exit(kong, opened)
+            return
+        bridge, opening, identity = opened
+        request = opening.request
+        context.later(
+            lambda: self._exit(kong, self._answer(kong, bridge, opening, identity)),
+            member=identity.token,
+            urgent=is_revocation(request.method, request.path, request.body),
+        )
+
+    def _exit(self, kong: Any, response: ScimResponse) -> None:
         # Personal data: no cache but the client's own may keep it, and that one asks each time.
         response.headers.setdefault("Cache-Control", "private, no-cache")
         if self._defect is None and self.config.dry_run:
@@ -186,7 +203,8 @@ class Plugin:
     def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
         return Provisioning(self.config, bridge, host, self.provider, context.data_directory())
 
-    def _answer(self, kong: Any) -> ScimResponse:
+    def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
+        """Find out what is asked and by whom; return the answer where there is one already."""
         if self._defect is not None:
             return error_response(
                 ServiceUnavailableException(detail=self._defect, retry_after=None)
@@ -205,6 +223,19 @@ class Plugin:
             identity = self._admit(opening)
             if not opening.guarded and self.config.guard == "required":
                 raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
+            # So little is fetched now: where this request waits depends on what it asks for.
+            if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
+                with self._with_body(bridge, opening) as whole:
+                    opening = whole
+        except Exception as exception:
+            return self._service.error_response(exception)
+        return bridge, opening, identity
+
+    def _answer(
+        self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity
+    ) -> ScimResponse:
+        """Do what is asked, which may take its time: others of the tenant's wait for a worker."""
+        try:
             with self._with_body(bridge, opening) as whole:
                 response = self._serve(bridge, whole, identity)
         except Exception as exception:

@@ -6,18 +6,19 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
-from contextvars import Context
+from collections.abc import Callable, Collection, Hashable
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 from kong_pdk.pdk import Kong
 
+from kong_scim.pluginserver import context
 from kong_scim.pluginserver.answers import refusal
 from kong_scim.pluginserver.event import Event, KongGoneError, NotWaitingError
 from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
 from kong_scim.pluginserver.pluginfile import PluginFile
-from kong_scim.pluginserver.pool import WorkerPool
+from kong_scim.pluginserver.pool import Job, WorkerPool
 from kong_scim.pluginserver.wire import Call, CallGoneError
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ WORKERS_APART = 2
 
 QUEUE_APART = 16
 
+RESERVED = 4
+"""Beside so many workers there is one place more that only urgent requests may take."""
+
+BUSY = "The plugin server is busy."
+
 
 class RpcError(Exception):
     """A call that cannot be served. Kong logs the text."""
@@ -39,8 +45,13 @@ class RpcError(Exception):
 class PluginServer:
     """Serves one plugin.
 
-    :param workers: How many events run at a time.
-    :param queue: How many more may wait; above that, an event is refused with 503 at once.
+    An event runs in one go, or in two where the plugin calls :func:`.context.later`: the first part
+    finds out whose request it is, on threads of its own, so that nothing that is slow stands before
+    it; the rest waits for its turn among those of others (:mod:`.pool`).
+
+    :param workers: How many events run at a time, of either part.
+    :param queue: How many more may wait; above that, an event is refused with 503 at once. The
+        plugin's attribute ``share`` says whose part of both an event takes; without it, nobody's.
     :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
     :param hangup_timeout: The same where Kong hung up, see :class:`.event.Event`.
     :param apart: Events with workers of their own: requests may wait for what these do, and however
@@ -66,6 +77,9 @@ class PluginServer:
         self._next_event = random_base()
         self._draining = False
         self._pool = WorkerPool("worker", workers=workers, queue=queue)
+        self._rests = WorkerPool(
+            "rest", workers=workers, queue=queue, reserved=max(1, workers // RESERVED)
+        )
         self._apart = {
             phase: WorkerPool(phase, workers=WORKERS_APART, queue=QUEUE_APART) for phase in apart
         }
@@ -102,7 +116,7 @@ class PluginServer:
             self._draining = True
             if not self._events_changed.wait_for(lambda: not self._events, grace):
                 log.warning("stopping with %d events unfinished", len(self._events))
-        for pool in (self._pool, *self._apart.values()):
+        for pool in (self._pool, self._rests, *self._apart.values()):
             pool.close(max(0.0, deadline - time.monotonic()))
 
     # -- The methods ------------------------------------------------------
@@ -142,7 +156,7 @@ class PluginServer:
                 "Pid": os.getpid(),
                 "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
                 "Events": len(self._events),
-                "Queued": self._pool.waiting,
+                "Queued": self._pool.waiting + self._rests.waiting,
                 "Workers": self._pool.size,
                 "Threads": threading.active_count(),
             }
@@ -156,9 +170,12 @@ class PluginServer:
         event = self._open_event(phase, call)
         if self._draining:
             event.finish(refusal(phase, 503, "The plugin server is stopping.", retry_after=1))
-        elif not self._pool_of(phase).submit(partial(Context().run, self._run, event, instance)):
-            log.warning("event %d (%s) refused: the queue is full", event.id, phase)
-            event.finish(refusal(phase, 503, "The plugin server is busy.", retry_after=1))
+        else:
+            run = partial(Context().run, self._run, event, instance)
+            apart = self._apart.get(phase)
+            job = Job(run, _share(instance))
+            if not (self._pool.submit(job) if apart is None else apart.submit(Job(run))):
+                self._refuse_for_want_of_room(event)
 
     def _step(self, call: Call, argument: Any, *, failed: bool = False) -> None:
         event = self._events.get(_field(argument, "EventId"))
@@ -173,30 +190,49 @@ class PluginServer:
     # -- The worker's part ------------------------------------------------
 
     def _run(self, event: Event, instance: Instance) -> None:
-        if event.lost is None:  # else Kong went away while it waited for a worker
-            self._run_plugin(event, instance)
-        if event.lost is not None:
-            log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
-
-    def _run_plugin(self, event: Event, instance: Instance) -> None:
         if instance.plugin is None:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
             return
-        try:
+        rests: list[Job] = []
+
+        def put_off(rest: Callable[[], None], member: Hashable, urgent: bool) -> None:
+            # Of the event's context: the rest logs the request's id, too.
+            run = partial(copy_context().run, self._run_part, event, rest)
+            rests.append(Job(run, _share(instance), member, urgent))
+
+        context.set_put_off(put_off)
+
+        def begin() -> None:
             getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)
-        except KongGoneError:
-            log.debug("event %d (%s): the plugin was told", event.id, event.phase)
-        except BaseException:  # SystemExit too: a worker that dies is not replaced
-            log.exception("event %d (%s): the plugin raised", event.id, event.phase)
-            event.finish(refusal(event.phase, 500, "The request failed on an internal error."))
-        else:
-            event.finish()
+
+        self._run_part(event, begin, rests)
+
+    def _run_part(
+        self, event: Event, part: Callable[[], None], rests: list[Job] | None = None
+    ) -> None:
+        """Run a part of an event, and end the event unless the rest of it was put off."""
+        if event.lost is None:  # else Kong went away while it waited for a worker
+            try:
+                part()
+            except KongGoneError:
+                log.debug("event %d (%s): the plugin was told", event.id, event.phase)
+            except BaseException:  # SystemExit too: a worker that dies is not replaced
+                log.exception("event %d (%s): the plugin raised", event.id, event.phase)
+                event.finish(refusal(event.phase, 500, "The request failed on an internal error."))
+            else:
+                if not rests:
+                    event.finish()
+                elif not self._rests.submit(rests[0]):
+                    self._refuse_for_want_of_room(event)
+        if event.lost is not None:
+            log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
+
+    def _refuse_for_want_of_room(self, event: Event) -> None:
+        log.warning("event %d (%s) refused: the queue is full", event.id, event.phase)
+        event.finish(refusal(event.phase, 503, BUSY, retry_after=1))
 
     # ---------------------------------------------------------------------
-
-    def _pool_of(self, phase: str) -> WorkerPool:
-        return self._apart.get(phase, self._pool)
 
     def _open_event(self, phase: str, call: Call) -> Event:
         with self._events_changed:
@@ -220,6 +256,10 @@ class PluginServer:
     def _described(self, instance: Instance) -> dict[str, Any]:
         # Without the configuration: it holds secrets.
         return {"Name": self._plugin.name, "Id": instance.id, "StartTime": instance.started}
+
+
+def _share(instance: Instance) -> Hashable:
+    return getattr(instance.plugin, "share", None)
 
 
 def _field(argument: Any, name: str) -> Any:

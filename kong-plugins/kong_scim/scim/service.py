@@ -48,6 +48,7 @@ from kong_scim.access.refusals import (
     InvalidTokenException,
     WrongAddressException,
 )
+from kong_scim.scim import patching
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
@@ -253,6 +254,13 @@ class KongScimService(ScimService):
             if kept:
                 setattr(replacement, extension.__name__, extension.model_construct(**kept))
         return super().apply_replacement(current, replacement, conditions)
+
+    def apply_patch(
+        self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
+    ) -> Resource[Any] | None:
+        """Apply a PATCH as :mod:`kong_scim.scim.patching` does; None when it changes nothing."""
+        self.check_preconditions(current, "PATCH", conditions)
+        return current if patching.apply(patch_op, current) else None
 
     def search_response(
         self,
