@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 HANG, HALF, CLOSE = "hang", "half", "close"
 """Answers that are none: never, half of one, and a closed connection."""
@@ -105,7 +99,8 @@ def receiver(
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         made.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/hook"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # A short interval: the server's end waits for it.
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield made
         finally:
@@ -153,56 +148,35 @@ def _reply(handler: BaseHTTPRequestHandler, answer: Answer, stopped: threading.E
     handler.wfile.write(text[: 10 if answer == HALF else None].encode())
 
 
-class Certificates:
-    """An authority that nobody else trusts, and certificates of its own.
+@contextlib.contextmanager
+def raw_answer(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
+    """Run a server that answers each connection with these octets, whatever they are.
 
-    :ivar trusted: A client's context that trusts it.
+    :param pause: Seconds before each piece.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("authority of the tests")
-        authority = self._signed(self._name, self._key.public_key(), is_authority=True)
-        self.trusted = ssl.create_default_context(cadata=_pem(authority).decode())
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # whoever asked may be gone
+            connection.recv(65536)
+            for piece in pieces:
+                if pause and stopped.wait(pause):
+                    return
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):  # or a reset might take the answer away
+                pass
 
-    def of(self, host: str) -> ssl.SSLContext:
-        """Return a server's context with a certificate of a host."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        path = self._directory / f"{host}.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        path.write_bytes(private + _pem(self._signed(_named(host), key.public_key(), host=host)))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-    def _signed(
-        self, name: x509.Name, key: Any, *, host: str | None = None, is_authority: bool = False
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        )
-        if host is not None:
-            names = x509.SubjectAlternativeName([x509.DNSName(host)])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
+        finally:
+            stopped.set()
+            listening.shutdown(socket.SHUT_RDWR)

@@ -91,11 +91,15 @@ class Events(Record):
         description="Keep Security Event Tokens for a receiver that cannot be called and polls "
         "`/Events/poll` (RFC 8936); it needs `events.signing_key` or `signing_key_file`.",
     )
+    poll_audience: Annotated[str, Field(max_length=2048)] = Field(
+        default="",
+        description="The `aud` of polled tokens; empty: `base_url`, or else their `iss`.",
+    )
     signing_key: Annotated[str, Field(max_length=16_384)] = Field(
         default="",
-        description="Private key of Security Event Tokens, best as a vault reference: RSA, EC or "
-        "Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of several (PEM blocks, "
-        "a JWK set) the first signs, and all are there.",
+        description="Private key of Security Event Tokens, best as a vault reference: RSA of 2,048 "
+        "bits or more, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of "
+        "several (PEM blocks, a JWK set) the first signs, and all are there.",
         json_schema_extra={"kong": {"referenceable": True, "encrypted": True}},
         repr=False,
     )

@@ -27,6 +27,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -41,11 +42,14 @@ from scim2_server.responses import ScimResponse
 from kong_scim.access.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
 from kong_scim.config import POLL
+from kong_scim.counts import unforeseen
 from kong_scim.lifecycle.deliveries import STATES, Deliveries
 from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.safety.quarantine import DECISIONS, Quarantine
 from kong_scim.waiting import POLLS, Room
+
+log = logging.getLogger(__name__)
 
 KEYS = "/jwks.json"
 OPENAPI = "/openapi.json"
@@ -182,18 +186,35 @@ class Endpoints:
         found = deliveries.waiting(POLL, most + 1)
         if not found and most and not at_once:
             found = self._awaited(deliveries, most + 1)
-        sets = {
-            str(event["id"]): self._issuer.token(event, self._audience, now)
-            for event in found[:most]
-        }
+        sets, unfit = self._tokens_of(self._issuer, found[:most], now)
+        if unfit:  # or they would stand before all others for ever
+            deliveries.acknowledge(POLL, [], unfit, now)
         return _json({"sets": sets, "moreAvailable": len(found) > most})
 
-    def _awaited(self, deliveries: Deliveries, limit: int) -> list[Mapping[str, Any]]:
+    def _tokens_of(
+        self, issuer: Issuer, found: Sequence[tuple[str, Mapping[str, Any] | None]], now: datetime
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return events as tokens by their id, and of those that cannot be one, why."""
+        sets, unfit = {}, {}
+        for event_id, event in found:
+            if event is None:
+                unfit[event_id] = "the stored event cannot be read"
+                continue
+            try:
+                sets[event_id] = issuer.token(event, self._audience, now)
+            except Exception as error:  # whatever may be stored there
+                unfit[event_id] = "no token can be made of the event"
+                log.error("event %s: %s: %s", event_id, unfit[event_id], unforeseen(error))  # noqa: TRY400
+        return sets, unfit
+
+    def _awaited(
+        self, deliveries: Deliveries, limit: int
+    ) -> list[tuple[str, Mapping[str, Any] | None]]:
         """Return what comes within :data:`LONGEST_POLL`: nothing, at once, where many wait already.
 
         How long a poll is held open is left to the two parties (RFC 8936 §2.2).
         """
-        found: list[Mapping[str, Any]] = []
+        found: list[tuple[str, Mapping[str, Any] | None]] = []
         with self._waiting_room.place() as may_wait:
             deadline = time.monotonic() + LONGEST_POLL
             while may_wait and not found and time.monotonic() < deadline:

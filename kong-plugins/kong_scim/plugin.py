@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
+from kong_scim.counts import Failures
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
@@ -84,12 +86,13 @@ class Plugin:
             self.provider = provider(self.config)
             check(self.config, self.provider)
             self._door = Door(self.config, references(config))
+            self._failures = Failures(self.config.tenant)
+            self._afterwards = Afterwards(self.config, event_references(config), self._failures)
         except ConfigurationError as error:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
-        self._failures: dict[str, str | None] = {}
-        self._afterwards = Afterwards(self.config, event_references(config))
+        self._ticking = threading.Lock()
         self._callers = Callers(
             [
                 Expiring(token.name, token.expires, token.expiry())
@@ -137,18 +140,34 @@ class Plugin:
         """
         if self._defect is not None:
             return
-        bridge = Bridge(kong)
+        # Kong gives a tick up that takes a minute, and begins the next one.
+        if not self._ticking.acquire(blocking=False):
+            self._failures.note("tick", "the one before it is still running")
+            return
         try:
+            self._tick(Bridge(kong))
+        finally:
+            self._ticking.release()
+
+    def _tick(self, bridge: Bridge) -> None:
+        waking: Waking | None = None
+
+        def wake() -> None:
+            nonlocal waking
             waking = bridge.wake(
                 mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets
             )
-        except BridgeUnavailableError as error:
-            self._tell("the tick", str(error))
+
+        self._do("tick", wake)
+        if waking is None:
             return
-        self._tell("the guard", None if waking.guarded else UNGUARDED)
+        if waking.guarded:
+            self._failures.over("guard")
+        else:
+            self._failures.note("guard", UNGUARDED)
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
-            "Kong's memory": lambda: provisioning.keep_kong_applied(waking.mark),
+            "memory": lambda: provisioning.keep_kong_applied(waking.mark),
             "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._door.last_used),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
@@ -157,29 +176,29 @@ class Plugin:
                 *provisioning.events()[:2], bridge.report
             )
         for name, job in jobs.items():
-            try:
-                job()
-            except (BridgeError, BusyError, NoDataError, StoreError) as error:
-                self._tell(name, str(error))
-            else:
-                self._tell(name, None)
+            self._do(name, job)
+
+    def _do(self, name: str, job: Callable[[], object]) -> None:
+        """Do one job of the tick: whatever it fails with, the others are done."""
+        try:
+            job()
+        except (
+            BridgeError,
+            BridgeUnavailableError,
+            BusyError,
+            KongGoneError,
+            NoDataError,
+            StoreError,
+        ) as error:
+            self._failures.note(name, str(error))
+        except Exception as error:
+            self._failures.note(name, error)
+        else:
+            self._failures.over(name)
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
         if self._afterwards.run(*provisioning.events(), waking.secrets):
             bridge.soon()
-
-    def _tell(self, job: str, failure: str | None) -> None:
-        """Log what a job of the tick fails with, once: it would be a line a second."""
-        if failure == self._failures.get(job):
-            return
-        self._failures[job] = failure
-        if failure is None:
-            log.info("tenant %s: %s: all is well again", self.config.tenant, job)
-        else:
-            log.warning(
-                "tenant %s: %s: %s; it is tried again with each tick",
-                *(self.config.tenant, job, failure),
-            )
 
     def credential(self, kong: Any) -> None:
         """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
@@ -323,7 +342,7 @@ class Plugin:
             lambda: self._listed_callers(provisioning),
             lambda: self._description(opening),
             issuer=self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
-            audience=opening.request.base_url,
+            audience=self._afterwards.poll_audience,
         )
         return endpoints.answer(opening.request, identity)
 

@@ -21,6 +21,7 @@ from kong_scim.access.tokens import Tokens
 from kong_scim.access.uses import USES, Uses
 from kong_scim.bridge import KongCaller
 from kong_scim.config import ConfigurationError, PluginConfig
+from kong_scim.counts import Failures
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Door:
         self._uses = uses
         self._tokens = Tokens(config.tokens, references)
         try:
-            self._jwt = JwtVerifier(config.jwt) if config.jwt.issuer else None
+            failures = Failures(config.tenant, "they are asked for again")
+            self._jwt = JwtVerifier(config.jwt, failures=failures) if config.jwt.issuer else None
         except ValueError as error:
             raise ConfigurationError(f"config.jwt.public_key: {error}") from None
         self._floods = floods

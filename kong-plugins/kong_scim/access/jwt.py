@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
+from joserfc.errors import ExpiredTokenError, InvalidClaimError, MissingClaimError
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from kong_scim.access.keys import FetchedKeys, Keys, PinnedKeys
-from kong_scim.access.refusals import InvalidTokenException
+from kong_scim.access.refusals import InvalidTokenException, KeysUnavailableException
 from kong_scim.access.scopes import Identity
 from kong_scim.config import SCOPES, Jwt
+from kong_scim.counts import Failures
 
 MAX_LENGTH = 16 * 1024
 """Characters of a JWT."""
@@ -38,14 +39,20 @@ class JwtVerifier:
     """Accepts the JWTs of one issuer.
 
     :param keys: Where its keys are; None for what the configuration says.
+    :param failures: Where it is noted that they cannot be fetched.
     :param clock: In seconds since the epoch.
     """
 
     def __init__(
-        self, config: Jwt, *, keys: Keys | None = None, clock: Callable[[], float] = time.time
+        self,
+        config: Jwt,
+        *,
+        keys: Keys | None = None,
+        clock: Callable[[], float] = time.time,
+        failures: Failures | None = None,
     ) -> None:
         self._config = config
-        self._keys = keys or _keys(config)
+        self._keys = keys or _keys(config, failures)
         self._registry = _Registry(algorithms=config.algorithms, strict_check_header=False)
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(clock()),
@@ -68,7 +75,9 @@ class JwtVerifier:
         """
         try:
             token = jwt.decode(given, self._key, registry=self._registry)
-        except (JoseError, ValueError, TypeError, KeyError):
+        except KeysUnavailableException:
+            raise
+        except Exception:  # a stranger wrote it, and whatever it does to a library is a wrong token
             raise InvalidTokenException from None
         try:
             self._claims.validate(token.claims)
@@ -78,7 +87,7 @@ class JwtVerifier:
             raise _refused(f"The token has no claim {error.claim}") from None
         except InvalidClaimError as error:
             raise _refused(f"The token's claim {error.claim} is not accepted") from None
-        except (JoseError, ValueError, TypeError):
+        except Exception:  # signed, and yet of any shape
             raise _refused("The token's claims are not accepted") from None
         return Identity(f"jwt:{_client(token.claims)}", frozenset(self._scopes(token.claims)))
 
@@ -87,6 +96,10 @@ class JwtVerifier:
         kid = header.get("kid")
         if kid is not None and not isinstance(kid, str):
             raise ValueError("kid is no string")
+        # RFC 7515 §4.1.11: of what may stand there nothing is understood here, and it must not be
+        # empty. RFC 7797 §7: no JWT has b64 false.
+        if "crit" in header or header.get("b64", True) is not True:
+            raise ValueError("it has a critical extension")
         # Not before an algorithm is known to be allowed: nobody makes us fetch keys for `none`.
         algorithm = self._registry.get_alg(header["alg"])
         return self._keys.find(kid, algorithm.name)
@@ -98,10 +111,10 @@ class JwtVerifier:
             yield from self._config.scopes.get(value, [])
 
 
-def _keys(config: Jwt) -> Keys:
+def _keys(config: Jwt, failures: Failures | None) -> Keys:
     if config.public_key:
         return PinnedKeys(config.public_key)
-    return FetchedKeys(str(config.jwks_url), floor=config.refresh_floor)
+    return FetchedKeys(str(config.jwks_url), floor=config.refresh_floor, failures=failures)
 
 
 def _words(claim: Any) -> list[str]:

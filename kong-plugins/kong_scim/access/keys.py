@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
 from typing import Any, Protocol
 
-from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import ECKey, Key, KeyParameters, KeySet, OKPKey, RSAKey, import_key
 
 from kong_scim.access.refusals import KeysUnavailableException
+from kong_scim.counts import Failures
+from kong_scim.outgoing.fetching import fetched as fetched_within
+from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of
 from kong_scim.waiting import KEYS, Room
 
-log = logging.getLogger(__name__)
+JOB = "keys"
+"""What :class:`.Failures` calls a fetch."""
 
 MAX_SIZE = 256 * 1024
 """In bytes, of a JWKS document: some hundred keys with their certificates."""
 
 TIMEOUT = 5.0
 """In seconds, of a whole fetch."""
+
+LONGEST_WAIT = TIMEOUT + 1.0
+"""In seconds: how long a request waits for a fetch, should looking a name up take longer."""
+
+GRACE = 0.5
+"""In seconds: how long the request that begins a fetch of keys past :data:`MAX_AGE` waits for it,
+so that a withdrawn key is refused where its issuer answers."""
 
 MAX_AGE = 3600.0
 """In seconds: when keys that are known are fetched again, so that a withdrawn one goes."""
@@ -47,14 +54,22 @@ class Keys(Protocol):
 class PinnedKeys:
     """Keys from the configuration: a PEM public key, a JWK or a JWKS.
 
-    :raises ValueError: When it is none, or holds a private or a symmetric key.
+    :raises ValueError: When it is none, or holds a private, a symmetric or a weak key.
     """
 
     def __init__(self, text: str) -> None:
         try:
-            self._keys = _key_set(json.loads(text)) if text.lstrip().startswith("{") else _pem(text)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"this is no public key (PEM, JWK or JWKS): {error}") from None
+            is_json = text.lstrip().startswith("{")
+            found = _of_document(json.loads(text)) if is_json else [_pem(text)]
+            for key in found:
+                algorithm_of(key)
+        except UnfitKeyError:
+            raise
+        except Exception:  # joserfc and cryptography raise many kinds, with texts of their own
+            raise ValueError(f"this is no public key (PEM, JWK, JWKS): taken are {TAKEN}") from None
+        if not found:
+            raise ValueError(f"it holds no public key for signatures: taken are {TAKEN}")
+        self._keys = KeySet(found)
 
     def find(self, kid: str | None, algorithm: str) -> Key:
         """Return the key of an id; a single pinned key needs none."""
@@ -64,11 +79,15 @@ class PinnedKeys:
 class FetchedKeys:
     """Keys of a JWKS URL, kept, and fetched again for an id that is not among them.
 
+    At most one thread fetches at a time, and no request is held up by an issuer whose keys are
+    known: those count on while it is asked, and up to :data:`KEPT` while it does not answer.
+
     :param floor: In seconds, between two fetches: a stranger's invented ids cause no more.
     :param fetch: Returns the document; any exception is a failure.
     :param clock: In seconds, from anywhere on.
     :param waiting_room: Where requests wait for a fetch of any instance of the plugin; more are
         answered 503 and leave their worker to others.
+    :param failures: Where failures are noted.
     """
 
     def __init__(
@@ -79,79 +98,102 @@ class FetchedKeys:
         fetch: Callable[[str], bytes] | None = None,
         clock: Callable[[], float] = time.monotonic,
         waiting_room: Room = KEYS,
+        failures: Failures | None = None,
     ) -> None:
         self._url = url
         self._floor = floor
         self._fetch = fetch or fetched
         self._clock = clock
-        self._keys: KeySet | None = None
-        self._fetched = self._tried = -1e9
+        self._known: tuple[KeySet, float] | None = None
+        self._tried = -1e9
         self._lock = threading.Lock()
+        self._fetching: threading.Event | None = None
         self._waiting_room = waiting_room
+        self._failures = failures or Failures("default", "they are asked for again")
 
     def find(self, kid: str | None, algorithm: str) -> Key:
         """Return the key of an id, from what was fetched before if it is there."""
-        keys, fetched = self._keys, self._fetched
-        if keys is not None and self._clock() - fetched < MAX_AGE:
-            try:
-                return _find(keys, kid, algorithm)
-            except InvalidKeyIdError:
-                if self._clock() - self._tried < self._floor:
-                    raise
-        return _find(self._refreshed(fetched), kid, algorithm)
+        known = self._known
+        age = self._clock() - known[1] if known else KEPT
+        if known is None or age >= KEPT:
+            return _find(self._awaited(), kid, algorithm)
+        if age >= MAX_AGE:
+            fetching, is_new = self._begun()
+            if fetching is not None and is_new:  # only one request waits, and not for long
+                fetching.wait(GRACE)
+            known = self._known or known
+        try:
+            return _find(known[0], kid, algorithm)
+        except InvalidKeyIdError:
+            if self._fetching is None and self._clock() - self._tried < self._floor:
+                raise
+        return _find(self._awaited(), kid, algorithm)
 
-    def _refreshed(self, seen: float) -> KeySet:
+    def _awaited(self) -> KeySet:
+        """Return the keys after a fetch that is under way, or due.
+
+        :raises KeysUnavailableException: When nobody else may wait for it, or there are none then.
+        """
         with self._waiting_room.place() as may_wait:
             if not may_wait:
                 raise KeysUnavailableException(retry_after=1)
-            with self._lock:
-                if self._fetched == seen and self._clock() - self._tried >= self._floor:
-                    self._try()
-                keys = self._keys
-                if keys is None or self._clock() - self._fetched >= KEPT:
-                    raise KeysUnavailableException(retry_after=max(1, int(self._floor)))
-                return keys
+            fetching, _ = self._begun()
+            if fetching is not None and not fetching.wait(LONGEST_WAIT):
+                raise KeysUnavailableException(retry_after=1)
+        known = self._known
+        if known is None or self._clock() - known[1] >= KEPT:
+            raise KeysUnavailableException(retry_after=max(1, int(self._floor)))
+        return known[0]
 
-    def _try(self) -> None:
-        self._tried = self._clock()
-        try:
-            self._keys = _key_set(json.loads(self._fetch(self._url)))
-            self._fetched = self._clock()
-        except Exception as error:  # whatever an issuer sends
-            log.warning(
-                "the keys at %s cannot be had: %s: %s",
-                *(self._url, type(error).__name__, str(error)[:200]),
+    def _begun(self) -> tuple[threading.Event | None, bool]:
+        """Return the end of the fetch that is under way, and whether it was begun here.
+
+        None where it is too early for one.
+        """
+        with self._lock:
+            if self._fetching is not None:
+                return self._fetching, False
+            if self._clock() - self._tried < self._floor:
+                return None, False
+            self._tried = self._clock()
+            self._fetching = ended = threading.Event()
+            thread = threading.Thread(
+                target=self._try, args=(ended,), name="keys of an issuer", daemon=True
             )
+            try:
+                thread.start()
+            except RuntimeError as error:  # there is none to be had
+                self._fetching = None
+                self._failures.note(JOB, error)
+                return None, False
+            return ended, True
+
+    def _try(self, ended: threading.Event) -> None:
+        try:
+            found = _usable(json.loads(self._fetch(self._url)))
+            self._known = KeySet(found), self._clock()
+            self._failures.over(JOB)
+        except Exception as error:  # whatever an issuer sends
+            # The texts of these are ours; those of libraries may hold what was sent.
+            why = str(error) if isinstance(error, OSError | NoKeysError) else ""
+            why = why[:200] or f"it is no JWK set ({type(error).__name__})"
+            self._failures.note(JOB, f"the keys at {self._url} cannot be had: {why}")
+        finally:
+            with self._lock:
+                self._fetching = None
+            ended.set()
+
+
+class NoKeysError(ValueError):
+    """A document that holds no key to use; the text is ours."""
 
 
 def fetched(url: str) -> bytes:
     """Return what is at a URL. Redirects are not followed: the URL that was configured counts.
 
-    :raises OSError: When it cannot be had in time.
-    :raises ValueError: When it is over :data:`MAX_SIZE`.
+    :raises OSError: When it cannot be had in :data:`TIMEOUT`, or is over :data:`MAX_SIZE`.
     """
-    deadline = time.monotonic() + TIMEOUT
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310
-    try:
-        with _OPENER.open(request, timeout=TIMEOUT) as answer:
-            content = bytearray()
-            while chunk := answer.read1(65536):
-                content += chunk
-                if len(content) > MAX_SIZE:
-                    raise ValueError(f"the document is over {MAX_SIZE} bytes")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the document takes more than {TIMEOUT:g} s")
-            return bytes(content)
-    except HTTPException as error:
-        raise OSError(type(error).__name__) from error
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none: urllib makes an HTTPError of the answer."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects())
+    return fetched_within(url, seconds=TIMEOUT, most=MAX_SIZE)
 
 
 def _find(keys: KeySet, kid: str | None, algorithm: str) -> Key:
@@ -159,29 +201,57 @@ def _find(keys: KeySet, kid: str | None, algorithm: str) -> Key:
     return keys.get_by_kid(kid, parameters if kid is not None else None)
 
 
-def _pem(text: str) -> KeySet:
+def _pem(text: str) -> Key:
     if "PUBLIC KEY" not in text:
         raise ValueError("a PEM public key begins with -----BEGIN PUBLIC KEY-----")
+    last: Exception = ValueError("no key")
     for kind in (RSAKey, ECKey, OKPKey):
         try:
-            return KeySet([kind.import_key(text)])
-        except (JoseError, ValueError, TypeError):
-            continue
-    raise ValueError("the PEM text holds no RSA, EC or Ed25519 public key")
+            return kind.import_key(text)
+        except Exception as error:
+            last = error
+    raise last
 
 
-def _key_set(document: Any) -> KeySet:
-    """Return the public keys for signatures of a JWKS or JWK; unknown kinds are left out."""
-    listed = document.get("keys", [document])
-    found: list[Key] = []
-    for each in listed:
-        if each.get("kty") not in ("RSA", "EC", "OKP") or each.get("use") == "enc":
-            continue  # a symmetric key would let who can read the document sign
-        key = import_key({name: value for name, value in each.items() if name not in _PRIVATE})
-        found.append(key)
+def _usable(document: Any) -> list[Key]:
+    """Return what counts of an issuer's document; RFC 7517 §5 has the rest be ignored.
+
+    :raises NoKeysError: When nothing does.
+    """
+    found, unfit = [], []
+    for each in _listed(document):
+        try:
+            key = _public(each)
+            if key is not None:
+                algorithm_of(key)
+                found.append(key)
+        except UnfitKeyError as error:
+            unfit.append(str(error))
+        except Exception:  # one that cannot be read keeps no other from counting
+            unfit.append("one cannot be read")
     if not found:
-        raise ValueError("it holds no public key for signatures")
-    return KeySet(found)
+        raise NoKeysError("; ".join(["it holds no public key for signatures", *unfit[:3]]))
+    return found
+
+
+def _of_document(document: Any) -> list[Key]:
+    """Return the public keys for signatures of a JWKS or JWK; unknown kinds are left out."""
+    return [key for each in _listed(document) if (key := _public(each)) is not None]
+
+
+def _listed(document: Any) -> list[Any]:
+    if not isinstance(document, dict):
+        raise NoKeysError("it is no JWK set")
+    listed = document.get("keys", [document])
+    if not isinstance(listed, list):
+        raise NoKeysError("it is no JWK set")
+    return listed
+
+
+def _public(jwk: Any) -> Key | None:
+    if jwk.get("kty") not in ("RSA", "EC", "OKP") or jwk.get("use") == "enc":
+        return None  # a symmetric key would let who can read the document sign
+    return import_key({name: value for name, value in jwk.items() if name not in _PRIVATE})
 
 
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "key_ops"})

@@ -84,17 +84,23 @@ class Callers:
         :param used: Returns when this process last accepted which credentials.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        now = self._now()
+        failure: BridgeError | None = None
         for token in list(self._expiring.values()):
-            left = timedelta(seconds=token.at - now.timestamp())
-            if left < WARNING:
+            left = timedelta(seconds=token.at - self._now().timestamp())
+            if left >= WARNING:
+                continue
+            try:
                 if left > timedelta(0):
                     self._warn(db, scope, token, left)
                 del self._expiring[token.name]
+            except BridgeError as error:  # of one token: it keeps no other from its warning
+                failure = error
         seen = used()
         is_due = self._clock() >= self._next_write or not seen.keys() <= self._written.keys()
         if is_due and self._write(db, scope, seen):
             self._next_write = self._clock() + BETWEEN_WRITES
+        if failure is not None:
+            raise failure
 
     def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
         said = {"values": [{"attribute": "expires", "value": token.expires}]}

@@ -12,16 +12,24 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kong_scim.bridge import BridgeError
+from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
 from kong_scim.lifecycle.deliveries import Attempt, Deliveries, Delivery
 from kong_scim.lifecycle.messages import Format, Issuer, Message, signed_json, wanted
 from kong_scim.lifecycle.sending import Answer, Sender
 
 log = logging.getLogger(__name__)
+
+JOB = "deliveries"
+"""What :class:`.Failures` calls this work."""
+
+AWAY = frozenset({"DATABASE", "CONFLICT", "READ_ONLY", "MARK"})
+"""Errors of the bridge that say nothing of what was to be written: the next tick tries again."""
 
 AT_ONCE = 4
 """Requests under way to one target."""
@@ -77,10 +85,18 @@ class Secrets:
     issuer: Issuer | None = None
 
 
+class UnsignedError(Exception):
+    """There is nothing to sign a message with; the text says which setting gives it."""
+
+
 class Courier:
     """Delivers to a tenant's targets.
 
+    Nothing that a receiver answers, that is stored, or that a clock says keeps it from the others:
+    each target, each delivery and each answer fails by itself.
+
     :param give_up: The age after which a delivery is dead.
+    :param failures: Where failures of this process are noted; those of receivers are attempts.
     :param clock: Seconds that only go forward.
     """
 
@@ -90,9 +106,11 @@ class Courier:
         sender: Sender,
         give_up: timedelta,
         *,
+        failures: Failures | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        self._failures = failures or Failures("default")
         self._targets = list(targets)
         self._sender = sender
         self._give_up = give_up
@@ -130,10 +148,15 @@ class Courier:
         self._collect(deliveries)
         if self._clock() >= self._next_burial:
             self._next_burial = self._clock() + BETWEEN_BURIALS
-            dead = deliveries.bury(self._now() - self._give_up, self._now())
-            if dead:
-                log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
+            self._bury(deliveries)
         return not_done
+
+    def _bury(self, deliveries: Deliveries) -> None:
+        now = self._now()
+        deliveries.bring_forward(now)
+        dead = deliveries.bury(_shifted(now, -self._give_up), now)
+        if dead:
+            log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
 
     def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
         line = self._lines[target.name]
@@ -144,46 +167,92 @@ class Courier:
             return 0
         now = self._now()
         # Twice the time of an exchange, and a tick to write it down.
-        until = now + timedelta(seconds=2 * self._sender.timeout + 5)
-        claimed = deliveries.claim(target.name, room, now, until)
+        until = _shifted(now, timedelta(seconds=2 * self._sender.timeout + 5))
+        try:
+            claimed = deliveries.claim(target.name, room, now, until)
+        except BridgeError as error:
+            if error.name in AWAY:
+                raise
+            self._failures.note(JOB, str(error), target.name)
+            line.rests_until = self._clock() + LONGEST_REST
+            return 0
         for delivery in claimed:
-            try:
-                message = self._message(target, delivery, secrets, now)
-            except LookupError as error:
-                answer = Answer(error=str(error.args[0]))
-                future: Future[Answer] = Future()
-                future.set_result(answer)
-            else:
-                future = self._threads.submit(
-                    self._sender.post, target.url, message.headers, message.body
-                )
-            self._under_way[future] = (target, delivery, now)
+            self._under_way[self._sent(target, delivery, secrets, now)] = (target, delivery, now)
             line.under_way += 1
         return len(claimed)
 
+    def _sent(
+        self, target: Target, delivery: Delivery, secrets: Secrets, now: datetime
+    ) -> Future[Answer]:
+        """Begin to send a delivery; what cannot be sent is answered here."""
+        if delivery.event is None:
+            answer = Answer(error="the stored event cannot be read", is_final=True)
+        else:
+            try:
+                message = self._message(target, delivery.event, secrets, now)
+                sending = self._threads.submit(
+                    self._sender.post, target.url, message.headers, message.body
+                )
+            except UnsignedError as error:
+                answer = Answer(error=str(error))
+            except Exception as error:
+                self._failures.note(JOB, error, target.name)
+                answer = Answer(error="it cannot be sent: see the plugin server's log")
+            else:
+                return sending
+        answered: Future[Answer] = Future()
+        answered.set_result(answer)
+        return answered
+
     @staticmethod
-    def _message(target: Target, delivery: Delivery, secrets: Secrets, now: datetime) -> Message:
+    def _message(
+        target: Target, event: Mapping[str, Any], secrets: Secrets, now: datetime
+    ) -> Message:
         if target.format == "set":
             if secrets.issuer is None:
-                raise LookupError("there is no signing key that can sign (events.signing_key)")
-            return secrets.issuer.push(delivery.event, target.audience or target.url, now)
+                raise UnsignedError("there is no signing key that can sign (events.signing_key)")
+            return secrets.issuer.push(event, target.audience or target.url, now)
         secret = secrets.of_target.get(target.name)
         if not secret:
-            raise LookupError("the target's secret has no value")
-        return signed_json(delivery.event, secret, now)
+            raise UnsignedError("the target's secret has no value")
+        return signed_json(event, secret, now)
 
     def _collect(self, deliveries: Deliveries) -> None:
-        done = [future for future in self._under_way if future.done()]
-        attempts = []
-        for future in done:
+        attempts: dict[Future[Answer], Attempt] = {}
+        for future in [future for future in self._under_way if future.done()]:
             target, delivery, at = self._under_way[future]
-            attempts.append(self._judged(target, delivery, at, future.result()))
-        deliveries.record(attempts)
+            attempts[future] = self._judged(target, delivery, at, self._answer(target, future))
+        self._record(deliveries, list(attempts.values()))
         # Only now: what could not be written down is tried again with the next tick.
-        for future, attempt in zip(done, attempts, strict=True):
+        for future, attempt in attempts.items():
             target, _, _ = self._under_way.pop(future)
             self._learn(target, attempt)
             deliveries.count(target.name, attempt)
+
+    def _answer(self, target: Target, future: Future[Answer]) -> Answer:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        self._failures.note(JOB, error, target.name)
+        return Answer(error="sending it failed: see the plugin server's log")
+
+    def _record(self, deliveries: Deliveries, attempts: Sequence[Attempt]) -> None:
+        """Write attempts down; one that the database does not take keeps no other from it."""
+        try:
+            deliveries.record(attempts)
+        except BridgeError as error:
+            if error.name in AWAY:
+                raise
+            if len(attempts) > 1:
+                for attempt in attempts:
+                    self._record(deliveries, [attempt])
+                return
+            (attempt,) = attempts
+            self._failures.note(JOB, f"an attempt cannot be written down: {error}")
+            if attempt.answer.text:
+                plain = Answer(attempt.answer.status, "what was answered cannot be stored")
+                self._record(deliveries, [replace(attempt, answer=plain)])
+            # Else its lease ends, and it is sent again.
 
     def _judged(self, target: Target, delivery: Delivery, at: datetime, answer: Answer) -> Attempt:
         # RFC 8935 §2.2: 202 and nothing else says that a token was taken.
@@ -191,22 +260,46 @@ class Courier:
         now = self._now()
         if taken:
             return Attempt(delivery.number, at, answer, "delivered", now)
-        pause = min(FIRST_PAUSE * 2 ** min(delivery.attempts - 1, 20), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(max(delivery.attempts - 1, 0), 20), LONGEST_PAUSE)
         pause *= random.uniform(0.5, 1)  # noqa: S311 - spreads contenders, no secret
-        due = now + timedelta(seconds=max(pause, answer.retry_after or 0))
-        old = now - datetime.fromisoformat(delivery.created) >= self._give_up
-        return Attempt(delivery.number, at, answer, "dead" if old else "pending", due)
+        due = _shifted(now, timedelta(seconds=max(pause, answer.retry_after or 0)))
+        over = answer.is_final or self._is_old(delivery, now)
+        return Attempt(delivery.number, at, answer, "dead" if over else "pending", due)
+
+    def _is_old(self, delivery: Delivery, now: datetime) -> bool:
+        try:
+            created = datetime.fromisoformat(delivery.created)
+            return now - created.replace(tzinfo=created.tzinfo or UTC) >= self._give_up
+        except (ValueError, TypeError, OverflowError):
+            return True  # a moment that is none would never pass
 
     def _learn(self, target: Target, attempt: Attempt) -> None:
         line = self._lines[target.name]
         line.under_way -= 1
         if attempt.state == "delivered":
             line.failures, line.rests_until = 0, 0.0
+            self._failures.over(JOB, target.name)
+            return
+        if attempt.answer.is_final:  # of what is stored, and not of the target
             return
         line.failures += 1
         rest = attempt.answer.retry_after or 0.0
         if line.failures >= FAILURES:
             rest = max(rest, min(2.0 ** (line.failures - FAILURES), LONGEST_REST))
         if line.failures == FAILURES:
-            log.warning("target %s does not take what it is sent: it rests", target.name)
+            why = attempt.answer.error or f"it was answered {attempt.answer.status}"
+            log.warning("target %s does not take what it is sent, and rests: %s", target.name, why)
         line.rests_until = max(line.rests_until, self._clock() + rest if rest else 0.0)
+
+
+_EARLIEST, _LATEST = (
+    datetime.fromisoformat(each) for each in ("0001-01-01T00:00+00:00", "9999-12-31T23:59+00:00")
+)
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment that much later, or the last or first that there is."""
+    try:
+        return moment + by
+    except OverflowError:  # a clock that is far off
+        return _LATEST if by > timedelta(0) else _EARLIEST

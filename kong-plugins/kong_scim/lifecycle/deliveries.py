@@ -8,9 +8,10 @@ same target stands before.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -18,14 +19,20 @@ from sqlalchemy import bindparam, exists, insert, literal, select, update
 from sqlalchemy.sql import Select
 
 from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.counts import counts_of
 from kong_scim.directory.outbox import attempts, deliveries
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
-from kong_scim.lifecycle.metrics import counts_of
-from kong_scim.lifecycle.sending import KEPT, Answer
+from kong_scim.lifecycle.sending import KEPT, LONGEST_WAIT, Answer
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSES = timedelta(seconds=LONGEST_WAIT) + timedelta(hours=1)
+LONGEST_LEASES = timedelta(hours=1)
+"""How far ahead a delivery may be due, or leased: nodes' clocks may differ by an hour."""
 
 STATES = ("pending", "delivered", "dead")
 
@@ -35,13 +42,13 @@ class Delivery:
     """A delivery that was claimed.
 
     :param attempts: How often it was tried, this time among it.
-    :param event: In SCIM JSON form.
+    :param event: In SCIM JSON form; None where what is stored cannot be read.
     """
 
     number: int
     attempts: int
     created: str
-    event: Mapping[str, Any]
+    event: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,10 @@ class Deliveries:
         ids = [row["event_id"] for row in claimed.data]
         found = select(resources.c.id, resources.c.doc).where(resources.c.id.in_(ids))
         (rows,) = self._db.query([compile(found, self._db.dialect)])
-        docs = {row["id"]: {"id": row["id"], **json.loads(row["doc"])} for row in rows}
+        docs = {row["id"]: _event(row) for row in rows}
         return [
             Delivery(
-                int(row["number"]), int(row["attempts"]), row["created"], docs[row["event_id"]]
+                int(row["number"]), int(row["attempts"]), str(row["created"]), docs[row["event_id"]]
             )
             for row in sorted(claimed.data, key=lambda row: int(row["number"]))
             if row["event_id"] in docs
@@ -134,8 +141,11 @@ class Deliveries:
         if steps:
             self._db.commit(steps)
 
-    def waiting(self, target: str, limit: int) -> list[Mapping[str, Any]]:
-        """Return the oldest events that a target has not acknowledged, in order."""
+    def waiting(self, target: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
+        """Return the oldest events that a target has not acknowledged, in order, by their id.
+
+        None in place of one that is stored and cannot be read.
+        """
         found = (
             select(resources.c.id, resources.c.doc)
             .join(deliveries, deliveries.c.event_id == resources.c.id)
@@ -144,7 +154,7 @@ class Deliveries:
             .limit(limit)
         )
         (rows,) = self._db.query([compile(found, self._db.dialect)])
-        return [{"id": row["id"], **json.loads(row["doc"])} for row in rows]
+        return [(row["id"], _event(row)) for row in rows]
 
     def acknowledge(
         self, target: str, taken: Collection[str], refused: Mapping[str, str], now: datetime
@@ -191,6 +201,24 @@ class Deliveries:
         for row in result.data:
             self._counts.add("deliveries", row["target"], "dead")
         return result.rows
+
+    def bring_forward(self, now: datetime) -> None:
+        """Have what is due, or leased, later than anything can be now: a clock was far off.
+
+        It would else wait until that moment comes.
+        """
+        try:
+            latest = {"due": now + LONGEST_PAUSES, "leased": now + LONGEST_LEASES}
+        except OverflowError:  # then nothing can be later
+            return
+        self._db.commit(
+            [
+                _bring_forward(self._db.dialect, column).bind(
+                    {**self._where, "latest": instant(moment), "now": instant(now)}
+                )
+                for column, moment in latest.items()
+            ]
+        )
 
     def replay(self, numbers: Sequence[int] | None, now: datetime) -> int:
         """Make dead or delivered ones pending again.
@@ -242,6 +270,15 @@ class Deliveries:
             }
             for row in rows
         ]
+
+
+def _event(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a stored event in SCIM JSON form, or None for a row that holds none."""
+    try:
+        return {"id": row["id"], **json.loads(row["doc"])}
+    except (ValueError, TypeError, RecursionError):
+        log.error("the stored event %s cannot be read", row["id"])  # noqa: TRY400 - once an event
+        return None
 
 
 def _listed(scope: Scope) -> Select[Any]:
@@ -312,6 +349,20 @@ def _finish(dialect: Dialect) -> Prepared:
         update(deliveries)
         .where(deliveries.c.number == bindparam("number"), deliveries.c.state == "pending")
         .values(state=bindparam("state"), due=bindparam("due"), leased="")
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=8)
+def _bring_forward(dialect: Dialect, column: str) -> Prepared:
+    statement = (
+        update(deliveries)
+        .where(
+            in_scope(deliveries),
+            deliveries.c.state == "pending",
+            deliveries.c[column] > bindparam("latest"),
+        )
+        .values({column: bindparam("now")})
     )
     return prepare(statement, dialect)
 

@@ -1,14 +1,8 @@
-"""What Kong's ``/metrics`` shows of a tenant's events: counts since the last report, and gauges.
-
-Counts are kept by tenant for the whole process, since a request and a tick are served by instances
-of their own; the tick of this node reports both to Kong, which keeps the sums.
-"""
+"""What Kong's ``/metrics`` shows of a tenant's events: counts since the last report, and gauges."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from kong_scim.bridge import Dialect, Sample
+from kong_scim.counts import counts_of
 from kong_scim.directory.outbox import deliveries, outbox
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.queries import in_scope, scope_params
@@ -25,41 +20,6 @@ from kong_scim.directory.values import utc_now
 
 BETWEEN_MEASURES = 5.0
 """Seconds between two looks at the tables; Prometheus asks every 15 or 60, as a rule."""
-
-
-class Counts:
-    """What was counted since it was last taken."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, ...]] = Counter()
-
-    def add(self, metric: str, *labels: str) -> None:
-        """Count one.
-
-        :param labels: Of ``events``, the type; of ``deliveries``, the target and the result.
-        """
-        with self._lock:
-            self._counts[metric, *labels] += 1
-
-    def take(self) -> Counter[tuple[str, ...]]:
-        """Return all counts, and begin anew."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
-        return taken
-
-    def put_back(self, taken: Counter[tuple[str, ...]]) -> None:
-        """Count once more what could not be told."""
-        with self._lock:
-            self._counts.update(taken)
-
-
-_by_tenant: dict[str, Counts] = {}
-
-
-def counts_of(tenant: str) -> Counts:
-    """Return the one of this process."""
-    return _by_tenant.setdefault(tenant, Counts())
 
 
 class Meter:
@@ -89,21 +49,19 @@ class Meter:
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer; the counts
             are kept.
         """
+        gauges = self._gauges(db, scope) if self._clock() >= self._next else []
         taken = counts_of(self._tenant).take()
         try:
             samples = [
                 Sample(metric, (self._tenant, *labels), count)
                 for (metric, *labels), count in taken.items()
             ]
-            measures = self._clock() >= self._next
-            if measures:
-                samples += self._gauges(db, scope)
-            if samples:
-                report(samples)
+            if samples or gauges:
+                report(samples + gauges)
         except BaseException:
             counts_of(self._tenant).put_back(taken)
             raise
-        if measures:
+        if gauges:
             self._next = self._clock() + BETWEEN_MEASURES
 
     def _gauges(self, db: Database, scope: Scope) -> list[Sample]:
@@ -118,12 +76,18 @@ class Meter:
             found.append(("deliveries", (target,), of_target.get(target, nothing)))
         samples = [Sample("measured", (self._tenant,), now.timestamp())]
         for what, labels, row in found:
-            oldest = row["oldest"]
-            age = (now - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0.0
             of = (self._tenant, *labels)
             samples.append(Sample(f"{what}_pending", of, int(row["count"])))
-            samples.append(Sample(f"{what}_oldest", of, max(age, 0.0)))
+            samples.append(Sample(f"{what}_oldest", of, _age(row["oldest"], now)))
         return samples
+
+
+def _age(stored: str | None, now: datetime) -> float:
+    """Return the seconds since a stored moment; 0 without one, or where it is none."""
+    try:
+        return max((now - datetime.fromisoformat(stored)).total_seconds(), 0.0) if stored else 0.0
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 @lru_cache(maxsize=4)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import ssl
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpcore
 import httpx
 
-from kong_scim.lifecycle.connections import Connections, Refused, Resolve, resolve
+from kong_scim.counts import unforeseen
+from kong_scim.outgoing.certificates import strict
+from kong_scim.outgoing.connections import (
+    Connections,
+    Refused,
+    Resolve,
+    is_expected,
+    resolve,
+    why,
+)
+
+log = logging.getLogger(__name__)
 
 KEPT = 1024
 """Bytes of an answer that are kept."""
@@ -32,6 +45,7 @@ class Answer:
     :param error: Why there was none, without anything of the URL or the message; empty otherwise.
     :param text: The first KiB of the answer.
     :param retry_after: Seconds to wait, as the answer asks for; None where it does not.
+    :param is_final: Whether it would be the same however often it is tried.
     """
 
     status: int = 0
@@ -39,6 +53,7 @@ class Answer:
     text: str = ""
     milliseconds: int = 0
     retry_after: float | None = None
+    is_final: bool = False
 
 
 class Sender:
@@ -63,9 +78,10 @@ class Sender:
         self._allow_hosts = frozenset(host.casefold() for host in allow_hosts)
         self._timeout = timeout
         self._connections = Connections(resolve)
+        self._unforeseen: set[type[Exception]] = set()
         # Not httpx, whose time-out is one for each read. It knows no proxy and follows no redirect.
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusted or httpcore.default_ssl_context(),
+            ssl_context=strict(trusted or httpcore.default_ssl_context()),
             max_connections=None,
             network_backend=self._connections,
         )
@@ -76,20 +92,17 @@ class Sender:
         return self._timeout
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send, whatever happens."""
+        """Send, whatever happens: no answer of a stranger makes this raise."""
         start = time.monotonic()
         try:
             answer = self._post(httpx.URL(url), headers, body)
-        except Refused as refused:
-            answer = Answer(error=str(refused))
-        except httpcore.TimeoutException:
-            answer = Answer(error=f"no whole answer within {self._timeout:g} s")
-        except _FAILURES as error:
-            # Its text may hold the URL, and that a secret; httpcore puts what happened inside.
-            inside = next((each for each in error.args if isinstance(each, Exception)), error)
-            answer = Answer(error=f"the connection failed: {type(inside).__name__}")
+        except Exception as error:
+            answer = Answer(error=why(error, self._timeout))
+            if not is_expected(error) and type(error) not in self._unforeseen:
+                self._unforeseen.add(type(error))
+                log.error("a webhook could not be sent: %s", unforeseen(error))  # noqa: TRY400
         took = round((time.monotonic() - start) * 1000)
-        return Answer(answer.status, answer.error, answer.text, took, answer.retry_after)
+        return replace(answer, milliseconds=took)
 
     def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Answer:
         if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
@@ -132,25 +145,19 @@ class Sender:
 _OF_ITS_OWN = {"connection.connect_tcp.started", "http11.receive_response_headers.complete"}
 """What httpcore tells of an exchange on a new connection, or of one that is being answered."""
 
-_FAILURES = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpx.InvalidURL,
-    OSError,
-    UnicodeError,
-)
+_DELAY = re.compile(r"[0-9]+")
+"""Of RFC 9110 §10.2.3, in ASCII: str.isdigit takes digits that float does not."""
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After, in seconds or as a date (RFC 9110 §10.2.3)."""
-    if not retry_after:
-        return None
-    if retry_after.strip().isdigit():
-        return min(float(retry_after), LONGEST_WAIT)
+    """Read a Retry-After, in seconds or as a date (RFC 9110 §10.2.3); what is neither is none."""
+    text = (retry_after or "").strip()
+    if _DELAY.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
     try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        left = (moment - datetime.now(UTC)).total_seconds()
+    except Exception:  # email.utils raises more than it says, and a stranger chose the text
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_WAIT)
+    return min(max(0.0, left), LONGEST_WAIT)

@@ -11,14 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jwk
-from joserfc.errors import JoseError
+from joserfc import jwk, jwt
+
+from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of
 
 MAX_KEYS = 8
 """Keys of one text."""
-
-_ALGORITHMS = {"RSA": "RS256", "EC": "ES256", "OKP": "Ed25519"}
-_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 _PEM = re.compile(
     r"-----BEGIN (?P<kind>[A-Z ]*(?:PRIVATE|PUBLIC) KEY)-----.+?-----END (?P=kind)-----", re.DOTALL
@@ -50,24 +48,34 @@ class SigningKey:
 def signing_keys(text: str) -> list[SigningKey]:
     """Read keys: PEM, one block after the other, a JWK, or a JWK set.
 
-    RSA, EC and Ed25519. The first must be a private key.
+    RSA of 2,048 bits or more, EC and Ed25519. The first must be a private key, and sign.
 
     :raises SigningKeyError: For anything else.
     """
     try:
         found = list({each.id: each for each in map(_described, _imported(text))}.values())
-    except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise SigningKeyError("it holds no key in PEM or JWK, or one of another kind") from None
+    except UnfitKeyError as error:
+        raise SigningKeyError(f"it holds no key to sign with: {error}") from None
+    except Exception:  # joserfc and cryptography raise many kinds, whose texts may hold the key's
+        raise SigningKeyError(f"it holds no key in PEM or JWK: taken are {TAKEN}") from None
     if not 0 < len(found) <= MAX_KEYS:
         raise SigningKeyError(f"it holds {len(found)} keys: give 1 to {MAX_KEYS}")
     if not found[0].key.is_private:
         raise SigningKeyError("its first key is a public one: give the private one")
+    _try(found[0])
     return found
 
 
+def _try(key: SigningKey) -> None:
+    """Sign once: there are more ways not to be able to than can be listed."""
+    try:
+        jwt.encode({"alg": key.algorithm}, {}, key.key, algorithms=[key.algorithm])
+    except Exception:
+        raise SigningKeyError(f"its first key cannot sign: taken are {TAKEN}") from None
+
+
 def _described(key: Any) -> SigningKey:
-    curve = key.as_dict(private=False).get("crv", "")
-    return SigningKey(key, key.thumbprint(), _CURVES.get(curve) or _ALGORITHMS[key.key_type])
+    return SigningKey(key, key.thumbprint(), algorithm_of(key))
 
 
 def _imported(text: str) -> list[Any]:
@@ -82,6 +90,6 @@ def _of_pem(block: str) -> Any:
     for kind in ("RSA", "EC", "OKP"):
         try:
             return jwk.import_key(block, kind)
-        except (JoseError, ValueError, TypeError) as error:
+        except Exception as error:
             last = error
     raise last

@@ -8,15 +8,18 @@ paged as any other, and appears after all that are there already.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from scim2_models import SCIMException
 from sqlalchemy import bindparam, delete, select, update
 
-from kong_scim.bridge import Dialect, Sql
+from kong_scim.bridge import BridgeError, Dialect, Sql
+from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.outbox import chains, outbox
@@ -29,10 +32,21 @@ from kong_scim.directory.writes import Writes
 from kong_scim.lifecycle.chain import START, Chain, hash_of
 from kong_scim.lifecycle.events import revoked
 from kong_scim.lifecycle.messages import labels
-from kong_scim.lifecycle.metrics import counts_of
+
+log = logging.getLogger(__name__)
 
 BATCH = 100
 """Events that are sealed, or dropped, in one commit."""
+
+MOST_ASIDE = 1000
+"""Events of the outbox that are set aside at most."""
+
+_AWAY = frozenset({"DATABASE", "READ_ONLY", "MARK"})
+"""Errors of the bridge that say nothing of what was to be written."""
+
+
+class _UnfitError(Exception):
+    """An event of the outbox cannot be sealed as it is; the text says why, without its content."""
 
 
 class Trail:
@@ -40,6 +54,7 @@ class Trail:
 
     :param kind: The resource type of events.
     :param announce: Returns what is to be committed with an event when it is sealed.
+    :param aside: Positions in the outbox of events that cannot be sealed; the trail adds to it.
     """
 
     def __init__(
@@ -48,7 +63,10 @@ class Trail:
         scope: Scope,
         kind: Kind,
         announce: Callable[[Mapping[str, Any]], Sequence[Sql]] = lambda _: (),
+        *,
+        aside: set[int] | None = None,
     ) -> None:
+        self._aside = set() if aside is None else aside
         self._announce = announce
         self._db = db
         self._scope = scope
@@ -63,34 +81,73 @@ class Trail:
     def seal(self, limit: int = BATCH) -> list[dict[str, Any]]:
         """Give the oldest events of the outbox their places.
 
+        One that cannot be sealed stays in the outbox, set aside, and keeps no other from its place.
+
         :return: The sealed events in SCIM JSON form; none where another node was quicker.
         """
-        dialect = self._db.dialect
         rows, waiting = self._db.query(
             [
-                _chain(dialect).bind(self._where),
-                _waiting(dialect).bind({**self._where, "limit": limit}),
+                _chain(self._db.dialect).bind(self._where),
+                _waiting(self._db.dialect, self._where, self._aside, limit),
             ]
         )
         if not waiting:
             return []
-        chain, sealed = _read(rows), []
-        old, writes = chain, Writes(self._db, self._scope)
-        for columns in waiting:
-            event = self._sealed(columns, chain)
-            chain = replace(chain, length=event["sequence"], hash=event["hash"])
-            created = columns["created"]
-            doc = {name: value for name, value in event.items() if name != "id"}
-            row = Row(event["id"], self._kind.name, 1, doc, created, created)
-            writes.create(self._kind, row, model(self._kind, row))
-            sealed.append(event)
-        announced = [step for event in sealed for step in self._announce(event)]
+        try:
+            return self._seal(_read(rows), waiting)
+        except _UnfitError as unfit:
+            if len(waiting) == 1:
+                self._set_aside(waiting[0], unfit)
+                return []
+        return [sealed for columns in waiting for sealed in self._alone(columns)]
+
+    def _alone(self, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return self._seal(self.chain(), [columns])
+        except _UnfitError as unfit:
+            self._set_aside(columns, unfit)
+            return []
+
+    def _set_aside(self, columns: Mapping[str, Any], unfit: _UnfitError) -> None:
+        if len(self._aside) >= MOST_ASIDE:
+            raise unfit
+        self._aside.add(columns["position"])
+        counts_of(self._scope.tenant).add("failures", "trail", "")
+        log.error(
+            "tenant %s: event %s cannot be sealed and stays in the outbox; the others go on: %s",
+            *(self._scope.tenant, columns["id"], unfit),
+        )
+
+    def _seal(self, chain: Chain, waiting: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Seal some events, or none of them.
+
+        :raises _UnfitError: When one of them is the reason that none is.
+        """
+        old, sealed, writes = chain, [], Writes(self._db, self._scope)
+        try:
+            for columns in waiting:
+                event = self._sealed(columns, chain)
+                chain = replace(chain, length=event["sequence"], hash=event["hash"])
+                created = columns["created"]
+                doc = {name: value for name, value in event.items() if name != "id"}
+                row = Row(event["id"], self._kind.name, 1, doc, created, created)
+                writes.create(self._kind, row, model(self._kind, row))
+                sealed.append(event)
+            announced = [step for event in sealed for step in self._announce(event)]
+        except Exception as error:  # whatever may be stored there
+            raise _UnfitError(unforeseen(error)) from None
         self._move(writes, old, chain)
         positions = [columns["position"] for columns in waiting]
         taken = delete(outbox).where(outbox.c.position.in_(positions))
-        done: list[dict[str, Any]] = self._committed(
-            writes, [compile(taken, dialect, rows=len(waiting)), *announced], sealed
-        )
+        steps = [compile(taken, self._db.dialect, rows=len(waiting)), *announced]
+        try:
+            done: list[dict[str, Any]] = self._committed(writes, steps, sealed)
+        except BridgeError as error:
+            if error.name in _AWAY:
+                raise
+            raise _UnfitError(str(error)) from None
+        except SCIMException:
+            raise _UnfitError("an event of its id is in the trail already") from None
         counts = counts_of(self._scope.tenant)
         for event in done:
             for label in labels(event):
@@ -115,9 +172,15 @@ class Trail:
             if row["created"] >= instant(before):
                 break
             old.append(row)
+        last: dict[str, Any] = {}
+        while old and not last:
+            try:
+                doc = json.loads(old[-1]["doc"])
+                last = {name: doc[name] for name in ("sequence", "hash")}
+            except (ValueError, TypeError, KeyError, RecursionError):
+                old.pop()  # the chain cannot begin after what cannot be read
         if not old:
             return 0
-        last = json.loads(old[-1]["doc"])
         writes = Writes(self._db, self._scope)
         self._move(
             writes, chain, replace(chain, first=last["sequence"] + 1, first_hash=last["hash"])
@@ -189,8 +252,19 @@ def _chain(dialect: Dialect) -> Prepared:
     return prepare(select(chains).where(in_scope(chains)), dialect)
 
 
+def _waiting(dialect: Dialect, where: Mapping[str, Any], aside: set[int], limit: int) -> Sql:
+    if not aside:
+        return _outbox(dialect).bind({**where, "limit": limit})
+    found = select(outbox).where(
+        outbox.c.workspace == where["workspace"],
+        outbox.c.tenant == where["tenant"],
+        outbox.c.position.not_in(sorted(aside)),
+    )
+    return compile(found.order_by(outbox.c.position).limit(limit), dialect)
+
+
 @lru_cache(maxsize=4)
-def _waiting(dialect: Dialect) -> Prepared:
+def _outbox(dialect: Dialect) -> Prepared:
     found = select(outbox).where(in_scope(outbox)).order_by(outbox.c.position)
     return prepare(found.limit(bindparam("limit")), dialect)
 

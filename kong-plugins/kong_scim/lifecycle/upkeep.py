@@ -37,6 +37,8 @@ class Upkeep:
         self._clock = clock
         self._now = now
         self._next_drop = 0.0
+        self.aside: set[int] = set()
+        """Positions of events that cannot be sealed, for :class:`.Trail`."""
 
     def run(self, trail: Trail) -> bool:
         """Do what is due.
@@ -44,12 +46,14 @@ class Upkeep:
         :return: Whether more waits to be sealed than one tick seals.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        more = all(len(trail.seal()) == BATCH for _ in range(ROUNDS))
-        if self._clock() >= self._next_drop:
-            self._drop(trail)
-        return more
+        try:
+            return all(len(trail.seal()) == BATCH for _ in range(ROUNDS))
+        finally:
+            if self._clock() >= self._next_drop:
+                self._drop(trail)
 
     def _drop(self, trail: Trail) -> None:
+        self.aside.clear()  # somebody may have mended them
         dropped = 0
         for _ in range(ROUNDS):
             count = trail.drop(self._now() - self._keep)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from kong_scim.bridge import Sample
-from kong_scim.config import POLL, PluginConfig
+from kong_scim.config import POLL, ConfigurationError, PluginConfig
+from kong_scim.counts import Failures
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.files import WatchedFile
@@ -29,12 +30,19 @@ class Afterwards:
     """One instance's part in it: what lives longer than a tick.
 
     :param references: Vault references by webhook, and of the signing key by an empty name.
+    :param failures: Where failures are noted.
+    :raises ~kong_scim.config.ConfigurationError: When the signing key of the configuration itself
+        cannot sign. One of a file or a vault may change at any time: it is not used, and logged.
     """
 
-    def __init__(self, config: PluginConfig, references: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: PluginConfig, references: Mapping[str, str], failures: Failures
+    ) -> None:
         events = config.events
+        self._failures = failures
         self._events = events
         self._name = events.issuer or config.base_url or ISSUER
+        self._poll_audience = events.poll_audience or config.base_url or self._name
         self._references = dict(references)
         self._upkeep = Upkeep(timedelta(days=events.keep_days))
         self._courier = Courier(
@@ -48,6 +56,7 @@ class Afterwards:
                 timeout=events.timeout,
             ),
             timedelta(hours=events.give_up_hours),
+            failures=failures,
         )
         targets = [each.name for each in events.webhooks] + ([POLL] if events.poll else [])
         self._meter = Meter(config.tenant, targets)
@@ -62,6 +71,16 @@ class Afterwards:
         for file in self._files.values():
             file.get()  # so that the log says at the start what is wrong with one
         self._issuer: tuple[str, Issuer | None] = ("", None)
+        if events.signing_key and "" not in self._references:
+            try:
+                Issuer(events.signing_key, self._name)
+            except SigningKeyError as error:
+                raise ConfigurationError(f"config.events.signing_key: {error}") from None
+
+    @property
+    def poll_audience(self) -> str:
+        """The ``aud`` of polled tokens: never what a request says of where it was sent to."""
+        return self._poll_audience
 
     @property
     def secrets(self) -> list[str]:
@@ -76,10 +95,10 @@ class Afterwards:
     def run(
         self, db: Database, scope: Scope, kind: Kind, secrets: Mapping[str, str | None]
     ) -> bool:
-        """Do what is due: seal, drop, deliver.
+        """Do what is due: seal, drop, deliver. What is there is delivered where sealing fails, too.
 
         :return: Whether there was more than one tick does, and the next is to come soon.
-        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        :raises Exception: What sealing, or else delivering, failed with.
         """
         deliveries, polled = Deliveries(db, scope), [POLL] if self._events.poll else []
         trail = Trail(
@@ -92,10 +111,17 @@ class Afterwards:
                 [] if event.get("dryRun") else [*self._courier.who_wants(event), *polled],
                 datetime.now(UTC),
             ),
+            aside=self._upkeep.aside,
         )
-        more = self._upkeep.run(trail)
+        more, failure = False, None
+        try:
+            more = self._upkeep.run(trail)
+        except Exception as error:
+            failure = error
         if self._events.webhooks or polled:
             more |= self._courier.run(deliveries, self._signing(secrets))
+        if failure is not None:
+            raise failure
         return more
 
     def measure(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:

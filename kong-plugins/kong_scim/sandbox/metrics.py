@@ -43,6 +43,11 @@ _COUNTERS = {
         "Attempts to deliver events made by this node: delivered, failed or dead",
         ("tenant", "target", "result"),
     ),
+    "failures": (
+        "kong_scim_failures_total",
+        "Failures of this node's work beside requests, by job, and by the webhook they are about",
+        ("tenant", "job", "target"),
+    ),
 }
 
 _GAUGES = {

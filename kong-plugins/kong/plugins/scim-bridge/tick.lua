@@ -23,6 +23,19 @@ local running, scheduled, ended = false, false, 0
 local serial -- of the instances whose values the metrics have
 
 
+local failing = {} -- by the id of a plugin: what its tick failed with last
+
+
+--- The tick of one plugin: what it fails with is logged once, and keeps no other plugin from its own.
+local function tick_of(row)
+  local ok, err = pcall(instances.call, row, "tick")
+  if not ok and failing[row.id] ~= tostring(err) then
+    kong.log.err("the tick of plugin ", row.id, " failed: ", err, "; it is tried again each second")
+  end
+  failing[row.id] = not ok and tostring(err) or nil
+end
+
+
 local schedule
 
 
@@ -45,7 +58,7 @@ local function run(premature)
     end
 
     for _, row in ipairs(rows[1] and instances.listens() and rows or {}) do
-      instances.call(row, "tick")
+      tick_of(row)
     end
   end)
   running, ended = false, ngx.now()

@@ -707,8 +707,18 @@ return {
      }
     },
     {
+     "poll_audience": {
+      "description": "The `aud` of polled tokens; empty: `base_url`, or else their `iss`.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 2048,
+      "default": "",
+      "required": true
+     }
+    },
+    {
      "signing_key": {
-      "description": "Private key of Security Event Tokens, best as a vault reference: RSA, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of several (PEM blocks, a JWK set) the first signs, and all are there.",
+      "description": "Private key of Security Event Tokens, best as a vault reference: RSA of 2,048 bits or more, EC or Ed25519, in PEM or as a JWK. The public one is at `/jwks.json`. Of several (PEM blocks, a JWK set) the first signs, and all are there.",
       "type": "string",
       "len_min": 0,
       "len_max": 16384,

@@ -7,7 +7,6 @@ with the name it was made for, whose certificate it showed.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -17,6 +16,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpcore
+import httpx
+
+from kong_scim.outgoing.addresses import is_public
+from kong_scim.outgoing.certificates import refusal
 
 PIECE = 16 * 1024
 """Bytes that are written at a time, so that a receiver that reads slowly is noticed."""
@@ -25,7 +28,40 @@ Resolve = Callable[[str, int], list[str]]
 
 
 class Refused(Exception):  # noqa: N818 - the answer to a question, not a failure
-    """A target that must not be called; the message says why."""
+    """A target that must not be called, or an answer that is none; the message says why."""
+
+
+_FAILURES = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpx.InvalidURL,
+    OSError,
+    UnicodeError,
+)
+
+
+def why(error: BaseException, seconds: float) -> str:
+    """Say why an exchange failed, without anything of its URL or of what a library says of it.
+
+    :param seconds: How long the exchange might take.
+    """
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, httpcore.TimeoutException | TimeoutError):
+        return f"no whole answer within {seconds:g} s"
+    # httpcore puts what happened inside.
+    inside = next((each for each in error.args if isinstance(each, Exception)), error)
+    if isinstance(inside, ssl.SSLCertVerificationError):
+        return refusal(inside)
+    if is_expected(error):
+        return f"the connection failed: {type(inside).__name__}"
+    return f"it failed in a way that nobody foresaw: {type(error).__name__}"
+
+
+def is_expected(error: BaseException) -> bool:
+    """Tell whether an exchange may fail with this by what the other side does."""
+    return isinstance(error, (Refused, httpcore.TimeoutException, *_FAILURES))
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -92,18 +128,12 @@ class Connections(httpcore.NetworkBackend):
     def _judged(self, host: str, port: int) -> list[str]:
         try:
             addresses = self._resolve(host, port)
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for a name that IDNA has no form for
             raise Refused("the name of the host is not known") from None
         if not addresses:
             raise Refused("the host has no address")
-        if not self._of_thread.private:
-            for each in addresses:
-                address = ipaddress.ip_address(each.partition("%")[0])
-                mapped = getattr(address, "ipv4_mapped", None)
-                if not (mapped or address).is_global or address.is_multicast:
-                    raise Refused(
-                        "the host has a private or link-local address (events.allow_hosts)"
-                    )
+        if not self._of_thread.private and not all(map(is_public, addresses)):
+            raise Refused("the host has a private or link-local address (events.allow_hosts)")
         return addresses
 
 

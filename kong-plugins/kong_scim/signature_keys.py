@@ -1,0 +1,32 @@
+"""Which keys count for signatures, of ours and of others alike."""
+
+from __future__ import annotations
+
+from joserfc.jwk import Key, RSAKey
+
+LEAST_RSA_BITS = 2048
+"""RFC 7518 §3.3: a key of 2048 bits or larger MUST be used with these algorithms."""
+
+TAKEN = f"RSA of {LEAST_RSA_BITS} bits or more, EC (P-256, P-384, P-521) and Ed25519"
+
+_ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
+
+
+class UnfitKeyError(ValueError):
+    """A key that is no key for signatures, or a weak one. The message says nothing of its value."""
+
+
+def algorithm_of(key: Key) -> str:
+    """Return the algorithm by which a key signs (RFC 7518 §3.1, RFC 9864).
+
+    :raises UnfitKeyError: For a key that can be read and must not, or cannot, sign.
+    """
+    if isinstance(key, RSAKey):
+        bits = key.public_key.key_size
+        if bits < LEAST_RSA_BITS:
+            raise UnfitKeyError(f"an RSA key of {bits} bits is too short: taken are {TAKEN}")
+        return "RS256"
+    curve = key.as_dict(private=False).get("crv", key.key_type)
+    if curve not in _ALGORITHMS:
+        raise UnfitKeyError(f"a key of the kind {curve} is not taken: taken are {TAKEN}")
+    return _ALGORITHMS[str(curve)]
