@@ -19,6 +19,18 @@ local STAMP = [[
    WHERE id IN (%s) RETURNING id, ws_id]]
 
 
+-- Who gives a group already may go on beside others of the same tenant; who does not is alone.
+local LOCK = [[
+  SELECT CASE WHEN EXISTS (%s)
+              THEN pg_advisory_xact_lock_shared(hashtextextended(%s, 0))
+              ELSE pg_advisory_xact_lock(hashtextextended(%s, 0)) END]]
+
+-- by the index on acls.group; a statement of its own, which sees what was committed before the lock
+local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
+local GIVEN = [[SELECT FROM acls WHERE "group" = %s AND ws_id = %s]]
+local LOCK_PREFIX = "scim-bridge acl group "
+
+
 local function run_sql(tx, step)
   local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
   if given(step.rows) and step.rows ~= count then
@@ -58,6 +70,24 @@ local function stamp(tx, ids, prefix, tag)
                                                  table.concat(quoted, ", ")))
   for _, row in ipairs(rows or tx.raise(err)) do
     table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
+  end
+end
+
+
+--- See entities.lua. Groups come in the order of their keys, so that two never wait in a circle.
+local function taken(tx, groups, tag)
+  local connector = tx.connector
+  local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
+  for _, group in ipairs(groups) do
+    local key = connector:escape_literal(LOCK_PREFIX .. group.key)
+    local given_by_any = GIVEN:format(connector:escape_literal(group.name), workspace)
+    local given_by_us = given_by_any .. " AND " .. connector:escape_literal(tag) .. " = ANY (tags)"
+    execute(tx, LOCK:format(given_by_us, key, key))
+
+    local rows, err = connector:query(TAKEN:format(given_by_us, given_by_any))
+    if (rows or tx.raise(err))[1].taken == 1 then
+      return group.name
+    end
   end
 end
 
@@ -105,6 +135,10 @@ local function in_postgres(arg)
 
   function tx.stamp(...)
     stamp(tx, ...)
+  end
+
+  function tx.taken(...)
+    return taken(tx, ...)
   end
 
   function tx.check()
