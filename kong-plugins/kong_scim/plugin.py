@@ -23,7 +23,7 @@ from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__
 from kong_scim.access.door import Caller, Door
-from kong_scim.access.scopes import Identity
+from kong_scim.access.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
@@ -93,6 +93,7 @@ class Plugin:
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
         self._ticking = threading.Lock()
+        self._names_are_held = False
         self._callers = Callers(
             [
                 Expiring(token.name, token.expires, token.expiry())
@@ -168,6 +169,7 @@ class Plugin:
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
             "memory": lambda: provisioning.keep_kong_applied(waking.mark),
+            "names": lambda: self._hold_names(provisioning),
             "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._door.last_used),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
@@ -195,6 +197,9 @@ class Plugin:
             self._failures.note(name, error)
         else:
             self._failures.over(name)
+
+    def _hold_names(self, provisioning: Provisioning) -> None:
+        self._names_are_held = self._names_are_held or provisioning.hold_names()
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
         if self._afterwards.run(*provisioning.events(), waking.secrets):
@@ -327,7 +332,10 @@ class Plugin:
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
-            return KongScimHandler(self._service, provisioning.storage(origin)).handle(request)
+            may_give_roles = not identity.scopes.isdisjoint({GROUPS, ADMIN})
+            storage = provisioning.storage(origin, may_give_roles=may_give_roles)
+            self._service.share_cursors(request, storage)
+            return KongScimHandler(self._service, storage).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from kong_scim.access.refusals import InsufficientScopeException
 
 READ = "scim:read"
+GROUPS = "scim:groups"
 BULK = "scim:bulk"
 EVENTS = "scim:events"
 ADMIN = "scim:admin"
 
-PROVISIONING = frozenset({READ, "scim:users", "scim:groups", BULK})
+PROVISIONING = frozenset({READ, "scim:users", GROUPS, BULK})
 """What credentials without scopes of their own may do: all of SCIM, and nothing beside it."""
 
-_WRITES = {"users": "scim:users", "groups": "scim:groups"}
+_WRITES = {"users": "scim:users", "groups": GROUPS}
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,24 @@ class Undo:
     op: Literal["undo"] = "undo"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp | Undo
+@dataclass(frozen=True)
+class Claim:
+    """Refuse the commit (``GROUP_TAKEN``) where somebody else alone gives one of some ACL groups.
+
+    That is: consumers are in it, and none of them by whom the tag stands for. Until the end of the
+    transaction nobody else can claim the same; who gives a group already waits for nobody who does
+    so too. It writes nothing, and comes before whatever gives those groups.
+
+    :param groups: For each its ``name``, and the ``key`` that all names have which look the same.
+    :param tag: Of the ACL groups that the tenant gives.
+    """
+
+    groups: tuple[Mapping[str, str], ...]
+    tag: str
+    op: Literal["claim"] = "claim"
+
+
+Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp | Claim | Undo
 
 
 @dataclass(frozen=True)
@@ -308,9 +325,10 @@ class BridgeError(Exception):
     :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
         as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
         hold), ``MARK`` (a :class:`Mark` is not as expected), ``DECLARED`` (a DB-less Kong's
-        configuration declares the entity), ``CONFLICT`` (serialization failure or
-        deadlock: run the request again), ``DATABASE`` (the database is away), ``PENDING`` (on a
-        DB-less Kong: the change is stored and Kong has yet to take it), ``READ_ONLY`` (this
+        configuration declares the entity), ``GROUP_TAKEN`` (see :class:`Claim`; ``fields`` has the
+        ``group``), ``CONFLICT`` (serialization failure or deadlock: run the request again),
+        ``DATABASE`` (the database is away), ``PENDING`` (on a DB-less Kong: the change is stored
+        and Kong has yet to take it), ``READ_ONLY`` (this
         node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,
         such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the connection
         breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it was

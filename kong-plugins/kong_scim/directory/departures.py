@@ -56,3 +56,20 @@ Index(
     departures.c.state,
     departures.c.at,
 )
+
+losses = Table(
+    "scim_losses",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("workspace", TEXT, nullable=False),
+    Column("tenant", TEXT, nullable=False),
+    # What was written: a group that lost members, say. It may be gone: no foreign key.
+    Column("resource_id", TEXT, nullable=False),
+    # gone, or held where a request was refused
+    Column("state", TEXT, nullable=False),
+    # How many memberships of access groups it takes away.
+    Column("memberships", BigInteger, nullable=False),
+    Column("at", TEXT, nullable=False),
+    info={"migration": "007_names"},
+)
+Index("scim_losses_order", losses.c.workspace, losses.c.tenant, losses.c.state, losses.c.at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scim2_models import NotFoundException
+from scim2_models import InvalidValueException, NotFoundException
 
 from kong_scim.bridge import Sql, StepResult, Undo
 from kong_scim.directory import queries
@@ -25,6 +25,7 @@ from kong_scim.directory.ports import (
     Scope,
 )
 from kong_scim.directory.writes import Writes
+from kong_scim.spelling import format_character
 
 Rows = list[dict[str, Any]]
 
@@ -71,14 +72,40 @@ class Place:
         :return: As :meth:`Writes.commit` does, which also says what is raised.
         :raises Exception: What the safety net says where it holds the change back.
         """
-        for guard in self.safety.guards(entry.change):
+        refuse_hidden_names(entry)
+        outcome = entry.outcome
+        for guard in self.safety.guards(entry.change, outcome.lost):
             writes.first(guard)
         undo = [Undo()] if self.dry_run else []
+        told = self.journal.of(entry)
         try:
-            return writes.commit([*entry.outcome.steps, *undo, *self.journal.of(entry)])
+            return writes.commit([*outcome.claims, *outcome.steps, *undo, *told])
         except HeldBackError:
-            held = self.safety.hold(entry.change)
+            held = self.safety.hold(entry.change, outcome.lost)
         raise held
+
+
+def refuse_hidden_names(entry: Entry) -> None:
+    """Refuse a new name with a format character: nothing shows it, so it looks like another name.
+
+    Who has such a name already may be changed in everything else, and lose access above all.
+
+    :raises ~scim2_models.InvalidValueException: Naming the attribute and the character.
+    """
+    before, after = entry.before or {}, entry.after or {}
+    for name in _NAMES[entry.change.resource_type == "Group"]:
+        value = after.get(name)
+        if isinstance(value, str) and value != before.get(name):
+            hidden = format_character(value)
+            if hidden:
+                raise InvalidValueException(
+                    detail=f"{name} holds the format character {hidden}, which is not shown: "
+                    "take it out"
+                )
+
+
+_NAMES = {False: ("userName", "externalId"), True: ("displayName", "externalId")}
+"""The attributes that are names, of a group or else of a user."""
 
 
 def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None) -> Row:

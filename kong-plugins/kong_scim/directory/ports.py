@@ -29,6 +29,11 @@ HELD = "safety"
 """The label of the guard that does not hold where too many people would be gone."""
 
 
+REFUSED = "refused: "
+"""How the label of a guard begins that says why the change is refused where it does not hold (409
+``uniqueness``): the rest is the sentence."""
+
+
 class HeldBackError(Exception):
     """A change would take too many people's access away; nothing was written."""
 
@@ -130,11 +135,15 @@ class Outcome:
         in SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``,
         ``lastChange``).
     :param accesses: By user id, what the steps are to that user; nothing where there are none.
+    :param claims: What must hold for the steps, and rows that say so; they run before the steps.
+    :param lost: How many memberships of access groups the change takes from people who stay.
     """
 
     steps: tuple[Step, ...] = ()
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accesses: Mapping[str, Access] = field(default_factory=dict)
+    claims: tuple[Step, ...] = ()
+    lost: int = 0
 
 
 class Effects(Protocol):
@@ -200,25 +209,27 @@ class NoJournal:
 class Safety(Protocol):
     """Holds back what takes too many people's access away at once."""
 
-    def guards(self, change: Change) -> Sequence[Sql]:
+    def guards(self, change: Change, lost: int) -> Sequence[Sql]:
         """Return what must hold before everything else of a change; none for a harmless one.
 
         The one that does not is labelled :data:`HELD`.
+
+        :param lost: As in :class:`Outcome`.
         """
 
-    def hold(self, change: Change) -> Exception:
+    def hold(self, change: Change, lost: int) -> Exception:
         """Write down that a change was held back, and return what is raised."""
 
 
 class NoSafety:
     """Lets everything pass."""
 
-    def guards(self, change: Change) -> Sequence[Sql]:
+    def guards(self, change: Change, lost: int) -> Sequence[Sql]:
         """Ask for nothing."""
-        del change
+        del change, lost
         return ()
 
-    def hold(self, change: Change) -> Exception:
+    def hold(self, change: Change, lost: int) -> Exception:
         """Never happens."""
-        del change
+        del change, lost
         return Conflict(detail="Nothing is held back here")

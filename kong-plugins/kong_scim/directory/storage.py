@@ -37,6 +37,7 @@ from kong_scim.directory.ports import (
     UserState,
 )
 from kong_scim.directory.search import Position, Search
+from kong_scim.directory.secrets import secret
 from kong_scim.directory.users import Users
 from kong_scim.directory.values import utc_now
 
@@ -245,6 +246,10 @@ class SqlStorage(ScimStorage):
         """
         kind = self._kinds.of(resource_type)
         return self._users.refresh(kind, resource_id, operation) if kind.role == "User" else None
+
+    def secret(self, name: str) -> bytes:
+        """Return a secret of the tenant, which every node has and no restart forgets."""
+        return secret(self._place.db, self._place.scope, name)
 
     def count_users(self) -> int:
         """Return how many users there are."""

@@ -18,7 +18,7 @@ from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.ports import HELD, Conflict, Database, HeldBackError, Scope
+from kong_scim.directory.ports import HELD, REFUSED, Conflict, Database, HeldBackError, Scope
 from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
@@ -159,7 +159,10 @@ class Writes:
             return error
         if error.label == HELD:
             return HeldBackError()
-        taken = self._claimed.get(error.label or "")
+        label = error.label or ""
+        taken = self._claimed.get(label)
+        if label.startswith(REFUSED):
+            taken = label.removeprefix(REFUSED)
         if taken is not None:
             return UniquenessException(detail=taken)
         return Conflict(detail="The resource was changed by somebody else: read it again")

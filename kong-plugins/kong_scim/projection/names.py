@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scim2_models import InvalidValueException, Resource
 
-from kong_scim.config import GroupMapping, PluginConfig, RoleMapping
+from kong_scim.config import GroupMapping, PluginConfig
+from kong_scim.spelling import fold, format_character, has_control, one_spelling
 
 MAX_NAME_BYTES = 2048
 """In UTF-8. Kong's unique indexes are B-trees of Postgres, where an entry holds 2,704 bytes; the
@@ -24,25 +25,67 @@ _SHOWN = 80
 """How many characters of a name an error repeats."""
 
 
-def acl_group(mapping: GroupMapping, display_name: str) -> str:
-    """Return the ACL group of a SCIM group: map first, then pattern, then the name as it is.
-
-    Blanks around the result are dropped, because a header's reader drops them too.
+def acl_group(mapping: GroupMapping, display_name: str) -> str | None:
+    """Return the ACL group of a SCIM group that is created or renamed; None where it becomes none.
 
     :raises ~scim2_models.InvalidValueException: When Kong or an upstream could not tell the name
-        from another, or from no name at all.
+        from another, or from no name at all, or when ``unmatched`` refuses it.
     """
-    mapped = mapping.map.get(display_name)
-    if mapped is None and mapping.pattern:
-        match = re.fullmatch(mapping.pattern, display_name)
-        mapped = match and match.expand(mapping.replacement)
-    if mapped is None:
-        mapped = display_name
-    return _legal_group(
-        mapped,
-        f"The group {shown(display_name)} becomes the ACL group {shown(mapped)}",
-        "rename the group, or name it in `groups.map` of the configuration",
-    )
+    refuse_hidden(display_name, "The group's name")
+    return given_group(mapping, display_name, strict=True)
+
+
+def given_group(mapping: GroupMapping, display_name: str, *, strict: bool = False) -> str | None:
+    """Return the ACL group of a SCIM group that is there; None where it gives none.
+
+    :param strict: Whether what ``unmatched: refuse`` refuses is an error; else it gives none, so
+        that the members of such a group can be changed.
+    :raises ~scim2_models.InvalidValueException: For a name that Kong or an upstream could not tell
+        from another.
+    """
+    name, matched = _mapped(mapping, display_name)
+    if matched or mapping.unmatched == "keep":
+        return name
+    if strict and mapping.unmatched == "refuse":
+        raise _unmatched(mapping, f"The group {shown(display_name)}", name)
+    return None
+
+
+def refuse_reserved(config: PluginConfig, display_name: str) -> None:
+    """Refuse a SCIM group whose name begins as those of roles do, unless the configuration says so.
+
+    :raises ~scim2_models.InvalidValueException: Naming the prefix.
+    """
+    name = one_spelling(display_name)
+    if name in config.groups.map:
+        return
+    named, roles = without_prefix(config.groups, display_name), config.roles
+    for prefix in (roles.roles_prefix, roles.entitlements_prefix):
+        if (
+            prefix
+            and named
+            and fold(named).startswith(fold(prefix))
+            and not config.groups.allows(config.groups.prefix + named)
+        ):
+            raise InvalidValueException(
+                detail=f"The group {shown(display_name)} would become an ACL group that begins "
+                f"with {prefix!r}, as those of roles and entitlements do: rename the group, or "
+                "name it in `groups.map` or `groups.allow` of the configuration."
+            )
+
+
+def without_prefix(mapping: GroupMapping, display_name: str) -> str | None:
+    """Return what ``pattern``, or the name as it is, makes of a displayName."""
+    name = one_spelling(display_name)
+    match = re.fullmatch(mapping.pattern, name) if mapping.pattern else None
+    return (match.expand(mapping.replacement) if match else name).strip()
+
+
+def gives_scopes(config: PluginConfig, name: str) -> bool:
+    """Tell whether an ACL group gives scopes of this endpoint, so that no provider may fill it."""
+    if config.auth != "kong" or config.groups.allows(name):
+        return False
+    return fold(name) in {fold(each) for each in config.group_scopes}
 
 
 def access_groups(
@@ -51,12 +94,45 @@ def access_groups(
     """Return every ACL group of an active user, each once, in the order of their code points.
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
-    :raises ~scim2_models.InvalidValueException: As :func:`acl_group` does.
+    :raises ~scim2_models.InvalidValueException: As :func:`given_group` does.
     """
-    found = {acl_group(config.groups, name) for name in group_names}
-    if config.roles.enabled:
-        found.update(_role_groups(config.roles, user))
-    return tuple(sorted(found))
+    found = {given_group(config.groups, name) for name in group_names}
+    found.update(role_groups(config, user))
+    return tuple(sorted(name for name in found if name and not gives_scopes(config, name)))
+
+
+def role_groups(
+    config: PluginConfig, user: Resource[Any], *, strict: bool = False
+) -> Iterator[str]:
+    """Yield the ACL groups of a user's roles and entitlements.
+
+    :param strict: Whether format characters, and what ``unmatched: refuse`` refuses, are errors.
+    :raises ~scim2_models.InvalidValueException: For a name that cannot be used.
+    """
+    mapping = config.groups
+    if not config.roles.enabled:
+        return
+    for value, subject, name in _role_names(config, user):
+        if strict:
+            refuse_hidden(value, f"A value of {subject}")
+        if mapping.allow and mapping.unmatched != "keep" and not mapping.allows(name):
+            if strict and mapping.unmatched == "refuse":
+                raise _unmatched(mapping, f"The value {shown(value)} of {subject}", name)
+            continue
+        yield name
+
+
+def refuse_hidden(value: str, what: str) -> None:
+    """Refuse a name with a format character, which nothing that shows names shows.
+
+    :param what: What has the name, as the subject of the sentence.
+    :raises ~scim2_models.InvalidValueException: Naming the character by its code point.
+    """
+    hidden = format_character(value)
+    if hidden:
+        raise InvalidValueException(
+            detail=f"{what} holds the format character {hidden}, which is not shown: take it out."
+        )
 
 
 def legal(value: str, subject: str, remedy: str) -> str:
@@ -83,24 +159,62 @@ def shown(value: str) -> str:
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
 
 
-def _role_groups(mapping: RoleMapping, user: Resource[Any]) -> Iterable[str]:
+def _mapped(mapping: GroupMapping, display_name: str) -> tuple[str, bool]:
+    """Return the ACL group's name, and whether ``allow``, or else the mapping, matches it."""
+    spelled = one_spelling(display_name) if not has_control(display_name) else display_name
+    mapped = mapping.map.get(spelled)
+    match = None
+    if mapped is None:
+        match = re.fullmatch(mapping.pattern, spelled) if mapping.pattern else None
+        mapped = match.expand(mapping.replacement) if match else spelled
+        by_map = False
+    else:
+        by_map = True
+    name = _legal_group(
+        mapped,
+        f"The group {shown(display_name)} becomes the ACL group {shown(mapped)}",
+        "rename the group, or name it in `groups.map` of the configuration",
+    )
+    if mapping.prefix and not by_map:
+        name = mapping.prefix + name
+        legal(
+            name, f"With `groups.prefix` the group {shown(display_name)} has a name", "shorten it"
+        )
+    return name, mapping.allows(name) if mapping.allow else (by_map or match is not None)
+
+
+def _unmatched(mapping: GroupMapping, subject: str, name: str) -> InvalidValueException:
+    why = (
+        "`groups.allow` has not"
+        if mapping.allow
+        else "neither `groups.map` nor `groups.pattern` has"
+    )
+    return InvalidValueException(
+        detail=f"{subject} would become the ACL group {shown(name)}, which {why}, and "
+        "`groups.unmatched` is refuse: rename it, or allow it there."
+    )
+
+
+def _role_names(config: PluginConfig, user: Resource[Any]) -> Iterator[tuple[str, str, str]]:
+    mapping = config.roles
     for attribute, prefix in (
         ("roles", mapping.roles_prefix),
         ("entitlements", mapping.entitlements_prefix),
     ):
         for entry in getattr(user, attribute, None) or ():
             if entry.value:
-                name = f"{prefix}{entry.value}"
-                yield _legal_group(
+                name = f"{config.groups.prefix}{prefix}{entry.value}"
+                legal_name = _legal_group(
                     name,
                     f"The value {shown(entry.value)} of `{attribute}` becomes the ACL group "
                     f"{shown(name)}",
                     "change the value, or turn `roles.enabled` off in the configuration",
                 )
+                yield entry.value, f"`{attribute}`", legal_name
 
 
 def _legal_group(name: str, subject: str, remedy: str) -> str:
-    name = name.strip()
+    name = name.strip() if has_control(name) else one_spelling(name)
     if "," in name:
         # kong/plugins/acl/handler.lua joins the groups with ", " into X-Consumer-Groups.
         raise InvalidValueException(

@@ -15,9 +15,11 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.projection import check_mapping
 from kong_scim.provisioning.afterwards import Afterwards
+from kong_scim.provisioning.backfill import Backfill
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects
 from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
+from kong_scim.provisioning.ownership import Ownership
 from kong_scim.provisioning.reapply import Tenant, keep_applied
 from kong_scim.safety.net import Ledger, SafetyNet
 from kong_scim.safety.quarantine import Quarantine
@@ -62,10 +64,11 @@ class Provisioning:
     provider: ScimProvider
     data: Path | None
 
-    def storage(self, origin: Origin) -> SqlStorage:
+    def storage(self, origin: Origin, *, may_give_roles: bool = True) -> SqlStorage:
         """Return the tenant's resources, each write of which is a commit with its effects in Kong.
 
         :param origin: Of the request, for the event that each write leaves in the same commit.
+        :param may_give_roles: Whether the caller may change roles and entitlements.
         """
         scope, gateway = self._reached()
         database, dry_run = GatewayDatabase(gateway, self.host.dialect), self.config.dry_run
@@ -79,7 +82,13 @@ class Provisioning:
             database,
             scope,
             self.provider,
-            KongEffects(self.config, gateway, declared=self.host.database == "off"),
+            KongEffects(
+                self.config,
+                gateway,
+                declared=self.host.database == "off",
+                ownership=Ownership(self.config, scope, self.host.dialect),
+                may_give_roles=may_give_roles,
+            ),
             outbox,
             safety=safety,
             dry_run=dry_run,
@@ -103,6 +112,15 @@ class Provisioning:
             scope,
             Kinds(self.provider).of("Event"),
         )
+
+    def hold_names(self) -> bool:
+        """Hold what is stored and not held yet, and return whether that was all; see `backfill`."""
+        scope, gateway = self._reached()
+        if self.config.dry_run:
+            return True
+        database = GatewayDatabase(gateway, self.host.dialect)
+        ownership = Ownership(self.config, scope, self.host.dialect)
+        return Backfill(self.config, database, scope, Kinds(self.provider), ownership).run()
 
     def keep_kong_applied(self, mark: str | None) -> None:
         """Put a DB-less Kong's memory right where it is not; one with a database needs nothing.

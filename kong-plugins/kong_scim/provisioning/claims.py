@@ -12,9 +12,10 @@ from scim2_models import UniquenessException
 from kong_scim.bridge import Consumer
 from kong_scim.config import PluginConfig
 from kong_scim.projection import Wanted
-from kong_scim.projection.consumer import SUSPENDED, USER_TAG
+from kong_scim.projection.consumer import USER_TAG
 from kong_scim.projection.names import shown
 from kong_scim.projection.steps import is_reserved
+from kong_scim.spelling import fold
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def claim(
 
     Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
     taken over unless ``adopt: link`` says so; then by username alone, and only by a user that has
-    no consumer: a rename would leave the one it has behind.
+    no consumer: a rename would leave the one it has behind. A name that looks the same as the plain
+    one of another consumer is refused as well.
 
     :param names: Those of Kong's consumers that have a name like one that is wanted, or more.
     :param first: Whether the user has no consumer, or none any more.
@@ -58,6 +60,10 @@ def claim(
     holder = names.get(("custom_id", wanted.custom_id))
     if holder is not None and holder.id != wanted.id:
         raise taken(config, "custom_id", wanted.custom_id, holder, first=first, declared=declared)
+    for field, value in (("username", wanted.username), ("custom_id", wanted.custom_id)):
+        holder = names.get((field, fold(value))) if value else None
+        if holder is not None and holder.id != wanted.id:
+            raise _looks_like(config, field, str(value), holder)
     return wanted
 
 
@@ -70,42 +76,54 @@ def taken(
     first: bool,
     declared: bool,
 ) -> UniquenessException:
-    """Return the refusal of a name that somebody has, which says who (409)."""
+    """Return the refusal of a name that somebody has (409).
+
+    It says of a user of this tenant who that is. Whose any other consumer is, is not the provider's
+    to know, and is said in the log.
+    """
     attribute = config.consumer.username if field == "username" else config.consumer.custom_id
-    whose = (
-        f"The {field} {shown(value or '')} (from `{attribute}`) belongs to consumer {_name(holder)}"
-    )
-    tenants = [
-        tag.removeprefix("scim:")
-        for tag in holder.tags
-        if tag.startswith("scim:") and tag not in {SUSPENDED, config.tag()}
-    ]
+    name = f"The {field} {shown(value or '')} (from `{attribute}`) belongs to"
     users = [tag.removeprefix(USER_TAG) for tag in holder.tags if tag.startswith(USER_TAG)]
-    if holder.declared:  # whatever tags it was given
-        tenants, users = [], []
-    if tenants:
-        why = (
-            f"of the SCIM tenant {shown(tenants[0])}. "
-            "Change one of the two, or map another attribute"
-        )
-    elif not holder.declared and any(map(is_reserved, holder.tags)):
+    if config.tag() in holder.tags and not holder.declared:
         user = users[0] if users else "that is not known any more"
-        why = f"of the user {user}. Change one of the two, or map an attribute that is unique"
+        why = f"the user {user}. Change one of the two, or map an attribute that is unique"
+    elif not holder.declared and any(map(is_reserved, holder.tags)):
+        why = (
+            "a consumer that this provider does not manage. Change one of the two, or map another "
+            "attribute"
+        )
     elif declared or holder.declared:
         why = (
-            "that the gateway's declarative configuration declares, and which can be changed only "
-            "there. Rename one of the two, or remove that one"
+            "a consumer that the gateway's declarative configuration declares, and which can be "
+            "changed only there. Rename one of the two, or remove that one"
         )
     elif field == "username" and first and config.adopt == "refuse":
         why = (
-            "that SCIM did not create. Rename one of the two, or set `adopt: link` in the "
-            "configuration to take that consumer over"
+            "a consumer that SCIM did not create. Rename one of the two, or set `adopt: link` in "
+            "the configuration to take that consumer over"
         )
     else:
-        why = "that SCIM did not create. Rename one of the two"
-    return UniquenessException(detail=f"{whose} {why}.", attribute=attribute, value=value)
+        why = "a consumer that SCIM did not create. Rename one of the two"
+    _tell(config, field, value, holder)
+    return UniquenessException(detail=f"{name} {why}.", attribute=attribute, value=value)
 
 
-def _name(consumer: Consumer) -> str:
-    name = consumer.username or consumer.custom_id
-    return f"{shown(name)} ({consumer.id})" if name else consumer.id
+def _looks_like(
+    config: PluginConfig, field: str, value: str, holder: Consumer
+) -> UniquenessException:
+    attribute = config.consumer.username if field == "username" else config.consumer.custom_id
+    _tell(config, field, value, holder)
+    return UniquenessException(
+        detail=f"The {field} {shown(value)} (from `{attribute}`) looks the same as that of another "
+        "consumer, and is another one to Kong. Change one of the two.",
+        attribute=attribute,
+        value=value,
+    )
+
+
+def _tell(config: PluginConfig, field: str, value: str | None, holder: Consumer) -> None:
+    """Log whose a name is, for the administrator."""
+    logger.warning(
+        "tenant %s: the %s %s is refused: it is of the consumer %s, whose tags are %s",
+        *(config.tenant, field, shown(value or ""), holder.id, sorted(holder.tags)),
+    )

@@ -14,7 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from kong_scim.bridge import Bridge, BridgeError, Mark, Rows, Sql, Stamp, Step, StepResult, Undo
+from kong_scim.bridge import (
+    Bridge,
+    BridgeError,
+    Claim,
+    Mark,
+    Rows,
+    Sql,
+    Stamp,
+    Step,
+    StepResult,
+    Undo,
+)
 from kong_scim.directory.local import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
@@ -198,8 +209,13 @@ class DblessBridge:
                 results.update(zip(places, answers, strict=True))
                 for step, answer in zip(entities, answers, strict=True):
                     transaction.tally.add(step.op, answer.entities)
-                if not undone:
-                    entities = list(map(_named, entities, answers))
+                written = [
+                    _named(step, answer)
+                    for step, answer in zip(entities, answers, strict=True)
+                    if not isinstance(step, Claim)  # was looked at, and writes nothing
+                ]
+                if written and not undone:
+                    entities = written
                     number = journal.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
         done = [results[place] for place in range(len(steps))]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from scim2_models import SCIMException
+from scim2_models import Resource, SCIMException
 
+from kong_scim.access.refusals import InsufficientScopeException
+from kong_scim.access.scopes import GROUPS
 from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
-from kong_scim.projection import Record, Wanted, acl_group, gone, names_of, plan, wanted
+from kong_scim.projection import Record, Wanted, access_groups, gone, names_of, plan, wanted
+from kong_scim.projection.names import refuse_hidden, shown
 from kong_scim.provisioning.claims import Names, by_name, claim, taken
+from kong_scim.provisioning.ownership import Ownership, is_active
+from kong_scim.spelling import fold
 
 
 class Consumers(Protocol):
@@ -39,6 +44,9 @@ class KongEffects:
 
     :param declared: Whether consumers that SCIM did not create are those of a declarative
         configuration, and not to be touched (a DB-less Kong).
+    :param ownership: Whose ACL groups and names are; None where nobody else has any.
+    :param may_give_roles: Whether the caller may change roles and entitlements, which become ACL
+        groups.
     """
 
     def __init__(
@@ -48,25 +56,37 @@ class KongEffects:
         clock: Callable[[], datetime] = utc_now,
         *,
         declared: bool = False,
+        ownership: Ownership | None = None,
+        may_give_roles: bool = True,
     ) -> None:
         self._config = config
         self._consumers = consumers
         self._clock = clock
         self._declared = declared
+        self._ownership = ownership or Ownership(config, None, "sqlite")
+        self._may_give_roles = may_give_roles
 
     def of(self, change: Change) -> Outcome:
         """Return what to commit with the change.
 
         :raises ~scim2_models.InvalidValueException: For a name that cannot be used in Kong (400).
-        :raises ~scim2_models.UniquenessException: For a name that is another consumer's (409).
+        :raises ~scim2_models.UniquenessException: For a name that is another consumer's (409), or
+            an ACL group that somebody else gives.
+        :raises ~kong_scim.access.refusals.InsufficientScopeException: For roles that the caller may
+            not change (403).
         :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
         """
+        claims: list[Step] = []
         if change.group_name is not None:
-            acl_group(self._config.groups, change.group_name)
+            claims += self._ownership.of_group(change)
         moment = self._clock()
         cases = [self._case(user, moment) for user in change.users]
         if not cases:
-            return Outcome()
+            return Outcome(claims=tuple(claims))
+        for case in cases:
+            self._refuse_roles(case.change)
+            if case.change.after is not None:
+                claims += self._ownership.of_user(case.change.before, case.change.after)
         present = self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
         names = by_name(present)
@@ -79,13 +99,16 @@ class KongEffects:
                 # Sessions know it by its id, which it gets again.
                 case = replace(case, wanted=replace(case.wanted, revoked_at=moment))  # noqa: PLW2901
             target, own = self._planned(case, by_id, names, written=written)
+            if written:
+                claims += self._named(case, target)
             steps.extend(own)
             if own:
                 accesses[case.change.id] = _access(target, by_id.get(target.id), own)
             record = case.record(target, changed=bool(own), moment=moment)
             if record is not None:
                 records[case.change.id] = record.to_scim()
-        return Outcome(tuple(steps), records, accesses)
+        lost = sum(self._lost(case) for case in cases)
+        return Outcome(tuple(steps), records, accesses, tuple(claims), lost)
 
     def again(self, users: Sequence[UserState]) -> list[Again]:
         """Return for each user what Kong lacks of it, though nothing changes.
@@ -111,6 +134,58 @@ class KongEffects:
             consumer = target.id if target.present else None
             found.append(Again(case.change.id, consumer, steps=tuple(steps)))
         return found
+
+    def _refuse_roles(self, change: UserChange) -> None:
+        """Refuse a change of roles by a caller who may not change groups; one who leaves may lose
+        them.
+        """
+        if self._may_give_roles or not self._config.roles.enabled or change.after is None:
+            return
+        held = _role_values(change.before.user) if change.before else frozenset()
+        wanted_ = _role_values(change.after.user)
+        if wanted_ - held or (held - wanted_ and is_active(change.after)):
+            raise InsufficientScopeException(GROUPS)
+
+    def _named(self, case: _Case, target: Wanted) -> list[Step]:
+        """Return the steps by which a user holds the names that it wants."""
+        before, after = case.change.before, case.change.after
+        if after is None:
+            return []
+        ownership, mapping = self._ownership, self._config.consumer
+        held = ownership.held(before, case.stored) if before else {}
+        said: dict[str, None] = {}
+        for attribute, value, old in (
+            ("userName", getattr(after.user, "user_name", None), _user_name(before)),
+            (mapping.username, target.username, case.stored.username),
+            (mapping.custom_id, target.custom_id, self._custom_id(before)),
+        ):
+            if attribute and value and value != old:
+                refuse_hidden(value, f"`{attribute}`")
+                said[f"the {attribute} {shown(value)}"] = None
+        return ownership.of_names(case.change.id, held, ownership.wanted(after, target), [*said])
+
+    def _custom_id(self, before: UserState | None) -> str | None:
+        return names_of(self._config.consumer, before.user)[1] if before else None
+
+    def _lost(self, case: _Case) -> int:
+        """Return how many ACL groups a change takes from a user who stays.
+
+        Both sides are by the configuration of now: what follows from another one is no loss.
+        """
+        before, after = case.change.before, case.change.after
+        if before is None or after is None or not (is_active(before) and is_active(after)):
+            return 0
+        if before.groups == after.groups and _role_values(before.user) == _role_values(after.user):
+            return 0
+        try:
+            held = access_groups(
+                self._config, before.user, (group.display_name for group in before.groups)
+            )
+        except (
+            SCIMException
+        ):  # it was stored under another mapping, and has nothing to lose by this
+            return 0
+        return len(set(held).difference(case.wanted.groups))
 
     def _planned(
         self, case: _Case, by_id: Mapping[str, Consumer], names: Names, *, written: bool
@@ -172,9 +247,27 @@ class KongEffects:
     def _read(self, ids: Sequence[str], claiming: Sequence[Wanted]) -> list[Consumer]:
         return self._consumers.query(
             consumer_ids=ids,
-            usernames=[one.username for one in claiming if one.username],
-            custom_ids=[one.custom_id for one in claiming if one.custom_id],
+            usernames=_with_folded(one.username for one in claiming),
+            custom_ids=_with_folded(one.custom_id for one in claiming),
         ).consumers
+
+
+def _with_folded(names: Iterable[str | None]) -> list[str]:
+    """Return names, each with the plain form of all that look the same."""
+    return list(dict.fromkeys(each for name in names if name for each in (name, fold(name))))
+
+
+def _role_values(user: Resource[Any]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (attribute, str(entry.value))
+        for attribute in ("roles", "entitlements")
+        for entry in getattr(user, attribute, None) or ()
+        if entry.value
+    )
+
+
+def _user_name(state: UserState | None) -> str | None:
+    return getattr(state.user, "user_name", None) if state else None
 
 
 @dataclass(frozen=True)

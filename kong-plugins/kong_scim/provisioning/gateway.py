@@ -9,6 +9,7 @@ from scim2_models import InvalidValueException, UniquenessException
 
 from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Undo, Upsert
 from kong_scim.directory.ports import Conflict
+from kong_scim.provisioning.ownership import taken_group
 
 # kong/db/errors.lua
 _SCHEMA_VIOLATION = 2
@@ -53,7 +54,8 @@ class GatewayDatabase:
         """Apply every step or none.
 
         :raises ~scim2_models.SCIMException: When Kong refuses an entity: 409 for a name that was
-            taken since it was looked up, 400 for a value that is against Kong's schema.
+            taken since it was looked up, and for an ACL group that somebody else gives; 400 for a
+            value that is against Kong's schema.
         :raises ~kong_scim.directory.ports.Conflict: When an entity changed since it was read.
         :raises ~kong_scim.bridge.BridgeError: For everything else; ``ROW_COUNT`` with the step
             where a guard did not hold.
@@ -69,6 +71,8 @@ class GatewayDatabase:
 
 def _refusal(error: BridgeError, step: Step) -> Exception:
     """Say in SCIM's terms why Kong refused an entity."""
+    if error.name == "GROUP_TAKEN":
+        return taken_group(str(error.fields.get("group", "")))
     if error.code == _SCHEMA_VIOLATION:
         return InvalidValueException(detail=f"Kong refuses this user: {error.message}.")
     if error.name == "DECLARED":

@@ -1,7 +1,10 @@
-"""The safety net: counts who leaves a tenant, and holds the rest back once too many have.
+"""The safety net: counts who leaves a tenant and what access is taken away, and holds the rest back
+once it is too much.
 
 Deactivated and deleted users count, each once within the window, whichever way they left (DELETE,
 PATCH, PUT, Bulk). A deactivated user who comes back counts nevertheless: the credentials are gone.
+Who was created within the window does not. Of people who stay count the memberships of ACL groups
+that they lose.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from scim2_models import SCIMException
 
 from kong_scim.bridge import Param, Sql
 from kong_scim.config import Quarantine as Rules
+from kong_scim.config_safety import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope, UserState
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.lifecycle.events import Outbox
+from kong_scim.lifecycle.ids import uuid7
 from kong_scim.lifecycle.messages import QUARANTINE
-from kong_scim.safety import statements
+from kong_scim.safety import memberships, statements
 
 Departure = Literal["deactivate", "delete"]
 
@@ -41,6 +46,18 @@ def departure(change: Change) -> Departure | None:
         if _is_active(user.before) and not _is_active(user.after):
             return "deactivate"
     return None
+
+
+def comes_back(change: Change) -> bool:
+    """Tell whether a change activates the user it writes, who was inactive."""
+    return any(
+        user.id == change.resource_id
+        and user.before is not None
+        and user.after is not None
+        and _is_active(user.after)
+        and not _is_active(user.before)
+        for user in change.users
+    )
 
 
 class Ledger:
@@ -83,31 +100,37 @@ class Ledger:
             "users": rules.users,
             "share": rules.share,
             "at_least": rules.at_least,
+            "memberships": -1 if rules.memberships is None else rules.memberships,
+            "some_memberships": MEMBERSHIPS_AT_LEAST,
             "enough": -(-rules.users * 100 // rules.share),
         }
 
     def first(self, given: Mapping[str, Param]) -> list[Sql]:
         """Return what any commit that writes here begins with: the lock, and what is forgotten."""
         dialect = self.db.dialect
-        prepared = (statements.insert_tenant, statements.lock, statements.purge)
+        prepared = (
+            statements.insert_tenant,
+            statements.lock,
+            statements.purge,
+            memberships.purge,
+        )
         return [each(dialect).bind(given) for each in prepared]
 
     def reads(self, given: Mapping[str, Param]) -> list[Sql]:
         """Select what :meth:`standing` reads."""
         dialect = self.db.dialect
-        return [
-            statements.state(dialect).bind(given),
-            statements.count(dialect).bind(given),
-            queries.count(dialect, self.scope, self.users),
-        ]
+        return [statements.state(dialect).bind(given), statements.count(dialect).bind(given)]
 
     @staticmethod
     def standing(rows: Sequence[list[dict[str, Any]]]) -> tuple[dict[str, Any], int, int]:
-        """Return the tenant's row, how many departures count, and of how many users."""
-        state, ((counted),), ((there),) = rows
+        """Return the tenant's row, how many departures count, and of how many people.
+
+        Those are who was active when the window began.
+        """
+        state, ((counted),) = rows
         row = state[0] if state else {"state": statements.OPEN, "until": ""}
         gone = int(counted["gone"])
-        return row, gone, int(there["total"]) + int(counted["deleted"])
+        return row, gone, int(counted["there"]) + gone
 
 
 class SafetyNet:
@@ -121,48 +144,91 @@ class SafetyNet:
         self._outbox = outbox
         self._dry_run = dry_run
 
-    def guards(self, change: Change) -> Sequence[Sql]:
-        """Return the steps that count a departure, where the change is one."""
-        operation = departure(change)
-        if operation is None:
-            return ()
-        given = self._given(change, self._ledger.clock(), operation)
-        depart = statements.depart(self._ledger.db.dialect)
-        return [*self._ledger.first(given), depart.bind(given)]
+    def guards(self, change: Change, lost: int) -> Sequence[Sql]:
+        """Return the steps that count a departure or a loss, where the change is one."""
+        ledger, dialect = self._ledger, self._ledger.db.dialect
+        operation, now = departure(change), ledger.clock()
+        if operation is not None:
+            given = self._given(change, now, operation)
+            if self._is_new(change, given):
+                return [statements.pass_by(dialect).bind(given)]
+            return [*ledger.first(given), statements.depart(dialect).bind(given)]
+        if comes_back(change):
+            given = self._given(change, now, "activate")
+            return [statements.come_back(dialect).bind(given)]
+        if lost:
+            given = self._given(change, now, "") | {"taken": lost, "loss": uuid7()}
+            return [*ledger.first(given), memberships.lose(dialect).bind(given)]
+        return ()
 
-    def hold(self, change: Change) -> Exception:
+    def hold(self, change: Change, lost: int) -> Exception:
         """Begin the quarantine unless there is one, count the request, and return its refusal.
 
         :return: A :class:`Conflict` where somebody let everything pass in the meantime.
         """
-        ledger, now = self._ledger, self._ledger.clock()
-        given = self._given(change, now, departure(change) or "delete")
-        row = self._refused(given, now)
-        if row is None:
-            row, gone, of = ledger.standing(ledger.db.query(ledger.reads(given)))
-            reason = (
-                f"{gone} of {of} users were deactivated or deleted within {ledger.rules.window} "
-                "minutes, and no more may be at once"
-            )
+        operation, now = departure(change), self._ledger.clock()
+        given = self._given(change, now, operation or "")
+        held: Sql
+        if operation is None:
+            scope = self._ledger.scope
+            held_id = f"held {scope.workspace} {scope.tenant} {change.resource_id}"
+            given |= {"taken": lost, "loss": held_id}
+            held = memberships.hold(self._ledger.db.dialect).bind(given)
+        else:
+            held = statements.hold(self._ledger.db.dialect).bind(given)
+        row = self._refused(given, now, held)
+        if row is None and not self._is_new(change, given):
+            reason = self._too_many(given) if operation else self._too_much(given, lost)
             if self._dry_run:
+                row = {"state": statements.OPEN, "until": "", "decided": ""}
                 begun = {"state": statements.QUARANTINED, "since": instant(now), "reason": reason}
                 return refusal({**row, **begun})
-            row = self._refused(given, now, *self._beginning(given, reason))
+            row = self._refused(given, now, held, *self._beginning(given, reason, operation))
         if row is None or row["state"] == statements.APPROVED:
             return Conflict(detail="It was decided in the meantime: try again")
         return refusal(row)
 
-    def _beginning(self, given: dict[str, Param], reason: str) -> list[Sql]:
+    @staticmethod
+    def _is_new(change: Change, given: Mapping[str, Param]) -> bool:
+        """Tell whether a user was created within the window: who tests a provider deletes again."""
+        for each in change.users:
+            meta = each.before.user.meta if each.before else None
+            if each.id == change.resource_id and meta is not None and meta.created is not None:
+                return instant(meta.created) > str(given["after"])
+        return False
+
+    def _too_many(self, given: Mapping[str, Param]) -> str:
+        ledger = self._ledger
+        _, gone, of = ledger.standing(ledger.db.query(ledger.reads(given)))
+        return (
+            f"{gone} of {of} users were deactivated or deleted within {ledger.rules.window} "
+            "minutes, and no more may be at once"
+        )
+
+    def _too_much(self, given: Mapping[str, Param], lost: int) -> str:
+        ledger = self._ledger
+        (((found),),) = ledger.db.query([memberships.memberships(ledger.db.dialect).bind(given)])
+        taken, of = int(found["taken"]), int(found["there"]) + int(found["taken"])
+        allowed = ledger.rules.memberships_allowed(of)
+        return (
+            f"{taken} of {of} memberships of ACL groups were taken away within "
+            f"{ledger.rules.window} minutes, and {lost} more are too many at once: {allowed} may be"
+        )
+
+    def _beginning(
+        self, given: dict[str, Param], reason: str, operation: Departure | None
+    ) -> list[Sql]:
         """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
         dialect = self._ledger.db.dialect
         notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", detail=reason)
+        begin = statements.begin(dialect) if operation else memberships.begin(dialect)
         return [
-            statements.begin(dialect).bind({**given, "why": reason, "event": notice["id"]}),
+            begin.bind({**given, "why": reason, "event": notice["id"]}),
             statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),
         ]
 
     def _refused(
-        self, given: dict[str, Param], now: datetime, *beginning: Sql
+        self, given: dict[str, Param], now: datetime, held: Sql, *beginning: Sql
     ) -> dict[str, Any] | None:
         """Write a refusal down, and return the tenant's row; None where nothing is in force."""
         ledger, dialect = self._ledger, self._ledger.db.dialect
@@ -176,14 +242,14 @@ class SafetyNet:
                     *ledger.first(given),
                     *beginning,
                     statements.refuse(dialect).bind({**given, **later}),
-                    statements.hold(dialect).bind(given),
+                    held,
                     state,
                 ]
             )
             rows = after.data
         return rows[0] if rows and rows[0]["until"] > str(given["now"]) else None
 
-    def _given(self, change: Change, now: datetime, operation: Departure) -> dict[str, Param]:
+    def _given(self, change: Change, now: datetime, operation: str) -> dict[str, Param]:
         return {**self._ledger.params(now, change.resource_id), "left_by": operation}
 
 

@@ -14,7 +14,7 @@ from kong_scim.directory import queries
 from kong_scim.directory.values import instant
 from kong_scim.lifecycle.events import Outbox, insert_row
 from kong_scim.lifecycle.messages import QUARANTINE
-from kong_scim.safety import statements
+from kong_scim.safety import memberships, statements
 from kong_scim.safety.net import Ledger, moment
 
 Decision: TypeAlias = Literal["approve", "reject", "lift"]
@@ -51,30 +51,38 @@ class Quarantine:
         """Return how it stands, in JSON form.
 
         ``state`` (``off``, ``open``, ``quarantined``, ``approved``, ``rejected``); of ``users``,
-        how many are ``gone`` within ``window`` minutes, and how many are ``allowed`` to; ``since``,
-        ``until`` and ``reason`` of a quarantine, ``refused`` requests; ``decided`` and
-        ``decidedBy``; ``removed`` and ``held`` with the first 1000 of ``removedTotal`` and
-        ``heldTotal`` users: ``{"id", "userName", "operation", "at", "refused"}``, the name of those
-        who are still there.
+        the people who were active when the window began, how many are ``gone`` within ``window``
+        minutes, and how many are ``allowed`` to; ``since``, ``until`` and ``reason`` of a
+        quarantine, ``refused`` requests; ``decided`` and ``decidedBy``; ``removed`` and ``held``
+        with the first 1000 of ``removedTotal`` and ``heldTotal`` users: ``{"id", "userName",
+        "operation", "at", "refused"}``, the name of those who are still there. Of ``memberships``
+        of ACL groups, how many were taken away (``membershipsTaken``) and may be
+        (``membershipsAllowed``), and in ``membershipsHeld`` the first 1000 changes that are held
+        back: ``{"id", "display", "memberships", "at"}``.
         """
         ledger, now = self._ledger, self._ledger.clock()
         given, dialect = ledger.params(now), ledger.db.dialect
         listed = statements.listed(dialect)
         of_state = (statements.GONE, statements.WAITING)
-        *standing, totals, removed, held = ledger.db.query(
+        *standing, ((kept),), lost, totals, removed, held = ledger.db.query(
             [
                 *ledger.reads(given),
+                memberships.memberships(dialect).bind(given),
+                memberships.held(dialect).bind({**given, "limit": LISTED}),
                 statements.totals(dialect).bind(given),
                 *(listed.bind({**given, "wanted": each, "limit": LISTED}) for each in of_state),
             ]
         )
         row, gone, users = ledger.standing(standing)
-        names = self._names([each["user_id"] for each in (*removed, *held)])
+        ids = [each["user_id"] for each in (*removed, *held)]
+        names = self._names([*ids, *(each["resource_id"] for each in lost)])
         in_force = row["until"] > str(given["now"])
         state = row["state"] if in_force else statements.OPEN
         removed_total = _total(totals, statements.GONE)
         if in_force:  # nothing counts then: what did is what was removed
-            gone, users = removed_total, users + _total(totals, statements.GONE, "delete")
+            gone, users = removed_total, users + removed_total
+        taken = int(kept["taken"])
+        memberships_ = int(kept["there"]) + taken
         shown: dict[str, Any] = {
             "state": state if ledger.rules.enabled else "off",
             "users": users,
@@ -85,6 +93,10 @@ class Quarantine:
             "removed": [_user(each, names) for each in removed],
             "heldTotal": _total(totals, statements.WAITING),
             "held": [_user(each, names) for each in held],
+            "memberships": memberships_,
+            "membershipsTaken": taken,
+            "membershipsAllowed": ledger.rules.memberships_allowed(memberships_),
+            "membershipsHeld": [_loss(each, names) for each in lost],
         }
         if in_force and row["since"]:
             shown |= {
@@ -143,18 +155,28 @@ class Quarantine:
     def _names(self, ids: list[str]) -> dict[str, str]:
         statements_ = queries.some(self._ledger.db.dialect, self._ledger.scope, ids) if ids else []
         return {
-            row["id"]: json.loads(row["doc"]).get("userName") or ""
+            row["id"]: _name(json.loads(row["doc"]))
             for rows in self._ledger.db.query(statements_)
             for row in rows
         }
 
 
-def _total(totals: Iterable[Mapping[str, Any]], state: str, operation: str | None = None) -> int:
-    return sum(
-        int(each["total"])
-        for each in totals
-        if each["state"] == state and operation in {None, each["operation"]}
-    )
+def _total(totals: Iterable[Mapping[str, Any]], state: str) -> int:
+    return sum(int(each["total"]) for each in totals if each["state"] == state)
+
+
+def _name(doc: Mapping[str, Any]) -> str:
+    return str(doc.get("userName") or doc.get("displayName") or "")
+
+
+def _loss(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    shown = {
+        "id": row["resource_id"],
+        "display": names.get(row["resource_id"]),
+        "memberships": int(row["memberships"]),
+        "at": moment(row["at"]),
+    }
+    return {name: value for name, value in shown.items() if value}
 
 
 def _user(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

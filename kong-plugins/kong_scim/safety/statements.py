@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Select,
     Subquery,
     and_,
     bindparam,
@@ -21,8 +22,10 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    true,
     update,
 )
 
@@ -31,12 +34,12 @@ from kong_scim.directory.departures import departures, quarantines
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Prepared, insert_into, prepare
-from kong_scim.directory.tables import resources
+from kong_scim.directory.tables import resources, values
 from kong_scim.lifecycle.events import insert_where
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
-GONE, WAITING = "gone", "held"
-"""States of a departure."""
+GONE, WAITING, BACK = "gone", "held", "back"
+"""States of a departure: done, refused, or undone: who was inactive and is active again."""
 
 DECISION = "decision"
 """The label of a decision that cannot be made."""
@@ -44,45 +47,76 @@ DECISION = "decision"
 FOREVER = "9999-12-31T23:59:59.999999+00:00"
 
 
-def _in_force() -> ColumnElement[bool]:
+def in_force() -> ColumnElement[bool]:
+    """Whether a decision or a quarantine is in force, of a row of the tenant."""
     return quarantines.c.until > bindparam("now")
 
 
-def _tenant_has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+def tenant_has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the row of the tenant meets a condition."""
     return exists(select(literal(1)).where(in_scope(quarantines), condition))
 
 
-def _holds() -> ColumnElement[bool]:
-    return and_(_in_force(), quarantines.c.state != APPROVED)
+def holds() -> ColumnElement[bool]:
+    """Whether everything is held back, of a row of the tenant."""
+    return and_(in_force(), quarantines.c.state != APPROVED)
+
+
+def counts(at: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether something of a moment counts: of the window, and after the last decision."""
+    until = select(quarantines.c.until).where(in_scope(quarantines)).scalar_subquery()
+    return and_(at > bindparam("after"), at > func.coalesce(until, ""))
 
 
 def _counted() -> Subquery:
-    """Count departures of others within the window, and those of them that were deletions."""
-    until = select(quarantines.c.until).where(in_scope(quarantines)).scalar_subquery()
+    """Count departures of others within the window."""
     return (
-        select(
-            func.count().label("gone"),
-            func.count(case((departures.c.operation == "delete", 1))).label("deleted"),
-        )
+        select(func.count().label("gone"))
         .where(
             in_scope(departures),
             departures.c.state == GONE,
-            departures.c.at > bindparam("after"),
-            departures.c.at > func.coalesce(until, ""),
+            counts(departures.c.at),
             departures.c.user_id != bindparam("user"),
         )
         .subquery("counted")
     )
 
 
+def _active_before() -> Select[Any]:
+    """Select users who were active when the window began, and are.
+
+    Not those who came since, nor those who were inactive then, or are now: whoever makes or wakes
+    them would raise what may go. Who left since is counted as a departure.
+    """
+    inactive = select(literal(1)).where(
+        values.c.resource_id == resources.c.id,
+        values.c.attr == literal_column("'active'"),
+        values.c.num == 0,
+    )
+    changed = select(literal(1)).where(
+        in_scope(departures),
+        departures.c.user_id == resources.c.id,
+        departures.c.at > bindparam("after"),
+        departures.c.state.in_([GONE, BACK]),
+    )
+    return select(literal(1).label("one")).where(
+        in_scope(resources),
+        resources.c.type == bindparam("type"),
+        resources.c.created <= bindparam("after"),
+        ~exists(inactive),
+        ~exists(changed),
+    )
+
+
 def _one_more(counted: Subquery) -> ColumnElement[bool]:
     """Whether one more may leave: :meth:`~kong_scim.config_safety.Quarantine.allowed` in SQL.
 
-    More users than ``enough`` need not be counted: the number binds before the share does.
+    The user at hand is active before and has not left yet, so it is among those who are there. More
+    users than ``enough`` need not be counted: the number binds before the share does.
     """
-    some = select(literal(1)).where(in_scope(resources), resources.c.type == bindparam("type"))
-    there = select(func.count()).select_from(some.limit(bindparam("enough")).subquery("some"))
-    share = (there.scalar_subquery() + counted.c.deleted) * bindparam("share")
+    some = _active_before().limit(bindparam("enough")).subquery("some")
+    there = select(func.count()).select_from(some)
+    share = (there.scalar_subquery() + counted.c.gone) * bindparam("share")
     return and_(
         counted.c.gone < bindparam("users"),
         or_(
@@ -114,9 +148,9 @@ def purge(dialect: Dialect) -> Prepared:
     """Forget what does not count any more, unless somebody has yet to look at it."""
     statement = delete(departures).where(
         in_scope(departures),
-        _tenant_has(
+        tenant_has(
             and_(
-                ~_in_force(),
+                ~in_force(),
                 or_(departures.c.at <= bindparam("after"), departures.c.at <= quarantines.c.until),
             )
         ),
@@ -125,12 +159,33 @@ def purge(dialect: Dialect) -> Prepared:
 
 
 @lru_cache(maxsize=4)
+def pass_by(dialect: Dialect) -> Prepared:
+    """Let a departure pass that does not count, unless everything is held back."""
+    statement = select(literal(1).label("one")).where(~tenant_has(holds()))
+    return prepare(statement, dialect, rows=1, label=HELD)
+
+
+@lru_cache(maxsize=4)
+def come_back(dialect: Dialect) -> Prepared:
+    """Note that a user is active again who was not, unless its departure still counts."""
+    row = select(*_columns(BACK))
+    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row.where(true()))
+    new = {"state": BACK, "operation": bindparam("left_by"), "at": bindparam("now")}
+    statement = statement.on_conflict_do_update(
+        index_elements=departures.primary_key.columns,
+        set_=new,
+        where=or_(departures.c.state != GONE, departures.c.at <= bindparam("after")),
+    )
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=4)
 def depart(dialect: Dialect) -> Prepared:
     """Write a departure down, unless it is one too many."""
     counted = _counted()
-    approved = and_(_in_force(), quarantines.c.state == APPROVED)
+    approved = and_(in_force(), quarantines.c.state == APPROVED)
     row = select(*_columns(GONE)).where(
-        or_(_tenant_has(approved), and_(_tenant_has(~_in_force()), _one_more(counted)))
+        or_(tenant_has(approved), and_(tenant_has(~in_force()), _one_more(counted)))
     )
     statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
     new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
@@ -144,13 +199,16 @@ def depart(dialect: Dialect) -> Prepared:
 def begin(dialect: Dialect) -> Prepared:
     """Put the tenant in quarantine, if it is not and one more is too many."""
     counted = _counted()
+    return beginning(
+        dialect, exists(select(literal(1)).select_from(counted).where(~_one_more(counted)))
+    )
+
+
+def beginning(dialect: Dialect, condition: ColumnElement[bool]) -> Prepared:
+    """Put the tenant in quarantine, if it is not and a condition holds."""
     statement = (
         update(quarantines)
-        .where(
-            in_scope(quarantines),
-            ~_in_force(),
-            exists(select(literal(1)).select_from(counted).where(~_one_more(counted))),
-        )
+        .where(in_scope(quarantines), ~in_force(), condition)
         .values(
             state=QUARANTINED,
             until=FOREVER,
@@ -178,7 +236,7 @@ def refuse(dialect: Dialect) -> Prepared:
     rejected: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
     statement = (
         update(quarantines)
-        .where(in_scope(quarantines), _holds())
+        .where(in_scope(quarantines), holds())
         .values(refused=quarantines.c.refused + 1, until=case(rejected, else_=quarantines.c.until))
     )
     return prepare(statement, dialect)
@@ -187,7 +245,7 @@ def refuse(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=4)
 def hold(dialect: Dialect) -> Prepared:
     """Write down whom a request that is held back would have removed."""
-    row = select(*_columns(WAITING, refused=1)).where(_tenant_has(_holds()))
+    row = select(*_columns(WAITING, refused=1)).where(tenant_has(holds()))
     statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
     held = departures.c.state == WAITING
     new = {
@@ -209,8 +267,9 @@ def state(dialect: Dialect) -> Prepared:
 
 @lru_cache(maxsize=4)
 def count(dialect: Dialect) -> Prepared:
-    """Select how many departures count (``gone``), and how many are deletions (``deleted``)."""
-    return prepare(select(_counted()), dialect)
+    """Select how many departures count (``gone``), and how many else were active (``there``)."""
+    there = select(func.count()).select_from(_active_before().subquery("there"))
+    return prepare(select(_counted(), there.scalar_subquery().label("there")), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -239,14 +298,14 @@ def listed(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=8)
 def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
     """Decide; what is of a quarantine that is over is forgotten."""
-    over = ~_in_force()
+    over = ~in_force()
     kept = {
         name: case((over, empty), else_=quarantines.c[name])
         for name, empty in (("since", ""), ("reason", ""), ("refused", 0))
     }
     statement = (
         update(quarantines)
-        .where(in_scope(quarantines), *([_in_force()] if only_in_force else []))
+        .where(in_scope(quarantines), *([in_force()] if only_in_force else []))
         .values(
             state=bindparam("becomes"),
             until=bindparam("lasts"),

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS acls (
   id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
   "group" TEXT NOT NULL, tags TEXT, created_at INTEGER NOT NULL, UNIQUE (consumer, "group")
 ) STRICT;
+CREATE INDEX IF NOT EXISTS acls_group ON acls ("group");
 CREATE TABLE IF NOT EXISTS keyauth_credentials (
   id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL

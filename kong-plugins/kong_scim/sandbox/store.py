@@ -263,6 +263,9 @@ def _run(
             return {"rows": result.rows, "data": result.data, "entities": {}}
         if step["op"] == "undo":
             return vars(transaction.undo())
+        if step["op"] == "claim":
+            _claim(connection, step)
+            return {"rows": 0, "data": [], "entities": {}}
         if step["op"] == "stamp":
             ids = list(touched) if step["consumers"] is None else step["consumers"]
             entities.stamp(connection, ids, step["event"])
@@ -285,6 +288,14 @@ def _run(
         message = f"this gateway has no {error.args[0]!r}"
         raise BridgeError("BAD_REQUEST", message, step=index) from error
     return {"rows": 0, "data": [], "entities": written}
+
+
+def _claim(connection: sqlite3.Connection, step: Mapping[str, Any]) -> None:
+    for group in step["groups"]:
+        given = entities.select(connection, "acls", "group", group["name"])
+        if given and not any(step["tag"] in (acl["tags"] or ()) for acl in given):
+            message = "somebody else gives this ACL group"
+            raise BridgeError("GROUP_TAKEN", message, fields={"group": group["name"]})
 
 
 def _consumer_of(connection: sqlite3.Connection, step: Mapping[str, Any]) -> str | None:

@@ -5,11 +5,12 @@ No input or output happens here; :mod:`kong_scim.scim.handler` calls the storage
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import logging
+import os
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar, Union, cast
+from typing import Any, Protocol, TypeVar, Union, cast, runtime_checkable
 
 from pydantic import ValidationError
 from scim2_models import (
@@ -61,6 +62,14 @@ log = logging.getLogger(__name__)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+@runtime_checkable
+class SecretStorage(Protocol):
+    """A storage that keeps secrets."""
+
+    def secret(self, name: str) -> bytes:
+        """Return a secret, the same at every node."""
+
+
 class KongScimService(ScimService):
     """The protocol, lenient towards what providers send and strict in what it answers.
 
@@ -77,11 +86,10 @@ class KongScimService(ScimService):
         max_operations: int,
         failures: Callable[[Exception], SCIMException | None] = lambda _: None,
     ) -> None:
-        # Every node of a cluster must open every node's cursors, and the configuration has no
-        # secret that outlives a token. Forging one gains nothing: it holds a sort value and an id
-        # after which a page begins, within what the same token may list anyway.
-        secret = hashlib.sha256(b"kong-scim cursors of tenant " + tenant.encode()).digest()
-        super().__init__(provider, secret=secret)
+        # Until somebody pages by a cursor, and :meth:`share_cursors` has the one of every node.
+        super().__init__(provider, secret=os.urandom(32))
+        self._cursors_are_shared = False
+        self._tenant = tenant
         self.max_operations = max_operations
         self._failures = failures
         # pydantic holds the classes of generic messages weakly, and builds one again in 10 ms after
@@ -98,6 +106,20 @@ class KongScimService(ScimService):
 
     def _every_model(self) -> Any:
         return Union[tuple(self.get_models())]  # noqa: UP007 - the form scim2-server asks for
+
+    def share_cursors(self, request: ScimRequest, storage: object) -> None:
+        """See to it that every node opens the cursors of every node, also after a restart.
+
+        They are sealed with a random secret of the tenant, which nobody can work out. It is read
+        when somebody pages by a cursor for the first time, in one step of its own.
+        """
+        if self._cursors_are_shared or not isinstance(storage, SecretStorage):
+            return
+        searches = request.path.endswith("/.search") and b"cursor" in request.body.lower()
+        if searches or "cursor" in request.query:
+            secret = hmac.digest(storage.secret("cursors"), self._tenant.encode(), "sha256")
+            self._cursors = self._build_cursors(secret)
+            self._cursors_are_shared = True
 
     # -- Routes ---------------------------------------------------------
 

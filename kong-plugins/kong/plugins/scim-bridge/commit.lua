@@ -25,7 +25,18 @@ local ON_BEHALF = [[
       ON given.authenticated_userid IN (c.id::text, c.username, LOWER(c.username),
                                         c.custom_id, LOWER(c.custom_id))
    WHERE c.id = %s]]
-local GIVEN = { "oauth2_tokens", "oauth2_authorization_codes" }
+local ON_BEHALF_OF_CONSUMERS = { "oauth2_tokens", "oauth2_authorization_codes" }
+
+-- Who gives a group already may go on beside others of the same tenant; who does not is alone.
+local LOCK = [[
+  SELECT CASE WHEN EXISTS (%s)
+              THEN pg_advisory_xact_lock_shared(hashtextextended(%s, 0))
+              ELSE pg_advisory_xact_lock(hashtextextended(%s, 0)) END]]
+
+-- by the index on acls.group; a statement of its own, which sees what was committed before the lock
+local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
+local GIVEN = [[SELECT FROM acls WHERE "group" = %s AND ws_id = %s]]
+local LOCK_PREFIX = "scim-bridge acl group "
 
 
 local function run_sql(tx, step)
@@ -74,7 +85,7 @@ end
 --- What OAuth clients were given on behalf of a consumer, as { dao, id }.
 local function on_behalf(tx, consumer)
   local statements, id = {}, tx.connector:escape_literal(consumer)
-  for _, name in ipairs(GIVEN) do
+  for _, name in ipairs(ON_BEHALF_OF_CONSUMERS) do
     if kong.db.daos[name] then
       table.insert(statements, ON_BEHALF:format(name, name, id))
     end
@@ -85,6 +96,24 @@ local function on_behalf(tx, consumer)
 
   local rows, err = tx.connector:query(table.concat(statements, " UNION ALL "))
   return rows or tx.raise(err)
+end
+
+
+--- See entities.lua. Groups come in the order of their keys, so that two never wait in a circle.
+local function taken(tx, groups, tag)
+  local connector = tx.connector
+  local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
+  for _, group in ipairs(groups) do
+    local key = connector:escape_literal(LOCK_PREFIX .. group.key)
+    local given_by_any = GIVEN:format(connector:escape_literal(group.name), workspace)
+    local given_by_us = given_by_any .. " AND " .. connector:escape_literal(tag) .. " = ANY (tags)"
+    execute(tx, LOCK:format(given_by_us, key, key))
+
+    local rows, err = connector:query(TAKEN:format(given_by_us, given_by_any))
+    if (rows or tx.raise(err))[1].taken == 1 then
+      return group.name
+    end
+  end
 end
 
 
@@ -135,6 +164,10 @@ local function in_postgres(arg)
 
   function tx.on_behalf(...)
     return on_behalf(tx, ...)
+  end
+
+  function tx.taken(...)
+    return taken(tx, ...)
   end
 
   function tx.check()

@@ -1,8 +1,9 @@
--- The steps of a commit that write Kong's entities: upsert, delete, revoke, stamp.
+-- The steps of a commit that write Kong's entities (upsert, delete, revoke, stamp), or guard them (claim).
 -- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
 -- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
 -- tx.stamp(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients were
--- given on behalf of a consumer (nil where there is no OAuth).
+-- given on behalf of a consumer (nil where there is no OAuth), tx.taken(groups, tag) answers the first of some ACL
+-- groups that consumers are in, none of them by a tag, and has nobody else claim them before the end.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
@@ -193,6 +194,18 @@ function ops.stamp(tx, step)
 end
 
 
+--- A group that an administrator or another tenant gives opens what is theirs: it is not to be given.
+function ops.claim(tx, step)
+  expect(type(step.groups) == "table" and type(step.tag) == "string", "a claim needs `groups`, a list, and `tag`")
+  local group = kong.db.daos.acls and step.groups[1] and tx.taken(step.groups, step.tag)
+  if group then
+    envelope.raise("GROUP_TAKEN", "somebody else gives this ACL group", { fields = { group = group } })
+  end
+
+  return {}
+end
+
+
 local function count(written, op, entities)
   for name, number in pairs(entities) do
     written[op] = written[op] or {}
@@ -212,7 +225,7 @@ function _M.run(tx, steps)
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
                  and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
-      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke or stamp")
+      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp or claim")
 
       local before = #tx.events
       local result = op(tx, step)

@@ -308,6 +308,41 @@ local function stamp(tx, ids, prefix, tag)
 end
 
 
+--- See entities.lua. LMDB has no index by group: an ACL group of our own is found soon where there is one, and
+-- it ends the search. Whoever writes does so in turn (kong_scim/directory/local.py).
+local function taken(groups, tag)
+  local phase, foreign, open = ngx.get_phase(), {}, {}
+  for _, group in ipairs(groups) do
+    open[group.name] = true
+  end
+
+  for acl, err in kong.db.acls:each(PAGE) do
+    if err then
+      envelope.raise("DATABASE", err)
+    end
+
+    if open[acl.group] then
+      foreign[acl.group] = true
+      for _, each in ipairs(is_set(acl.tags) and acl.tags or {}) do
+        if each == tag then
+          open[acl.group], foreign[acl.group] = nil, nil
+        end
+      end
+      if not next(open) then
+        return
+      end
+    end
+    yield(true, phase)
+  end
+
+  for _, group in ipairs(groups) do
+    if foreign[group.name] then
+      return group.name
+    end
+  end
+end
+
+
 --- Commits steps on entities, all or none.
 -- @param arg.mark { key, is, becomes }: nothing is written unless the mark is as given (null: absent)
 -- @param arg.check only say whether it could be written
@@ -328,6 +363,7 @@ function _M.commit(arg)
   function tx.stamp(...)
     stamp(tx, ...)
   end
+  tx.taken = taken
 
   if mark then
     expect_mark(mark)

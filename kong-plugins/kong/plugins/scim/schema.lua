@@ -329,7 +329,7 @@ return {
  },
  {
   "group_scopes": {
-   "description": "With `auth: kong`, the scopes of the consumers in an ACL group.",
+   "description": "With `auth: kong`, the scopes of the consumers in an ACL group. No provider of this tenant can fill such a group, unless `groups.allow` has it.",
    "type": "map",
    "keys": {
     "type": "string"
@@ -463,7 +463,7 @@ return {
    "fields": [
     {
      "map": {
-      "description": "displayName to ACL group, exact; tried first.",
+      "description": "displayName to ACL group; tried first. Blanks at the ends do not count, and several together are one.",
       "type": "map",
       "keys": {
        "type": "string"
@@ -490,6 +490,47 @@ return {
       "type": "string",
       "len_min": 0,
       "default": "\\1",
+      "required": true
+     }
+    },
+    {
+     "prefix": {
+      "description": "Put before the name of every ACL group that this tenant gives, those of roles and entitlements included, but not before a name that `map` gives: with one of its own for each tenant no provider can name the group of another.",
+      "type": "string",
+      "len_min": 0,
+      "len_max": 128,
+      "match": "^[^%c,]*$",
+      "default": "",
+      "required": true
+     }
+    },
+    {
+     "allow": {
+      "description": "ACL groups that this tenant may give although somebody else gives them too: another tenant, an administrator by hand, or, with `auth: kong`, `group_scopes`. Names, or regular expressions (Python) for whole names, after mapping and prefix.",
+      "type": "array",
+      "elements": {
+       "type": "string",
+       "len_min": 1,
+       "len_max": 512,
+       "is_regex": true
+      },
+      "len_min": 0,
+      "len_max": 256,
+      "default": [],
+      "required": true
+     }
+    },
+    {
+     "unmatched": {
+      "description": "What becomes of a name that `allow` does not have, or, where `allow` is empty, that neither `map` nor `pattern` matches. `keep`: it is an ACL group. `refuse`: the group cannot be created, nor renamed so (400). `ignore`: it stays a SCIM group and opens nothing in Kong.",
+      "type": "string",
+      "len_min": 0,
+      "one_of": [
+       "keep",
+       "refuse",
+       "ignore"
+      ],
+      "default": "keep",
       "required": true
      }
     }
@@ -805,7 +846,7 @@ return {
    "fields": [
     {
      "enabled": {
-      "description": "Hold back what deactivates or deletes users once too many are gone: 409, until somebody decides with `kong-scim quarantine` (docs/safety.md).",
+      "description": "Hold back what deactivates or deletes users, or takes ACL groups from them, once it is too much: 409, until somebody decides with `kong-scim quarantine` (docs/safety.md).",
       "type": "boolean",
       "default": true,
       "required": true
@@ -825,7 +866,7 @@ return {
     },
     {
      "share": {
-      "description": "Most of them in percent of the tenant's users, those deleted within `window` included; it counts above `at_least` only.",
+      "description": "Most of them in percent of the people who were active at the start of the `window`; it counts above `at_least` only.",
       "type": "integer",
       "between": [
        1,
@@ -845,6 +886,16 @@ return {
       ],
       "default": 10,
       "required": true
+     }
+    },
+    {
+     "memberships": {
+      "description": "Most memberships of ACL groups that may be taken within `window` from people who stay, by emptying, deleting or renaming groups and by removing roles. Without a number: half of all memberships, and at least 100.",
+      "type": "integer",
+      "between": [
+       1,
+       100000000
+      ]
      }
     },
     {
