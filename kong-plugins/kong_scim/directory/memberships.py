@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, exists, func, literal, null, select,
 from kong_scim.bridge import Dialect
 from kong_scim.directory.comparisons import Comparand
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.related import Related, looked_up
+from kong_scim.directory.related import InOrder, Related, looked_up
 from kong_scim.directory.tables import members, resources
 
 
@@ -81,14 +81,15 @@ def _groups(dialect: Dialect) -> Entries:
         .correlate(resources)
         .cte(recursive=True, nesting=True)
     )
-    up = up.union(looked_up(dialect, up, [above.c.group_id], above.c.member_id == up.c.group_id))
+    its_row = (above, above.c.member_id == up.c.group_id)
+    up = up.union(looked_up(dialect, up, [above.c.group_id], its_row))
     is_direct = exists(
         select(literal(1))
         .where(direct.c.group_id == group.c.id, direct.c.member_id == resources.c.id)
         .correlate(group, resources)
     )
     return Entries(
-        rows=Related(dialect, up.join(group, group.c.id == up.c.group_id), true()),
+        rows=Related(dialect, InOrder(up, group, group.c.id == up.c.group_id), true()),
         fields={
             "value": Comparand(group.c.id, certain=True),
             "type": Comparand(case((is_direct, "direct"), else_="indirect"), certain=True),

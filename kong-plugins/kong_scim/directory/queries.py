@@ -18,6 +18,8 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
 
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory.ports import Scope
@@ -61,6 +63,17 @@ def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
     return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
 
 
+def in_scope_by_id(dialect: Dialect) -> ColumnElement[bool]:
+    """Return the condition that a row which is looked up by its id is of the scope."""
+    if dialect == "postgresql":
+        return in_scope()
+    # SQLite would take the index on the scope for better than some look-ups by id, and read all
+    # rows of the tenant; behind a plus, a column is not looked up by.
+    plus = operators.custom_op("+")
+    columns = {name: UnaryExpression(resources.c[name], operator=plus) for name in ("workspace", "tenant")}
+    return and_(*(column == bindparam(name) for name, column in columns.items()))
+
+
 def one(dialect: Dialect, scope: Scope, kind_name: str, resource_id: str) -> Sql:
     """Select a resource's row."""
     return _one(dialect).bind({**scope_params(scope), "type": kind_name, "id": resource_id})
@@ -69,7 +82,9 @@ def one(dialect: Dialect, scope: Scope, kind_name: str, resource_id: str) -> Sql
 @lru_cache(maxsize=4)
 def _one(dialect: Dialect) -> Prepared:
     statement = select(*row_columns()).where(
-        resources.c.id == bindparam("id"), resources.c.type == bindparam("type"), in_scope()
+        resources.c.id == bindparam("id"),
+        resources.c.type == bindparam("type"),
+        in_scope_by_id(dialect),
     )
     return prepare(statement, dialect)
 
@@ -106,8 +121,9 @@ def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
     up = seeds.cte("up", recursive=True)
     above = members.alias("above")
     pair = [above.c.member_id, above.c.group_id]
-    up = up.union(looked_up(dialect, up, pair, above.c.member_id == up.c.group_id))
-    group = looked_up(dialect, up, [resources.c.display], resources.c.id == up.c.group_id)
+    up = up.union(looked_up(dialect, up, pair, (above, above.c.member_id == up.c.group_id)))
+    its_row = (resources, resources.c.id == up.c.group_id)
+    group = looked_up(dialect, up, [resources.c.display], its_row)
     return group.add_columns(up.c.member_id, up.c.group_id)
 
 
@@ -134,7 +150,9 @@ def some(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
 
 @lru_cache(maxsize=64)
 def _some(dialect: Dialect, count: int) -> Prepared:
-    statement = select(*row_columns()).where(resources.c.id.in_(_id_params(count)), in_scope())
+    statement = select(*row_columns()).where(
+        resources.c.id.in_(_id_params(count)), in_scope_by_id(dialect)
+    )
     return prepare(statement, dialect)
 
 
@@ -150,10 +168,11 @@ def _below(dialect: Dialect, count: int) -> Prepared:
         .where(resources.c.id.in_(_id_params(count)))
         .cte("down", recursive=True)
     )
-    nested = members.c.group_id == down.c.id
-    down = down.union(looked_up(dialect, down, [members.c.member_id], and_(NESTED, nested)))
-    member = and_(members.c.group_id == down.c.id, resources.c.id == members.c.member_id)
-    return prepare(looked_up(dialect, down, row_columns(), member), dialect)
+    nested = (members, and_(NESTED, members.c.group_id == down.c.id))
+    down = down.union(looked_up(dialect, down, [members.c.member_id], nested))
+    member = (members, members.c.group_id == down.c.id)
+    its_row = (resources, resources.c.id == members.c.member_id)
+    return prepare(looked_up(dialect, down, row_columns(), member, its_row), dialect)
 
 
 def lock(dialect: Dialect, versions: Mapping[str, int | None]) -> list[Sql]:
@@ -204,7 +223,9 @@ def _after(dialect: Dialect) -> Prepared:
     statement = (
         select(*row_columns())
         .where(
-            in_scope(), resources.c.type == bindparam("type"), resources.c.id > bindparam("last")
+            in_scope_by_id(dialect),
+            resources.c.type == bindparam("type"),
+            resources.c.id > bindparam("last"),
         )
         .order_by(resources.c.id)
         .limit(bindparam("limit"))

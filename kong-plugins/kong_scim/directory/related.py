@@ -19,25 +19,52 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.selectable import FromClause, Join
 
 from kong_scim.bridge import Dialect
+
+
+class InOrder(Join):
+    """A join that SQLite runs from its left side to its right, whatever it guesses of their sizes.
+
+    SQLite has no statistics unless somebody runs ANALYZE, and the guesses of its versions differ:
+    3.46 reads a whole table rather than look up the few rows that a recursive query found. It never
+    reorders a CROSS JOIN (https://sqlite.org/optoverview.html, section 8.2).
+    """
+
+    inherit_cache = True
+
+
+@compiles(InOrder, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator]
+def _in_order(join: InOrder, compiler: SQLCompiler, **options: Any) -> str:
+    options["asfrom"] = True
+    left, right = (compiler.process(side, **options) for side in (join.left, join.right))
+    tie = compiler.process(join.onclause, **options) if join.onclause is not None else "1"
+    return f"{left} CROSS JOIN {right} ON {tie}"
 
 
 def looked_up(
     dialect: Dialect,
     outer: FromClause,
     columns: Sequence[ColumnElement[Any]],
-    tie: ColumnElement[bool],
+    *tables: tuple[FromClause, ColumnElement[bool]],
 ) -> Select[Any]:
-    """Select columns of another table for each row of ``outer``, by the index that ``tie`` names.
+    """Select columns of other tables for each row of ``outer``, by their indexes.
 
     PostgreSQL takes a recursive query for a hundred times as many rows as it has, and would read
-    the whole other table at once; OFFSET 0 keeps it from that.
+    the whole other table at once; OFFSET 0 keeps it from that. SQLite, which knows no LATERAL, is
+    held to the order of the tables.
+
+    :param tables: Each with the condition that ties it to those before it, by columns of an index.
     """
-    each = select(*columns).where(tie)
-    if dialect == "sqlite":  # it knows no LATERAL, and looks up anyway
-        return each
+    if dialect == "sqlite":
+        whole = outer
+        for table, tie in tables:
+            whole = InOrder(whole, table, tie)
+        return select(*columns).select_from(whole)
+    each = select(*columns).where(*(tie for _, tie in tables))
     found = each.correlate(outer).offset(0).lateral()
     return select(*found.c).select_from(outer).join(found, true())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import isclass
 from typing import Any
 
 from scim2_models import (
+    AttributeBinding,
+    BaseModel,
     InvalidFilterException,
     InvalidPathException,
     Path,
@@ -16,6 +18,7 @@ from scim2_models import (
 )
 from scim2_models.path import (
     AttrPath,
+    CompareOperator,
     Comparison,
     FilterNode,
     FilterVisitor,
@@ -25,81 +28,177 @@ from scim2_models.path import (
     ValuePath,
 )
 
-from kong_scim.scim.limits import CONTROL, check_filter
+from kong_scim.scim import references
+from kong_scim.scim.limits import CONTROL, check_filter, shown
+from kong_scim.scim.shapes import attributes_of
 
 _BOOLEANS = {"true": True, "false": False}
-_NEEDS_CARE = re.compile(r'"(?:true|false)"|\\u', re.IGNORECASE)
 
 Models = Sequence[type[Resource[Any]]]
 
 
 def lenient_filter(models: Models, text: str) -> str:
-    """Return a filter in which booleans are compared with booleans.
+    """Return a filter in terms of what is stored, with operands of the types of their attributes.
 
-    Entra writes ``primary eq "True"`` (interop 2).
+    Booleans are compared with booleans (Entra writes ``primary eq "True"``, interop 2), a complex
+    attribute means its ``value``, and a reference is compared as it is shown
+    (:mod:`kong_scim.scim.references`).
 
-    :raises InvalidFilterException: When it is too large, malformed, or holds a character that no
-        attribute can have.
+    :raises InvalidFilterException: When it is empty, too large or malformed, or compares with what
+        an attribute cannot have.
     """
     check_filter(text)
-    if not _NEEDS_CARE.search(text):
-        return text
-    return str(_Careful(models).visit(ScimFilter(text).ast))
+    if not text.strip():
+        raise InvalidFilterException(
+            detail='The filter is empty: send one such as userName eq "bjensen", or leave filter '
+            "out for all resources"
+        )
+    node = _parsed(text)
+    careful = _Careful(models).visit(node)
+    return text if careful is node else str(careful)
 
 
 def lenient_path(model: type[Resource[Any]], text: str) -> str:
-    """Return a PATCH path in whose filter booleans are compared with booleans.
+    """Return a PATCH path whose filter is as :func:`lenient_filter` makes it.
 
-    :raises InvalidPathException: When it is malformed, or holds a character that no attribute can
+    :raises InvalidPathException: When it is malformed, or compares with what an attribute cannot
         have.
     """
-    if not _NEEDS_CARE.search(text):
+    if not {"[", " "} & set(text):
         return text
     node = Path(text).ast
-    if not isinstance(node, FilterNode):
+    if isinstance(node, Comparison | Present):  # erratum 7122: emails.type eq "work"
+        path, inner = node.attr_path, AttrPath(node.attr_path.sub_attr or "value")
+        node = ValuePath(AttrPath(path.attr, None, path.uri), replace(node, attr_path=inner))
+    if not isinstance(node, ValuePath):
         return text
     try:
         return str(_Careful([model]).visit(node))
     except InvalidFilterException as error:
-        raise InvalidPathException(path=text, detail=str(error)) from None
+        raise InvalidPathException(path=text, detail=error.detail) from None
+
+
+def _parsed(text: str) -> FilterNode:
+    return ScimFilter(text).ast
 
 
 class _Careful(FilterVisitor[FilterNode]):
-    """Rewrites comparisons; inside brackets, names are sub-attributes of ``head``."""
+    """Rewrites comparisons; inside brackets, names are sub-attributes of ``head``.
+
+    What needs no change is returned as it is.
+    """
 
     def __init__(self, models: Models, head: AttrPath | None = None) -> None:
         self.models = models
         self.head = head
 
     def visit_comparison(self, node: Comparison) -> FilterNode:
-        if not isinstance(node.value, str):
-            return node
-        found = CONTROL.search(node.value)
-        if found:
-            raise InvalidFilterException(
-                detail=f"The filter compares with the character U+{ord(found.group()):04X}, "
-                "which no attribute can hold"
-            )
-        boolean = _BOOLEANS.get(node.value.lower())
-        if boolean is not None and self._is_boolean(node.attr_path):
-            return replace(node, value=boolean)
-        return node
+        if isinstance(node.value, str):
+            _check_operand(node.value)
+        binding = self._binding(node.attr_path)
+        if binding is None:
+            return node  # the models refuse it, or take it for an attribute without a value
+        kind = binding.target_type
+        if kind is bool and isinstance(node.value, str):
+            boolean = _BOOLEANS.get(node.value.lower())
+            return node if boolean is None else replace(node, value=boolean)
+        if isclass(kind) and issubclass(kind, BaseModel):
+            return _by_value(node, binding, kind)
+        return self._by_reference(node, binding)
 
     def visit_present(self, node: Present) -> FilterNode:
-        return node
+        binding = self._binding(node.attr_path)
+        return Present(AttrPath("id")) if binding and _is_location(binding) else node
 
     def visit_not(self, node: Not) -> FilterNode:
-        return Not(self.visit(node.expr))
+        expr = self.visit(node.expr)
+        return node if expr is node.expr else Not(expr)
 
     def visit_logical_expr(self, node: LogicalExpr) -> FilterNode:
-        return LogicalExpr(node.op, tuple(self.visit(term) for term in node.terms))
+        terms = tuple(self.visit(term) for term in node.terms)
+        same = all(new is old for new, old in zip(terms, node.terms, strict=True))
+        return node if same else LogicalExpr(node.op, terms)
 
     def visit_value_path(self, node: ValuePath) -> FilterNode:
-        inner = _Careful(self.models, node.attr_path)
-        return replace(node, val_filter=inner.visit(node.val_filter))
+        inner = _Careful(self.models, node.attr_path).visit(node.val_filter)
+        return node if inner is node.val_filter else replace(node, val_filter=inner)
 
-    def _is_boolean(self, path: AttrPath) -> bool:
+    def _by_reference(self, node: Comparison, binding: AttributeBinding) -> FilterNode:
+        """Return a comparison in terms of what is stored of a reference, if it is of one."""
+        op, url = node.op, node.value
+        types = references.targets(binding.target_type)
+        if not types and not _is_location(binding):
+            return node
+        if not isinstance(url, str | None):
+            raise InvalidFilterException(
+                detail=f"{node.attr_path} {op.value} {shown(url)}: compare a reference with a URL "
+                "in double quotes"
+            )
+        if _is_location(binding):
+            return references.located([_name(model) for model in self.models], op, url)
+        derived = references.is_derived(binding)
+        if self.head is not None or not binding.is_multivalued:
+            if derived:
+                return references.of_entry(types, op, url)
+            return references.written(node.attr_path, op, url)
+        # Of a list, some entry must be so as a whole; "ne" wants that none is equal.
+        whole = AttrPath(node.attr_path.attr, None, node.attr_path.uri)
+        if url is None:
+            value = replace(whole, sub_attr="value") if derived else node.attr_path
+            return replace(node, attr_path=value)
+        if op is CompareOperator.ne:
+            return Not(self._by_reference(replace(node, op=CompareOperator.eq), binding))
+        if derived:
+            return ValuePath(whole, references.of_entry(types, op, url))
+        part = AttrPath(node.attr_path.sub_attr or "value")
+        return ValuePath(whole, references.written(part, op, url))
+
+    def _binding(self, path: AttrPath) -> AttributeBinding | None:
+        """Return the attribute that a path means in the first of the models that has it."""
         if self.head is not None:
+            if path.uri or path.sub_attr:
+                return None
             path = AttrPath(self.head.attr, path.attr, self.head.uri)
-        bindings = (Path(str(path)).resolve(model) for model in self.models)
-        return any(binding is not None and binding.target_type is bool for binding in bindings)
+        bindings = (self._resolved(path, model) for model in self.models)
+        return next((binding for binding in bindings if binding is not None), None)
+
+    def _resolved(self, path: AttrPath, model: type[Resource[Any]]) -> AttributeBinding | None:
+        binding = Path(str(path)).resolve(model)
+        if binding is None and self.head is not None and str(path.sub_attr).lower() == "value":
+            # in a list of plain values, "value" is the value itself
+            return Path(str(self.head)).resolve(model)
+        return binding
+
+
+def _by_value(node: Comparison, binding: AttributeBinding, kind: type[BaseModel]) -> FilterNode:
+    """Return a comparison with a complex attribute as one with its ``value``."""
+    declared = attributes_of(kind)
+    if node.value is None:
+        return node  # whether it is there at all
+    if "value" in declared:
+        if binding.is_multivalued:
+            return node  # the models read it so
+        return replace(node, attr_path=replace(node.attr_path, sub_attr="value"))
+    part = next(iter(declared.values())).name
+    raise InvalidFilterException(
+        detail=f"{node.attr_path} has sub-attributes and no value of its own: compare one of them, "
+        f"such as {node.attr_path}.{part}"
+    )
+
+
+def _check_operand(text: str) -> None:
+    found = CONTROL.search(text)
+    if found:
+        raise InvalidFilterException(
+            detail=f"The filter compares with the character U+{ord(found.group()):04X}, "
+            "which no attribute can hold"
+        )
+
+
+def _is_location(binding: AttributeBinding) -> bool:
+    return binding.field_name == "meta" and binding.sub_field_name == "location"
+
+
+def _name(model: type[Resource[Any]]) -> str:
+    """Return the name of a resource type, which is the last segment of its schema's URN."""
+    return str(model.__schema__).rpartition(":")[2]

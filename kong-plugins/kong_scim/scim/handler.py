@@ -15,12 +15,16 @@ from scim2_server.errors import MethodNotAllowedException
 from scim2_server.handler import ScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
+from scim2_server.routing import Operation as Route
 from scim2_server.utils import parametrize
 
 from kong_scim.access.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
+from kong_scim.scim import references
 from kong_scim.scim.errors import ServiceUnavailableException
 from kong_scim.scim.members import split_members
+from kong_scim.scim.parameters import choosing
+from kong_scim.scim.service import KongScimService
 
 ATTEMPTS = 16
 """How often a write is tried that others keep overtaking."""
@@ -78,7 +82,27 @@ class KongScimHandler(ScimHandler):
         if request.method == "HEAD":
             request = replace(request, method="GET")
         serve = super().handle
-        return _retried(lambda: serve(request))
+        with references.below(request.base_url), choosing():
+            return _retried(lambda: serve(request))
+
+    def create(self, request: ScimRequest) -> ScimResponse:
+        """Create a resource, and answer with the attributes asked for (RFC 7644 §3.9).
+
+        scim2-server has no parameters for the answer to a creation.
+        """
+        service = self.service
+        assert isinstance(service, KongScimService)  # noqa: S101 - Plugin makes them
+        with service.provider:
+            target = service.route(request, Route.create)
+            resource_type = service.resource_type_at(str(target.endpoint))
+            service.authorize(request, target, resource_type)
+            parameters = service.read_response_parameters(resource_type, request.query)
+            resource = service.read_creation(
+                resource_type, request.body, request.header("Content-Type")
+            )
+            with self.storage.operation():
+                created = self.storage.create(resource_type, resource)
+            return service.creation_response(request.base_url, created, parameters)
 
     def options(self, request: ScimRequest) -> ScimResponse:
         """Answer with the methods of an endpoint (RFC 9110 §9.3.7).

@@ -81,7 +81,7 @@ def _compared(selection: FilterNode) -> list[str] | None:
     if (
         isinstance(selection, Comparison)
         and selection.op == CompareOperator.eq
-        and selection.attr_path.attr.lower() == "value"
+        and str(selection.attr_path).lower() == "value"
         and isinstance(selection.value, str)
     ):
         return [selection.value]

@@ -64,7 +64,7 @@ def _lenient(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:
     op = op.strip().lower()
     path = (path or "").strip()
     if op == "remove":
-        yield _removal(model, path, operation.get("value"))
+        yield _removal(model, path, operation)
     elif op not in ("add", "replace") or "value" not in operation:
         yield {"op": op, **({"path": path} if path else {})}
     else:
@@ -110,7 +110,11 @@ def _write(target: Path[Any], op: str, value: Any) -> Iterator[Operation]:
     if attribute.name == FORGOTTEN and isinstance(value, str):
         return
     selects = target.value_filter is not None
-    value = shaped(attribute, value)
+    sent, value = value, shaped(attribute, value)
+    if attribute.name == "members" and value == [] and sent != []:
+        raise InvalidValueException(
+            detail="members has no member that could be told: send the id of each, or [] for nobody"
+        )
     if selects and value in (None, ""):
         # Nothing is written to an entry that is not there (Entra, an attribute without a value).
         yield {"op": "remove", "path": str(target)}
@@ -120,11 +124,12 @@ def _write(target: Path[Any], op: str, value: Any) -> Iterator[Operation]:
     yield {"op": op, "path": str(target), "value": value}
 
 
-def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
+def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Operation:
     """Return a removal; its value selects entries only where a list of them is the target.
 
     Entra lists the members to remove in the value (interop 3), and also sends along the value of
-    what it removes.
+    what it removes. Without a value, the whole list goes; a value that selects nothing is refused,
+    since it may be a template that was not filled in, and everybody would go.
     """
     operation: Operation = {"op": "remove"}
     if not path:
@@ -133,24 +138,42 @@ def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
     operation["path"] = str(target)
     if target.model is not None and _is_written_by_the_server_alone(target.model):
         raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
-    if target.model is None and value is not None:
+    if target.model is None and "value" in sent:
         attribute = _attribute(target)
-        if attribute.multivalued and target.value_filter is None and value != "":
-            entries = shaped(attribute, value)
+        if attribute.multivalued and target.value_filter is None:
+            value = sent["value"]
+            entries = value if isinstance(value, list) else [value]
             operation["value"] = [_selecting(attribute, entry) for entry in entries]
     return operation
 
 
-def _selecting(attribute: Attribute, entry: Any) -> dict[str, Any]:
-    """Return what identifies an entry: its value where it has one (RFC 7643 §2.4)."""
+def _selecting(attribute: Attribute, sent: Any) -> dict[str, Any]:
+    """Return what identifies an entry: its value where it has one (RFC 7643 §2.4).
+
+    :raises InvalidValueException: When nothing does.
+    """
+    entries = shaped(attribute, sent)
+    entry = entries[0] if entries else None
     if not is_complex(attribute.kind):
-        return {"value": entry}
-    if not isinstance(entry, dict):
+        entry = {"value": entry}
+    elif isinstance(entry, dict):
+        by_name = {name.lower(): value for name, value in entry.items()}
+        entry = {"value": by_name["value"]} if "value" in by_name else entry
+    elif entry is not None:
         raise InvalidValueException(
             detail=f"The value of a remove lists entries of {attribute.name}: send objects"
         )
-    by_name = {name.lower(): value for name, value in entry.items()}
-    return {"value": by_name["value"]} if "value" in by_name else entry
+    if not entry or any(value in (None, "", [], {}) for value in entry.values()):
+        raise InvalidValueException(
+            detail=f"The value of a remove of {attribute.name} has an empty entry, which selects "
+            f"nothing: send the value of each entry to remove, or no value to remove all"
+        )
+    for name, value in entry.items():
+        if isinstance(value, dict | list):
+            raise InvalidValueException(
+                detail=f"{attribute.name}.{name} selects what to remove: send one plain value"
+            )
+    return entry
 
 
 def _is_written_by_the_server_alone(extension: type[BaseModel]) -> bool:

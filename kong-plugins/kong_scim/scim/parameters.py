@@ -2,30 +2,119 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-from scim2_models import InvalidValueException, Path, Resource
+from scim2_models import (
+    InvalidFilterException,
+    InvalidPathException,
+    InvalidValueException,
+    Path,
+    Resource,
+)
+from scim2_models.path import AttrPath, ValuePath
 from scim2_server.utils import parametrize
 
-from kong_scim.scim.expressions import lenient_filter
-from kong_scim.scim.limits import MAX_ATTRIBUTES
+from kong_scim.scim.expressions import lenient_filter, lenient_path
+from kong_scim.scim.limits import MAX_ATTRIBUTES, check_path, shown
+
+_LISTED = re.compile(r'''(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+''')
+"""What stands between commas, a filter in brackets and a string in quotes as a whole."""
 
 MAX_INDEX = 2**31 - 1
 """Largest startIndex: what lies beyond is an empty page anyway, and databases count in 64 bits."""
 
 
-def parameter(models: list[type[Resource[Any]]], name: str, value: Any) -> Any:
+Models = list[type[Resource[Any]]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Entries of a list that a client wants to see, or does not: ``emails[type eq "work"]``.
+
+    :param of: The list.
+    :param entries: The path of those entries, without a sub-attribute.
+    :param part: The sub-attribute of them that is meant; None for the entries.
+    :param wanted: Whether the other entries are left out, or these.
+    """
+
+    of: str
+    entries: str
+    part: str | None
+    wanted: bool
+
+
+_CHOICES: ContextVar[tuple[Choice, ...]] = ContextVar("choices", default=())
+
+
+@contextmanager
+def choosing() -> Iterator[None]:
+    """Open a request, which has no choices until its parameters are read."""
+    token = _CHOICES.set(())
+    try:
+        yield
+    finally:
+        _CHOICES.reset(token)
+
+
+def choose(resource: Resource[Any]) -> None:
+    """Leave out of a resource the entries that this request's parameters do not choose."""
+    choices = _CHOICES.get()
+    for name in dict.fromkeys(choice.of for choice in choices if choice.wanted):
+        kept = [
+            entry
+            for choice in choices
+            if choice.of == name and choice.wanted
+            for entry in _entries(resource, choice.entries)
+        ]
+        every = _entries(resource, name)
+        _put(resource, name, [entry for entry in every if any(entry is each for each in kept)])
+    for choice in choices:
+        if choice.wanted:
+            continue
+        left_out = _entries(resource, choice.entries)
+        if choice.part is None:
+            rest = [
+                entry
+                for entry in _entries(resource, choice.of)
+                if not any(entry is each for each in left_out)
+            ]
+            _put(resource, choice.of, rest)
+        elif left_out:
+            Path(f"{choice.entries}.{choice.part}").delete(resource, strict=False)
+
+
+def _entries(resource: Resource[Any], path: str) -> list[Any]:
+    found = Path(path).get(resource, strict=False)
+    return found if isinstance(found, list) else []
+
+
+def _put(resource: Resource[Any], name: str, entries: list[Any]) -> None:
+    Path(name).set(resource, entries or None, strict=False)
+
+
+def parameter(models: Models, name: str, value: Any) -> Any:
     """Return a parameter of a search as the models take it."""
     key = name.lower()
-    if key == "filter" and isinstance(value, str):
+    if key == "filter":
+        if not isinstance(value, str):
+            raise InvalidFilterException(
+                detail=f"filter is {shown(value)}: send a string such as "
+                '"userName eq \\"bjensen\\""'
+            )
         return lenient_filter(models, value)
     if key == "sortorder" and isinstance(value, str):
         return value.strip().lower()
     if key in ("startindex", "count"):
         return _number(value)
     if key in ("attributes", "excludedattributes"):
-        names = _names(name, value)
-        return names if key == "excludedattributes" else _with_extensions(models, names)
+        wanted = key == "attributes"
+        names = _chosen(models, _names(name, value), wanted=wanted)
+        return _with_extensions(models, names) if wanted else names
     return value
 
 
@@ -40,30 +129,89 @@ def _number(value: Any) -> Any:
 
 
 def _names(parameter: str, value: Any) -> Any:
-    names = value.split(",") if isinstance(value, str) else value
-    if isinstance(names, list) and len(names) > MAX_ATTRIBUTES:
+    """Return the names that a parameter lists; blanks around them and empty ones mean nothing."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise InvalidValueException(
+            detail=f"{parameter} is {shown(value)}: send the names of attributes"
+        )
+    names = [name for each in listed for name in _split(each)]
+    if len(names) > MAX_ATTRIBUTES:
         raise InvalidValueException(
             detail=f"{parameter} lists {len(names)} attributes, the limit is {MAX_ATTRIBUTES}"
         )
     return names
 
 
-def _with_extensions(models: list[type[Resource[Any]]], names: Any) -> Any:
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not within a value filter."""
+    return [name for name in (part.strip() for part in _LISTED.findall(text)) if name]
+
+
+def _chosen(models: Models, names: list[str], *, wanted: bool) -> list[str]:
+    """Return the names without their value filters, which are noted as choices.
+
+    :raises InvalidPathException: For what is no name of an attribute, with or without a filter.
+    :raises InvalidFilterException: When a filter does not fit its attribute.
+    """
+    choices = []
+    plain = []
+    for name in names:
+        if not {"[", " "} & set(name):
+            plain.append(name)
+            continue
+        choice = _choice(models, name, wanted=wanted)
+        if choice is None:
+            plain.append(name.partition("[")[0])
+        else:
+            choices.append(choice)
+    # Who asks for the whole list as well gets it.
+    whole = {name.lower() for name in plain}
+    choices = [choice for choice in choices if not wanted or choice.of.lower() not in whole]
+    _CHOICES.set((*_CHOICES.get(), *choices))
+    if not wanted:
+        return plain
+    return plain + [f"{each.of}.{each.part}" if each.part else each.of for each in choices]
+
+
+def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
+    """Return what a name with a value filter chooses; None where no model has the attribute."""
+    check_path(name)
+    for model in models:
+        node = Path(lenient_path(model, name)).ast
+        if not isinstance(node, ValuePath) or "[" not in name:
+            raise InvalidPathException(
+                detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value or "
+                'emails[type eq "work"]'
+            )
+        whole = AttrPath(node.attr_path.attr, None, node.attr_path.uri)
+        entries = ValuePath(whole, node.val_filter)
+        binding = Path(str(whole)).resolve(model)
+        if binding is None:
+            continue
+        if not binding.is_multivalued:
+            raise InvalidPathException(
+                detail=f"{whole} has one value and not a list of them: send {whole} without a filter"
+            )
+        parametrize(Path, model)(str(entries)).get(model.model_construct())
+        return Choice(str(whole), str(entries), node.sub_attr, wanted)
+    return None
+
+
+def _with_extensions(models: Models, names: list[str]) -> list[str]:
     """Name each attribute of an extension that is asked for as a whole.
 
     Else what an extension returns on request only would have to be asked for one by one.
     """
-    if not isinstance(names, list):
-        return names
     extensions = {
         urn.lower(): extension
         for model in models
         for urn, extension in model.get_extension_models().items()
     }
-    found: list[Any] = []
+    found: list[str] = []
     for name in names:
         found.append(name)
-        extension = extensions.get(name.strip().lower()) if isinstance(name, str) else None
+        extension = extensions.get(name.lower())
         if extension is not None:
             found += map(str, parametrize(Path, extension).iter_paths(include_subattributes=False))
     return found

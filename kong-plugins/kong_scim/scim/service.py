@@ -49,12 +49,12 @@ from kong_scim.access.refusals import (
     InvalidTokenException,
     WrongAddressException,
 )
-from kong_scim.scim import patching
+from kong_scim.scim import patching, references
 from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
-from kong_scim.scim.parameters import parameter
+from kong_scim.scim.parameters import choose, parameter
 from kong_scim.scim.rights import authorize
 
 log = logging.getLogger(__name__)
@@ -215,12 +215,16 @@ class KongScimService(ScimService):
     def read_search(
         self, resource_types: list[ResourceType], payload: Any
     ) -> tuple[SearchRequest[Any], Any]:
-        """Read a search; an empty parameter is none, but for the cursor (RFC 9865 §2)."""
+        """Read a search; an empty parameter is none, but for the cursor (RFC 9865 §2).
+
+        An empty filter is refused, since it would find everybody.
+        """
         models = self.search_models(resource_types)
         parameters = {
             name: parameter(models, name, value)
             for name, value in payload.items()
-            if value is not None and (value not in ("", []) or name.lower() == "cursor")
+            if value is not None
+            and (value not in ("", []) or name.lower() in ("cursor", "filter"))
         }
         return super().read_search(resource_types, parameters)
 
@@ -250,8 +254,33 @@ class KongScimService(ScimService):
         )
         meta = resource.meta.model_copy(update={"location": location})
         published = resource.model_copy(update={"meta": meta})
+        choose(published)
         self._publish_references(base_url, published)
         return published
+
+    def reference_location(self, base_url: str, reference: str) -> str:
+        """Return the URL of a stored reference, which a filter on it is compared with."""
+        if references.is_absolute(reference):
+            return reference
+        return f"{base_url.rstrip('/')}/{reference}"
+
+    def creation_response(
+        self,
+        base_url: str,
+        created: Resource[Any],
+        response_parameters: ResponseParameters[Any] | None = None,
+    ) -> ScimResponse:
+        """Return the 201 of a creation, with the attributes asked for (RFC 7644 §3.9)."""
+        resource = self.publish(base_url, created)
+        assert resource.meta is not None  # noqa: S101 - as in publish
+        response = self.resource_response(
+            resource,
+            Context.RESOURCE_CREATION_RESPONSE,
+            response_parameters,
+            HTTPStatus.CREATED,
+        )
+        response.headers["Location"] = str(resource.meta.location)
+        return response
 
     def apply_replacement(
         self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions

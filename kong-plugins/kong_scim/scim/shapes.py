@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from scim2_models import BaseModel, ComplexAttribute, Group, InvalidValueException, Mutability
 
+from kong_scim.scim import references
 from kong_scim.scim.limits import CONTROL, shown
 
 MAX_NAME = 512
@@ -100,6 +101,8 @@ def shaped_entry(attribute: Attribute, value: Any) -> Any:
     if isinstance(value, str):
         if attribute.is_name:
             return checked_name(attribute.name, value)
+        if references.targets(kind):
+            value = references.stored(value)
         if value == "" and not (isclass(kind) and issubclass(kind, str) and not _is_uri(kind)):
             # "" is no date, number or URI; Okta and Entra send it for a value that is not set.
             return None
