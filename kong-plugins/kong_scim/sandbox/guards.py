@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,9 @@ from kong_scim.sandbox.mp_rpc import Exit
 from kong_scim.sandbox.plugins import AclConfig, BridgeConfig, KeyAuthConfig
 
 MANAGED, SUSPENDED = "scim", "scim:suspended"
+
+_IDENTITY = re.compile(r"x_(?:(?:consumer|credential|authenticated)_.*|anonymous_consumer)")
+_NO_NAME = re.compile(r"[^a-z0-9]")
 
 _CANNOT_CONSUME = "You cannot consume this service"
 
@@ -54,12 +58,26 @@ def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connec
     }
 
 
+def hide_identity(exchange: Exchange) -> None:
+    """Take off what a client sends of the headers that tell an upstream who calls.
+
+    Before any plugin sets its own (``kong/plugins/scim-bridge/identity.lua``).
+    """
+    for name in [*exchange.headers]:
+        if _IDENTITY.fullmatch(_NO_NAME.sub("_", name)):
+            del exchange.headers[name]
+
+
 def suspended(exchange: Exchange, config: BridgeConfig, database: sqlite3.Connection) -> None:
     """Refuse a consumer whom SCIM suspended (``kong/plugins/scim-bridge/guard.lua``).
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403.
+    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403; 503 where it cannot do what it is told to.
     """
-    del config
+    if config.hide_identity_headers and not (
+        exchange.match and exchange.match.route.hides_identity
+    ):
+        message = b'{"message":"hide_identity_headers needs a global scim-bridge"}'
+        raise Exit(503, message, {"Content-Type": JSON})
     consumer: Any = exchange.consumer or {}
     tags = [str(tag) for tag in consumer.get("tags") or ()]
     tenant = _after("scim:", (tag for tag in tags if tag != SUSPENDED))

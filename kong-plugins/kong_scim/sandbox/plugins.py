@@ -64,6 +64,8 @@ class AclConfig(_Config):
 class BridgeConfig(_Config):
     """``kong/plugins/scim-bridge/schema.lua``."""
 
+    hide_identity_headers: bool = False
+
 
 class PrometheusConfig(_Config):
     """``kong/plugins/prometheus/schema.lua``, without any of Kong's own metrics."""

@@ -88,6 +88,8 @@ class Proxy:
         exchange.match = match
         if exchange.scope["scheme"] not in match.route.protocols:
             _refuse_protocol(exchange, match)
+        if match.route.hides_identity:
+            guards.hide_identity(exchange)
         for plugin in match.route.plugins:
             exchange.plugin_id = plugin.id
             if plugin.name == "scim":

@@ -4,6 +4,7 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
+local identity = require "kong.plugins.scim-bridge.identity"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
@@ -40,7 +41,13 @@ function ScimBridgeHandler:init_worker()
 end
 
 
-ScimBridgeHandler.access = guard.access
+ScimBridgeHandler.rewrite = identity.rewrite
+
+
+function ScimBridgeHandler:access(conf)
+  identity.check(conf)
+  return guard.access()
+end
 
 
 return ScimBridgeHandler

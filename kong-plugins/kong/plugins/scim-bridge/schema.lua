@@ -6,6 +6,16 @@ return {
   fields = {
     { consumer = typedefs.no_consumer },
     { protocols = typedefs.protocols_http },
-    { config = { type = "record", fields = {} } },
+    { config = {
+        type = "record",
+        fields = {
+          { hide_identity_headers = {
+              description = "Take off what a client sends of the headers that tell an upstream who calls, " ..
+                            "such as X-Consumer-Username, in every spelling. For a scim-bridge that is " ..
+                            "global; not for a gateway behind another one that sets them.",
+              type = "boolean", required = true, default = false,
+          }, },
+        },
+    }, },
   },
 }
