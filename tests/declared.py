@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,24 @@ def declaration(
     access_log: Path,
     *,
     in_front: Sequence[dict[str, Any]] = (),
+    bridge: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> dict[str, Any]:
     """Return the declarative content of every host.
 
     :param upstream: The URL behind the API.
     :param access_log: Where file-log writes what becomes of calls of the API.
+    :param bridge: The configuration of scim-bridge, which is global.
     :param in_front: Plugins beside ``scim`` on the route of tenant ``a``.
     :param config: Of the plugin ``scim`` of tenant ``a``, beside its token.
     """
     acl = {"name": "acl", "config": {"allow": [GROUP]}}
     return {
         "_format_version": "3.0",
-        "plugins": [{"name": "scim-bridge"}, {"name": "prometheus"}],
+        "plugins": [
+            {"name": "scim-bridge", **({"config": dict(bridge)} if bridge else {})},
+            {"name": "prometheus"},
+        ],
         "routes": [
             {
                 "name": "scim-a",

@@ -50,7 +50,8 @@ class Token(Record):
     file: Annotated[str, Field(pattern=r"^/", max_length=1024)] | None = Field(
         default=None,
         description="A file on the plugin server's machine that holds the token, or several, one a "
-        "line. What changes in it counts within a second; replace it by renaming.",
+        "line. What changes in it counts within a second; replace it by renaming. It counts only "
+        "where nobody else may change it (docs/security.md).",
         json_schema_extra={"kong": {"match": "^/"}},
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]+$", min_length=64, max_length=64)] | None = (
@@ -203,8 +204,8 @@ class Limits(Record):
 
     failed_attempts: Annotated[int, Field(ge=0, le=100000)] = Field(
         default=20,
-        description="Wrong credentials from one address within a minute, after which it gets 429; "
-        "from the half on, answers are slowed. 0 for no limit.",
+        description="Wrong credentials from one address within a minute, after which more of them "
+        "get 429; from the half on, answers are slowed. Right ones pass. 0 for no limit.",
     )
     requests_per_minute: Annotated[int, Field(ge=0, le=10000000)] = Field(
         default=60000,

@@ -180,3 +180,43 @@ def test_keys_are_refused_as_kongs_own_admin_api_refuses_them(gateway: Gateway) 
         answer = gateway.admin.post(path, json=body)
         assert answer.status_code == status, (path, answer.text)
         assert answer.json()["message"]
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"key": "a\\u0000b"}', "application/json"),
+        (b'{"tags": ["a\\u0000b"]}', "application/json"),
+        (b'{"tags": {"a\\u0000b": {}}}', "application/json"),
+        (b'{"a\\u0000b": 1}', "application/json"),
+        (b"key=a%00b", FORM),
+        (b"key=a%FFb", FORM),
+        (b"key%00=a", FORM),
+    ],
+)
+def test_a_nul_in_a_key_is_400_and_gives_none(
+    gateway: Gateway, body: bytes, content_type: str
+) -> None:
+    new_user(gateway.scim, "alice")
+    headers = {"Content-Type": content_type}
+    answer = gateway.admin.post(gateway.keys_path("alice"), content=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert "NUL" in answer.json()["message"]
+    assert gateway.admin.get("/consumers/alice/key-auth").json()["data"] == []
+
+
+@pytest.mark.parametrize("where", ["alice%00", "%00", "alice?key=%00", "alice/%00"])
+def test_a_nul_in_the_path_of_a_key_is_400(gateway: Gateway, where: str) -> None:
+    new_user(gateway.scim, "alice")
+    name, _, query = where.partition("?")
+    name, _, key = name.partition("/")
+    path = f"/scim-bridge/consumers/{name}/key-auth"
+    if key:
+        answer = gateway.admin.delete(f"{path}/{key}")
+    else:
+        answer = gateway.admin.post(f"{path}?{query}", json={})
+    assert answer.status_code == 400, answer.text
+    assert gateway.admin.get("/consumers/alice/key-auth").json()["data"] == []

@@ -166,6 +166,33 @@ class TestWhatItRefuses:
         assert admin.post("/consumers", content=body).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/consumers/%00",
+        "/consumers/a%00b/acls",
+        "/consumers/nobody/key-auth/%00",
+        "/consumers?custom_id=%00",
+        "/consumers?tags=a%00",
+        "/consumers?offset=%00",
+        "/consumers?%00=1",
+    ],
+)
+def test_a_nul_is_400(admin: httpx.Client, path: str) -> None:
+    answer = admin.get(path)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"username": "a\\u0000"}', b'{"a\\u0000": 1}', b'{"tags": ["\\u0000"]}', b'"\\u0000"'],
+)
+def test_a_nul_in_a_body_is_400(admin: httpx.Client, body: bytes) -> None:
+    answer = admin.post("/consumers", content=body)
+    assert answer.status_code == 400, answer.text
+
+
 def test_a_form_is_as_good_as_json(admin: httpx.Client) -> None:
     """`curl -d username=...`, as Kong's documentation has it."""
     made = admin.post("/consumers", data={"username": "by-form", "tags[]": ["a", "b"]})

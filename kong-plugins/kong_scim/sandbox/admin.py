@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from kong_scim.sandbox import entities
 from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
-from kong_scim.sandbox.entity_schema import DaoError, Entity
+from kong_scim.sandbox.entity_schema import DaoError, Entity, is_text
 from kong_scim.sandbox.exchange import JSON, SERVER
 from kong_scim.sandbox.metrics import CONTENT_TYPE, Metrics
 from kong_scim.sandbox.node import Node
@@ -92,7 +92,12 @@ class _Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = await self._handler(Request(scope, receive))
+        request = Request(scope, receive)
+        if b"%00" in scope["raw_path"] or not all(map(is_text, request.path_params.values())):
+            raise HTTPException(400, "Bad request")  # by Nginx, before Kong hears of it
+        for name, value in request.query_params.multi_items():
+            _refuse_broken_text([name, value])
+        response = await self._handler(request)
         await response(scope, receive, send)
 
 
@@ -168,7 +173,9 @@ class _AdminApi:
         """Give a consumer a key (``kong/plugins/scim-bridge/api.lua``)."""
         name, consumer = self._credential(request)
         _allow(request, "POST")
-        entity = {"id": str(uuid4()), **await _body(request), "consumer": {"id": consumer["id"]}}
+        body = await _body(request)
+        _refuse_broken_text(body)
+        entity = {"id": str(uuid4()), **body, "consumer": {"id": consumer["id"]}}
         entities.fill(name, entity)
         if entities.select(self._database, name, "id", entity["id"]):
             raise entities.primary_key_violation({"id": entity["id"]})
@@ -325,7 +332,7 @@ async def _body(request: Request) -> dict[str, Any]:
         if len(raw) > _LARGEST_BODY:
             raise HTTPException(413, "Payload too large")
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return _form(raw.decode(errors="replace"))
+        return _form(raw.decode(errors="surrogateescape"))
     try:
         body = json.loads(raw or b"{}")
     except ValueError:
@@ -335,10 +342,23 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
+def _refuse_broken_text(value: Any) -> None:
+    """Refuse what no database can hold, wherever it stands (``api.lua``)."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for each in value:
+            _refuse_broken_text(each)
+    elif isinstance(value, str) and not is_text(value):
+        raise HTTPException(
+            400, "A name or a value has a NUL character, or is not UTF-8: send text"
+        )
+
+
 def _form(text: str) -> dict[str, Any]:
     """Return the fields of a form such as ``group=devs&tags[]=a&tags[]=b``."""
     fields: dict[str, Any] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
+    for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
         if name.endswith("[]"):
             fields.setdefault(name[:-2], []).append(value)
         else:

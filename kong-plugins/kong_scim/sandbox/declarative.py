@@ -25,7 +25,7 @@ from kong_scim.sandbox.declarative_rows import (
     ServiceRow,
 )
 from kong_scim.sandbox.places import DeclarationError, Document, Place
-from kong_scim.sandbox.plugins import PLUGINS, Plugin, PluginConfigError, make
+from kong_scim.sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
 
 __all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
 
@@ -63,6 +63,8 @@ class Route(BaseModel):
     preserve_host: bool
     service: Service | None
     plugins: tuple[Plugin, ...]
+    hides_identity: bool
+    """Whether a global scim-bridge takes off what clients send of the headers of an identity."""
 
 
 class PluginEntity(BaseModel):
@@ -225,6 +227,12 @@ def _routes(placed: Sequence[_PlacedRoute], plugins: Sequence[_PlacedPlugin]) ->
             if service_row and service_row.enabled
             else None,
             plugins=_plugins_of(found, plugins),
+            hides_identity=any(
+                isinstance(each.plugin.config, BridgeConfig)
+                and each.plugin.config.hide_identity_headers
+                for each in plugins
+                if each.enabled and each.route is None and each.service is None
+            ),
         )
 
 

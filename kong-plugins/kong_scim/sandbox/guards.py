@@ -15,6 +15,9 @@ from kong_scim.sandbox.plugins import AclConfig, BridgeConfig
 
 MANAGED, SUSPENDED = "scim", "scim:suspended"
 
+_IDENTITY = re.compile(r"x_(?:(?:consumer|credential|authenticated)_.*|anonymous_consumer)")
+_NO_NAME = re.compile(r"[^a-z0-9]")
+
 _CANNOT_CONSUME = "You cannot consume this service"
 
 _LDAP = "ldap_auth_cache:"
@@ -35,11 +38,26 @@ class _Said:
     tags: set[str] = field(default_factory=set)
 
 
+def hide_identity(exchange: Exchange) -> None:
+    """Take off what a client sends of the headers that tell an upstream who calls.
+
+    Before any plugin sets its own (``kong/plugins/scim-bridge/identity.lua``).
+    """
+    for name in [*exchange.headers]:
+        if _IDENTITY.fullmatch(_NO_NAME.sub("_", name)):
+            del exchange.headers[name]
+
+
 def suspended(exchange: Exchange, config: BridgeConfig, database: sqlite3.Connection) -> None:
     """Refuse whose access SCIM took away (``kong/plugins/scim-bridge/guard.lua``).
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403.
+    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403; 503 where it cannot do what it is told to.
     """
+    if config.hide_identity_headers and not (
+        exchange.match and exchange.match.route.hides_identity
+    ):
+        sentence = b'{"message":"hide_identity_headers needs a global scim-bridge"}'
+        raise Exit(503, sentence, {"Content-Type": JSON})
     for consumer in _consumers(exchange, config, database):
         said = _read(consumer)
         if MANAGED in said.tags and exchange.scim is None:

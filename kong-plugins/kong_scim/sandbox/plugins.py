@@ -88,6 +88,7 @@ class BridgeConfig(_Config):
     """``kong/plugins/scim-bridge/schema.lua``."""
 
     unknown_logins: Literal["allow", "refuse"] = "allow"
+    hide_identity_headers: bool = False
 
 
 class PrometheusConfig(_Config):

@@ -90,6 +90,8 @@ class Proxy:
         exchange.match = match
         if exchange.scope["scheme"] not in match.route.protocols:
             _refuse_protocol(exchange, match)
+        if match.route.hides_identity:
+            guards.hide_identity(exchange)
         try:
             await self._run_plugins(exchange, match)
         finally:

@@ -4,6 +4,7 @@
 -- The plugin server keeps them, and gives them to Kong again after a restart.
 
 local entities = require "kong.plugins.scim-bridge.entities"
+local envelope = require "kong.plugins.scim-bridge.envelope"
 local instances = require "kong.plugins.scim-bridge.instances"
 local own = require "kong.plugins.scim-bridge.own"
 local request_id = require "kong.observability.tracing.request_id"
@@ -20,6 +21,19 @@ local STATUS = { [2] = 400, [3] = 409, [4] = 400, [5] = 409, [6] = 404 } -- kong
 
 local function refuse(status, message)
   return kong.response.exit(status, { message = message })
+end
+
+
+--- Refuses what neither Kong's databases nor the plugin server's can hold, wherever it stands in a request.
+local function refuse_broken_text(value)
+  if type(value) == "table" then
+    for name, each in pairs(value) do
+      refuse_broken_text(name)
+      refuse_broken_text(each)
+    end
+  elseif type(value) == "string" and (value:find("\0", 1, true) or not envelope.is_utf8(value)) then
+    return refuse(400, "A name or a value has a NUL character, or is not UTF-8: send text")
+  end
 end
 
 
@@ -97,6 +111,7 @@ local function before(self)
     return refuse(405, "This Kong has a database: use /consumers/{consumer}/{credential}")
   end
 
+  refuse_broken_text(self.params)
   self.consumer = consumer_of(self.params.consumers)
   self.dao = dao_of(self.params.credential)
 end

@@ -1,7 +1,7 @@
--- The body of a request. Nginx reads it, into memory or a file, before the plugin server hears of the request:
--- a client that sends it slowly, or goes away in the middle, would hold a worker there. What is larger than
--- SMALL travels to the plugin server only when that asks for it, in pieces (kong.scim.body): a body of 30 MB
--- would else be there several times over in both processes, whoever sent it.
+-- The body of a request. Nginx reads it, into memory or a file, before the plugin server hears of the
+-- request: a client that sends it slowly, or goes away in the middle, would hold a worker there. What is
+-- larger than SMALL travels to the plugin server only when that asks for it, in pieces (kong.scim.body): a
+-- body of 30 MB would else be there several times over in both processes, whoever sent it.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 

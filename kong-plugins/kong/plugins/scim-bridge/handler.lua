@@ -4,6 +4,7 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
+local identity = require "kong.plugins.scim-bridge.identity"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
@@ -48,7 +49,13 @@ function ScimBridgeHandler:configure(configurations)
 end
 
 
-ScimBridgeHandler.access = guard.access
+ScimBridgeHandler.rewrite = identity.rewrite
+
+
+function ScimBridgeHandler:access(conf)
+  identity.check(conf)
+  return guard.access(self, conf)
+end
 
 
 return ScimBridgeHandler

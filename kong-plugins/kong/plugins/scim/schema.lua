@@ -69,7 +69,7 @@ return {
      },
      {
       "file": {
-       "description": "A file on the plugin server's machine that holds the token, or several, one a line. What changes in it counts within a second; replace it by renaming.",
+       "description": "A file on the plugin server's machine that holds the token, or several, one a line. What changes in it counts within a second; replace it by renaming. It counts only where nobody else may change it (docs/security.md).",
        "type": "string",
        "len_min": 0,
        "len_max": 1024,
@@ -362,7 +362,7 @@ return {
    "fields": [
     {
      "failed_attempts": {
-      "description": "Wrong credentials from one address within a minute, after which it gets 429; from the half on, answers are slowed. 0 for no limit.",
+      "description": "Wrong credentials from one address within a minute, after which more of them get 429; from the half on, answers are slowed. Right ones pass. 0 for no limit.",
       "type": "integer",
       "between": [
        0,
