@@ -23,7 +23,10 @@ class Kong:
     Its answers have the shape of ``kong/plugins/scim-bridge``; it records what the plugin sends.
 
     :cvar host: What it says of its node beyond what every node is.
+    :cvar guarded: Whether it says that the guard is on for every route.
     """
+
+    guarded: ClassVar[bool] = True
 
     host: ClassVar[dict[str, str]] = {
         "dialect": "sqlite",
@@ -64,6 +67,7 @@ class Kong:
                         "body": base64.b64encode(body).decode(),
                         "body_too_large": large,
                     },
+                    "guarded": self.guarded,
                     "secrets": {each: self.secrets.get(each) for each in question["secrets"]},
                     "caller": self.caller if question["caller"] else None,
                 }
