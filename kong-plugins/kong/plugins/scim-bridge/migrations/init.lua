@@ -5,4 +5,5 @@ return {
   "003_deliveries",
   "004_quarantine",
   "005_callers",
+  "006_logins",
 }
