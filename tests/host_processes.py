@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any, Protocol
 
 import httpx
@@ -325,6 +326,33 @@ class _Echo(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Write nothing."""
+
+
+PASSWORD = "a password of the directory"
+"""Of everybody whom :func:`directory_server` knows, which is anybody."""
+
+
+class _Bind(StreamRequestHandler):
+    def handle(self) -> None:
+        while head := self.rfile.read(2):
+            size = head[1]
+            if size > 127:
+                size = int.from_bytes(self.rfile.read(size & 0x7F))
+            request = self.rfile.read(size)
+            message_id = request[: 2 + request[1]]
+            result = 0 if PASSWORD.encode() in request else 49
+            body = message_id + bytes([0x61, 7, 0x0A, 1, result, 4, 0, 4, 0])
+            self.wfile.write(bytes([0x30, len(body)]) + body)
+
+
+@contextlib.contextmanager
+def directory_server() -> Iterator[int]:
+    """Run an LDAP directory that takes one password of anybody, and yield its port."""
+    with ThreadingTCPServer(("127.0.0.1", 0), _Bind) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @contextlib.contextmanager

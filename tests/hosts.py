@@ -27,6 +27,7 @@ from host_processes import (
     Host,
     KongHost,
     SandboxHost,
+    directory_server,
     echo_server,
     eventually,
 )
@@ -205,6 +206,18 @@ class Gateway:
                     deleted.raise_for_status()
         return True
 
+    def set_guard(self, enabled: bool) -> None:
+        """Turn the global plugin scim-bridge on or off."""
+        if self.host.dbless:
+            (plugin,) = (each for each in self.content["plugins"] if each["name"] == "scim-bridge")
+            plugin["enabled"] = enabled
+            self.declare()
+            return
+        for plugin in self.admin.get("/plugins?size=1000").raise_for_status().json()["data"]:
+            if plugin["name"] == "scim-bridge" and not plugin["route"]:
+                path = f"/plugins/{plugin['id']}"
+                self.admin.patch(path, json={"enabled": enabled}).raise_for_status()
+
     def kill_plugin_server(self) -> None:
         """Kill the plugin server with SIGKILL. A new one is started; see :meth:`wait`."""
         self.host.kill_plugin_server()
@@ -282,7 +295,10 @@ def running_gateway(
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         content = declaration(
-            stack.enter_context(echo_server()), directory / "access.json", **config
+            stack.enter_context(echo_server()),
+            directory / "access.json",
+            stack.enter_context(directory_server()),
+            **config,
         )
         for kind, entities in (beside or {}).items():
             content.setdefault(kind, []).extend(entities)

@@ -23,7 +23,10 @@ class Kong:
     Its answers have the shape of ``kong/plugins/scim-bridge``; it records what the plugin sends.
 
     :cvar host: What it says of its node beyond what every node is.
+    :cvar guarded: Whether it says that the guard is on for every route.
     """
+
+    guarded: ClassVar[bool] = True
 
     host: ClassVar[dict[str, str]] = {
         "dialect": "sqlite",
@@ -68,6 +71,7 @@ class Kong:
                         "body_size": 0 if large else size,
                         "body_too_large": large,
                     },
+                    "guarded": self.guarded,
                     "secrets": {each: self.secrets.get(each) for each in question["secrets"]},
                     "caller": self.caller if question["caller"] else None,
                 }

@@ -16,6 +16,12 @@ from kong_process import KongProcess, kong_binary, requires_kong
 from kong_scim.bridge import Bridge
 from postgres import Postgres, running_postgres
 
+OF_NOBODY = """
+local id = "11111111-2222-4333-8444-555555555555"
+kong.client.authenticate(nil, { id = "any", consumer_id = id })
+"""
+"""Authenticates by a credential whose consumer is no more."""
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
@@ -58,6 +64,19 @@ def probe(kong: KongProcess, access_log: Path) -> Probe:
         "basic-auth": [{"name": "basic-auth"}],
         "anonymous": [{"name": "key-auth", "config": {"anonymous": "anonymous"}}],
         "acl": [{"name": "key-auth"}, {"name": "acl", "config": {"allow": ["staff"]}}],
+        "jwt": [{"name": "jwt"}],
+        "oauth2": [
+            {
+                "name": "oauth2",
+                "config": {
+                    "scopes": ["all"],
+                    "enable_client_credentials": True,
+                    "accept_http_if_already_terminated": True,
+                    "global_credentials": True,
+                },
+            }
+        ],
+        "gone": [{"name": "pre-function", "config": {"access": [OF_NOBODY]}}],
     }
     probe.post("/routes", name="probe", paths=["/probe"])
     probe.post("/routes/probe/plugins", name="scim-probe")

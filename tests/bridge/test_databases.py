@@ -17,6 +17,9 @@ from postgres import Postgres
 
 MIGRATIONS = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations"
 
+OF_KONGS_TABLES = ("006_logins",)
+"""Migrations that add nothing but an index to one of Kong's tables."""
+
 WITH_CONSUMERS = (
     KONG_YML
     + """
@@ -34,9 +37,10 @@ consumers:
 def test_the_migrations_are_what_the_tables_say() -> None:
     """Regenerate one with the command in its first lines."""
     listed = re.findall(r'"(\w+)"', (MIGRATIONS / "init.lua").read_text())
-    assert set(listed) == {table.info["migration"] for table in metadata.sorted_tables}
     assert listed == sorted(path.stem for path in MIGRATIONS.glob("0*.lua"))
-    for name in listed:
+    of_tables = sorted({table.info["migration"] for table in metadata.sorted_tables})
+    assert sorted({*of_tables, *OF_KONGS_TABLES}) == listed
+    for name in of_tables:
         text = re.search(
             r"up = \[\[\n(.*?)\s*\]\]", (MIGRATIONS / f"{name}.lua").read_text(), re.DOTALL
         )

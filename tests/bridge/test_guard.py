@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
-from base64 import b64encode
+import time
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from probe import Probe, eventually
 from steps import new_id
 
 from kong_process import requires_kong
-from kong_scim.bridge import Upsert
+from kong_scim.bridge import Delete, Revoke, Upsert
 
 pytestmark = requires_kong
 
@@ -54,6 +57,101 @@ def test_others_pass(probe: Probe) -> None:
         lambda: probe.proxy.get("/api/key-auth", headers=headers).status_code == 200, "it is let in"
     )
     assert probe.proxy.get("/api/anonymous").status_code == 200
+
+
+def part(content: dict[str, Any] | bytes) -> str:
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def token(key: str, secret: str, **claims: Any) -> dict[str, str]:
+    """The header of a JWT for Kong's jwt plugin."""
+    signed = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part({'iss': key, **claims})}"
+    mac = hmac.digest(secret.encode(), signed.encode(), hashlib.sha256)
+    return {"Authorization": f"Bearer {signed}.{part(mac)}"}
+
+
+def test_a_token_of_the_jwt_plugin_counts_from_its_claim_iat_on(probe: Probe) -> None:
+    moment = int(time.time()) - 100
+    tags = ["scim", "scim:default", f"scim-revoked-at:{moment}"]
+    consumer = probe.post("/consumers", username=new_id(), tags=tags)
+    secret = probe.post(f"/consumers/{consumer['id']}/jwt")
+    of = (secret["key"], secret["secret"])
+    url = "/api/jwt"
+    eventually(
+        lambda: probe.proxy.get(url, headers=token(*of)).status_code == 200, "a token without iat"
+    )
+    for iat, status in {
+        moment - 1: 403,
+        moment: 403,
+        moment + 0.9: 403,
+        moment + 1: 200,
+        moment + 50: 200,
+    }.items():
+        assert probe.proxy.get(url, headers=token(*of, iat=iat)).status_code == status, iat
+
+
+def test_a_credential_whose_consumer_is_no_more_is_refused(probe: Probe) -> None:
+    answer = probe.proxy.get("/api/gone")
+    assert (answer.status_code, answer.json()) == (403, {"message": "This account is no more"})
+
+
+def given_on_behalf(probe: Probe, name: str) -> dict[str, str]:
+    """The header of a token that an OAuth client was given on behalf of somebody."""
+    app = probe.post("/consumers", username=new_id())
+    credential = probe.post(
+        f"/consumers/{app['id']}/oauth2", name="app", redirect_uris=["https://app.example/"]
+    )
+    given = probe.post(
+        "/oauth2_tokens",
+        credential={"id": credential["id"]},
+        expires_in=3600,
+        authenticated_userid=name,
+    )
+    return {"Authorization": f"Bearer {given['access_token']}"}
+
+
+def test_a_token_on_behalf_of_a_suspended_person_is_refused(probe: Probe) -> None:
+    alice = probe.post("/consumers", username=new_id(), tags=["scim"])
+    headers = given_on_behalf(probe, alice["username"].upper())
+    assert probe.proxy.get("/api/oauth2", headers=headers).status_code == 200
+    suspend(probe, alice)
+    assert probe.proxy.get("/api/oauth2", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("step", ["revoke", "revoke issued", "delete"])
+def test_a_token_on_behalf_of_somebody_ends_with_the_persons_access(
+    probe: Probe, step: str
+) -> None:
+    alice = probe.post("/consumers", username=new_id(), custom_id=new_id(), tags=["scim"])
+    all_headers = [given_on_behalf(probe, alice[name]) for name in ("username", "custom_id")]
+    bobs = given_on_behalf(probe, new_id())
+    steps = {
+        "revoke": Revoke(alice["id"]),
+        "revoke issued": Revoke(alice["id"], issued=True),
+        "delete": Delete("consumers", alice["id"]),
+    }
+    probe.bridge.commit([steps[step]])
+    for headers in all_headers:
+        assert probe.proxy.get("/api/oauth2", headers=headers).status_code == 401
+    assert probe.proxy.get("/api/oauth2", headers=bobs).status_code == 200
+
+
+def test_what_was_issued_to_a_credential_can_be_revoked_without_it(probe: Probe) -> None:
+    app = probe.post("/consumers", username=new_id(), tags=["scim"])
+    path = f"/consumers/{app['id']}/oauth2"
+    credential = probe.post(path, name="app", redirect_uris=["https://app.example/"])
+    given = probe.post("/oauth2_tokens", credential={"id": credential["id"]}, expires_in=3600)
+    headers = {"Authorization": f"Bearer {given['access_token']}"}
+    assert probe.proxy.get("/api/oauth2", headers=headers).status_code == 200
+    key = probe.post(f"/consumers/{app['id']}/key-auth", key=new_id())["key"]
+
+    (result,) = probe.bridge.commit([Revoke(app["id"], issued=True)])
+
+    assert result.entities == {"oauth2_tokens": 1}
+    assert probe.proxy.get("/api/oauth2", headers=headers).status_code == 401
+    assert probe.get(f"{path}/{credential['id']}")
+    assert probe.proxy.get("/api/key-auth", headers={"apikey": key}).status_code == 200
 
 
 def logged(access_log: Path, path: str) -> list[dict[str, Any]]:

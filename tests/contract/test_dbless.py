@@ -56,6 +56,42 @@ def test_a_configuration_that_is_loaded_into_it_takes_nobody_away(gateway: Gatew
     all_is_well(gateway)
 
 
+def test_what_is_declared_is_never_touched_whatever_tags_it_carries(gateway: Gateway) -> None:
+    ada = new_user(gateway.scim, "ada")
+    tags = ["scim", "scim:a", f"scim-user:{ada['id']}", "scim-event:1"]
+    robot = gateway.new_consumer(username="robot", tags=tags, acls=[{"group": GROUP, "tags": tags}])
+    key = gateway.give_key("robot")
+
+    new_user(gateway.scim, "bob")
+    gateway.declare()
+
+    assert gateway.call(key, "/echo").status_code == 200
+    assert set((gateway.consumer("robot") or {})["tags"]) == set(tags)
+    taken = refused(gateway.scim.post("/Users", json=user_body("robot")), 409, "uniqueness")
+    assert "declarative configuration declares" in taken
+    answer = gateway.admin.post(f"/scim-bridge/consumers/{robot['id']}/key-auth", json={})
+    assert answer.status_code == 409
+    assert "SCIM did not create this consumer" in answer.text
+    assert gateway.consumer("ada")
+
+
+def test_nor_where_it_is_declared_under_the_id_of_a_user(gateway: Gateway) -> None:
+    """As it is in a copy of what a gateway had, people of SCIM's included."""
+    ada = new_user(gateway.scim, "ada")
+    copied = {"id": ada["id"], "username": "ada", "tags": ["scim", "scim:a"]}
+    gateway.content.setdefault("consumers", []).append(copied)
+    gateway.declare()
+    inactive = {"op": "replace", "value": {"active": False}}
+
+    sentence = refused(patch(gateway.scim, f"/Users/{ada['id']}", inactive), 409, "uniqueness")
+
+    assert "declarative configuration declares" in sentence
+    assert set((gateway.consumer("ada") or {})["tags"]) == {"scim", "scim:a"}
+    gateway.content.pop("consumers")
+    gateway.declare()
+    assert patch(gateway.scim, f"/Users/{ada['id']}", inactive).status_code == 200
+
+
 def test_a_reload_takes_nobody_away(fresh_gateway: Gateway) -> None:
     if fresh_gateway.name == "sandbox-off":
         pytest.skip("the sandbox has no `kong reload`")

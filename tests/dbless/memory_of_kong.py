@@ -115,9 +115,9 @@ class Gateway:
             memory.store.close()
 
     def _provisioning(self) -> Provisioning:
-        return Provisioning(CONFIG, self._bridge(), HOST, PROVIDER, self.data)
+        return Provisioning(CONFIG, self.bridge(), HOST, PROVIDER, self.data)
 
-    def _bridge(self) -> Bridge:
+    def bridge(self) -> Bridge:
         functions = NodeFunctions(self.kong, self._executor, HOST.node_id).by_name()
 
         def plain(name: str) -> Callable[[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from hypothesis import given
@@ -30,7 +31,7 @@ def consumer(*groups: str, **fields: object) -> Wanted:
 
 
 def suspended(**fields: object) -> Wanted:
-    return consumer(suspended=True, **{"revoked": True, **fields})
+    return consumer(suspended=True, **fields)
 
 
 def kong_with(wanted: Wanted) -> KongModel:
@@ -124,12 +125,13 @@ def test_deactivation_closes_three_locks_the_tag_first():
     assert "scim:suspended" in steps[0].entity["tags"]
 
 
-def test_suspend_does_not_revoke():
+def test_suspend_keeps_the_credentials_and_takes_away_what_was_issued_to_them():
     kong = kong_with(consumer("a"))
 
-    steps = plan(suspended(revoked=False), kong.read(ID))
+    steps = plan(suspended(keeps_credentials=True), kong.read(ID))
 
-    assert kinds(steps) == [("Upsert", "consumers"), ("Delete", "acls")]
+    assert kinds(steps) == [("Upsert", "consumers"), "Revoke", ("Delete", "acls")]
+    assert steps[1] == Revoke(ID, issued=True)
 
 
 def test_a_user_created_inactive_gets_a_suspended_consumer():
@@ -175,6 +177,34 @@ def test_reactivation_lifts_the_tag_and_restores_the_groups_but_no_credential():
     assert "scim:suspended" not in kong.consumer(ID).tags
     assert kong.groups(ID) == {"a"}
     assert kong.keys(ID) == 0
+
+
+def test_reactivation_takes_away_a_key_that_an_administrator_gave_meanwhile():
+    kong = kong_with(suspended())
+    kong.give_key(ID)
+
+    kong.apply(plan(consumer("a"), kong.read(ID)))
+
+    assert kong.keys(ID) == 0
+
+
+def test_it_does_so_where_an_administrator_took_the_tag_away_as_well():
+    kong = kong_with(suspended())
+    kong.consumers[ID]["tags"].remove("scim:suspended")
+    kong.give_key(ID)
+
+    kong.apply(plan(consumer(returning=True), kong.read(ID)))
+
+    assert kong.keys(ID) == 0
+
+
+def test_the_moment_of_a_revocation_is_a_tag_in_seconds_and_scims_own():
+    moment = datetime(2026, 1, 1, 0, 0, 1, 999_999, tzinfo=UTC)
+    kong = kong_with(consumer(revoked_at=moment))
+
+    assert "scim-revoked-at:1767225601" in kong.consumer(ID).tags
+    kong.apply(plan(consumer(), kong.read(ID)))
+    assert set(kong.consumer(ID).tags) == set(consumer().tags)
 
 
 # -- what is an administrator's --------------------------------------------
@@ -234,7 +264,7 @@ wanteds = st.builds(
         custom_id=custom_id if manages else None,
         manages_custom_id=manages,
         suspended=not active,
-        revoked=not active and revoke,
+        keeps_credentials=not revoke,
     ),
     active=st.booleans(),
     revoke=st.booleans(),
@@ -295,7 +325,7 @@ def test_a_second_time_there_is_nothing_left_to_do(there, wanted):
 
     again = plan(wanted, kong.read(ID))
 
-    assert again == ([Revoke(ID)] if wanted.revoked else [])
+    assert again == ([Revoke(ID, wanted.keeps_credentials)] if wanted.suspended else [])
     assert plan(wanted, kong.read(ID), written=False) == []
 
 
@@ -307,9 +337,11 @@ def test_nobody_revoked_keeps_a_credential_or_a_group_of_ours(there, wanted):
 
     kong.apply(plan(wanted, before))
 
-    if wanted.revoked:
-        assert kong.keys(ID) == 0
+    was_suspended = before is not None and "scim:suspended" in before.tags
+    if wanted.suspended:
         assert not [acl for acl in kong.consumer(ID).acls if OURS[1] in acl.tags]
+    if wanted.present and not wanted.keeps_credentials and (wanted.suspended or was_suspended):
+        assert kong.keys(ID) == 0
     elif wanted.present:
         assert kong.keys(ID) == keys
 

@@ -91,21 +91,21 @@ def test_only_active_false_deactivates(active):
     consumer = wanted(config(), person(**active), ["Sales"])
 
     assert not consumer.suspended
-    assert not consumer.revoked
+    assert not consumer.suspended
     assert consumer.groups == ("Sales",)
 
 
 def test_revoke_closes_all_three_locks():
     consumer = wanted(config(), person(active=False, roles=[{"value": "admin"}]), ["Sales"])
 
-    assert (consumer.present, consumer.revoked, consumer.groups) == (True, True, ())
+    assert (consumer.suspended, consumer.keeps_credentials, consumer.groups) == (True, False, ())
     assert "scim:suspended" in consumer.tags
 
 
 def test_suspend_keeps_the_credentials_and_closes_the_other_two_locks():
     consumer = wanted(config(on_deactivate="suspend"), person(active=False), ["Sales"])
 
-    assert (consumer.present, consumer.revoked, consumer.groups) == (True, False, ())
+    assert (consumer.suspended, consumer.keeps_credentials, consumer.groups) == (True, True, ())
     assert "scim:suspended" in consumer.tags
 
 

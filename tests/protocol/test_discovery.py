@@ -29,7 +29,7 @@ def test_every_schema_is_served_by_its_id(scim: httpx.Client) -> None:
 
 def test_what_the_gateway_writes_is_read_only_in_the_schema(scim: httpx.Client) -> None:
     schema = get(scim, f"/Schemas/{KONG}")
-    names = {"consumerId", "username", "accessGroups", "suspended", "lastChange"}
+    names = {"consumerId", "username", "accessGroups", "suspended", "revokedAt", "lastChange"}
     assert {each["name"] for each in schema["attributes"]} == names
     assert {each["mutability"] for each in schema["attributes"]} == {"readOnly"}
 

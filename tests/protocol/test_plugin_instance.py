@@ -295,7 +295,9 @@ class Waking:
         question = json.loads(text)
         host = {**Kong.host, "kong_version": "3.9.1", "node_id": "n1", "workspace": "w1"}
         answer = {"bridge_version": question["bridge_version"], "host": host, "secrets": {}}
-        return json.dumps({"ok": {**answer, "mark": None, "asked": None, "observed": False}})
+        return json.dumps(
+            {"ok": {**answer, "mark": None, "asked": None, "observed": False, "guarded": True}}
+        )
 
 
 def test_a_conflict_is_tried_again_from_the_first_read(

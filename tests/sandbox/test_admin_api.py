@@ -156,7 +156,9 @@ class TestWhatItRefuses:
         assert "no Kong" in answer.json()["message"]
         assert "GET" in answer.headers["allow"]
 
-    @pytest.mark.parametrize("path", ["/plugins", "/consumers/declared/jwt", "/consumers/a/b/c/d"])
+    @pytest.mark.parametrize(
+        "path", ["/upstreams", "/consumers/declared/jwt", "/consumers/a/b/c/d"]
+    )
     def test_other_entities_are_404(self, admin: httpx.Client, path: str) -> None:
         answer = admin.get(path)
         assert (answer.status_code, answer.json()) == (404, {"message": "Not found"})

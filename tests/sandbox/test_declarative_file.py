@@ -52,7 +52,7 @@ class TestWhatIsRefused:
         text += "routes:\n  - paths: [/]\n" if text.startswith("plugins") else ""
         message = refusal(text)
         assert "rate-limiting" in message
-        assert "only acl, file-log, key-auth, prometheus, scim, scim-bridge" in message
+        assert "only acl, file-log, key-auth, ldap-auth, prometheus, scim, scim-bridge" in message
 
     def test_a_plugin_that_the_sandbox_has_not_where_no_route_uses_it(self) -> None:
         message = refusal("plugins:\n  - name: rate-limiting\n")
@@ -65,9 +65,9 @@ class TestWhatIsRefused:
     def test_a_setting_of_a_plugin_that_the_sandbox_has_not(self) -> None:
         message = refusal(
             "routes:\n  - paths: [/]\n    plugins:\n      - name: key-auth\n"
-            "        config:\n          anonymous: somebody\n"
+            "        config:\n          key_in_body: true\n"
         )
-        assert "kong.yml:7: in routes[0].plugins[0].config.anonymous" in message
+        assert "kong.yml:7: in routes[0].plugins[0].config.key_in_body" in message
 
     def test_an_acl_with_neither_list_or_both(self) -> None:
         acl = "routes:\n  - paths: [/]\n    plugins:\n      - name: acl\n        config: "

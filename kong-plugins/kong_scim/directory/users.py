@@ -87,9 +87,7 @@ class Users:
         self._place.commit(writes, entry)
         return model(kind, changed, groups=self._shown(groups))
 
-    def refresh(
-        self, kind: Kind, resource_id: str, operation: Operation
-    ) -> Resource[Any] | None:
+    def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
         """Do again what a user entails, though the user stays as it is.
 
         :return: The user where what it shows of its consumer is another then, else None.

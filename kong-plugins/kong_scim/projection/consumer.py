@@ -20,8 +20,8 @@ SUSPENDED = "scim:suspended"
 USER_TAG = "scim-user:"
 """Before the SCIM id of a consumer's user, in a tag."""
 REVOKED_TAG = "scim-revoked-at:"
-"""Before the moment when a consumer's access was revoked last, in seconds since the epoch, in a tag:
-the guard refuses sessions and tokens from before it."""
+"""Before the moment when access was revoked last, in seconds since the epoch, in a tag: the guard
+refuses sessions and tokens from before it."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ _OWNED = {"acls": ("acls", "group"), "key-auth": ("keyauth_credentials", "key")}
 
 _READ_ONLY = (
     "Method not allowed: this sandbox is no Kong. Its Admin API reads, creates and deletes "
-    "consumers, acls and key-auth, and turns plugins on and off; the rest is in the declarative file"
+    "consumers, acls and key-auth, and turns plugins on and off; "
+    "the rest is in the declarative file"
 )
 
 

@@ -85,7 +85,7 @@ def _authenticated(
         "x-consumer-id": known.get("id"),
         "x-consumer-custom-id": known.get("custom_id"),
         "x-consumer-username": known.get("username"),
-        "x-credential-identifier": credential and (name or credential["id"]),
+        "x-credential-identifier": (name or str(credential["id"])) if credential else None,
         "x-anonymous-consumer": None if credential else "true",
     }
 
@@ -138,9 +138,7 @@ def session(
     owners = entities.select(database, "consumers", "id", found.consumer)
     if owners:
         exchange.session = found
-        _authenticated(
-            exchange, owners[0], {"id": found.credential, "consumer_id": found.consumer}
-        )
+        _authenticated(exchange, owners[0], {"id": found.credential, "consumer_id": found.consumer})
 
 
 def begin_session(exchange: Exchange, config: SessionConfig, kept: Sessions) -> None:
@@ -175,7 +173,8 @@ def _session_of(exchange: Exchange, config: SessionConfig, kept: Sessions) -> Se
             else:
                 text, key = _opened(config, value), None
             if text is not None:
-                return Session(*json.loads(text), key=key)
+                consumer, credential, began = json.loads(text)
+                return Session(consumer, credential, began, key)
     return None
 
 

@@ -153,7 +153,6 @@ class _Sandbox:
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
                     metrics.observed = _declares(declaration, "prometheus")
-                    instances.reset()
 
                 ticks = asyncio.create_task(node.tick_for_ever())
                 api = admin_api(self.store, self._status, node, configure, metrics)

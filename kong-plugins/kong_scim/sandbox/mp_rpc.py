@@ -213,8 +213,8 @@ class PluginInstances:
         async with self._starting:
             of, identifier = self._ids.get(plugin.id, (None, 0))
             # A request that was routed before a new configuration came still has the old one:
-            # its instance is not the new one's, as Kong's `__seq__` tells them apart.
-            if of is not plugin:
+            # its instance is not the new one's. One of the same content is (`stored.lua`).
+            if of != plugin:
                 status = await self._client.call(
                     "plugin.StartInstance",
                     {

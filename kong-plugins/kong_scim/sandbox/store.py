@@ -81,7 +81,7 @@ class Store:
             }
 
     def tagged(self, tag: str) -> list[str]:
-        """Return the ids of SCIM's consumers with a tag; those that are declared are not its own."""
+        """Return the ids of SCIM's consumers with a tag; what is declared is not its own."""
         with self._reading() as connection:
             found = connection.execute(
                 "SELECT c.id FROM consumers AS c, json_each(c.tags) AS tag WHERE tag.value = ?"

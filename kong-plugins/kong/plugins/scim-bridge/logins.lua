@@ -3,6 +3,7 @@
 
 local lmdb = require "resty.lmdb"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
+local sha256_hex = require("kong.tools.sha256").sha256_hex
 
 
 local kong = kong
@@ -111,7 +112,7 @@ end
 -- names in lower case, with the ids of all who have it.
 
 local function row_of(name)
-  return "scim-bridge|login|" .. name:lower()
+  return "scim-bridge|login|" .. sha256_hex(name:lower()) -- a key of LMDB has 511 bytes at most
 end
 
 

@@ -5,5 +5,6 @@ return {
   "003_deliveries",
   "004_quarantine",
   "005_callers",
+  "006_logins",
   "007_names",
 }
