@@ -61,8 +61,9 @@ bench: $(STAMP) ## print the performance ratios of docs/performance.md
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## 100,000 hostile requests against a sandbox (FUZZ_ARGS='--count 1000 --seed 1')
+fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, and 20,000 answers of strangers (FUZZ_ARGS='--count 1000 --seed 1')
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m storm $(FUZZ_ARGS)
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m strangers
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs

@@ -23,6 +23,7 @@ import httpx
 import psutil
 import yaml
 
+from on_clock import VARIABLE, Clock
 from ports import free_ports
 
 HERE = Path(__file__).resolve().parent
@@ -80,10 +81,19 @@ class SandboxHost:
     postgres = None
 
     def __init__(
-        self, directory: Path, content: dict[str, Any], *, dbless: bool, ticks: bool = True
+        self,
+        directory: Path,
+        content: dict[str, Any],
+        *,
+        dbless: bool,
+        ticks: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         self.name = "sandbox-off" if dbless else "sandbox"
         self._module = "kong_scim.cli.main" if ticks else "without_ticks"
+        self._environment = {**_ENVIRONMENT}
+        if clock is not None:
+            self._module, self._environment[VARIABLE] = "on_clock", str(clock.path)
         self.dbless = dbless
         self._directory = directory
         self._config = directory / "kong.yml"
@@ -111,7 +121,11 @@ class SandboxHost:
                     *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
                     *("--database", "off" if self.dbless else "sqlite"),
                 ],
-                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={
+                    **os.environ,
+                    **self._environment,
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -164,7 +178,11 @@ class SandboxHost:
 class _PluginServer:
     """A plugin server as a process of its own."""
 
-    def __init__(self, directory: Path, number: int, data: Path | None) -> None:
+    def __init__(
+        self, directory: Path, number: int, data: Path | None, clock: Clock | None
+    ) -> None:
+        self._module = "on_clock" if clock else "kong_scim.pluginserver"
+        self._environment = {VARIABLE: str(clock.path)} if clock else {}
         self.socket = directory / f"plugin-{number}.sock"
         self.dump = directory / f"plugin-{number}.json"
         self._log = directory / f"plugin-server-{number}.log"
@@ -177,14 +195,22 @@ class _PluginServer:
         return self._process.pid
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "kong_scim.pluginserver"]
+        command = [sys.executable, "-m", self._module]
+        environment = {
+            **os.environ,
+            **self._environment,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         if not self.dump.exists():
-            done = subprocess.run([*command, "--dump"], capture_output=True, check=True)
+            done = subprocess.run(
+                [*command, "--dump"], capture_output=True, check=True, env=environment
+            )
             self.dump.write_bytes(done.stdout)
         data = ["--data", str(self._data)] if self._data else []
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--socket", str(self.socket), *data],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
@@ -222,6 +248,7 @@ class KongHost:
         dbless: bool,
         settings: Mapping[str, str] | None = None,
         ticks: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         from kong_process import KongProcess, kong_binary
 
@@ -236,7 +263,9 @@ class KongHost:
         self.sqlite = data / "scim.sqlite" if data else None
         count = 1 if dbless else 2
         self._ticks = ticks
-        self.plugin_servers = [_PluginServer(directory, number, data) for number in range(count)]
+        self.plugin_servers = [
+            _PluginServer(directory, number, data, clock) for number in range(count)
+        ]
         self.nodes = [
             KongProcess(
                 kong_binary(),

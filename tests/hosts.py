@@ -31,6 +31,7 @@ from host_processes import (
     echo_server,
     eventually,
 )
+from on_clock import Clock
 
 __all__ = ["GROUP", "PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually"]
 
@@ -281,6 +282,7 @@ def running_gateway(
     settings: Mapping[str, str] | None = None,
     beside: Mapping[str, list[Any]] | None = None,
     ticks: bool = True,
+    clock: Clock | None = None,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -289,6 +291,7 @@ def running_gateway(
     :param settings: Further variables of the environment of a real Kong.
     :param beside: Further routes, consumers, ... of its declarative content.
     :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
+    :param clock: By which its deliveries pause; None for everybody's.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -304,10 +307,15 @@ def running_gateway(
             content.setdefault(kind, []).extend(entities)
         host: Host
         if name.startswith("sandbox"):
-            host = SandboxHost(directory, content, dbless=name in DBLESS, ticks=ticks)
+            host = SandboxHost(directory, content, dbless=name in DBLESS, ticks=ticks, clock=clock)
         else:
             host = KongHost(
-                directory, content, dbless=name in DBLESS, settings=settings, ticks=ticks
+                directory,
+                content,
+                dbless=name in DBLESS,
+                settings=settings,
+                ticks=ticks,
+                clock=clock,
             )
         stack.callback(host.close)
         host.start()

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from access_support import client, plugin_with
 from joserfc.errors import InvalidKeyIdError
-from joserfc.jwk import OctKey, RSAKey
-from test_jwt_bearer import AUDIENCE, ISSUER, signed
+from joserfc.jwk import OctKey, OKPKey, RSAKey
+from test_jwt_bearer import AUDIENCE, ISSUER, WEAK, signed
 
 from host_processes import eventually
 from kong_scim.access import keys
 from kong_scim.access.keys import FetchedKeys, fetched
 from kong_scim.access.refusals import KeysUnavailableException
 from kong_scim.waiting import Room
+from receiver import raw_answer
 from scim_traffic import answered, refused
 
 FIRST = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
@@ -155,6 +156,73 @@ def test_a_slow_issuer_holds_few_workers() -> None:
     assert outcomes.count("first") == places
 
 
+def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() -> None:
+    """Forty requests with keys past their age: all pass, and one thread asks the issuer."""
+    issuer = Issuer(FIRST)
+    issuer.find("first")
+    go_on, outcomes = threading.Event(), []
+
+    def fetch(url: str) -> bytes:
+        issuer.fetches += 1
+        go_on.wait(30)
+        return document(SECOND)
+
+    issuer.keys._fetch = fetch
+    issuer.now = keys.MAX_AGE + 1
+
+    def ask() -> None:
+        try:
+            outcomes.append(issuer.find("first").kid)
+        except KeysUnavailableException:
+            outcomes.append("503")
+
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert outcomes == ["first"] * 40
+    assert issuer.fetches == 2
+    go_on.set()
+    eventually(lambda: issuer.keys._fetching is None, "the fetch to end")
+    assert issuer.find("second").kid == "second"
+    with pytest.raises(InvalidKeyIdError):
+        issuer.find("first")
+
+
+def test_one_key_of_many_that_cannot_be_used_takes_no_other_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good = FIRST.as_dict(private=False)
+    bad = [
+        *(None, 7, "key", [], {}, {"kty": "RSA"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
+        {"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"},
+        {"kty": "OKP", "crv": "Ed25519", "x": 7},
+        {"kty": ["RSA"]},
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"},
+        {**good, "kid": {"a": 1}},
+        WEAK.as_dict(private=False),
+        OKPKey.generate_key("X25519", {"kid": "x"}).as_dict(private=False),
+    ]
+    issuer = Issuer()
+    issuer.published = json.dumps({"keys": [*bad, good]}).encode()
+    assert issuer.find("first").kid == "first"
+    with pytest.raises(InvalidKeyIdError):
+        issuer.find("weak")
+    assert caplog.records == []
+
+
+def test_keys_that_are_all_too_weak_are_none_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issuer = Issuer(WEAK)
+    for second in (0, 31, 62):
+        issuer.now = second
+        with pytest.raises(KeysUnavailableException):
+            issuer.find("weak")
+    assert caplog.text.count("an RSA key of 1024 bits is too short") == 1
+
+
 # -- Over HTTP -------------------------------------------------------------
 
 
@@ -209,6 +277,57 @@ def test_an_issuer_out_of_reach_is_503_with_retry_after(monkeypatch: pytest.Monk
     response = client(plugin, token=signed()).get("/Users")
     refused(response, 503)
     assert int(response.headers["Retry-After"]) == 30
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\r\nX-Drip: ", *[b"x"] * 200],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b" "] * 200],
+        [b"HTTP/1.1 102 Processing\r\n\r\n"] * 200,
+        [*[bytes([each]) for each in b"HTTP/1.1 200 OK\r\n" * 10]],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * 200],
+        [],
+    ],
+    ids=["head", "body", "interim", "octets", "chunks", "nothing"],
+)
+def test_a_fetch_has_one_time_for_all_of_it_however_slowly_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
+) -> None:
+    """Each octet comes well within the time: without one for all, this would take half a minute."""
+    monkeypatch.setattr(keys, "TIMEOUT", 0.5)
+    answering = raw_answer(*(pieces or [b""]), pause=0.2 if pieces else 60)
+    with answering as slow, pytest.raises(OSError, match=r"no whole answer within 0\.5 s"):
+        fetched(slow)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answered 404"),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "answered 500"),
+        (b"HTTP/1.1 204 Nothing\r\n\r\n", "answered 204"),
+        (b"nonsense\r\n\r\n", "connection failed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "connection failed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "connection failed"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 200_000, "connection failed"),
+        (b"", "connection failed"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_answer_fails_with_a_sentence_of_ours(answer: bytes, why: str) -> None:
+    with raw_answer(answer) as url, pytest.raises(OSError, match=why):
+        fetched(url)
+
+
+def test_the_proxy_that_the_environment_names_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    with raw_answer(answer) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/hook"))
+        monkeypatch.setenv("no_proxy", "inside.example")
+        assert fetched("http://idp.example/keys") == b"{}"
+        with pytest.raises(OSError, match="not known"):
+            fetched("http://inside.example/keys")
 
 
 @pytest.mark.parametrize("path", ["/moved", "/large"])

@@ -7,14 +7,17 @@ import hashlib
 import hmac
 import json
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from access_support import Directory, challenge, client, plugin_with
-from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OctKey, RSAKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc import jws, jwt
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from scim_traffic import answered, refused
@@ -24,6 +27,9 @@ AUDIENCE = "https://gw.example/scim/v2"
 KEY = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"}, private=True)
 OTHER = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
 PEM = KEY.as_pem(private=False).decode()
+with warnings.catch_warnings():  # joserfc warns of it
+    warnings.simplefilter("ignore")
+    WEAK = RSAKey.generate_key(1024, {"kid": "weak", "use": "sig"}, private=True)
 
 Scim = Callable[..., tuple[httpx.Client, Directory]]
 
@@ -251,6 +257,97 @@ def test_a_key_id_that_is_no_text_is_refused(scim: Scim, kid: Any) -> None:
     refused(sender.get("/Users"), 401)
 
 
+def nested(depth: int) -> str:
+    """Return a JWT with a header so deep."""
+    header = '{"alg":"RS256","x":' + "[" * depth + "]" * depth + "}"
+    part = base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode()
+    return f"{part}.e30.AAAA"
+
+
+HOSTILE_HEADERS = [
+    "null",
+    "7",
+    "[]",
+    '"alg"',
+    "{}",
+    '{"alg":null}',
+    '{"alg":[]}',
+    '{"alg":{}}',
+    '{"alg":"RS256","kid":{"a":1}}',
+    '{"alg":"RS256","crit":7}',
+    '{"alg":"RS256","crit":null}',
+    '{"alg":"RS256","crit":[]}',
+    '{"alg":"RS256","crit":[[]]}',
+    '{"alg":"RS256","crit":["exp"],"exp":1}',
+    '{"alg":"RS256","b64":false}',
+    '{"alg":"RS256","b64":false,"crit":["b64"]}',
+    '{"alg":"RS256","jku":7,"x5c":{},"typ":[]}',
+    '{"alg":"RS256","n":' + "9" * 5000 + "}",
+    '{"alg":"RS256","n":1e999,"m":NaN}',
+    '{"alg":"RS256","kid":"\\ud800"}',
+    "\ufeff{}",
+    "{",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("header", HOSTILE_HEADERS, ids=range(len(HOSTILE_HEADERS)))
+def test_whatever_its_header_is_a_wrong_jwt_is_401(scim: Scim, header: str) -> None:
+    part = base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode()
+    is_401_and_reaches_nothing(scim, f"{part}.e30.AAAA")
+
+
+@pytest.mark.parametrize("depth", [900, 2000, 3000])
+def test_a_jwt_with_a_deep_header_is_401_and_counted_as_a_guess(
+    monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    settings = {"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM}
+    plugin, directory = plugin_with(monkeypatch, jwt=settings, limits={"failed_attempts": 2})
+    statuses = [client(plugin, token=nested(depth)).get("/Users").status_code for _ in range(4)]
+    assert statuses == [401, 401, 429, 429]
+    assert directory.reached == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"null", b"7", b"[]", b'"x"', b"{", b"\xff", b"", b"{}", b"[" * 5000),
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"exp":' + b"9" * 5000 + b"}",
+        b'{"iss":{},"aud":{},"exp":{},"nbf":{},"iat":{}}',
+        b'{"iss":"x","aud":[[]],"exp":-1e999}',
+        b'{"exp":NaN,"iss":null,"aud":0}',
+    ],
+    ids=range(14),
+)
+def test_whatever_the_issuer_signed_a_jwt_without_good_claims_is_401(
+    scim: Scim, payload: bytes
+) -> None:
+    token = jws.serialize_compact({"alg": "RS256", "kid": "k1"}, payload, KEY)
+    sender, directory = scim(token)
+    refused(sender.get("/Users"), 401)
+    assert directory.reached == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"crit": []}, {"crit": ["exp"], "exp": 1}, {"crit": ["b64"], "b64": True}],
+    ids=["empty", "unknown", "b64"],
+)
+def test_a_jwt_with_a_critical_extension_is_refused_though_its_signature_holds(
+    scim: Scim, header: dict[str, Any]
+) -> None:
+    """RFC 7515 §4.1.11: none is understood here, and an empty list must not be."""
+    named = {"alg": "RS256", "kid": "k1", **header}
+    parts = [json.dumps(named).encode(), json.dumps(claims()).encode()]
+    text = ".".join(base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in parts)
+    raw = KEY.private_key
+    assert raw is not None
+    mac = raw.sign(text.encode(), PKCS1v15(), SHA256())
+    signature = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    is_401_and_reaches_nothing(scim, f"{text}.{signature}")
+
+
 # -- Configurations --------------------------------------------------------
 
 
@@ -264,6 +361,27 @@ def test_a_key_id_that_is_no_text_is_refused(scim: Scim, kid: Any) -> None:
         ({"public_key": None, "jwks_url": "file:///etc/passwd"}, "jwks_url"),
         ({"public_key": "no key"}, "public_key"),
         ({"public_key": KEY.as_pem(private=True).decode()}, "public_key"),
+        ({"public_key": WEAK.as_pem(private=False).decode()}, "public_key: an RSA key of 1024"),
+        ({"public_key": json.dumps(WEAK.as_dict(private=False))}, "an RSA key of 1024 bits"),
+        (
+            {
+                "public_key": json.dumps(
+                    {"keys": [each.as_dict(private=False) for each in (KEY, WEAK)]}
+                )
+            },
+            "an RSA key of 1024 bits",
+        ),
+        (
+            {"public_key": OKPKey.generate_key("X25519").as_pem(private=False).decode()},
+            "X25519",
+        ),
+        (
+            {"public_key": ECKey.generate_key("secp256k1").as_pem(private=False).decode()},
+            "secp256k1",
+        ),
+        ({"public_key": '{"keys": 7}'}, "public_key"),
+        ({"public_key": '{"keys": [7]}'}, "public_key"),
+        ({"public_key": "{" + '"a":[' * 5000}, "public_key"),
         (
             {"public_key": json.dumps(OctKey.generate_key().as_dict(private=True))},
             "public_key",

@@ -46,6 +46,10 @@ class PostgresDatabase:
                     result = _run(connection, step)
                 except _CONFLICTS as error:
                     raise BridgeError("CONFLICT", str(error), step=index) from error
+                except psycopg.errors.UniqueViolation as error:
+                    raise BridgeError(
+                        "unique constraint violation", str(error), code=5, step=index
+                    ) from error
                 if step.rows is not None and step.rows != result.rows:
                     raise BridgeError(
                         "ROW_COUNT", f"{result.rows} rows", step=index, label=step.label

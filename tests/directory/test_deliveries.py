@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 from directory_support import create_user, new_id, new_scope, user
+from joserfc import jwk
 
-from kong_scim.bridge import Sql
+from kong_scim.bridge import BridgeError, Sql
 from kong_scim.config import parse
+from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.courier import Courier, Secrets, Target
 from kong_scim.lifecycle.deliveries import Attempt, Deliveries
 from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.sending import Answer, Sender
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.scim.resources import provider
@@ -198,6 +201,125 @@ class _Scripted(Sender):
             answer.wait(30)
             return Answer(error="late")
         return answer
+
+
+class _Raising(Sender):
+    """Fails in a way that nobody foresaw."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        raise ZeroDivisionError(url)
+
+
+class TestWhatKeepsNoOtherFromItsTarget:
+    """Each target, delivery, answer, stored row, clock and key fails by itself."""
+
+    def settled(self, world: World, courier: Courier, secrets: Secrets, ticks: int = 6) -> None:
+        for _ in range(ticks):
+            courier.run(world.deliveries, secrets)
+
+    @pytest.mark.parametrize("doc", ["{", "null", "[1]", "[" * 5000])
+    def test_an_event_that_cannot_be_read_is_given_up_and_the_others_arrive(
+        self, database: Database, doc: str
+    ) -> None:
+        world = World(database, "hr")
+        for _ in range(3):
+            world.person(changes=1)
+        (rows,) = world.db.query([Sql("SELECT event_id FROM scim_deliveries ORDER BY number")])
+        change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
+        world.db.commit([Sql(change, (doc, rows[0]["event_id"]))])
+        courier = _courier(_Scripted({"h": Answer(200)}), Target("hr", "h"))
+        self.settled(world, courier, Secrets({"hr": "s"}))
+        assert world.states() == ["dead", *["delivered"] * 5]
+        (shown,) = world.deliveries.page(state="dead", after=0, limit=10)
+        assert shown["attempts"][0]["error"] == "the stored event cannot be read"
+
+    @pytest.mark.parametrize("target", ["set", "json"])
+    def test_an_event_that_nothing_can_be_made_of_keeps_no_other(
+        self, database: Database, target: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(database, "hr")
+        for _ in range(6):
+            world.person()
+        (rows,) = world.db.query([Sql("SELECT event_id FROM scim_deliveries ORDER BY number")])
+        for row in rows[:5]:
+            change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
+            world.db.commit([Sql(change, ('{"resourceType": "User"}', row["event_id"]))])
+        issuer = Issuer(jwk.ECKey.generate_key("P-256").as_pem(private=True).decode(), "x")
+        courier = _courier(_Scripted({"h": Answer(202)}), Target("hr", "h", target))
+        self.settled(world, courier, Secrets({"hr": "s"}, issuer))
+        assert world.states() == [*["pending"] * 5, "delivered"]
+        assert "a defect, KeyError at" in caplog.text
+
+    @pytest.mark.parametrize("created", ["", "zzz", "2026-01-01", "9999-12-31T23:59:59-23:59"])
+    def test_a_date_that_is_none_ends_nothing(self, database: Database, created: str) -> None:
+        world = World(database, "hr", "siem")
+        world.person()
+        world.db.commit([Sql("UPDATE scim_deliveries SET created = $1", (created,))])
+        sender = _Scripted({"h": Answer(500), "s": Answer(200)})
+        courier = _courier(sender, Target("hr", "h"), Target("siem", "s"))
+        self.settled(world, courier, Secrets({"hr": "s", "siem": "s"}))
+        assert world.states()[1] == "delivered"
+        assert len(sender.sent) == 2
+
+    def test_a_way_to_fail_that_nobody_foresaw_is_an_attempt_and_said_once(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World(database, "hr")
+        for _ in range(3):
+            world.person()
+        counts_of("default").take()
+        courier = _courier(_Raising(timeout=1), Target("hr", "https://u:s3cret@h"))
+        self.settled(world, courier, Secrets({"hr": "s"}))
+        assert world.states() == ["pending"] * 3
+        assert caplog.text.count("a defect, ZeroDivisionError at") == 1
+        assert "s3cret" not in caplog.text
+        assert counts_of("default").take()["failures", "deliveries", "hr"] == 3
+
+    def test_what_the_database_does_not_take_of_an_answer_is_left_out_of_it(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = World(database, "hr")
+        for _ in range(2):
+            world.person()
+        record = world.deliveries.record
+
+        def picky(done: Any) -> None:
+            if any("bad" in each.answer.text for each in done):
+                raise BridgeError("BAD_REQUEST", "invalid byte sequence")
+            record(done)
+
+        monkeypatch.setattr(world.deliveries, "record", picky)
+        courier = _courier(_Scripted({"h": Answer(200, text="bad")}), Target("hr", "h"))
+        self.settled(world, courier, Secrets({"hr": "s"}))
+        assert world.states() == ["delivered"] * 2
+
+    @pytest.mark.parametrize("year", [1, 9999])
+    def test_a_clock_that_is_far_off_ends_nothing_and_holds_nothing_up_once_it_is_right(
+        self, database: Database, year: int
+    ) -> None:
+        world = World(database, "hr")
+        world.person()
+        sender = _Scripted({"h": Answer(500, retry_after=86400)})
+        now = [datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)]
+        clock = [0.0]
+        courier = Courier(
+            [Target("hr", "h")],
+            sender,
+            timedelta(days=365 * 9000),
+            clock=lambda: clock[0],
+            now=lambda: now[0],
+        )
+        secrets = Secrets({"hr": "s"})
+        self.settled(world, courier, secrets)
+        now[0], sender.answers = NOON, {"h": Answer(200)}
+        for _ in range(3):
+            clock[0] += 100_000
+            courier.run(world.deliveries, secrets)
+        assert world.states() == ["delivered"]
+
+
+def _courier(sender: Sender, *targets: Target) -> Courier:
+    return Courier(targets, sender, timedelta(days=1), now=lambda: NOON)
 
 
 class TestTheCourier:

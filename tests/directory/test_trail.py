@@ -12,13 +12,14 @@ from directory_support import create_group, create_user, new_id, new_scope, requ
 
 from kong_scim.bridge import Sql
 from kong_scim.config import parse
+from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.chain import START, Chain, hash_of, verify
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.lifecycle.trail import BATCH, Trail
-from kong_scim.lifecycle.upkeep import ROUNDS, Upkeep
+from kong_scim.lifecycle.upkeep import BETWEEN_DROPS, ROUNDS, Upkeep
 from kong_scim.scim.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
@@ -57,6 +58,14 @@ class World:
 
     def problem(self) -> str | None:
         return verify(self.events(), self.trail.chain())
+
+    def outbox(self) -> list[dict[str, Any]]:
+        text = "SELECT id, doc FROM scim_outbox WHERE tenant = $1 ORDER BY position"
+        (rows,) = self.db.query([Sql(text, (self.scope.tenant,))])
+        return rows
+
+    def trail_of(self, upkeep: Upkeep) -> Trail:
+        return Trail(self.db, self.scope, Kinds(PROVIDER).of("Event"), aside=upkeep.aside)
 
     def run(self, text: str, *params: Any) -> None:
         self.db.commit([Sql(text, params)])
@@ -293,3 +302,62 @@ def test_all_may_pass_their_age(world: World) -> None:
     world.trail.seal()
     assert [each["sequence"] for each in world.events()] == [4]
     assert world.problem() is None
+
+
+class TestRowsThatCannotBeSealed:
+    """One that somebody damaged, or that a later version wrote, is not the end of the trail."""
+
+    @pytest.mark.parametrize("doc", ["{", "null", "[]", "7", "[" * 5000])
+    def test_the_others_are_sealed_and_it_stays_and_is_named_once_and_counted(
+        self, world: World, caplog: pytest.LogCaptureFixture, doc: str
+    ) -> None:
+        counts_of(world.scope.tenant).take()
+        world.happen(3)
+        rows = world.outbox()
+        world.run("UPDATE scim_outbox SET doc = $1 WHERE id = $2", doc, rows[1]["id"])
+        upkeep = Upkeep(timedelta(days=10_000), now=world.day)
+        trail = world.trail_of(upkeep)
+        for _ in range(3):
+            upkeep.run(trail)
+        assert [each["sequence"] for each in world.events()] == [1, 2]
+        assert world.problem() is None
+        assert caplog.text.count("cannot be sealed") == 1
+        assert str(rows[1]["id"]) in caplog.text
+        assert counts_of(world.scope.tenant).take()["failures", "trail", ""] == 1
+        assert [each["id"] for each in world.outbox()] == [rows[1]["id"]]
+
+    def test_one_that_was_mended_is_sealed_after_a_while(self, world: World) -> None:
+        clock = [0.0]
+        world.happen(2)
+        rows = world.outbox()
+        world.run("UPDATE scim_outbox SET doc = '{' WHERE id = $1", rows[0]["id"])
+        upkeep = Upkeep(timedelta(days=10_000), clock=lambda: clock[0], now=world.day)
+        trail = world.trail_of(upkeep)
+        upkeep.run(trail)
+        world.run("UPDATE scim_outbox SET doc = $1 WHERE id = $2", rows[0]["doc"], rows[0]["id"])
+        upkeep.run(trail)
+        assert len(world.events()) == 1
+        clock[0] += BETWEEN_DROPS
+        for _ in range(2):
+            upkeep.run(trail)
+        assert len(world.events()) == 2
+        assert world.problem() is None
+
+    def test_one_whose_id_is_in_the_trail_already_keeps_no_other(self, world: World) -> None:
+        world.happen(1)
+        world.trail.seal()
+        (sealed,) = world.events()
+        world.happen(2)
+        rows = world.outbox()
+        world.run("UPDATE scim_outbox SET id = $1 WHERE id = $2", sealed["id"], rows[0]["id"])
+        upkeep = Upkeep(timedelta(days=10_000), now=world.day)
+        upkeep.run(world.trail_of(upkeep))
+        assert [each["sequence"] for each in world.events()] == [1, 2]
+
+    def test_what_is_old_goes_though_the_last_of_it_cannot_be_read(self, world: World) -> None:
+        world.happen(3)
+        world.trail.seal()
+        last = world.events()[-1]["id"]
+        world.run("UPDATE scim_resources SET doc = '{' WHERE id = $1", last)
+        assert world.trail.drop(START_OF_TIME + timedelta(days=10_000)) == 2
+        assert world.trail.chain().first == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa
 from joserfc import jwk
 
 from hosts import Gateway, eventually
@@ -46,6 +49,25 @@ KEYS = {
 def pem(key: Any, *, private: bool = True) -> str:
     text: str = key.as_pem(private=private).decode()
     return text
+
+
+class ShortKey(jwk.RSAKey):
+    """One that joserfc warns of."""
+
+    @classmethod
+    def generate_key(cls, *arguments: Any, **options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return jwk.RSAKey.generate_key(*arguments, **options)
+
+
+def dsa_pem() -> str:
+    key = dsa.generate_private_key(2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
 
 
 def verified(token: str, served: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -114,8 +136,16 @@ class TestKeys:
             (pem(KEYS["P-256"](), private=False), "public"),
             (pem(KEYS["P-256"]()).replace("M", "s3cret", 1), "no key"),
             ("".join(pem(KEYS["P-256"]()) for _ in range(MAX_KEYS + 1)), f"{MAX_KEYS + 1} keys"),
+            (pem(jwk.OKPKey.generate_key("X25519")), "X25519"),
+            (pem(jwk.OKPKey.generate_key("X448")), "X448"),
+            (pem(jwk.OKPKey.generate_key("Ed448")), "Ed448"),
+            (pem(jwk.ECKey.generate_key("secp256k1")), "secp256k1"),
+            (pem(ShortKey.generate_key(1024)), "1024 bits"),
+            (json.dumps(jwk.OKPKey.generate_key("X25519").as_dict(private=True)), "X25519"),
+            (pem(KEYS["P-256"]()) + pem(ShortKey.generate_key(1024), private=False), "1024 bits"),
+            (dsa_pem(), "no key"),
         ],
-        ids=range(10),
+        ids=range(18),
     )
     def test_what_cannot_sign_is_refused_without_a_word_of_it(self, text: str, words: str) -> None:
         with pytest.raises(SigningKeyError) as refusal:
@@ -218,6 +248,34 @@ class TestFromAFile:
 
 
 class TestTheConfiguration:
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "s3cret",
+            pem(jwk.OKPKey.generate_key("X25519")),
+            pem(jwk.OKPKey.generate_key("Ed448")),
+            pem(jwk.ECKey.generate_key("secp256k1")),
+            pem(ShortKey.generate_key(1024)),
+        ],
+        ids=["none", "X25519", "Ed448", "secp256k1", "RSA of 1024 bits"],
+    )
+    def test_a_key_that_cannot_sign_is_refused_at_the_start_by_name(self, key: str) -> None:
+        plugin = Plugin({**CONFIG, "events": {"signing_key": key}})
+        detail = refused(client(plugin).get("/Users"), 503)
+        assert "config.events.signing_key: it holds" in detail
+        assert "s3cret" not in detail
+
+    def test_one_that_a_vault_may_change_at_any_time_is_not_used_and_stops_nothing_else(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Else a wrong key of webhooks, put there later, would keep people from being revoked."""
+        events = {"signing_key": "wrong", "$refs": {"signing_key": "{vault://env/key}"}}
+        plugin = Plugin({**CONFIG, "events": events})
+        served = client(plugin).get("/jwks.json")
+        assert (served.status_code, served.json()) == (200, {"keys": []})
+        assert plugin._afterwards.issuer({"{vault://env/key}": "wrong"}) is None
+        assert "events.signing_key: it holds 0 keys" in caplog.text
+
     @pytest.mark.parametrize(
         ("events", "field"),
         [

@@ -18,7 +18,7 @@ from joserfc import jwk
 
 from hosts import Gateway, eventually
 from kong_scim.cli.main import main
-from outbox import events
+from outbox import events, run
 from receiver import Receiver, receiver
 from scim_traffic import get, new_group, new_user, patched_user, refused
 
@@ -185,11 +185,14 @@ class TestSecurityEventTokens:
     def test_a_receiver_that_polls_gets_all_in_order_until_it_acknowledges(
         self, gateway_with: Callable[..., Gateway], key: str
     ) -> None:
-        gateway = gateway_with(events={"poll": True, "signing_key": key})
+        public = "https://gw.example.com/scim/v2"
+        gateway = gateway_with(base_url=public, events={"poll": True, "signing_key": key})
         people = [new_user(gateway.scim)["id"] for _ in range(5)]
 
         def poll(**body: Any) -> dict[str, Any]:
-            answer = gateway.scim.post("/Events/poll", json=body)
+            # The host that a request names is chosen by who sends it.
+            headers = {"Host": "evil.example"}
+            answer = gateway.scim.post("/Events/poll", json=body, headers=headers)
             assert answer.status_code == 200, answer.text
             found: dict[str, Any] = answer.json()
             return found
@@ -211,7 +214,7 @@ class TestSecurityEventTokens:
                     token,
                     keys[header["kid"]],
                     algorithms=["ES256"],
-                    audience=gateway.scim_base,
+                    audience=public,
                 )
                 assert claims["jti"] == name
                 names.append(name)
@@ -222,6 +225,48 @@ class TestSecurityEventTokens:
         assert [each for each in seen if each in people] == people
         assert len(names) == len(set(names))
         assert poll(returnImmediately=True) == {"sets": {}, "moreAvailable": False}
+
+    @pytest.mark.parametrize(
+        ("config", "audience"),
+        [
+            ({"poll_audience": "https://siem.example.com"}, "https://siem.example.com"),
+            ({"issuer": "https://gw.example.com"}, "https://gw.example.com"),
+            ({}, "kong-scim"),
+        ],
+        ids=["audience", "issuer", "neither"],
+    )
+    def test_whom_a_polled_token_is_for_is_said_by_the_configuration(
+        self,
+        gateway_with: Callable[..., Gateway],
+        key: str,
+        config: dict[str, str],
+        audience: str,
+    ) -> None:
+        gateway = gateway_with(events={"poll": True, "signing_key": key, **config})
+        alice = new_user(gateway.scim)["id"]
+        eventually(lambda: bool(listed(gateway, alice)), "the event to be sealed")
+        body = {"returnImmediately": True}
+        headers = {"Host": "evil.example"}
+        sets = gateway.scim.post("/Events/poll", json=body, headers=headers).json()["sets"]
+        claims = [jwt.decode(each, options={"verify_signature": False}) for each in sets.values()]
+        assert {each["aud"] for each in claims} == {audience}
+
+    def test_an_event_that_no_token_can_be_made_of_stands_before_no_other(
+        self, gateway_with: Callable[..., Gateway], key: str
+    ) -> None:
+        gateway = gateway_with(events={"poll": True, "signing_key": key})
+        people = [new_user(gateway.scim)["id"] for _ in range(3)]
+        eventually(lambda: all(listed(gateway, each) for each in people), "them to be sealed")
+        for person, doc in zip(people, ("{", '{"resourceType": "User"}'), strict=False):
+            (delivery,) = listed(gateway, person)
+            event = delivery["event"]
+            run(gateway, f"UPDATE scim_resources SET doc = '{doc}' WHERE id = '{event}'")
+        body = {"returnImmediately": True}
+        sets = gateway.scim.post("/Events/poll", json=body).raise_for_status().json()["sets"]
+        (good,) = listed(gateway, people[2])
+        assert good["event"] in sets
+        states = [listed(gateway, each)[0]["state"] for each in people]
+        assert states == ["dead", "dead", "pending"]
 
     def test_what_a_polling_receiver_refuses_is_given_up_with_what_it_says(
         self, gateway_with: Callable[..., Gateway], key: str

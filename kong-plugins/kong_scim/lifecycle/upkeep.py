@@ -16,7 +16,8 @@ ROUNDS = 10
 """Batches of one tick, so that it ends however much has come together."""
 
 BETWEEN_DROPS = 600.0
-"""Seconds between two looks for what is too old; what comes up late is dropped late."""
+"""Seconds between two looks for what is too old, which is dropped that much later, and between two
+trials of what cannot be sealed."""
 
 
 class Upkeep:
@@ -36,7 +37,7 @@ class Upkeep:
         self._keep = keep
         self._clock = clock
         self._now = now
-        self._next_drop = 0.0
+        self._next_drop = self._next_trial = 0.0
         self.aside: set[int] = set()
         """Positions of events that cannot be sealed, for :class:`.Trail`."""
 
@@ -46,6 +47,9 @@ class Upkeep:
         :return: Whether more waits to be sealed than one tick seals.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
+        if self._clock() >= self._next_trial:  # somebody may have mended them
+            self.aside.clear()
+            self._next_trial = self._clock() + BETWEEN_DROPS
         try:
             return all(len(trail.seal()) == BATCH for _ in range(ROUNDS))
         finally:
@@ -53,7 +57,6 @@ class Upkeep:
                 self._drop(trail)
 
     def _drop(self, trail: Trail) -> None:
-        self.aside.clear()  # somebody may have mended them
         dropped = 0
         for _ in range(ROUNDS):
             count = trail.drop(self._now() - self._keep)
