@@ -70,7 +70,9 @@ def in_scope_by_id(dialect: Dialect) -> ColumnElement[bool]:
     # SQLite would take the index on the scope for better than some look-ups by id, and read all
     # rows of the tenant; behind a plus, a column is not looked up by.
     plus = operators.custom_op("+")
-    columns = {name: UnaryExpression(resources.c[name], operator=plus) for name in ("workspace", "tenant")}
+    columns = {
+        name: UnaryExpression(resources.c[name], operator=plus) for name in ("workspace", "tenant")
+    }
     return and_(*(column == bindparam(name) for name, column in columns.items()))
 
 

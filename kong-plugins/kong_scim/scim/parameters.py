@@ -22,7 +22,7 @@ from scim2_server.utils import parametrize
 from kong_scim.scim.expressions import lenient_filter, lenient_path
 from kong_scim.scim.limits import MAX_ATTRIBUTES, check_path, shown
 
-_LISTED = re.compile(r'''(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+''')
+_LISTED = re.compile(r"""(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+""")
 """What stands between commas, a filter in brackets and a string in quotes as a whole."""
 
 MAX_INDEX = 2**31 - 1
@@ -181,8 +181,8 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
         node = Path(lenient_path(model, name)).ast
         if not isinstance(node, ValuePath) or "[" not in name:
             raise InvalidPathException(
-                detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value or "
-                'emails[type eq "work"]'
+                detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value "
+                'or emails[type eq "work"]'
             )
         whole = AttrPath(node.attr_path.attr, None, node.attr_path.uri)
         entries = ValuePath(whole, node.val_filter)
@@ -191,7 +191,8 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
             continue
         if not binding.is_multivalued:
             raise InvalidPathException(
-                detail=f"{whole} has one value and not a list of them: send {whole} without a filter"
+                detail=f"{whole} has one value and not a list of them: send {whole} without a "
+                "filter"
             )
         parametrize(Path, model)(str(entries)).get(model.model_construct())
         return Choice(str(whole), str(entries), node.sub_attr, wanted)
