@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from inspect import isclass
-from typing import Any
+from typing import Any, TypeVar
 
 from scim2_models import (
     AttributeBinding,
@@ -48,6 +48,7 @@ _WANTED: tuple[tuple[type, str], ...] = (
 )
 
 Models = Sequence[type[Resource[Any]]]
+NodeT = TypeVar("NodeT", Comparison, Present, ValuePath)
 
 
 def lenient_filter(models: Models, text: str) -> str:
@@ -130,9 +131,7 @@ class _Careful(FilterVisitor[FilterNode]):
     def visit_comparison(self, node: Comparison) -> FilterNode:
         if isinstance(node.value, str):
             _check_operand(node.value)
-        binding = self._binding(node.attr_path)
-        if binding is None:
-            raise _unknown(node.attr_path, self.head)
+        node, binding = self._bound(node)
         kind = binding.target_type
         if kind is bool and isinstance(node.value, str):
             boolean = _BOOLEANS.get(node.value.lower())
@@ -146,9 +145,7 @@ class _Careful(FilterVisitor[FilterNode]):
         return found
 
     def visit_present(self, node: Present) -> FilterNode:
-        binding = self._binding(node.attr_path)
-        if binding is None:
-            raise _unknown(node.attr_path, self.head)
+        node, binding = self._bound(node)
         return Present(AttrPath("id")) if _is_location(binding) else node
 
     def visit_not(self, node: Not) -> FilterNode:
@@ -161,9 +158,7 @@ class _Careful(FilterVisitor[FilterNode]):
         return node if same else LogicalExpr(node.op, terms)
 
     def visit_value_path(self, node: ValuePath) -> FilterNode:
-        binding = self._binding(node.attr_path)
-        if binding is None:
-            raise _unknown(node.attr_path, self.head)
+        node, binding = self._bound(node)
         if not binding.is_multivalued:
             raise InvalidFilterException(
                 detail=f"{node.attr_path} has one value and not a list of them: compare it without "
@@ -201,6 +196,23 @@ class _Careful(FilterVisitor[FilterNode]):
             return ValuePath(whole, references.of_entry(types, op, url))
         part = AttrPath(node.attr_path.sub_attr or "value")
         return ValuePath(whole, references.written(part, op, url))
+
+    def _bound(self, node: NodeT) -> tuple[NodeT, AttributeBinding]:
+        """Return a node and what it is about; an extension's attribute may come without its URN.
+
+        :raises InvalidFilterException: When it is about nothing that any of the models has.
+        """
+        binding = self._binding(node.attr_path)
+        if binding is not None:
+            return node, binding
+        if self.head is None and node.attr_path.uri is None:
+            urns = {urn for model in self.models for urn in model.get_extension_models()}
+            for urn in sorted(urns):
+                path = replace(node.attr_path, uri=urn)
+                binding = self._binding(path)
+                if binding is not None:
+                    return replace(node, attr_path=path), binding
+        raise _unknown(node.attr_path, self.head)
 
     def _binding(self, path: AttrPath) -> AttributeBinding | None:
         """Return the attribute that a path means in the first of the models that has it."""

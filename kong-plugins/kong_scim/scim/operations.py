@@ -160,7 +160,7 @@ def _check(target: Path[Any], value: Any) -> None:
         holder = binding.target_model.model_construct()
         setattr(holder, name, [value] if entry and not isinstance(value, list) else value)
     except ValidationError as error:
-        path = binding.urn.removeprefix(f"{target.models[0].__schema__}:")
+        path = binding.urn.removeprefix(f"{getattr(target.models[0], '__schema__', None)}:")
         raise of_validation(
             error, path.rpartition("." if binding.sub_field_name else ":")[0]
         ) from None

@@ -204,11 +204,13 @@ class KongScimService(ScimService):
     ) -> SCIMException:
         """Return what the models refused in an operation, of which they keep a sentence only."""
         sent = next(value for name, value in payload.items() if name.lower() == "operations")[index]
-        data = next((value for name, value in sent.items() if name.lower() == "data"), None)
+        pairs = sent.items() if isinstance(sent, dict) else ()
+        members = {name.lower(): value for name, value in pairs}
+        data = members.get("data")
         endpoint = "/" + str(operation.path or "").lstrip("/").partition("/")[0]
         model = self.provider.model_for_endpoint(endpoint)
         how = _BULK_DATA.get(operation.method) if operation.method else None
-        if how is not None and model is not None and issubclass(model, Resource):
+        if how and model and issubclass(model, Resource) and isinstance(data, dict):
             patches = operation.method == BulkOperation.Method.patch
             try:
                 _validated(parametrize(PatchOp, model) if patches else model, data, how)
