@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -116,6 +116,18 @@ def parameter(models: Models, name: str, value: Any) -> Any:
         names = _chosen(models, _names(name, value), wanted=wanted)
         return _with_extensions(models, names) if wanted else names
     return value
+
+
+def refuse_both(parameters: Mapping[str, Any]) -> None:
+    """Refuse ``attributes`` beside ``excludedAttributes``, of which one only can be meant.
+
+    :raises InvalidValueException: When there are both.
+    """
+    given = {name.lower() for name, value in parameters.items() if value}
+    if {"attributes", "excludedattributes"} <= given:
+        raise InvalidValueException(
+            detail="Send attributes or excludedAttributes, not both (RFC 7644 §3.9)"
+        )
 
 
 def _number(value: Any) -> Any:

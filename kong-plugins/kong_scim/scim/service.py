@@ -20,7 +20,6 @@ from scim2_models import (
     Context,
     Error,
     InvalidSyntaxException,
-    InvalidValueException,
     ListResponse,
     Mutability,
     NotImplementedException,
@@ -53,9 +52,9 @@ from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
-from kong_scim.scim.parameters import choose, parameter
+from kong_scim.scim.parameters import choose, parameter, refuse_both
 from kong_scim.scim.rights import authorize
-from kong_scim.scim.wording import detail_of, of_text, of_validation
+from kong_scim.scim.wording import detail_of, in_our_words, of_text, of_validation
 
 log = logging.getLogger(__name__)
 
@@ -234,11 +233,11 @@ class KongScimService(ScimService):
             for name, value in payload.items()
             if value is not None and (value not in ("", []) or name.lower() in ("cursor", "filter"))
         }
-        _refuse_both(parameters)
+        refuse_both(parameters)
         try:
             return super().read_search(resource_types, parameters)
         except SCIMException as exception:
-            raise _in_our_words(exception) from None
+            raise in_our_words(exception) from None
 
     def read_response_parameters(
         self, resource_type: ResourceType, query: Mapping[str, str]
@@ -250,11 +249,11 @@ class KongScimService(ScimService):
             for name in ("attributes", "excludedAttributes")
             if name in query
         }
-        _refuse_both(read)
+        refuse_both(read)
         try:
             return super().read_response_parameters(resource_type, read)
         except SCIMException as exception:
-            raise _in_our_words(exception) from None
+            raise in_our_words(exception) from None
 
     # -- Answers --------------------------------------------------------
 
@@ -457,20 +456,6 @@ def _on_request(model: type[Any] | None) -> bool:
         for name in model.model_fields
         if name != "schemas"
     )
-
-
-def _refuse_both(parameters: Mapping[str, Any]) -> None:
-    given = {name.lower() for name, value in parameters.items() if value}
-    if {"attributes", "excludedattributes"} <= given:
-        raise InvalidValueException(
-            detail="Send attributes or excludedAttributes, not both (RFC 7644 §3.9)"
-        )
-
-
-def _in_our_words(exception: SCIMException) -> SCIMException:
-    """Return what is wrong with parameters by the error of the models behind it."""
-    cause = exception.__cause__
-    return of_validation(cause) if isinstance(cause, ValidationError) else exception
 
 
 def _validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:

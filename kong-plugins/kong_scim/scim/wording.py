@@ -132,6 +132,12 @@ def detail_of(exception: SCIMException) -> str:
     return _said(str(exception), exception.scim_type, exception.status)
 
 
+def in_our_words(exception: SCIMException) -> SCIMException:
+    """Return an exception of scim2-server as one that names what pydantic refused, if it did."""
+    cause = exception.__cause__
+    return of_validation(cause) if isinstance(cause, ValidationError) else exception
+
+
 def of_validation(error: ValidationError, under: str = "") -> SCIMException:
     """Return the SCIM error of what pydantic refuses first.
 
