@@ -15,7 +15,8 @@ WRONG: list[Any] = [5, 1.5, True, "", "a b", "x" * 300, [], {}, [5], [[]], [{}],
 THEIRS = re.compile(
     r"pydantic|scim2|sqlalchemy|sqlite|JSONDecode|Expecting|Traceback|<class|Input should"
     r"|should be a|validation error|Value error|Field |Unable to|Expected |[a-z]_[a-z]"
-    r"|\b(NoneType|dict|str|int)\b|invalid syntax|malformed|not valid for|cannot be applied|Exception"
+    r"|\b(NoneType|dict|str|int)\b|invalid syntax|malformed|not valid for"
+    r"|cannot be applied|Exception"
 )
 
 MESSAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
