@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from databases import PostgresDatabase
 from directory_support import ACME, ENTERPRISE, Acme, KongUser, Team, provider_of
-from scim2_models import Extension, Path, Schema, ScimProvider
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scim2_models import Extension, Path, Schema, ScimFilter, ScimProvider
 from scim2_server.utils import parametrize
 
 from kong_scim.config import parse
 from kong_scim.directory.ports import Database
 from kong_scim.directory.sqlite import SqliteDatabase
+from kong_scim.scim import references
+from kong_scim.scim.expressions import lenient_filter
 from kong_scim.scim.resources import (
     POLICY,
     EnterpriseUser,
@@ -278,3 +282,49 @@ class TestOnPostgres:
         world = World(postgres_database)
         each_shown_value_is_found(world, "/Users", world.full)
         each_shown_value_is_found(world, "/Groups", world.outer)
+
+
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "eq": str.__eq__,
+    "co": str.__contains__,
+    "sw": str.startswith,
+    "ew": str.endswith,
+    "gt": str.__gt__,
+    "ge": str.__ge__,
+    "lt": str.__lt__,
+    "le": str.__le__,
+}
+
+_urls = st.tuples(
+    st.sampled_from([BASE, "https://gw.example/scim/v", "https://else.example"]),
+    st.sampled_from(["/Users/", "/Groups/", "/", ""]),
+    st.sampled_from(["", "1", "12", "2", "Users/1", "/"]),
+).map("".join)
+_parts = st.tuples(_urls, st.integers(0, 40), st.integers(1, 40)).map(
+    lambda drawn: drawn[0][drawn[1] : drawn[1] + drawn[2]]
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    users=st.lists(st.sampled_from(["1", "12", "2"]), unique=True, max_size=2),
+    groups=st.lists(st.sampled_from(["1", "21"]), unique=True, max_size=1),
+    operator=st.sampled_from(sorted(OPERATORS)),
+    operand=_urls | _parts,
+    negated=st.booleans(),
+)
+def test_a_filter_on_references_is_one_on_the_urls_that_are_shown(
+    users: list[str], groups: list[str], operator: str, operand: str, *, negated: bool
+) -> None:
+    """Whatever is compared, what is found is what a comparison of the whole URLs finds."""
+    assume(":" in operand or operator in ("co", "ew"))  # else it is a relative reference
+    model: Any = PROVIDER.model_for_endpoint("/Groups")
+    members = [{"value": each, "type": "User"} for each in users]
+    members += [{"value": each, "type": "Group"} for each in groups]
+    resource = model.model_validate({"displayName": "g", "members": members})
+    urls = [f"{BASE}/{member['type']}s/{member['value']}" for member in members]
+    expression = f"members.$ref {operator} {json.dumps(operand)}"
+    with references.below(BASE):
+        rewritten = lenient_filter([model], f"not ({expression})" if negated else expression)
+    expected = any(OPERATORS[operator](url, operand) for url in urls) != negated
+    assert parametrize(ScimFilter, model)(rewritten).match(resource) == expected, rewritten

@@ -89,6 +89,16 @@ def test_sorting(scim: httpx.Client, crowd: list[dict[str, Any]], sort_by: str, 
     assert ids(get(scim, "/Users", **query)["Resources"]) == wanted
 
 
+def test_users_are_sorted_by_their_locations(
+    scim: httpx.Client, crowd: list[dict[str, Any]]
+) -> None:
+    query = {"filter": f'title eq "{crowd[0]["title"]}"', "sortBy": "meta.location"}
+    found = get(scim, "/Users", **query)["Resources"]
+    locations = [each["meta"]["location"] for each in found]
+    assert locations == sorted(locations)
+    refused(scim.get("/", params={"sortBy": "meta.location"}), 400, "invalidPath")
+
+
 def test_a_search_by_post_answers_as_one_by_get(
     scim: httpx.Client, crowd: list[dict[str, Any]]
 ) -> None:

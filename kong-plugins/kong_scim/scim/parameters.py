@@ -107,6 +107,12 @@ def parameter(models: Models, name: str, value: Any) -> Any:
                 '"userName eq \\"bjensen\\""'
             )
         return lenient_filter(models, value)
+    if key == "sortby" and isinstance(value, str) and value.strip().lower() == "meta.location":
+        if len(models) > 1:
+            raise InvalidPathException(
+                detail="sortBy meta.location: search at one endpoint, such as /Users, or sort by id"
+            )
+        return "id"  # what their locations end with, and where they begin to differ
     if key == "sortorder" and isinstance(value, str):
         return value.strip().lower()
     if key in ("startindex", "count"):
