@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import uuid
@@ -16,6 +17,9 @@ from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 
 _FILE = "scim.sqlite"
 _LOCK = "lock"
+
+
+log = logging.getLogger(__name__)
 
 
 class StoreError(Exception):
@@ -39,7 +43,10 @@ class LocalStore:
         try:
             self._database = SqliteDatabase(self._path, durable=True)
         except Exception as error:
-            raise StoreError(f"{self._path} cannot be used: {error}") from error
+            log.exception("%s cannot be used", self._path)
+            raise StoreError(
+                f"{self._path} cannot be used: the plugin server's log says why"
+            ) from error
         self._readers = threading.local()
         self._turn = threading.Lock()
         with self._database.transaction() as transaction:

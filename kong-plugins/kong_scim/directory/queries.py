@@ -69,9 +69,13 @@ def in_scope_by_id(dialect: Dialect) -> ColumnElement[bool]:
         return in_scope()
     # SQLite would take the index on the scope for better than some look-ups by id, and read all
     # rows of the tenant; behind a plus, a column is not looked up by.
-    plus = operators.custom_op("+")
-    columns = {name: UnaryExpression(resources.c[name], operator=plus) for name in ("workspace", "tenant")}
-    return and_(*(column == bindparam(name) for name, column in columns.items()))
+    plus: operators.custom_op[Any] = operators.custom_op("+")
+    return and_(
+        *(
+            UnaryExpression[str](resources.c[name], operator=plus) == bindparam(name)
+            for name in ("workspace", "tenant")
+        )
+    )
 
 
 def one(dialect: Dialect, scope: Scope, kind_name: str, resource_id: str) -> Sql:

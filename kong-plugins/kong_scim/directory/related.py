@@ -37,7 +37,7 @@ class InOrder(Join):
     inherit_cache = True
 
 
-@compiles(InOrder, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator]
+@compiles(InOrder, "sqlite")
 def _in_order(join: InOrder, compiler: SQLCompiler, **options: Any) -> str:
     options["asfrom"] = True
     left, right = (compiler.process(side, **options) for side in (join.left, join.right))

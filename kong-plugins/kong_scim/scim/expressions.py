@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from inspect import isclass
-from typing import Any
+from typing import Any, TypeVar
 
 from scim2_models import (
     AttributeBinding,
     BaseModel,
     InvalidFilterException,
     InvalidPathException,
+    Mutability,
     Path,
     Resource,
+    SCIMException,
     ScimFilter,
 )
 from scim2_models.path import (
@@ -26,15 +30,25 @@ from scim2_models.path import (
     Not,
     Present,
     ValuePath,
+    coerce_value,
 )
 
 from kong_scim.scim import references
 from kong_scim.scim.limits import CONTROL, check_filter, shown
-from kong_scim.scim.shapes import attributes_of
 
 _BOOLEANS = {"true": True, "false": False}
+_PARTS = frozenset({CompareOperator.co, CompareOperator.sw, CompareOperator.ew})
+_SAMENESS = frozenset({CompareOperator.eq, CompareOperator.ne})
+_WANTED: tuple[tuple[type, str], ...] = (
+    (bool, "true or false"),
+    (bytes, "a string in base64"),
+    (datetime, 'a date with a time, such as "2024-05-13T04:42:34Z"'),
+    (int, "a whole number"),
+    (float, "a number"),
+)
 
 Models = Sequence[type[Resource[Any]]]
+NodeT = TypeVar("NodeT", Comparison, Present, ValuePath)
 
 
 def lenient_filter(models: Models, text: str) -> str:
@@ -66,7 +80,14 @@ def lenient_path(model: type[Resource[Any]], text: str) -> str:
     """
     if not {"[", " "} & set(text):
         return text
-    node = Path(text).ast
+    try:
+        node = Path(text).ast
+    except InvalidPathException as error:
+        raise InvalidPathException(
+            path=text,
+            detail=f"The path {shown(text)} cannot be read{_column(error)}: write an attribute, "
+            'such as name.familyName or emails[type eq "work"].value',
+        ) from None
     if isinstance(node, Comparison | Present):  # erratum 7122: emails.type eq "work"
         path, inner = node.attr_path, AttrPath(node.attr_path.sub_attr or "value")
         node = ValuePath(AttrPath(path.attr, None, path.uri), replace(node, attr_path=inner))
@@ -74,12 +95,27 @@ def lenient_path(model: type[Resource[Any]], text: str) -> str:
         return text
     try:
         return str(_Careful([model]).visit(node))
-    except InvalidFilterException as error:
+    except UnholdableException as error:
         raise InvalidPathException(path=text, detail=error.detail) from None
 
 
 def _parsed(text: str) -> FilterNode:
-    return ScimFilter(text).ast
+    try:
+        return ScimFilter(text).ast
+    except InvalidFilterException as error:
+        raise InvalidFilterException(
+            detail=f"The filter cannot be read{_column(error)}: write an attribute, an operator "
+            'and a value, such as userName eq "bjensen"'
+        ) from None
+
+
+def _column(error: SCIMException) -> str:
+    found = re.search(r"at column (\d+)", error.detail)
+    return f" from column {found[1]} on" if found else ""
+
+
+class UnholdableException(InvalidFilterException):
+    """A filter compares with a character that no attribute can hold."""
 
 
 class _Careful(FilterVisitor[FilterNode]):
@@ -95,20 +131,22 @@ class _Careful(FilterVisitor[FilterNode]):
     def visit_comparison(self, node: Comparison) -> FilterNode:
         if isinstance(node.value, str):
             _check_operand(node.value)
-        binding = self._binding(node.attr_path)
-        if binding is None:
-            return node  # the models refuse it, or take it for an attribute without a value
+        node, binding = self._bound(node)
         kind = binding.target_type
         if kind is bool and isinstance(node.value, str):
             boolean = _BOOLEANS.get(node.value.lower())
-            return node if boolean is None else replace(node, value=boolean)
+            if boolean is not None:
+                node = replace(node, value=boolean)
         if isclass(kind) and issubclass(kind, BaseModel):
             return _by_value(node, binding, kind)
-        return self._by_reference(node, binding)
+        found = self._by_reference(node, binding)
+        if found is node:
+            _check_comparison(node, binding)
+        return found
 
     def visit_present(self, node: Present) -> FilterNode:
-        binding = self._binding(node.attr_path)
-        return Present(AttrPath("id")) if binding and _is_location(binding) else node
+        node, binding = self._bound(node)
+        return Present(AttrPath("id")) if _is_location(binding) else node
 
     def visit_not(self, node: Not) -> FilterNode:
         expr = self.visit(node.expr)
@@ -120,6 +158,12 @@ class _Careful(FilterVisitor[FilterNode]):
         return node if same else LogicalExpr(node.op, terms)
 
     def visit_value_path(self, node: ValuePath) -> FilterNode:
+        node, binding = self._bound(node)
+        if not binding.is_multivalued:
+            raise InvalidFilterException(
+                detail=f"{node.attr_path} has one value and not a list of them: compare it without "
+                "brackets"
+            )
         inner = _Careful(self.models, node.attr_path).visit(node.val_filter)
         return node if inner is node.val_filter else replace(node, val_filter=inner)
 
@@ -153,6 +197,23 @@ class _Careful(FilterVisitor[FilterNode]):
         part = AttrPath(node.attr_path.sub_attr or "value")
         return ValuePath(whole, references.written(part, op, url))
 
+    def _bound(self, node: NodeT) -> tuple[NodeT, AttributeBinding]:
+        """Return a node and what it is about; an extension's attribute may come without its URN.
+
+        :raises InvalidFilterException: When it is about nothing that any of the models has.
+        """
+        binding = self._binding(node.attr_path)
+        if binding is not None:
+            return node, binding
+        if self.head is None and node.attr_path.uri is None:
+            urns = {urn for model in self.models for urn in model.get_extension_models()}
+            for urn in sorted(urns):
+                path = replace(node.attr_path, uri=urn)
+                binding = self._binding(path)
+                if binding is not None:
+                    return replace(node, attr_path=path), binding
+        raise _unknown(node.attr_path, self.head)
+
     def _binding(self, path: AttrPath) -> AttributeBinding | None:
         """Return the attribute that a path means in the first of the models that has it."""
         if self.head is not None:
@@ -172,24 +233,68 @@ class _Careful(FilterVisitor[FilterNode]):
 
 def _by_value(node: Comparison, binding: AttributeBinding, kind: type[BaseModel]) -> FilterNode:
     """Return a comparison with a complex attribute as one with its ``value``."""
-    declared = attributes_of(kind)
     if node.value is None:
         return node  # whether it is there at all
-    if "value" in declared:
+    if "value" in kind.model_fields:
         if binding.is_multivalued:
             return node  # the models read it so
         return replace(node, attr_path=replace(node.attr_path, sub_attr="value"))
-    part = next(iter(declared.values())).name
+    part = next(iter(kind.model_fields.values())).serialization_alias
     raise InvalidFilterException(
         detail=f"{node.attr_path} has sub-attributes and no value of its own: compare one of them, "
         f"such as {node.attr_path}.{part}"
     )
 
 
+def _check_comparison(node: Comparison, binding: AttributeBinding) -> None:
+    """Refuse an operator or a value that the attribute's type does not have (RFC 7644 §3.4.2.2)."""
+    path, op, kind = node.attr_path, node.op, binding.target_type
+    is_text = not (isclass(kind) and issubclass(kind, bool | bytes | int | float | datetime))
+    if isclass(kind) and issubclass(kind, bool | bytes) and op not in _SAMENESS:
+        raise InvalidFilterException(
+            detail=f"{path} {op.value}: such an attribute is compared with eq or ne only"
+        )
+    if not is_text and op in _PARTS:
+        raise InvalidFilterException(
+            detail=f"{path} {op.value}: only text has parts; compare it with eq, ne, gt, ge, lt "
+            "or le"
+        )
+    mutabilities = (
+        binding.model.get_field_annotation(binding.field_name, Mutability),
+        binding.get_annotation(Mutability),
+    )
+    if Mutability.write_only in mutabilities and op not in _SAMENESS:
+        raise InvalidFilterException(detail=f"{path} is never shown: compare it with eq or ne only")
+    try:
+        value = coerce_value(binding, node.value, op)
+    except InvalidFilterException:
+        value = InvalidFilterException
+    if value is InvalidFilterException or (
+        is_text and op in _PARTS and not isinstance(value, str | None)
+    ):
+        raise InvalidFilterException(
+            detail=f"{path} {op.value} {shown(node.value)}: compare it with {_wanted(kind)}"
+        )
+
+
+def _wanted(kind: Any) -> str:
+    for types, wanted in _WANTED:
+        if isclass(kind) and issubclass(kind, types):
+            return wanted
+    return "a string in double quotes"
+
+
+def _unknown(path: AttrPath, head: AttrPath | None) -> InvalidFilterException:
+    of = f" of {head}" if head else ""
+    return InvalidFilterException(
+        detail=f"{shown(path)} is no attribute{of}: see /Schemas for those that a filter can use"
+    )
+
+
 def _check_operand(text: str) -> None:
     found = CONTROL.search(text)
     if found:
-        raise InvalidFilterException(
+        raise UnholdableException(
             detail=f"The filter compares with the character U+{ord(found.group()):04X}, "
             "which no attribute can hold"
         )

@@ -79,7 +79,8 @@ def parse_json(body: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise InvalidSyntaxException(
-            detail=f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            detail=f"The body is no JSON from line {error.lineno}, column {error.colno} on: send "
+            "one JSON object"
         ) from None
     except RecursionError:
         raise _too_deep() from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
 from scim2_models import (
     AttributeBinding,
     BaseModel,
@@ -21,12 +22,14 @@ from scim2_models import (
     Path,
     PathNotFoundException,
     PayloadTooLargeException,
+    Required,
     Resource,
 )
 
 from kong_scim.scim.expressions import lenient_path
 from kong_scim.scim.limits import check_path, shown
 from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, is_complex, shaped
+from kong_scim.scim.wording import of_validation
 
 Operation = dict[str, Any]
 
@@ -119,9 +122,48 @@ def _write(target: Path[Any], op: str, value: Any) -> Iterator[Operation]:
         # Nothing is written to an entry that is not there (Entra, an attribute without a value).
         yield {"op": "remove", "path": str(target)}
         return
+    if value is None or (value == [] and op == "replace"):
+        _refuse_required(target)
+    _check(target, value)
     if value is None and op == "add":
         op = "replace"  # Entra adds an empty manager to clear it (interop 5)
     yield {"op": op, "path": str(target), "value": value}
+
+
+def _refuse_required(target: Path[Any]) -> None:
+    """Refuse that a required attribute goes (RFC 7644 §3.5.2.2).
+
+    :raises MutabilityException: Naming it.
+    """
+    binding = target.resolve()
+    if binding is None or binding.sub_field_name or target.value_filter is not None:
+        return
+    if binding.get_annotation(Required) == Required.true:
+        raise MutabilityException(
+            detail=f"{target} is required, and cannot be taken away: replace it by another value"
+        )
+
+
+def _check(target: Path[Any], value: Any) -> None:
+    """Refuse a value that its attribute cannot take, before anything is changed.
+
+    :raises InvalidValueException: Naming the attribute.
+    """
+    binding = target.resolve()
+    if value is None or binding is None or binding.target_model is None:
+        return
+    name = binding.target_field_name
+    if name == "members":
+        return  # they are read one by one already, and may be thousands
+    entry = target.value_filter is not None and binding.sub_field_name is None
+    try:
+        holder = binding.target_model.model_construct()
+        setattr(holder, name, [value] if entry and not isinstance(value, list) else value)
+    except ValidationError as error:
+        path = binding.urn.removeprefix(f"{getattr(target.models[0], '__schema__', None)}:")
+        raise of_validation(
+            error, path.rpartition("." if binding.sub_field_name else ":")[0]
+        ) from None
 
 
 def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Operation:
@@ -138,6 +180,8 @@ def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Ope
     operation["path"] = str(target)
     if target.model is not None and _is_written_by_the_server_alone(target.model):
         raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
+    if target.model is None:
+        _refuse_required(target)
     if target.model is None and "value" in sent:
         attribute = _attribute(target)
         if attribute.multivalued and target.value_filter is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from scim2_server.utils import parametrize
 from kong_scim.scim.expressions import lenient_filter, lenient_path
 from kong_scim.scim.limits import MAX_ATTRIBUTES, check_path, shown
 
-_LISTED = re.compile(r'''(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+''')
+_LISTED = re.compile(r"""(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+""")
 """What stands between commas, a filter in brackets and a string in quotes as a whole."""
 
 MAX_INDEX = 2**31 - 1
@@ -107,6 +107,12 @@ def parameter(models: Models, name: str, value: Any) -> Any:
                 '"userName eq \\"bjensen\\""'
             )
         return lenient_filter(models, value)
+    if key == "sortby" and isinstance(value, str) and value.strip().lower() == "meta.location":
+        if len(models) > 1:
+            raise InvalidPathException(
+                detail="sortBy meta.location: search at one endpoint, such as /Users, or sort by id"
+            )
+        return "id"  # what their locations end with, and where they begin to differ
     if key == "sortorder" and isinstance(value, str):
         return value.strip().lower()
     if key in ("startindex", "count"):
@@ -116,6 +122,18 @@ def parameter(models: Models, name: str, value: Any) -> Any:
         names = _chosen(models, _names(name, value), wanted=wanted)
         return _with_extensions(models, names) if wanted else names
     return value
+
+
+def refuse_both(parameters: Mapping[str, Any]) -> None:
+    """Refuse ``attributes`` beside ``excludedAttributes``, of which one only can be meant.
+
+    :raises InvalidValueException: When there are both.
+    """
+    given = {name.lower() for name, value in parameters.items() if value}
+    if {"attributes", "excludedattributes"} <= given:
+        raise InvalidValueException(
+            detail="Send attributes or excludedAttributes, not both (RFC 7644 §3.9)"
+        )
 
 
 def _number(value: Any) -> Any:
@@ -181,8 +199,8 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
         node = Path(lenient_path(model, name)).ast
         if not isinstance(node, ValuePath) or "[" not in name:
             raise InvalidPathException(
-                detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value or "
-                'emails[type eq "work"]'
+                detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value "
+                'or emails[type eq "work"]'
             )
         whole = AttrPath(node.attr_path.attr, None, node.attr_path.uri)
         entries = ValuePath(whole, node.val_filter)
@@ -191,7 +209,8 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
             continue
         if not binding.is_multivalued:
             raise InvalidPathException(
-                detail=f"{whole} has one value and not a list of them: send {whole} without a filter"
+                detail=f"{whole} has one value and not a list of them: send {whole} without a "
+                "filter"
             )
         parametrize(Path, model)(str(entries)).get(model.model_construct())
         return Choice(str(whole), str(entries), node.sub_attr, wanted)

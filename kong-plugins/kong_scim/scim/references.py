@@ -34,7 +34,7 @@ Op = CompareOperator
 _BASE: ContextVar[str] = ContextVar("base_url", default="")
 
 _DERIVED = {f"{GROUP_SCHEMA}:members".lower(), f"{USER_SCHEMA}:groups".lower()}
-"""Attributes whose ``$ref`` is made of the ``value`` beside it, and of the type of what it names."""
+"""Attributes whose ``$ref`` is made of the ``value`` beside it and the type of what it names."""
 
 
 @contextmanager
@@ -158,6 +158,8 @@ def _operand(op: Op, url: str) -> str:
     base = _BASE.get()
     if op in (Op.co, Op.ew) or (op is Op.sw and base.startswith(url)):
         return url
+    if op is Op.sw and urlsplit(base).path.startswith(url):  # the beginning of a path
+        return base
     return _shown(url)
 
 
@@ -192,7 +194,8 @@ class _Prefixed:
         across = Op.sw if op is Op.co else Op.eq
         cuts = (cut for cut in range(1, len(part)) if self.prefix.endswith(part[:cut]))
         return _any(
-            Comparison(self.of, op, part), *(Comparison(self.of, across, part[cut:]) for cut in cuts)
+            Comparison(self.of, op, part),
+            *(Comparison(self.of, across, part[cut:]) for cut in cuts),
         )
 
 

@@ -40,7 +40,6 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Target
 from scim2_server.service import DiscoveryResourceT, ScimService
-from scim2_server.service import scim_exception_of as exception_of_validation
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
@@ -54,12 +53,20 @@ from kong_scim.scim.errors import bounded
 from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import lenient_patch
-from kong_scim.scim.parameters import choose, parameter
+from kong_scim.scim.parameters import choose, parameter, refuse_both
 from kong_scim.scim.rights import authorize
+from kong_scim.scim.wording import detail_of, in_our_words, of_text, of_validation
 
 log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_BULK_DATA = {
+    BulkOperation.Method.post: Context.RESOURCE_CREATION_REQUEST,
+    BulkOperation.Method.put: Context.RESOURCE_REPLACEMENT_REQUEST,
+    BulkOperation.Method.patch: Context.RESOURCE_PATCH_REQUEST,
+}
+"""As what the data of a bulk operation is read."""
 
 
 @runtime_checkable
@@ -203,12 +210,35 @@ class KongScimService(ScimService):
             parametrize(BulkRequest, self._every_model()), payload, Context.BULK_REQUEST
         )
         operations = cast(list[BulkOperation[Resource[Any]]], request.operations or [])
+        for index, operation in enumerate(operations):
+            if index not in failures and isinstance(operation.response, Error):
+                failures[index] = self._bulk_failure_of(operation, payload, index)
         for index, exception in failures.items():
             error = self.error_of(exception)
             operations[index] = operations[index].model_copy(
                 update={"status": error.status, "response": error, "data": None}
             )
         return BulkPlan(operations, request.fail_on_errors)
+
+    def _bulk_failure_of(
+        self, operation: BulkOperation[Resource[Any]], payload: dict[str, Any], index: int
+    ) -> SCIMException:
+        """Return what the models refused in an operation, of which they keep a sentence only."""
+        sent = next(value for name, value in payload.items() if name.lower() == "operations")[index]
+        pairs = sent.items() if isinstance(sent, dict) else ()
+        members = {name.lower(): value for name, value in pairs}
+        data = members.get("data")
+        endpoint = "/" + str(operation.path or "").lstrip("/").partition("/")[0]
+        model = self.provider.model_for_endpoint(endpoint)
+        how = _BULK_DATA.get(operation.method) if operation.method else None
+        if how and model and issubclass(model, Resource) and isinstance(data, dict):
+            patches = operation.method == BulkOperation.Method.patch
+            try:
+                _validated(parametrize(PatchOp, model) if patches else model, data, how)
+            except SCIMException as exception:
+                return exception
+        assert isinstance(operation.response, Error)  # noqa: S101 - the caller asked
+        return of_text(operation.response)
 
     # -- Search ---------------------------------------------------------
 
@@ -223,10 +253,13 @@ class KongScimService(ScimService):
         parameters = {
             name: parameter(models, name, value)
             for name, value in payload.items()
-            if value is not None
-            and (value not in ("", []) or name.lower() in ("cursor", "filter"))
+            if value is not None and (value not in ("", []) or name.lower() in ("cursor", "filter"))
         }
-        return super().read_search(resource_types, parameters)
+        refuse_both(parameters)
+        try:
+            return super().read_search(resource_types, parameters)
+        except SCIMException as exception:
+            raise in_our_words(exception) from None
 
     def read_response_parameters(
         self, resource_type: ResourceType, query: Mapping[str, str]
@@ -238,7 +271,11 @@ class KongScimService(ScimService):
             for name in ("attributes", "excludedAttributes")
             if name in query
         }
-        return super().read_response_parameters(resource_type, read)
+        refuse_both(read)
+        try:
+            return super().read_response_parameters(resource_type, read)
+        except SCIMException as exception:
+            raise in_our_words(exception) from None
 
     # -- Answers --------------------------------------------------------
 
@@ -415,7 +452,7 @@ class KongScimService(ScimService):
         if known is None:
             log.error("A defect of this service", exc_info=exception)
             return Error(status=500, detail="Internal server error")
-        return bounded(known.to_error())
+        return bounded(known.to_error().model_copy(update={"detail": detail_of(known)}))
 
     def error_response(self, exception: Exception) -> ScimResponse:
         """Return the answer to a failed request, with the headers its status wants."""
@@ -454,4 +491,4 @@ def _validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) 
     try:
         return model.model_validate(payload, scim_ctx=scim_ctx)
     except ValidationError as error:
-        raise exception_of_validation(error) from None
+        raise of_validation(error) from None

@@ -155,9 +155,13 @@ def _member(entry: dict[str, Any]) -> dict[str, Any]:
     """
     by_name = {name.lower(): value for name, value in entry.items()}
     if "value" not in by_name:
-        raise InvalidValueException(detail="A member has no value: send the id of a user or group")
+        raise InvalidValueException(
+            detail="members has an entry without a value: send the id of a user or group"
+        )
     if not isinstance(by_name["value"], str):
-        raise InvalidValueException(detail="The value of a member is the id of a user or group")
+        raise InvalidValueException(
+            detail="members has an entry whose value is no string: send the id of a user or group"
+        )
     return {"value": by_name["value"]}
 
 

@@ -1,0 +1,62 @@
+"""A SCIM service on a database, without HTTP: for thousands of requests."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from scim2_models import ScimProvider
+from scim2_server.requests import ScimRequest
+
+from kong_scim.access.scopes import ADMIN, Identity
+from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.storage import SqlStorage
+from kong_scim.scim.handler import KongScimHandler
+from kong_scim.scim.requests import decoded_query
+from kong_scim.scim.service import KongScimService
+
+BASE = "https://gw.example/scim/v2"
+
+
+class Served:
+    """Answers requests as the plugin does.
+
+    :param tenant: Whose resources; nobody else may use it on this database.
+    """
+
+    def __init__(self, db: Database, provider: ScimProvider, tenant: str = "served") -> None:
+        self.service = KongScimService(provider, tenant=tenant, max_operations=100)
+        storage = SqlStorage(db, Scope("default", tenant), provider)
+        self.handler = KongScimHandler(self.service, storage)
+
+    def send(
+        self, method: str, path: str, body: Any = None, query: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        request = ScimRequest(
+            method=method,
+            base_url=BASE,
+            path=path,
+            query=decoded_query(query),
+            body=json.dumps(body).encode(),
+            subject=Identity("test", frozenset({ADMIN})),
+        )
+        try:
+            response = self.handler.handle(request)
+        except Exception as exception:  # as the plugin does
+            response = self.service.error_response(exception)
+        return int(response.status), response.body or {}
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        status, created = self.send("POST", path, body)
+        assert status == HTTPStatus.CREATED, created
+        return created
+
+    def found(self, endpoint: str, expression: str) -> set[str] | None:
+        """Return the ids of what a filter finds, or None where it is refused."""
+        status, page = self.send("POST", f"{endpoint}/.search", {"filter": expression})
+        if status == HTTPStatus.BAD_REQUEST:
+            assert page["scimType"] == "invalidFilter", page
+            return None
+        assert status == HTTPStatus.OK, page
+        return {each["id"] for each in page["Resources"]}
