@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from hosts import Gateway
+from outbox import run
 from scim_traffic import BULK, answered, get, user_body
 
 
@@ -19,7 +20,22 @@ class Rehearsal:
     dry: httpx.Client
 
 
-def crowd(scim: httpx.Client, count: int, **attributes: Any) -> list[str]:
+LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
+
+
+def settle(gateway: Gateway) -> None:
+    """Make everybody somebody who has been there for long: who is new may go."""
+    run(gateway, f"UPDATE scim_resources SET created = '{LONG_AGO}' WHERE type = 'User'")
+
+
+def crowd(gateway: Gateway, count: int, **attributes: Any) -> list[str]:
+    """Create users in one request who have been there for long, and return their ids."""
+    people = newcomers(gateway.scim, count, **attributes)
+    settle(gateway)
+    return people
+
+
+def newcomers(scim: httpx.Client, count: int, **attributes: Any) -> list[str]:
     """Create users in one request, and return their ids."""
     operations = [
         {"method": "POST", "path": "/Users", "bulkId": str(n), "data": user_body(**attributes)}

@@ -28,7 +28,7 @@ LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
 def held(gateway_with: Callable[..., Gateway]) -> tuple[Gateway, list[str]]:
     """A gateway in quarantine, and the people it did not let go: more than may go at once."""
     gateway = gateway_with(quarantine={"users": LIMIT})
-    people = crowd(gateway.scim, 3 * LIMIT)
+    people = crowd(gateway, 3 * LIMIT)
     assert gone(gateway.scim, people[: LIMIT + 1]) == [204] * LIMIT + [409]
     return gateway, people[LIMIT:]
 
@@ -62,7 +62,7 @@ class TestApprove:
         run(gateway, f"UPDATE scim_quarantines SET until = '{LONG_AGO}'")
         run(gateway, f"UPDATE scim_departures SET at = '{LONG_AGO}'")
         assert standing(gateway)["state"] == "open"
-        assert gone(gateway.scim, crowd(gateway.scim, LIMIT + 1)) == [204] * LIMIT + [409]
+        assert gone(gateway.scim, crowd(gateway, LIMIT + 1)) == [204] * LIMIT + [409]
 
     def test_it_lasts_as_long_as_it_says(self, held: tuple[Gateway, list[str]]) -> None:
         gateway, _ = held
@@ -75,7 +75,7 @@ class TestApprove:
 
     def test_it_may_come_before_a_clean_up(self, gateway_with: Callable[..., Gateway]) -> None:
         gateway = gateway_with(quarantine={"users": LIMIT})
-        people = crowd(gateway.scim, 2 * LIMIT)
+        people = crowd(gateway, 2 * LIMIT)
         command(gateway, "approve")
         assert gone(gateway.scim, people) == [204] * len(people)
 
@@ -112,7 +112,7 @@ class TestReject:
 
     def test_so_can_one_that_came_in_advance(self, gateway_with: Callable[..., Gateway]) -> None:
         gateway = gateway_with(quarantine={"users": LIMIT})
-        (alice,) = crowd(gateway.scim, 1)
+        (alice,) = crowd(gateway, 1)
         command(gateway, "approve")
         command(gateway, "reject")
         sentence = refused(gateway.scim.delete(f"/Users/{alice}"), 409)
@@ -143,7 +143,7 @@ class TestWhoIsTold:
     ) -> None:
         gateway = gateway_with(quarantine={"users": LIMIT})
         start = events(gateway)[-1]["sequence"]
-        people = crowd(gateway.scim, 2 * LIMIT)
+        people = crowd(gateway, 2 * LIMIT)
         gone(gateway.scim, people)
         command(gateway, "reject")
         command(gateway, "approve")
@@ -176,7 +176,7 @@ class TestWhoIsTold:
         loopback = {"allow_http": True, "allow_hosts": ["127.0.0.1"], "timeout": 2}
         gateway = gateway_with(quarantine={"users": 1}, events={**hooks, **loopback})
         hook.behave = lambda _: 202
-        gone(gateway.scim, crowd(gateway.scim, 3))
+        gone(gateway.scim, crowd(gateway, 3))
         eventually(lambda: len(hook.taken()) >= 2, "both to be told")
         bodies = sorted((post.body for post in hook.taken()), key=lambda body: body[:1] == b"{")
         token, told = bodies[0].decode(), json.loads(bodies[1])

@@ -91,7 +91,7 @@ class TestTheAnswerIsAsIfItHadWorked:
         assert (event["versionBefore"], event["versionAfter"]) == (1, 2)
 
     def test_each_operation_of_a_bulk_request_is_answered(self, rehearsal: Rehearsal) -> None:
-        (alice,) = crowd(rehearsal.real.scim, 1)
+        (alice,) = crowd(rehearsal.real, 1)
         operations = [
             {"method": "DELETE", "path": f"/Users/{alice}"},
             {"method": "POST", "path": "/Users", "bulkId": "b", "data": user_body()},
@@ -129,7 +129,7 @@ class TestWhatWouldBeRefusedIsRefused:
         self, rehearsal: Rehearsal
     ) -> None:
         real, dry = rehearsal.real, rehearsal.dry
-        people = crowd(real.scim, 6)
+        people = crowd(real, 6)
         assert gone(dry, people) == [204] * 6
         assert standing(real)["gone"] == 0
         assert gone(real.scim, people[:3]) == [204] * 3

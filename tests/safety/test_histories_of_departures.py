@@ -1,4 +1,4 @@
-"""Any history of departures, decisions and hours: the net agrees with a simple count of it."""
+"""Any history of departures, losses, decisions and hours: the net agrees with a simple count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kong_scim.bridge import Sql
 from kong_scim.config import Quarantine as Rules
 from kong_scim.config import parse
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
@@ -25,16 +25,40 @@ PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USER = next(each for each in PROVIDER.resource_types if each.name == "User")
 MODEL: Any = PROVIDER.model_for(USER)
 SCOPE = Scope("w", "t")
+GROUP = next(each for each in PROVIDER.resource_types if each.name == "Group")
+GROUP_MODEL: Any = PROVIDER.model_for(GROUP)
 WINDOW = timedelta(minutes=60)
 
 
+class GroupsOpen:
+    """Effects in which each group is an ACL group of its name, and Kong is not there."""
+
+    def of(self, change: Change) -> Outcome:
+        lost, records, accesses = 0, {}, {}
+        for user in change.users:
+            if user.after is None:
+                continue
+            active = user.after.user.active is not False  # type: ignore[attr-defined]
+            after = {group.display_name for group in user.after.groups} if active else set()
+            was = user.before is not None and user.before.user.active is not False  # type: ignore[attr-defined]
+            before = (
+                {group.display_name for group in user.before.groups}
+                if user.before and was
+                else set()
+            )
+            lost += len(before - after) if active else 0
+            records[user.id] = {"suspended": not active, "accessGroups": sorted(after)}
+            accesses[user.id] = Access(user.id)
+        return Outcome(records=records, accesses=accesses, lost=lost)
+
+
 class Histories(RuleBasedStateMachine):
-    """The model: for each user when it left last, and a state with its end."""
+    """The model: for each user when it came, woke and left, what was lost, and a state."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.rules = Rules(users=4, share=40, at_least=1, window=60)
+        self.rules = Rules(users=4, share=40, at_least=1, window=60, memberships=4)
         self.db = SqliteDatabase(":memory:")
         outbox = Outbox("sqlite", SCOPE, Origin("idp", "::1", "r"), clock=lambda: self.now)
         ledger = Ledger(self.db, SCOPE, "User", self.rules, clock=lambda: self.now)
@@ -43,18 +67,25 @@ class Histories(RuleBasedStateMachine):
             self.db,
             SCOPE,
             PROVIDER,
+            GroupsOpen(),
             journal=outbox,
             safety=SafetyNet(ledger, outbox),
             clock=lambda: self.now,
         )
         self.users: dict[str, bool] = {}
         self.left: dict[str, datetime] = {}
-        self.deleted: set[str] = set()
+        self.came: dict[str, datetime] = {}
+        self.woke: dict[str, datetime] = {}
+        self.groups: dict[str, set[str]] = {}
+        self.lost: list[tuple[datetime, int]] = []
+        self.insists_on_losses = False
+        self.made = 0
         self.state = "open"
         self.until = self.now - WINDOW
         self.began = 0
         for number in range(6):
             self.arrive(number)
+        self.now += 2 * WINDOW
 
     def teardown(self) -> None:
         self.db.close()
@@ -65,25 +96,65 @@ class Histories(RuleBasedStateMachine):
         since = max(self.now - WINDOW, self.until)
         return {user for user, at in self.left.items() if at > since and user != but}
 
+    def there(self) -> set[str]:
+        """Who was active when the window began, and has not left since."""
+        start = self.now - WINDOW
+        changed = {
+            user for moments in (self.left, self.woke) for user, at in moments.items() if at > start
+        }
+        return {
+            user
+            for user, is_active in self.users.items()
+            if is_active and self.came[user] <= start and user not in changed
+        }
+
+    def is_new(self, user: str) -> bool:
+        return self.came[user] > self.now - WINDOW
+
     def may_leave(self, user: str) -> bool:
         if self.until > self.now:
             return self.state == "approved"
+        if self.is_new(user):
+            return True
         counted = self.counted(user)
-        there = len(self.users) + len(counted & self.deleted)
-        return len(counted) < self.rules.allowed(there)
+        return len(counted) < self.rules.allowed(len(self.there()) + len(counted))
 
-    def leaves(self, user: str, leave: Any) -> None:
+    def leaves(self, user: str, leave: Any) -> bool:
         if self.may_leave(user):
             leave()
-            self.left[user] = self.now
-            return
+            if not self.is_new(user):
+                self.left[user] = self.now
+            return True
         with pytest.raises(QuarantineException):
             leave()
+        self.refused()
+        return False
+
+    def refused(self) -> None:
         if self.until <= self.now:
             self.state, self.until = "quarantined", datetime.max.replace(tzinfo=UTC)
+            self.insists_on_losses = False
             self.began += 1
         elif self.state == "rejected":
             self.until = self.now + WINDOW
+
+    def taken(self) -> int:
+        since = max(self.now - WINDOW, self.until)
+        return sum(count for at, count in self.lost if at > since)
+
+    def loses(self, count: int, lose: Any) -> bool:
+        """Take memberships of people who stay away, if so many may be."""
+        in_force = self.until > self.now
+        passes = self.taken() + count <= 4 and not (in_force and self.insists_on_losses)
+        if count == 0 or (in_force and self.state == "approved") or passes:
+            lose()
+            self.lost += [(self.now, count)] if count else []
+            return True
+        with pytest.raises(QuarantineException):
+            lose()
+        self.refused()
+        self.insists_on_losses = True
+        return False
 
     def set_active(self, user: str, active: bool) -> None:
         current = self.storage.get(USER, user)
@@ -94,27 +165,27 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 10**9))
     def arrive(self, number: int) -> None:
-        name = f"{number}-{len(self.users)}-{len(self.deleted)}"
+        self.made += 1
+        name = f"{number}-{self.made}"
         made = self.storage.create(USER, MODEL(user_name=name, active=True))
         self.users[str(made.id)] = True
+        self.came[str(made.id)] = self.now
 
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         user = data.draw(st.sampled_from(sorted(self.users)))
-        self.leaves(user, lambda: self.storage.delete(USER, user))
-        if self.left.get(user) == self.now and not self.exists(user):
+        if self.leaves(user, lambda: self.storage.delete(USER, user)):
             del self.users[user]
-            self.deleted.add(user)
+            for members in self.groups.values():
+                members.discard(user)
 
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def deactivate(self, data: st.DataObject) -> None:
         user = data.draw(st.sampled_from(sorted(self.users)))
         if self.users[user]:
-            passes = self.may_leave(user)
-            self.leaves(user, lambda: self.set_active(user, False))
-            self.users[user] = not passes
+            self.users[user] = not self.leaves(user, lambda: self.set_active(user, False))
         else:
             self.set_active(user, False)
 
@@ -123,7 +194,52 @@ class Histories(RuleBasedStateMachine):
     def activate(self, data: st.DataObject) -> None:
         user = data.draw(st.sampled_from(sorted(self.users)))
         self.set_active(user, True)
+        if not self.users[user]:
+            self.woke[user] = self.now
         self.users[user] = True
+
+    @precondition(lambda self: self.users)
+    @rule(data=st.data())
+    def group(self, data: st.DataObject) -> None:
+        members = data.draw(st.sets(st.sampled_from(sorted(self.users)), min_size=1))
+        made = self.storage.create(
+            GROUP,
+            GROUP_MODEL(
+                display_name=f"group {len(self.groups)} {self.now}",
+                members=[{"value": each} for each in sorted(members)],
+            ),
+        )
+        self.groups[str(made.id)] = members
+
+    def those_who_stay(self, members: set[str]) -> int:
+        return sum(self.users[each] for each in members)
+
+    @precondition(lambda self: self.groups)
+    @rule(data=st.data())
+    def empty(self, data: st.DataObject) -> None:
+        group = data.draw(st.sampled_from(sorted(self.groups)))
+        gone = set(data.draw(st.sets(st.sampled_from([*sorted(self.groups[group]), "nobody"]))))
+        gone &= self.groups[group]
+        lose = lambda: self.storage.patch_members(GROUP, group, remove=sorted(gone))  # noqa: E731
+        if self.loses(self.those_who_stay(gone), lose):
+            self.groups[group] -= gone
+
+    @precondition(lambda self: self.groups)
+    @rule(data=st.data())
+    def delete_group(self, data: st.DataObject) -> None:
+        group = data.draw(st.sampled_from(sorted(self.groups)))
+        count = self.those_who_stay(self.groups[group])
+        if self.loses(count, lambda: self.storage.delete(GROUP, group)):
+            del self.groups[group]
+
+    @precondition(lambda self: self.groups)
+    @rule(data=st.data(), name=st.integers(0, 10**9))
+    def rename(self, data: st.DataObject, name: int) -> None:
+        group = data.draw(st.sampled_from(sorted(self.groups)))
+        current = self.storage.get(GROUP, group)
+        current.display_name = f"renamed {name} {self.now} {group}"  # type: ignore[attr-defined]
+        count = self.those_who_stay(self.groups[group])
+        self.loses(count, lambda: self.storage.update(GROUP, current))
 
     @rule(minutes=st.sampled_from([1, 20, 61, 300]))
     def time_passes(self, minutes: int) -> None:
@@ -162,6 +278,8 @@ class Histories(RuleBasedStateMachine):
         assert shown["state"] == (self.state if in_force else "open")
         if not in_force:
             assert shown["gone"] == len(self.counted())
+            assert shown["users"] == len(self.counted()) + len(self.there())
+            assert shown["membershipsTaken"] == self.taken()
         told = 'SELECT count(*) AS n FROM scim_outbox WHERE doc LIKE \'%"operation":"begin"%\''
         assert self.db.query([Sql(told)])[0][0]["n"] == self.began
         active = {user for user, is_active in self.users.items() if is_active}

@@ -23,7 +23,7 @@ DEACTIVATE = {"op": "replace", "value": {"active": False}}
 
 def test_of_64_at_once_50_go(gateway_with: Callable[..., Gateway]) -> None:
     gateway = gateway_with(quarantine={"users": 50, "share": 100})
-    people = crowd(gateway.scim, CLIENTS)
+    people = crowd(gateway, CLIENTS)
     nodes = itertools.cycle(httpx.URL(node).port for node in gateway.host.proxy_urls)
     bases = [str(httpx.URL(gateway.scim_base).copy_with(port=next(nodes))) for _ in people]
     start = events(gateway)[-1]["sequence"]

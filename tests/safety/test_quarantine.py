@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from safety_support import crowd, gone, is_active, is_there, standing
+from safety_support import crowd, gone, is_active, is_there, settle, standing
 
 from hosts import Gateway
 from outbox import run
@@ -40,8 +40,8 @@ def few(gateway_with: Callable[..., Gateway]) -> Gateway:
 @pytest.fixture
 def full(few: Gateway) -> Gateway:
     """The same, in quarantine: three users are gone, and a fourth was held back."""
-    assert gone(few.scim, crowd(few.scim, LIMIT)) == [204] * LIMIT
-    refused(few.scim.delete(f"/Users/{new_user(few.scim)['id']}"), 409)
+    assert gone(few.scim, crowd(few, LIMIT)) == [204] * LIMIT
+    refused(few.scim.delete(f"/Users/{crowd(few, 1)[0]}"), 409)
     return few
 
 
@@ -67,8 +67,9 @@ WAYS = [by_delete, by_patch, as_entra_does, by_put]
 
 class TestHowManyMayGo:
     def test_so_many_go_and_the_next_one_keeps_everything(self, few: Gateway) -> None:
-        people = crowd(few.scim, LIMIT + 2)
+        people = crowd(few, LIMIT + 2)
         alice = new_user(few.scim, "alice")["id"]
+        settle(few)
         key = few.give_key("alice")
         assert gone(few.scim, people[:LIMIT]) == [204] * LIMIT
         assert standing(few)["state"] == "open"
@@ -83,7 +84,7 @@ class TestHowManyMayGo:
     def test_however_they_leave_they_count(
         self, few: Gateway, way: Callable[[httpx.Client, str], httpx.Response]
     ) -> None:
-        people = crowd(few.scim, LIMIT + 1)
+        people = crowd(few, LIMIT + 1)
         assert all(way(few.scim, each).is_success for each in people[:LIMIT])
         refused(few.scim.delete(f"/Users/{people[-1]}"), 409)
         found = standing(few)
@@ -98,7 +99,7 @@ class TestHowManyMayGo:
         assert is_active(full.scim, alice)
 
     def test_each_operation_of_a_bulk_request_has_its_own_answer(self, few: Gateway) -> None:
-        people = crowd(few.scim, LIMIT + 2)
+        people = crowd(few, LIMIT + 2)
         operations: list[dict[str, Any]] = [
             {"method": "DELETE", "path": f"/Users/{each}"} for each in people[:-1]
         ]
@@ -120,12 +121,12 @@ class TestHowManyMayGo:
         self, gateway_with: Callable[..., Gateway], on_deactivate: str
     ) -> None:
         gateway = gateway_with(quarantine={"users": 1}, on_deactivate=on_deactivate)
-        alice, bob = crowd(gateway.scim, 2)
+        alice, bob = crowd(gateway, 2)
         patched_user(gateway.scim, alice, DEACTIVATE)
         refused(patch(gateway.scim, f"/Users/{bob}", DEACTIVATE), 409)
 
     def test_a_user_counts_once(self, few: Gateway) -> None:
-        alice, *others = crowd(few.scim, LIMIT + 1)
+        alice, *others = crowd(few, LIMIT + 1)
         for _ in range(2):
             patched_user(few.scim, alice, DEACTIVATE)
             patched_user(few.scim, alice, ACTIVATE)
@@ -134,7 +135,7 @@ class TestHowManyMayGo:
 
     def test_who_comes_back_counts_nevertheless(self, few: Gateway) -> None:
         """The credentials do not come back, so a provider that flaps does the same harm."""
-        people = crowd(few.scim, LIMIT + 1)
+        people = crowd(few, LIMIT + 1)
         for each in people[:LIMIT]:
             patched_user(few.scim, each, DEACTIVATE)
             patched_user(few.scim, each, ACTIVATE)
@@ -144,7 +145,7 @@ class TestHowManyMayGo:
         self, gateway_with: Callable[..., Gateway]
     ) -> None:
         gateway = gateway_with(quarantine={"share": 50, "at_least": 1})
-        people = crowd(gateway.scim, 8)
+        people = crowd(gateway, 8)
         assert standing(gateway)["allowed"] == 4
         assert gone(gateway.scim, people[:5]) == [204] * 4 + [409]
         sentence = refused(gateway.scim.delete(f"/Users/{people[5]}"), 409)
@@ -154,10 +155,10 @@ class TestHowManyMayGo:
         self, gateway_with: Callable[..., Gateway]
     ) -> None:
         gateway = gateway_with(quarantine={})
-        assert gone(gateway.scim, crowd(gateway.scim, 11)) == [204] * 10 + [409]
+        assert gone(gateway.scim, crowd(gateway, 11)) == [204] * 10 + [409]
 
     def test_what_is_older_than_the_window_does_not_count(self, few: Gateway) -> None:
-        people = crowd(few.scim, 2 * LIMIT + 1)
+        people = crowd(few, 2 * LIMIT + 1)
         assert gone(few.scim, people[:LIMIT]) == [204] * LIMIT
         assert standing(few)["gone"] == LIMIT
         run(few, "UPDATE scim_departures SET at = '2020-01-01T00:00:00.000000+00:00'")
@@ -166,7 +167,7 @@ class TestHowManyMayGo:
         assert standing(few)["removedTotal"] == LIMIT
 
     def test_what_fails_does_not_count(self, few: Gateway) -> None:
-        (alice,) = crowd(few.scim, 1)
+        (alice,) = crowd(few, 1)
         for _ in range(LIMIT):
             refused(few.scim.delete("/Users/nobody"), 404)
             stale = few.scim.delete(f"/Users/{alice}", headers={"If-Match": 'W/"77"'})
@@ -177,12 +178,12 @@ class TestHowManyMayGo:
         self, few: Gateway, gateway_with: Callable[..., Gateway]
     ) -> None:
         other = gateway_with(quarantine={"users": LIMIT, "window": 61})
-        people = crowd(other.scim, LIMIT)
-        assert gone(few.scim, crowd(few.scim, LIMIT + 1)) == [204] * LIMIT + [409]
+        people = crowd(other, LIMIT)
+        assert gone(few.scim, crowd(few, LIMIT + 1)) == [204] * LIMIT + [409]
         assert gone(other.scim, people) == [204] * LIMIT
 
     def test_without_it_everybody_may_go(self, gateway: Gateway) -> None:
-        assert gone(gateway.scim, crowd(gateway.scim, 12)) == [204] * 12
+        assert gone(gateway.scim, crowd(gateway, 12)) == [204] * 12
         assert standing(gateway)["state"] == "off"
 
 
@@ -199,8 +200,9 @@ class TestInQuarantine:
         assert get(full.scim, "/Users")["totalResults"] == 3
 
     def test_who_was_removed_and_who_would_have_been_is_shown(self, few: Gateway) -> None:
-        bob, *others = crowd(few.scim, LIMIT)
+        bob, *others = crowd(few, LIMIT)
         alice = new_user(few.scim, "alice")["id"]
+        settle(few)
         patched_user(few.scim, bob, DEACTIVATE)
         assert gone(few.scim, [*others, alice, alice, bob]) == [204] * 2 + [409] * 3
         found = standing(few)
@@ -215,7 +217,7 @@ class TestInQuarantine:
         assert is_there(few.scim, bob)
 
     def test_it_outlives_the_plugin_server_and_the_gateway(self, fresh_net: Gateway) -> None:
-        people = crowd(fresh_net.scim, LIMIT + 2)
+        people = crowd(fresh_net, LIMIT + 2)
         statuses = gone(fresh_net.scim, people)
         assert statuses[-2:] == [409, 409]
         before = standing(fresh_net)

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import click
 
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.cli.timeline import Requests, timeline
 from kong_scim.lifecycle.chain import Chain, verify
 
@@ -76,13 +77,16 @@ def audit(  # noqa: PLR0917 - one parameter per option
         if user is None or follow or as_json:
             raise click.UsageError("--access goes with --user, without --follow and --json")
         for text in user_timeline(client, client.user_id(user), access, since):
-            click.echo(text)
+            say(text)
         return
     who = client.user_id(user) if user else None
     # Ctrl-C is how one stops to follow.
     with contextlib.suppress(*[KeyboardInterrupt] if follow else []):
         for event in _chosen(client, who, since, follow=follow):
-            click.echo(json.dumps(event, ensure_ascii=False) if as_json else line(event))
+            if as_json:
+                say_json(event)
+            else:
+                say(line(event))
             sys.stdout.flush()
 
 
@@ -121,12 +125,12 @@ def audit_verify(context: click.Context, known: tuple[tuple[int, str], ...]) -> 
             problem = f"sequence {unknown[0]['sequence']}: inserted (event {unknown[0]['id']})"
     for sequence, digest in known if problem is None else ():
         if sequence < chain.first - 1:
-            click.echo(f"sequence {sequence} passed its age and is not compared", err=True)
+            say(f"sequence {sequence} passed its age and is not compared", err=True)
         elif seen.get(sequence) != digest:
             problem = f"sequence {sequence} or before it: it was {digest}, and is not"
     if problem is not None:
-        raise click.ClickException(f"the audit trail was tampered with at {problem}")
-    click.echo(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
+        raise failure(f"the audit trail was tampered with at {problem}")
+    say(f"ok: {chain.length - chain.first + 1} events, up to {chain.length} {chain.hash}")
 
 
 def user_timeline(

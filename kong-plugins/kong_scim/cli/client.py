@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 import httpx
 
+from kong_scim.cli.printing import failure
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE = 200
@@ -60,13 +62,13 @@ class Client:
         try:
             answer = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise click.ClickException(f"{self._http.base_url}: {error}") from error
+            raise failure(f"{self._http.base_url}: {error}") from error
         if answer.status_code != 200:
-            raise click.ClickException(f"{path}: {answer.status_code}: {_detail(answer)}")
+            raise failure(f"{path}: {answer.status_code}: {_detail(answer)}")
         try:
             found: dict[str, Any] = answer.json()
         except json.JSONDecodeError as error:
-            raise click.ClickException(f"{path}: this is no SCIM endpoint") from error
+            raise failure(f"{path}: this is no SCIM endpoint") from error
         return found
 
     def events(self, filter_: str | None = None) -> Iterator[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.printing import say, say_json
 
 
 @click.group(invoke_without_command=True)
@@ -24,7 +24,10 @@ def deliveries(
         return
     client = Client(scim_url, token)
     for delivery in client.deliveries("dead" if failed else None):
-        click.echo(json.dumps(delivery, ensure_ascii=False) if as_json else _lines(delivery))
+        if as_json:
+            say_json(delivery)
+        else:
+            say(*_lines(delivery))
 
 
 @deliveries.command("replay")
@@ -37,10 +40,10 @@ def deliveries_replay(context: click.Context, ids: tuple[int, ...], all_failed: 
         raise click.UsageError("name deliveries by their ids, or say --all-failed")
     body: dict[str, Any] = {"failed": True} if all_failed else {"ids": list(ids)}
     answer = Client(*context.obj).post("/Events/deliveries/replay", body)
-    click.echo(f"{answer['replayed']} deliveries will be sent again")
+    say(f"{answer['replayed']} deliveries will be sent again")
 
 
-def _lines(delivery: dict[str, Any]) -> str:
+def _lines(delivery: dict[str, Any]) -> list[str]:
     lines = [
         f"{delivery['id']:>6}  {delivery['state']:<9}  {delivery['target']}  "
         f"event {delivery['event']}  resource {delivery['resource']}"
@@ -48,4 +51,4 @@ def _lines(delivery: dict[str, Any]) -> str:
     for attempt in delivery["attempts"]:
         became = attempt.get("error") or attempt["status"]
         lines.append(f"        {attempt['at'][:19]}Z  {attempt['milliseconds']} ms  {became}")
-    return "\n".join(lines)
+    return lines

@@ -21,6 +21,7 @@ from rich.console import Console
 from kong_scim.cli.audit import user_timeline
 from kong_scim.cli.client import Client
 from kong_scim.cli.kong import KongError, declaration, running
+from kong_scim.cli.printing import failure, safe
 from kong_scim.cli.story import Endpoints, ExpectationError, Story
 from kong_scim.cli.view import View
 from kong_scim.sandbox.plugin_process import end_with_parent
@@ -62,10 +63,10 @@ def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -
     deadline = time.monotonic() + _SEALED_WITHIN
     while not list(client.events(gone)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    lines = [f"\n{TIMELINE} {user} --access {access_log.name}"]
+    lines = ["", f"{TIMELINE} {user} --access {access_log.name}"]
     with access_log.open() as log:
         lines += user_timeline(client, user, log)
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(map(safe, lines)), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -202,7 +203,7 @@ def demo(  # noqa: PLR0917 - one parameter per option
             with on_kong(kong) if kong and on == "dbless" else on_sandbox(database) as endpoints:
                 held = play(endpoints, console)
         except (SandboxError, KongError) as error:
-            raise click.ClickException(str(error)) from error
+            raise failure(str(error)) from error
     elif token and admin_url and api_url:
         held = play(Endpoints(scim_url, token, admin_url, api_url, group), console)
     else:

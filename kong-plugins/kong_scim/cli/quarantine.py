@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.printing import say, say_json
 
 _PATH = "/Quarantine"
 
@@ -34,7 +34,10 @@ def quarantine(context: click.Context, scim_url: str | None, token: str | None) 
 def show(context: click.Context, as_json: bool) -> None:
     """Show how it stands, who was removed, and who would have been."""
     found = Client(*context.obj).get(_PATH)
-    click.echo(json.dumps(found, ensure_ascii=False) if as_json else lines(found))
+    if as_json:
+        say_json(found)
+    else:
+        say(*lines(found))
 
 
 @quarantine.command("approve")
@@ -64,17 +67,21 @@ def lift(context: click.Context) -> None:
 
 
 def _decide(context: click.Context, body: dict[str, Any]) -> None:
-    click.echo(_standing(Client(*context.obj).post(_PATH, body)))
+    say(_standing(Client(*context.obj).post(_PATH, body)))
 
 
-def lines(found: dict[str, Any]) -> str:
-    """Return how it stands, and a table of the users."""
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return how it stands, and a table of the users and of the memberships."""
     text = [_standing(found)]
     if "reason" in found:
         text.append(f"since {found['since']}: {found['reason']}")
     text.append(
         f"{found['gone']} of {found['users']} users are gone; {found['allowed']} may be "
         f"within {found['window']} minutes"
+    )
+    text.append(
+        f"{found['membershipsTaken']} of {found['memberships']} memberships of ACL groups are "
+        f"taken away; {found['membershipsAllowed']} may be"
     )
     if "decided" in found:
         text.append(f"last decision: {found['decided']} by {found['decidedBy']}")
@@ -87,7 +94,13 @@ def lines(found: dict[str, Any]) -> str:
         text += [_row(user) for user in users]
         if total > len(users):
             text.append(f"  and {total - len(users)} more")
-    return "\n".join(text)
+    held = found["membershipsHeld"]
+    if held:
+        text += ["", f"memberships held back: {len(held)} changes"]
+        for each in held:
+            parts = [each["at"], f"{each['memberships']} by", each["id"], each.get("display", "")]
+            text.append("  " + "  ".join(part for part in parts if part))
+    return text
 
 
 def _standing(found: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from kong_scim.cli.printing import failure, say
 from kong_scim.sandbox import gateway
 from kong_scim.sandbox.declarative import DeclarationError
 from kong_scim.sandbox.entity_schema import DaoError
@@ -71,8 +72,8 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
         echo=echo,
     )
     try:
-        gateway.run(options, click.echo)
+        gateway.run(options, say)
     except DaoError as error:
-        raise click.ClickException(f"{config}: in consumers: {error.message}") from error
+        raise failure(f"{config}: in consumers: {error.message}") from error
     except (DeclarationError, PluginServerError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failure(str(error)) from error

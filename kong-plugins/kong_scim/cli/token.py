@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from scim2_models import SCIMException
 from kong_scim.access.scopes import PROVISIONING
 from kong_scim.access.tokens import Tokens
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.config import SCOPES, ConfigurationError, parse, references
 from kong_scim.sandbox import vault
 
@@ -54,7 +54,7 @@ def new(name: str, scopes: tuple[str, ...], days: int | None, networks: tuple[st
     try:
         parse({"tokens": [entry]})
     except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None
+        raise failure(str(error)) from None
     click.echo("The token, for the identity provider. It is shown here and kept nowhere:", err=True)
     click.echo(value)
     click.echo("\nIts entry under `tokens` of the plugin scim in kong.yml:", err=True)
@@ -79,7 +79,7 @@ def check(config: Path, address: str) -> None:
     try:
         declared = yaml.safe_load(config.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise click.ClickException(f"{config}: {error}") from None
+        raise failure(f"{config}: {error}") from None
     accepted = False
     for raw in _plugins(declared):
         tenant = raw.get("tenant", "default")
@@ -89,19 +89,19 @@ def check(config: Path, address: str) -> None:
             live = {reference: vault.get(reference) for reference in tokens.secrets}
             found = tokens.find(given, live, address)
         except ConfigurationError as error:
-            raise click.ClickException(f"tenant {tenant}: {error}") from None
+            raise failure(f"tenant {tenant}: {error}") from None
         except SCIMException as error:
-            click.echo(f"tenant {tenant}: refused: {error.detail}")
+            say(f"tenant {tenant}: refused: {error.detail}")
             continue
         if found is None:
-            click.echo(f"tenant {tenant}: not one of its tokens")
+            say(f"tenant {tenant}: not one of its tokens")
             continue
         accepted = True
         [entry] = [each for each in parsed.tokens if each.name == found.token]
-        click.echo(f"tenant {tenant}: token {found.token}")
-        click.echo(f"  scopes:   {' '.join(sorted(found.scopes))}{_of(found.scopes)}")
-        click.echo(f"  expires:  {entry.expires or 'never'}")
-        click.echo(f"  networks: {' '.join(entry.networks) or 'all'}")
+        say(f"tenant {tenant}: token {found.token}")
+        say(f"  scopes:   {' '.join(sorted(found.scopes))}{_of(found.scopes)}")
+        say(f"  expires:  {entry.expires or 'never'}")
+        say(f"  networks: {' '.join(entry.networks) or 'all'}")
     if not accepted:
         sys.exit(1)
 
@@ -118,11 +118,11 @@ def list_(scim_url: str | None, token: str | None, as_json: bool) -> None:
     width = max((len(each["name"]) for each in found), default=0)
     for each in found:
         if as_json:
-            click.echo(json.dumps(each, ensure_ascii=False))
+            say_json(each)
             continue
         used = f"{each['lastUsed'][:19]}Z" if each["lastUsed"] else "never"
         expires = f"  expires {each['expires']}" if each.get("expires") else ""
-        click.echo(f"{each['name']:<{width}}  last used {used:<20}{expires}".rstrip())
+        say(f"{each['name']:<{width}}  last used {used:<20}{expires}".rstrip())
 
 
 def _of(scopes: frozenset[str]) -> str:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from kong_scim.cli.printing import safe
+
 _FRAME = 6
 _LINES_OF_A_ROW = 2
 """At most, as a rule, on a terminal of 100 columns."""
@@ -79,7 +81,7 @@ class View:
             self._plain(f"       expected: {row.expected}")
 
     def _plain(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
 
     def _fitting(self) -> int:
         return max(1, (self._console.height - _FRAME) // _LINES_OF_A_ROW)
@@ -105,4 +107,4 @@ class View:
 
 
 def _text(value: str) -> str:
-    return value.replace("[", r"\[")
+    return safe(value).replace("[", r"\[")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -85,6 +85,9 @@ class KongEffects:
             return Outcome(claims=tuple(claims))
         for case in cases:
             self._refuse_roles(case.change)
+            if case.change.id == change.resource_id:
+                for attribute, value in self._new_names(case, case.wanted):
+                    refuse_hidden(value, f"`{attribute}`")
             if case.change.after is not None:
                 claims += self._ownership.of_user(case.change.before, case.change.after)
         present = self._present(cases)
@@ -151,21 +154,25 @@ class KongEffects:
         before, after = case.change.before, case.change.after
         if after is None:
             return []
-        ownership, mapping = self._ownership, self._config.consumer
+        ownership = self._ownership
         held = ownership.held(before, case.stored) if before else {}
-        said: dict[str, None] = {}
+        said = [f"the {name} {shown(value)}" for name, value in self._new_names(case, target)]
+        wanted_ = ownership.wanted(after, target)
+        return ownership.of_names(case.change.id, held, wanted_, list(dict.fromkeys(said)))
+
+    def _new_names(self, case: _Case, target: Wanted) -> Iterator[tuple[str, str]]:
+        """Yield the attributes that name a user or its consumer anew, with their values."""
+        before, after, mapping = case.change.before, case.change.after, self._config.consumer
+        if after is None:
+            return
+        old_id = names_of(mapping, before.user)[1] if before else None
         for attribute, value, old in (
-            ("userName", getattr(after.user, "user_name", None), _user_name(before)),
+            ("userName", _user_name(after), _user_name(before)),
             (mapping.username, target.username, case.stored.username),
-            (mapping.custom_id, target.custom_id, self._custom_id(before)),
+            (mapping.custom_id, target.custom_id, old_id),
         ):
             if attribute and value and value != old:
-                refuse_hidden(value, f"`{attribute}`")
-                said[f"the {attribute} {shown(value)}"] = None
-        return ownership.of_names(case.change.id, held, ownership.wanted(after, target), [*said])
-
-    def _custom_id(self, before: UserState | None) -> str | None:
-        return names_of(self._config.consumer, before.user)[1] if before else None
+                yield attribute, value
 
     def _lost(self, case: _Case) -> int:
         """Return how many ACL groups a change takes from a user who stays.

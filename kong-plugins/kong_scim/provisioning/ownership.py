@@ -290,7 +290,8 @@ def _look_alikes(dialect: Dialect) -> Prepared:
 @lru_cache(maxsize=32)
 def _release(dialect: Dialect, kinds: tuple[str, ...]) -> Prepared:
     statement = delete(consumer_names).where(
-        consumer_names.c.resource_id == bindparam("user"), consumer_names.c.kind.in_(kinds)
+        consumer_names.c.resource_id == bindparam("user"),
+        consumer_names.c.kind.in_([literal(kind) for kind in kinds]),
     )
     return prepare(statement, dialect)
 

@@ -97,7 +97,7 @@ def _active_before() -> Select[Any]:
         in_scope(departures),
         departures.c.user_id == resources.c.id,
         departures.c.at > bindparam("after"),
-        departures.c.state.in_([GONE, BACK]),
+        departures.c.state.in_([literal(GONE), literal(BACK)]),
     )
     return select(literal(1).label("one")).where(
         in_scope(resources),

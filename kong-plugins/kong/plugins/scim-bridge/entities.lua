@@ -196,7 +196,8 @@ end
 
 --- A group that an administrator or another tenant gives opens what is theirs: it is not to be given.
 function ops.claim(tx, step)
-  expect(type(step.groups) == "table" and type(step.tag) == "string", "a claim needs `groups`, a list, and `tag`")
+  expect(type(step.groups) == "table" and type(step.tag) == "string",
+         "a claim needs `groups`, a list, and `tag`")
   local group = kong.db.daos.acls and step.groups[1] and tx.taken(step.groups, step.tag)
   if group then
     envelope.raise("GROUP_TAKEN", "somebody else gives this ACL group", { fields = { group = group } })
@@ -225,7 +226,8 @@ function _M.run(tx, steps)
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
                  and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
-      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp or claim")
+      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp "
+                 .. "or claim")
 
       local before = #tx.events
       local result = op(tx, step)

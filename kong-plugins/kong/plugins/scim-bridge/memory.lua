@@ -308,8 +308,8 @@ local function stamp(tx, ids, prefix, tag)
 end
 
 
---- See entities.lua. LMDB has no index by group: an ACL group of our own is found soon where there is one, and
--- it ends the search. Whoever writes does so in turn (kong_scim/directory/local.py).
+--- See entities.lua. LMDB has no index by group: an ACL group of our own is found soon where there is one,
+-- and it ends the search. Whoever writes does so in turn (kong_scim/directory/local.py).
 local function taken(groups, tag)
   local phase, foreign, open = ngx.get_phase(), {}, {}
   for _, group in ipairs(groups) do

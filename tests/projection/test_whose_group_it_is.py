@@ -1,0 +1,359 @@
+"""No provider fills the ACL group of another, of an administrator, or of the SCIM endpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from front_door import consumer, make_group, replace
+
+from host_processes import TOKENS
+from hosts import GROUP, Gateway, scim_client
+from scim_traffic import (
+    BULK,
+    CORE_GROUP,
+    PATCH,
+    answered,
+    new_group,
+    new_user,
+    patch,
+    refused,
+    unique,
+    user_body,
+)
+
+
+def group_body(name: str, *members: str) -> dict[str, Any]:
+    return {
+        "schemas": [CORE_GROUP],
+        "displayName": name,
+        "members": [{"value": each} for each in members],
+    }
+
+
+def by_creating(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    return scim.post("/Groups", json=group_body(name, user))
+
+
+def by_creating_it_empty(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    del user
+    return scim.post("/Groups", json=group_body(name))
+
+
+def by_renaming(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    group = new_group(scim, user)["id"]
+    return patch(scim, f"/Groups/{group}", {"op": "replace", "path": "displayName", "value": name})
+
+
+def by_putting(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    group = new_group(scim)["id"]
+    return scim.put(f"/Groups/{group}", json=group_body(name, user))
+
+
+def by_nesting(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    inner = new_group(scim, user)["id"]
+    return scim.post("/Groups", json=group_body(name, inner))
+
+
+def by_bulk(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    operation = {"method": "POST", "path": "/Groups", "bulkId": "g", "data": group_body(name, user)}
+    answer = answered(scim.post("/Bulk", json={"schemas": [BULK], "Operations": [operation]}), 200)
+    (done,) = answer["Operations"]
+    return httpx.Response(
+        int(done["status"]),
+        json=done.get("response", {}),
+        headers={"Content-Type": "application/scim+json"},
+    )
+
+
+def by_bulk_patch(scim: httpx.Client, name: str, user: str) -> httpx.Response:
+    group = new_group(scim, user)["id"]
+    rename = {"op": "replace", "value": {"displayName": name}}
+    data = {"schemas": [PATCH], "Operations": [rename]}
+    operation = {"method": "PATCH", "path": f"/Groups/{group}", "data": data}
+    answer = answered(scim.post("/Bulk", json={"schemas": [BULK], "Operations": [operation]}), 200)
+    (done,) = answer["Operations"]
+    return httpx.Response(
+        int(done["status"]),
+        json=done.get("response", {}),
+        headers={"Content-Type": "application/scim+json"},
+    )
+
+
+WAYS = [
+    by_creating,
+    by_creating_it_empty,
+    by_renaming,
+    by_putting,
+    by_nesting,
+    by_bulk,
+    by_bulk_patch,
+]
+
+SPELLINGS = ["{}", " {} ", "{}\u00a0", "\u3000{}"]
+
+
+def groups_of(gateway: Gateway, user: str) -> set[str]:
+    return gateway.groups_of(user)
+
+
+# -- of another tenant -----------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("reverse", [False, True], ids=["b after a", "a after b"])
+def test_a_group_of_another_tenant_is_refused_however_it_is_asked_for(
+    gateway: Gateway, way: Callable[[httpx.Client, str, str], httpx.Response], reverse: bool
+) -> None:
+    first, second = gateway.scim, gateway.other_scim
+    if reverse:
+        first, second = second, first
+    name = unique("admins")
+    new_group(first, new_user(first)["id"], name=name)
+    eve = new_user(second)["id"]
+    detail = refused(way(second, name, eve), 409, "uniqueness")
+    assert "`groups.allow`" in detail
+    assert "tenant" not in detail
+    assert name not in groups_of(gateway, eve)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_blanks_make_no_other_group_of_it(gateway: Gateway, spelling: str) -> None:
+    name = unique("admins")
+    new_group(gateway.scim, name=name)
+    refused(
+        gateway.other_scim.post("/Groups", json=group_body(spelling.format(name))),
+        409,
+        "uniqueness",
+    )
+
+
+def test_a_group_that_is_empty_is_its_tenants_too_until_it_is_deleted_or_renamed(
+    gateway: Gateway,
+) -> None:
+    name = unique("admins")
+    for _ in range(2):
+        group = new_group(gateway.scim, name=name)["id"]
+        refused(gateway.other_scim.post("/Groups", json=group_body(name)), 409, "uniqueness")
+        assert gateway.scim.delete(f"/Groups/{group}").status_code == 204
+        theirs = new_group(gateway.other_scim, name=name)["id"]
+        refused(gateway.scim.post("/Groups", json=group_body(name)), 409, "uniqueness")
+        replace(gateway.other_scim, f"/Groups/{theirs}", displayName=unique("others"))
+
+
+def test_a_role_is_no_way_into_the_role_of_another_tenant(gateway: Gateway) -> None:
+    role = unique("admin")
+    new_user(gateway.scim, roles=[{"value": role}])
+    eve = new_user(gateway.other_scim)["id"]
+    detail = refused(
+        gateway.other_scim.post("/Users", json=user_body(roles=[{"value": role}])),
+        409,
+        "uniqueness",
+    )
+    assert f"role:{role}" in detail
+    add = {"op": "add", "path": "roles", "value": [{"value": role}]}
+    refused(patch(gateway.other_scim, f"/Users/{eve}", add), 409, "uniqueness")
+    put = user_body("eve", roles=[{"value": role}])
+    refused(gateway.other_scim.put(f"/Users/{eve}", json=put), 409, "uniqueness")
+    assert groups_of(gateway, eve) == set()
+
+
+def test_a_role_whose_name_is_that_of_a_group_is_refused_as_well(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(roles={"roles_prefix": ""})
+    name = unique("admins")
+    new_group(gateway.other_scim, name=name)
+    detail = refused(
+        gateway.scim.post("/Users", json=user_body(roles=[{"value": name}])), 409, "uniqueness"
+    )
+    assert "`groups.allow`" in detail
+
+
+@pytest.mark.parametrize("name", ["role:admin", "Entitlement:gold", "role:"])
+def test_a_group_is_not_called_as_a_role_is(gateway: Gateway, name: str) -> None:
+    detail = refused(gateway.scim.post("/Groups", json=group_body(name)), 400, "invalidValue")
+    assert "roles and entitlements" in detail
+
+
+def test_what_allow_names_may_be_shared(gateway_with: Callable[..., Gateway]) -> None:
+    gateway = gateway_with(groups={"allow": ["shared-.*", "staff"]})
+    new_group(gateway.other_scim, new_user(gateway.other_scim)["id"], name="shared-1")
+    new_group(gateway.other_scim, new_user(gateway.other_scim)["id"], name="staffers")
+    ann = new_user(gateway.scim)["id"]
+    new_group(gateway.scim, ann, name="shared-1")
+    refused(gateway.scim.post("/Groups", json=group_body("staffers")), 409, "uniqueness")
+    assert groups_of(gateway, ann) == {"shared-1"}
+
+
+def test_with_a_prefix_each_tenant_has_names_of_its_own(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(groups={"prefix": "a-", "map": {"Everybody": GROUP}})
+    new_group(gateway.other_scim, name="admins")
+    ann = new_user(gateway.scim, roles=[{"value": "boss"}])["id"]
+    new_group(gateway.scim, ann, name="admins")
+    new_group(gateway.scim, ann, name="Everybody")
+    assert groups_of(gateway, ann) == {"a-admins", "a-role:boss", GROUP}
+
+
+@pytest.mark.parametrize(
+    ("groups", "matched"),
+    [
+        ({"allow": ["good.*"]}, "good one"),
+        ({"map": {"Good": "good"}}, "Good"),
+        ({"pattern": "kong-(.*)"}, "kong-good"),
+    ],
+)
+def test_what_does_not_match_is_refused_or_ignored_as_configured(
+    gateway_with: Callable[..., Gateway], groups: dict[str, Any], matched: str
+) -> None:
+    gateway = gateway_with(groups={**groups, "unmatched": "refuse"})
+    new_group(gateway.scim, name=matched)
+    detail = refused(gateway.scim.post("/Groups", json=group_body("bad")), 400, "invalidValue")
+    assert "`groups.unmatched` is refuse" in detail
+    gateway = gateway_with(groups={**groups, "unmatched": "ignore"})
+    ann = new_user(gateway.scim)["id"]
+    new_group(gateway.scim, ann, name="bad")
+    assert groups_of(gateway, ann) == set()
+    group = new_group(gateway.scim, ann, name=matched)["id"]
+    assert len(groups_of(gateway, ann)) == 1
+    replace(gateway.scim, f"/Groups/{group}", displayName="worse")
+    assert groups_of(gateway, ann) == set()
+    new_group(gateway.other_scim, name="bad")  # nobody gives it
+
+
+def test_of_two_tenants_that_give_a_new_name_at_once_one_is_refused(gateway: Gateway) -> None:
+    rounds = 8
+    ids = [
+        (new_user(gateway.scim)["id"], new_user(gateway.other_scim)["id"]) for _ in range(rounds)
+    ]
+    tokens = (TOKENS["scim-token-a"], TOKENS["scim-token-b"])
+    bases = (gateway.scim_base, gateway.other_base)
+
+    def create(tenant: int, name: str, user: str, empty: bool) -> int:
+        with scim_client(bases[tenant], tokens[tenant]) as scim:
+            body = group_body(name) if empty else group_body(name, user)
+            return scim.post("/Groups", json=body).status_code
+
+    for number, pair in enumerate(ids):
+        name = unique("race")
+        with ThreadPoolExecutor(2) as threads:
+            jobs = [
+                threads.submit(create, tenant, name, user, bool(number % 2))
+                for tenant, user in enumerate(pair)
+            ]
+        assert Counter(job.result() for job in jobs) == {201: 1, 409: 1}
+
+
+# -- of an administrator ---------------------------------------------------
+
+
+def give_by_hand(gateway: Gateway, group: str) -> None:
+    acls = {"acls": [{"group": group}]} if gateway.host.dbless else {}
+    robot = gateway.new_consumer(username=unique("robot"), **acls)
+    if not gateway.host.dbless:
+        path = f"/consumers/{robot['id']}/acls"
+        gateway.admin.post(path, json={"group": group}).raise_for_status()
+
+
+def test_a_group_that_an_administrator_gave_by_hand_is_not_the_providers(
+    gateway: Gateway,
+) -> None:
+    give_by_hand(gateway, "operators")
+    eve = new_user(gateway.scim)["id"]
+    for way in (by_creating, by_creating_it_empty, by_renaming):
+        detail = refused(way(gateway.scim, "operators", eve), 409, "uniqueness")
+        assert "`groups.allow`" in detail
+    assert "operators" not in groups_of(gateway, eve)
+
+
+def test_a_role_that_an_administrator_gave_by_hand_neither(gateway: Gateway) -> None:
+    give_by_hand(gateway, "role:operator")
+    body = user_body(roles=[{"value": "operator"}])
+    refused(gateway.scim.post("/Users", json=body), 409, "uniqueness")
+
+
+def test_what_a_tenant_gives_already_it_goes_on_to_give(gateway: Gateway) -> None:
+    ann, bob = new_user(gateway.scim)["id"], new_user(gateway.scim)["id"]
+    staff = make_group(gateway.scim, "staff", {"id": ann})
+    give_by_hand(gateway, "staff")
+    add = {"op": "add", "path": "members", "value": [{"value": bob}]}
+    assert patch(gateway.scim, f"/Groups/{staff['id']}", add).status_code == 204
+    assert groups_of(gateway, bob) == {"staff"}
+
+
+def test_allow_lets_a_provider_share_a_group_with_an_administrator(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(groups={"allow": ["operators"]})
+    give_by_hand(gateway, "operators")
+    ann = new_user(gateway.scim)["id"]
+    new_group(gateway.scim, ann, name="operators")
+    assert groups_of(gateway, ann) == {"operators"}
+
+
+# -- look-alikes -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", ["ADMINS", "ａｄｍｉｎｓ", "adm\u2170ns"])
+def test_a_group_that_only_looks_like_another_is_refused(gateway: Gateway, other: str) -> None:
+    new_group(gateway.scim, name="admins")
+    for scim in (gateway.scim, gateway.other_scim):
+        refused(scim.post("/Groups", json=group_body(other)), 409, "uniqueness")
+    new_group(gateway.scim, name="admins")  # the very same is one ACL group
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u202e", "\ufeff", "\u00ad", "\U000e0041"])
+def test_format_characters_are_refused_in_every_name(gateway: Gateway, hidden: str) -> None:
+    ann = new_user(gateway.scim, "ann", externalId="e-1")["id"]
+    group = new_group(gateway.scim)["id"]
+    name = f"an{hidden}n"
+    attempts = [
+        gateway.scim.post("/Users", json=user_body(name)),
+        gateway.scim.post("/Users", json=user_body(externalId=name)),
+        gateway.scim.post("/Users", json=user_body(roles=[{"value": name}])),
+        gateway.scim.post("/Groups", json=group_body(name)),
+        gateway.scim.put(f"/Users/{ann}", json=user_body(name)),
+        patch(gateway.scim, f"/Users/{ann}", {"op": "replace", "path": "userName", "value": name}),
+        patch(gateway.scim, f"/Users/{ann}", {"op": "add", "value": {"externalId": name}}),
+        patch(gateway.scim, f"/Groups/{group}", {"op": "replace", "value": {"displayName": name}}),
+    ]
+    for answer in attempts:
+        assert f"U+{ord(hidden):04X}" in refused(answer, 400, "invalidValue")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("alice", "ａlice"), ("ﬁona", "fiona"), ("STRASSE", "straße"), ("Ⅳ", "iv")]
+)
+def test_a_name_that_only_looks_like_anothers_is_refused(
+    gateway: Gateway, one: str, other: str
+) -> None:
+    new_user(gateway.scim, one, externalId=f"x-{one}")
+    for scim in (gateway.scim, gateway.other_scim):
+        refused(scim.post("/Users", json=user_body(other)), 409, "uniqueness")
+        refused(scim.post("/Users", json=user_body(externalId=f"x-{other}")), 409, "uniqueness")
+    bob = new_user(gateway.scim, "bob")["id"]
+    for attribute, value in (("userName", other), ("externalId", f"x-{other}")):
+        operation = {"op": "replace", "value": {attribute: value}}
+        refused(patch(gateway.scim, f"/Users/{bob}", operation), 409, "uniqueness")
+    assert consumer(gateway, "bob")["custom_id"] is None
+
+
+def test_a_name_that_looks_like_a_hand_made_consumers_is_refused(gateway: Gateway) -> None:
+    gateway.new_consumer(username="root")
+    detail = refused(gateway.scim.post("/Users", json=user_body("ｒoot")), 409, "uniqueness")
+    assert "looks the same" in detail
+
+
+def test_a_name_is_free_again_when_its_user_is_gone_or_renamed(gateway: Gateway) -> None:
+    alice = new_user(gateway.scim, "alice")["id"]
+    replace(gateway.scim, f"/Users/{alice}", userName="alice.b")
+    bob = new_user(gateway.other_scim, "Alice")["id"]
+    assert gateway.other_scim.delete(f"/Users/{bob}").status_code == 204
+    replace(gateway.scim, f"/Users/{alice}", userName="ALICE")
+    assert consumer(gateway, alice)["username"] == "ALICE"
