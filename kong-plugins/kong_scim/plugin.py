@@ -16,11 +16,12 @@ from scim2_models import (
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
-from kong_scim import __version__
+from kong_scim import __version__, cpu
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
+from kong_scim.cpu import CpuSpentError
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
@@ -192,7 +193,7 @@ class Plugin:
                 ServiceUnavailableException(detail=self._defect, retry_after=None)
             )
         try:
-            bridge = Bridge(kong)
+            bridge = Bridge(kong, timeout=self.config.limits.statement_seconds)
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
@@ -210,6 +211,7 @@ class Plugin:
         self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity
     ) -> ScimResponse:
         """Do what is asked, which may take its time: others of the tenant's wait for a worker."""
+        cpu.allow(self.config.limits.cpu_seconds)
         response = self._serve(bridge, opening, identity)
         if opening.request.method in WRITES:
             kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
@@ -300,8 +302,20 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
         return ServiceUnavailableException(detail=str(exception), retry_after=None)
     if isinstance(exception, KongGoneError):  # nobody reads it; the server has a line of it
         return ServiceUnavailableException(detail="Kong gave the request up")
+    if isinstance(exception, CpuSpentError):
+        return PayloadTooLargeException(
+            detail=f"The request took more than {exception.seconds:g} s of a processor and was "
+            "stopped; nothing of it was written. Send less at once, or narrow the filter"
+        )
     if not isinstance(exception, BridgeError):
         return None
+    if exception.name == "TIMEOUT":
+        return ServiceUnavailableException(
+            detail="A statement took too long in the gateway's database and was stopped "
+            "(config.limits.statement_seconds); nothing was written. Send less at once, or this "
+            "again when others are done",
+            retry_after=5,
+        )
     if exception.name == "DATABASE":
         return ServiceUnavailableException(
             # Not that nothing was written: a connection may break while COMMIT is under way.

@@ -17,6 +17,7 @@ from scim2_models import (
     ScimProvider,
 )
 
+from kong_scim import cpu
 from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.shapes import FORGOTTEN, shaped_object
 
@@ -103,6 +104,7 @@ def lenient_bulk(
             )
         lenient: list[Any] = []
         for index, operation in enumerate(operations):
+            cpu.check()
             try:
                 lenient.append(_bulk_operation(provider, operation, max_operations))
             except SCIMException as exception:
