@@ -44,7 +44,8 @@ class SqliteTransaction:
 
         :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``unique
             violation`` and ``foreign key violation`` as scim-bridge says them, ``TIMEOUT`` when it
-            took too long, ``DATABASE`` when SQLite refuses it; each with the index of the statement in this transaction.
+            took too long, ``DATABASE`` when SQLite refuses it; each with the index of the statement
+            in this transaction.
         """
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
@@ -67,11 +68,9 @@ class SqliteTransaction:
                 name, str(error), code=code, step=step, label=statement.label
             ) from error
         except sqlite3.Error as error:
-            stopped = error.sqlite_errorname == "SQLITE_INTERRUPT"
-            name, text = (
-                ("TIMEOUT", "the statement took too long") if stopped else ("DATABASE", str(error))
-            )
-            raise BridgeError(name, text, step=step, label=statement.label) from error
+            stopped = getattr(error, "sqlite_errorname", None) == "SQLITE_INTERRUPT"
+            name = "TIMEOUT" if stopped else "DATABASE"
+            raise BridgeError(name, str(error), step=step, label=statement.label) from error
         finally:
             self.connection.set_progress_handler(None, 0)
         if statement.rows is not None and rows != statement.rows:
