@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from scim2_models import (
@@ -99,11 +100,14 @@ class Plugin:
             return
         bridge, opening, identity = opened
         request = opening.request
-        context.later(
-            lambda: self._exit(kong, self._answer(kong, bridge, opening, identity)),
-            member=identity.token,
-            urgent=is_revocation(request.method, request.path, request.body),
-        )
+        urgent = is_revocation(request.method, request.path, request.body)
+
+        def serve() -> None:
+            cpu.allow(self.config.limits.cpu_seconds, gives_way=not urgent)
+            with cpu.urgent() if urgent else nullcontext():
+                self._exit(kong, self._answer(kong, bridge, opening, identity))
+
+        context.later(serve, member=identity.token, urgent=urgent)
 
     def _exit(self, kong: Any, response: ScimResponse) -> None:
         # Personal data: no cache but the client's own may keep it, and that one asks each time.
@@ -211,7 +215,6 @@ class Plugin:
         self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity
     ) -> ScimResponse:
         """Do what is asked, which may take its time: others of the tenant's wait for a worker."""
-        cpu.allow(self.config.limits.cpu_seconds)
         response = self._serve(bridge, opening, identity)
         if opening.request.method in WRITES:
             kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
