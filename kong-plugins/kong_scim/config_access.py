@@ -212,3 +212,13 @@ class Limits(Record):
         description="Requests with one token, evened out over ten seconds; more get 429. 0 for no "
         "limit.",
     )
+    cpu_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=10,
+        description="Seconds of a processor that one request, or one operation of a Bulk request, "
+        "may take of the plugin server; what takes more is 413 and writes nothing.",
+    )
+    statement_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=4,
+        description="Seconds that one statement may take in the database, which then stops it. "
+        "With PostgreSQL never more than nine tenths of Kong's `pg_timeout` (5 s by default).",
+    )

@@ -1,17 +1,22 @@
-"""How much of a processor one request may take.
+"""How much of a processor one request may take, and when it gives way.
 
 Python runs one thread at a time: a request that computes for seconds is seconds that all others
-wait for in part. Whatever may go on for long calls :func:`check` between two of its rounds. Nothing
-is interrupted: between the last check and the commit a request goes on.
+wait for in part. Whatever may go on for long calls :func:`check` between two of its rounds. There
+it ends when its time is over, and pauses while something urgent runs. Nothing is interrupted:
+between the last check and the commit a request goes on.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-_allowance: ContextVar[tuple[float, float] | None] = ContextVar("allowance", default=None)
-"""The seconds that are allowed, and the thread's own time at which they are over."""
+PATIENCE = 0.5
+"""In seconds: for how long one request gives way in all, however much is urgent."""
 
 
 class CpuSpentError(Exception):
@@ -25,23 +30,64 @@ class CpuSpentError(Exception):
         self.seconds = seconds
 
 
-def allow(seconds: float) -> None:
+@dataclass
+class _Allowance:
+    """What a request may still take.
+
+    :param until: The thread's own time at which it is over.
+    :param patience: For how long it may yet be made to pause.
+    """
+
+    seconds: float
+    until: float
+    patience: float = PATIENCE
+
+
+_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+_changed = threading.Condition()
+_urgent = 0
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Have others give way for the time of the block."""
+    global _urgent  # noqa: PLW0603 - of the whole process, as its one interpreter lock is
+    with _changed:
+        _urgent += 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _urgent -= 1
+            if not _urgent:
+                _changed.notify_all()
+
+
+def allow(seconds: float, *, gives_way: bool = True) -> None:
     """Allow so much from now on, in this thread and for the context at hand."""
-    _allowance.set((seconds, time.thread_time() + seconds))
+    patience = PATIENCE if gives_way else 0.0
+    _allowance.set(_Allowance(seconds, time.thread_time() + seconds, patience))
 
 
 def renew() -> None:
     """Allow as much again: what was done is committed, and must not be answered as refused."""
     found = _allowance.get()
     if found is not None:
-        allow(found[0])
+        found.until = time.thread_time() + found.seconds
 
 
 def check() -> None:
-    """Return if there is time left.
+    """Return if there is time left; pause before that while something urgent runs.
 
     :raises CpuSpentError: When it is over.
     """
     found = _allowance.get()
-    if found is not None and time.thread_time() > found[1]:
-        raise CpuSpentError(found[0])
+    if found is None:  # the tick, or a test
+        return
+    if time.thread_time() > found.until:
+        raise CpuSpentError(found.seconds)
+    if _urgent and found.patience > 0:
+        began = time.monotonic()
+        with _changed:
+            _changed.wait_for(lambda: not _urgent, found.patience)
+        found.patience -= time.monotonic() - began

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +21,13 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.service import is_json_media_type
 
-from kong_scim import __version__
+from kong_scim import __version__, cpu
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
+from kong_scim.cpu import CpuSpentError
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
@@ -119,11 +120,14 @@ class Plugin:
             return
         bridge, opening, identity = opened
         request = opening.request
-        context.later(
-            lambda: self._exit(kong, self._answer(kong, bridge, opening, identity)),
-            member=identity.token,
-            urgent=is_revocation(request.method, request.path, request.body),
-        )
+        urgent = is_revocation(request.method, request.path, request.body)
+
+        def serve() -> None:
+            cpu.allow(self.config.limits.cpu_seconds, gives_way=not urgent)
+            with cpu.urgent() if urgent else nullcontext():
+                self._exit(kong, self._answer(kong, bridge, opening, identity))
+
+        context.later(serve, member=identity.token, urgent=urgent)
 
     def _exit(self, kong: Any, response: ScimResponse) -> None:
         # Personal data: no cache but the client's own may keep it, and that one asks each time.
@@ -234,7 +238,7 @@ class Plugin:
                 ServiceUnavailableException(detail=self._defect, retry_after=None)
             )
         try:
-            bridge = Bridge(kong)
+            bridge = Bridge(kong, timeout=self.config.limits.statement_seconds)
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
@@ -387,8 +391,20 @@ def _of_gateway(exception: Exception) -> SCIMException | None:
         return ServiceUnavailableException(detail=str(exception), retry_after=None)
     if isinstance(exception, KongGoneError):  # nobody reads it; the server has a line of it
         return ServiceUnavailableException(detail="Kong gave the request up")
+    if isinstance(exception, CpuSpentError):
+        return PayloadTooLargeException(
+            detail=f"The request took more than {exception.seconds:g} s of a processor and was "
+            "stopped; nothing of it was written. Send less at once, or narrow the filter"
+        )
     if not isinstance(exception, BridgeError):
         return None
+    if exception.name == "TIMEOUT":
+        return ServiceUnavailableException(
+            detail="A statement took too long in the gateway's database and was stopped "
+            "(config.limits.statement_seconds); nothing was written. Send less at once, or this "
+            "again when others are done",
+            retry_after=5,
+        )
     if exception.name == "DATABASE":
         return ServiceUnavailableException(
             # Not that nothing was written: a connection may break while COMMIT is under way.

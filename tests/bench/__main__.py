@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import after_restart, against_memory, growth, on_kong, outbox, revocation
+from bench import after_restart, against_memory, growth, on_kong, outbox, revocation, siege
 from bench.timing import Ratio
 
 SECTIONS = {
@@ -18,6 +18,7 @@ SECTIONS = {
     "outbox": ("Events that nobody takes", outbox.measure),
     "restart": ("A DB-less gateway after a start", after_restart.measure),
     "revocation": ("A revocation in a cluster of two nodes", revocation.measure),
+    "siege": ("Revocations while another tenant sends what costs most", siege.measure),
     "kong": ("A real Kong: SCIM beside the Admin API", on_kong.measure),
 }
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from control import Control
 from requests_of import Hostile, hostile
+from siege import MOST, Siege
 
 import outbox
 from hosts import Gateway, running_gateway
@@ -248,10 +249,28 @@ def main() -> None:
     with running_gateway("sandbox") as gateway:
         storm = Storm(gateway, seed=options.seed, count=options.count, seconds=None)
         report = storm.rage()
-    print(report.text())
+        print(report.text())
     for failure in report.failures:
         print(failure[:2000])
     hold(report, whole=True)
+    for name in ("sandbox", "sandbox-off"):
+        besiege(name)
+
+
+def besiege(name: str) -> None:
+    """Have one tenant of a gateway send what costs most while the other deactivates people.
+
+    The time that is allowed is that of a machine with nothing else to do.
+    """
+    with running_gateway(name) as gateway:
+        siege = Siege(gateway, people=300, others=1500)
+        began = time.monotonic()
+        with Control() as control:
+            besieged = siege.lay(60)
+            stretch = control.stretch(began)
+    print(f"{name}: {besieged.text()}; machine {stretch:.1f} times slower than alone")
+    assert besieged.failures == []
+    assert besieged.percentile(0.99) <= MOST * stretch, besieged.text()
 
 
 if __name__ == "__main__":

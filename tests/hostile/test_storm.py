@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from siege import Siege
 from storm import Storm, hold
 
-from hosts import running_gateway
+from hosts import Gateway, running_gateway
 
 pytestmark = pytest.mark.long
 
@@ -19,3 +20,15 @@ def test_a_minute_of_hostile_requests_breaks_nothing() -> None:
     """
     with running_gateway("sandbox") as gateway:
         hold(Storm(gateway, seed=5, count=100_000, seconds=60).rage(), whole=False)
+
+
+def test_whoever_leaves_is_refused_at_once_while_another_tenant_sends_what_costs_most(
+    gateway: Gateway,
+) -> None:
+    """How soon is measured by ``make fuzz`` and ``make bench``, on a machine that is quiet."""
+    report = Siege(gateway, people=12, others=100).lay(6)
+    assert report.failures == []
+    assert len(report.seconds) == 12
+    answers = {(name, status) for name, status in report.attacks if status}
+    assert {status for _, status in answers} <= {200, 201, 400, 413, 503}, report.text()
+    assert ("search-groups", 400) in answers, report.text()

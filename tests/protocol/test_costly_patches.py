@@ -156,7 +156,7 @@ def test_as_many_operations_as_there_are_entries_are_no_more_than_that_many_look
          for n in range(9)],
         [{"op": "remove", "path": "emails[" + " or ".join(['display co "z"'] * 9) + "]"}],
         [{"op": "remove", "path": "emails",
-          "value": [{"value": f"x{n}", "type": "work"} for n in range(9)]}],
+          "value": [{"type": "work"}] * 9}],
     ],
     ids=["parts", "all alike", "additions", "primary", "one long filter", "values"],
 )  # fmt: skip

@@ -43,11 +43,24 @@ class Pdk(Protocol):
     def scim(self) -> Any: ...
 
 
-class Bridge:
-    """``begin`` or ``wake``, ``body``, ``query`` and ``commit``, each one step of the RPC."""
+STATEMENT_TIMEOUT = 4.0
+"""In seconds, where nobody says otherwise: below the 5 s after which Kong gives a statement up."""
 
-    def __init__(self, kong: Pdk) -> None:
+
+class Bridge:
+    """``begin`` or ``wake``, ``body``, ``query`` and ``commit``, each one step of the RPC.
+
+    :param timeout: In seconds: how long one statement of ``query`` and ``commit`` may take.
+    """
+
+    def __init__(self, kong: Pdk, *, timeout: float = STATEMENT_TIMEOUT) -> None:
         self._kong = kong
+        self._timeout = int(1000 * timeout)
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds one statement may take."""
+        return self._timeout / 1000
 
     def begin(
         self,
@@ -156,7 +169,8 @@ class Bridge:
 
         A consumer that matches several times is answered once; one that is not there, not at all.
 
-        :raises BridgeError: When the database refuses or is away.
+        :raises BridgeError: When the database refuses or is away; ``TIMEOUT`` when a statement took
+            too long and was stopped.
         """
         answer = self._call(
             "query",
@@ -167,6 +181,7 @@ class Bridge:
                     "username": list(usernames),
                     "custom_id": list(custom_ids),
                 },
+                "timeout": self._timeout,
             },
         )
         return Rows(
@@ -188,7 +203,10 @@ class Bridge:
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
         # not asdict(), which copies every value of every row one by one
-        argument: dict[str, Any] = {"steps": [vars(step) for step in steps]}
+        argument: dict[str, Any] = {
+            "steps": [vars(step) for step in steps],
+            "timeout": self._timeout,
+        }
         if mark is not None:
             argument["mark"] = {"key": mark.key, "is": mark.expected, "becomes": mark.becomes}
         if check:

@@ -30,6 +30,7 @@ from scim2_models.path import (
 from scim2_server.utils import parametrize
 from sqlalchemy import ColumnElement, and_, false, not_, or_, true
 
+from kong_scim import cpu
 from kong_scim.bridge import Dialect
 from kong_scim.directory.comparisons import (
     Comparand,
@@ -79,6 +80,7 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         return and_(*terms) if node.op == LogicalOperator.and_ else or_(*terms)
 
     def visit_comparison(self, node: Comparison) -> ColumnElement[bool]:
+        cpu.check()
         binding = self.binding(node.attr_path, comparison=True)
         if binding is None:
             return false()

@@ -53,21 +53,25 @@ class LocalStore:
             self.id = _identity(transaction)
         """Of this file's content: another file, or a new one, has another."""
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+    def query(
+        self, statements: Sequence[Sql], timeout: float | None = None
+    ) -> list[list[dict[str, Any]]]:
         """Return the rows of each statement, all of one moment, without waiting for a writer.
+
+        :param timeout: In seconds: how long each may take.
 
         :raises ~kong_scim.bridge.BridgeError: As :meth:`.SqliteTransaction.run`.
         """
-        with self.reading() as transaction:
+        with self.reading(timeout) as transaction:
             return [transaction.run(statement).data for statement in statements]
 
     @contextmanager
-    def reading(self) -> Iterator[SqliteTransaction]:
+    def reading(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
         """Open a transaction that only reads, on a connection of this thread."""
         reader = getattr(self._readers, "database", None)
         if reader is None:
             reader = self._readers.database = SqliteDatabase(self._path)
-        with reader.reading() as transaction:
+        with reader.reading(timeout) as transaction:
             yield transaction
 
     @contextmanager
@@ -85,9 +89,9 @@ class LocalStore:
             self._turn.release()
 
     @contextmanager
-    def writing(self) -> Iterator[SqliteTransaction]:
+    def writing(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
         """Open a transaction that writes, durable at its end; wants the :meth:`turn`."""
-        with self._database.transaction() as transaction:
+        with self._database.transaction(timeout) as transaction:
             yield transaction
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,18 @@ _VIOLATIONS = {
 }
 
 
-class SqliteTransaction:
-    """An open transaction. What it ran is undone if the block that opened it raises."""
+PROGRESS = 100_000
+"""Instructions of SQLite, about a millisecond's, after which a statement is held to its time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+
+class SqliteTransaction:
+    """An open transaction. What it ran is undone if the block that opened it raises.
+
+    :param timeout: In seconds: how long a statement may take; None for as long as it likes.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, timeout: float | None = None) -> None:
+        self._timeout = timeout
         self.connection = connection
         """For what belongs into the same transaction and is no statement of the SCIM tables."""
         self.tally = Tally()
@@ -34,8 +43,9 @@ class SqliteTransaction:
         """Run a statement, and hold it to its number of rows.
 
         :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``unique
-            violation`` and ``foreign key violation`` as scim-bridge says them, ``DATABASE`` when
-            SQLite refuses it; each with the index of the statement in this transaction.
+            violation`` and ``foreign key violation`` as scim-bridge says them, ``TIMEOUT`` when it
+            took too long, ``DATABASE`` when SQLite refuses it; each with the index of the statement
+            in this transaction.
         """
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
@@ -43,21 +53,26 @@ class SqliteTransaction:
             str(index): self.tally.text() if isinstance(value, Written) else value
             for index, value in enumerate(statement.params, 1)
         }
+        data: list[dict[str, Any]] = []
+        self._limit()
         try:
             cursor = self.connection.execute(statement.sql, values)
+            rows = cursor.rowcount
+            if cursor.description is not None:
+                columns = [column[0] for column in cursor.description]
+                data = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+                rows = len(data)
         except sqlite3.IntegrityError as error:
             name, code = _VIOLATIONS.get(error.sqlite_errorname, ("BAD_REQUEST", 0))
             raise BridgeError(
                 name, str(error), code=code, step=step, label=statement.label
             ) from error
         except sqlite3.Error as error:
-            raise BridgeError("DATABASE", str(error), step=step, label=statement.label) from error
-        data: list[dict[str, Any]] = []
-        rows = cursor.rowcount
-        if cursor.description is not None:
-            columns = [column[0] for column in cursor.description]
-            data = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-            rows = len(data)
+            stopped = getattr(error, "sqlite_errorname", None) == "SQLITE_INTERRUPT"
+            name = "TIMEOUT" if stopped else "DATABASE"
+            raise BridgeError(name, str(error), step=step, label=statement.label) from error
+        finally:
+            self.connection.set_progress_handler(None, 0)
         if statement.rows is not None and rows != statement.rows:
             raise BridgeError(
                 "ROW_COUNT",
@@ -66,6 +81,12 @@ class SqliteTransaction:
                 label=statement.label,
             )
         return StepResult(rows=rows, data=data)
+
+    def _limit(self) -> None:
+        """Have SQLite stop what it runs next once that takes too long."""
+        if self._timeout is not None:
+            until = time.monotonic() + self._timeout
+            self.connection.set_progress_handler(lambda: time.monotonic() > until, PROGRESS)
 
     def undo(self) -> StepResult:
         """Take back what was written so far (:class:`~kong_scim.bridge.Undo`); the tally stays."""
@@ -101,9 +122,11 @@ class SqliteDatabase:
         for statement in ddl.statements("sqlite"):
             self._connection.execute(statement)
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+    def query(
+        self, statements: Sequence[Sql], timeout: float | None = None
+    ) -> list[list[dict[str, Any]]]:
         """Return the rows of each statement, all of one moment."""
-        with self.reading() as transaction:
+        with self.reading(timeout) as transaction:
             return [transaction.run(statement).data for statement in statements]
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
@@ -124,15 +147,18 @@ class SqliteDatabase:
             return results
 
     @contextmanager
-    def transaction(self) -> Iterator[SqliteTransaction]:
-        """Open a writing transaction, so that other writes can be mixed in; commits at its end."""
-        with self._transaction("BEGIN IMMEDIATE") as transaction:
+    def transaction(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
+        """Open a writing transaction, so that other writes can be mixed in; commits at its end.
+
+        :param timeout: As :class:`SqliteTransaction` has it.
+        """
+        with self._transaction("BEGIN IMMEDIATE", timeout) as transaction:
             yield transaction
 
     @contextmanager
-    def reading(self) -> Iterator[SqliteTransaction]:
+    def reading(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
         """Open a transaction whose reads are all of one moment."""
-        with self._transaction("BEGIN") as transaction:
+        with self._transaction("BEGIN", timeout) as transaction:
             yield transaction
 
     def close(self) -> None:
@@ -141,14 +167,14 @@ class SqliteDatabase:
             self._connection.close()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
+    def _transaction(self, begin: str, timeout: float | None) -> Iterator[SqliteTransaction]:
         with self._lock:
             try:
                 self._connection.execute(begin)
             except sqlite3.Error as error:
                 raise BridgeError("DATABASE", str(error)) from error
             try:
-                yield SqliteTransaction(self._connection)
+                yield SqliteTransaction(self._connection, timeout)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

@@ -15,10 +15,13 @@ from scim2_models import (
     ResponseParameters,
     ScimProvider,
     SearchRequest,
+    TooManyException,
 )
 from scim2_server.storage import ScimStorage, SearchPage
 
-from kong_scim.directory import queries
+from kong_scim import cpu
+from kong_scim.bridge import BridgeError
+from kong_scim.directory import costs, queries
 from kong_scim.directory.documents import Row, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
@@ -124,16 +127,29 @@ class SqlStorage(ScimStorage):
         *,
         position: Any = None,
     ) -> SearchPage:
-        """Return a page: one step finds it, a second one reads memberships and neighbours."""
+        """Return a page: one step finds it, a second one reads memberships and neighbours.
+
+        :raises ~scim2_models.TooManyException: When it would cost too much (:mod:`.costs`), or did
+            not end in time.
+        """
         place, dialect = self._place, self._place.db.dialect
         kinds = [self._kinds.of(each) for each in resource_types]
+        self._refuse_costly(kinds, search_request)
         search = Search(dialect, place.scope, kinds, search_request)
         by_cursor = search_request.cursor is not None
         where = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:
             (counted,) = place.read([search.total()])
             return SearchPage(int(counted[0]["total"]), [])
-        counted, page = place.read([search.total()], [search.page(where)])
+        try:
+            counted, page = place.read([search.total()], [search.page(where)])
+        except BridgeError as error:
+            if error.name != "TIMEOUT":
+                raise
+            raise TooManyException(
+                detail="The search took too long in the gateway's database and was stopped: narrow "
+                "the filter, or ask for a smaller page"
+            ) from error
         if where is not None and where.direction == "previous":
             page.reverse()
         found_rows = [Row.read(columns) for columns in page]
@@ -162,6 +178,15 @@ class SqlStorage(ScimStorage):
             )
         return result
 
+    def _refuse_costly(self, kinds: list[Kind], search_request: SearchRequest[Any]) -> None:
+        weight = max((costs.weight(kind, search_request.filter) for kind in kinds), default=0)
+        costs.refuse(weight)
+        if weight > costs.FREE:
+            place = self._place
+            counts = [queries.count(place.db.dialect, place.scope, kind.name) for kind in kinds]
+            (rows,) = place.read(counts)
+            costs.refuse(weight, sum(int(row["total"]) for row in rows))
+
     def _related(
         self, kind: Kind, ids: list[str], parameters: ResponseParameters[Any] | None
     ) -> list[Any]:
@@ -183,6 +208,7 @@ class SqlStorage(ScimStorage):
                     members.setdefault(entry["group_id"], []).append(value)
         resources = []
         for row in rows:
+            cpu.check()
             kind = self._kinds.of(row.type)
             groups = (
                 group_values(group_kind, graph.groups_of(row.id)) if kind.role == "User" else ()

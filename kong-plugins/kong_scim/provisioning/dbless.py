@@ -130,7 +130,7 @@ class DblessBridge:
 
         :raises BridgeError: As :meth:`Bridge.query`; ``MARK`` as :meth:`commit`.
         """
-        sql = self._memory.store.query(statements) if statements else []
+        sql = self._memory.store.query(statements, self._bridge.timeout) if statements else []
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
         # Whatever was read in the store so far, Kong has been told of it.
@@ -194,7 +194,7 @@ class DblessBridge:
         entities = [steps[place] for place in places]
         results: dict[int, StepResult] = {}
         number = None
-        with store.writing() as transaction:
+        with store.writing(self._bridge.timeout) as transaction:
             # What entities were written is told to the statements behind them.
             first = places[0] if places else len(steps)
             _run(transaction, steps, range(first), results)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from scim2_models import InvalidValueException, UniquenessException
 
+from kong_scim import cpu
 from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Undo, Upsert
 from kong_scim.directory.ports import Conflict
 from kong_scim.provisioning.ownership import taken_group
@@ -61,12 +62,14 @@ class GatewayDatabase:
             where a guard did not hold.
         """
         try:
-            return self._bridge.commit(steps)
+            results = self._bridge.commit(steps)
         except BridgeError as error:
             step = steps[error.step] if error.step is not None else None
             if step is None or isinstance(step, Sql | Undo):
                 raise
             raise _refusal(error, step) from error
+        cpu.renew()
+        return results
 
 
 def _refusal(error: BridgeError, step: Step) -> Exception:

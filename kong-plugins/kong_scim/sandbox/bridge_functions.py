@@ -129,14 +129,19 @@ class NodeFunctions:
 
     async def _query(self, argument: dict[str, Any]) -> dict[str, Any]:
         answer = await self._run(
-            self._store.query, argument.get("sql") or [], argument.get("consumers") or {}
+            self._store.query,
+            argument.get("sql") or [],
+            argument.get("consumers") or {},
+            _timeout(argument),
         )
         tag = argument.get("tagged")
         return {**answer, "tagged": self._store.tagged(tag) if tag else []}
 
     async def _commit(self, argument: dict[str, Any]) -> dict[str, Any]:
         # Not to be cancelled with the client: a commit that began is a commit.
-        commit = partial(self._store.commit, check=bool(argument.get("check")))
+        commit = partial(
+            self._store.commit, check=bool(argument.get("check")), timeout=_timeout(argument)
+        )
         return await asyncio.shield(self._run(commit, argument["steps"], argument.get("mark")))
 
     async def _run(self, function: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
@@ -250,6 +255,12 @@ def _argument(text: str) -> dict[str, Any]:
     if argument.get("bridge_version") != BRIDGE_VERSION:
         raise BridgeError("BRIDGE_VERSION", f"the sandbox speaks version {BRIDGE_VERSION}")
     return argument
+
+
+def _timeout(argument: Mapping[str, Any]) -> float:
+    """Return how many seconds a statement may take (``sql.lua``)."""
+    milliseconds: float = argument.get("timeout") or 4000
+    return milliseconds / 1000
 
 
 def _secrets(argument: Mapping[str, Any]) -> dict[str, str | None]:

@@ -44,7 +44,9 @@ FIRST_LINE = "This is the Kong SCIM sandbox. It is no Kong: try and test with it
 
 _DATABASE = "sandbox.sqlite"
 _PLUGIN_SERVER = "plugin-server"
-_SQLITE_THREADS = 4
+_SQLITE_THREADS = 32
+"""Kong has a connection to its database for each request; no request waits for another's."""
+
 _LARGEST_HEAD = 128 * 1024
 _GRACE = 5
 _BACKLOG = 1024

@@ -7,6 +7,7 @@ answers. A power cut it need not outlive (``synchronous = NORMAL``): no sandbox 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,7 +39,8 @@ class Store:
     def __init__(self, path: Path, *, dbless: bool = False) -> None:
         self.dbless = dbless
         self._writer = SqliteDatabase(path)
-        self._reader = SqliteDatabase(path)
+        self._path = path
+        self._readers = threading.local()
         self.entities = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         """For reads of the event loop's thread; each sees the last commit."""
         self.entities.executescript(entities.TABLES)
@@ -47,20 +49,24 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self.entities.close()
-        self._reader.close()
         self._writer.close()
 
     def query(
-        self, statements: Sequence[Mapping[str, Any]], consumers: Mapping[str, Sequence[str]]
+        self,
+        statements: Sequence[Mapping[str, Any]],
+        consumers: Mapping[str, Sequence[str]],
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Answer ``kong.scim.query``: rows by statement, and consumers with their ACL groups.
+
+        :param timeout: In seconds: how long each statement may take.
 
         :raises ~kong_scim.bridge.BridgeError: As the bridge would.
         """
         if statements and self.dbless:
             raise BridgeError("BAD_REQUEST", "this Kong has no database for SCIM's tables", step=0)
         rows = self._reader.query(
-            [_statement(index, step) for index, step in enumerate(statements)]
+            [_statement(index, step) for index, step in enumerate(statements)], timeout
         )
         with self._reading() as connection:
             found = {
@@ -105,15 +111,17 @@ class Store:
         mark: Mapping[str, Any] | None = None,
         *,
         check: bool = False,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Answer ``kong.scim.commit``: every step in one transaction, or none.
 
         :param mark: ``key``, ``is`` and ``becomes``; ``check``: only say whether it could be done.
+        :param timeout: In seconds: how long each statement may take.
         :raises ~kong_scim.bridge.BridgeError: As the bridge would, with the index of the step.
         """
         results: list[dict[str, Any]] = []
         touched: dict[str, None] = {}
-        with suppress(_Checked), self._writer.transaction() as transaction:
+        with suppress(_Checked), self._writer.transaction(timeout) as transaction:
             connection = transaction.connection
             if mark and _mark(connection, mark["key"]) != mark["is"]:
                 raise BridgeError("MARK", "the configuration was loaded anew")
@@ -159,6 +167,14 @@ class Store:
                 name = ("username", row.username) if row.username else ("custom_id", row.custom_id)
                 if not entities.select(connection, "consumers", *name):
                     _declare(connection, row)
+
+    @property
+    def _reader(self) -> SqliteDatabase:
+        """A connection of this thread: on Kong, too, no request waits for another one's."""
+        found = getattr(self._readers, "database", None)
+        if found is None:
+            found = self._readers.database = SqliteDatabase(self._path)
+        return found
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

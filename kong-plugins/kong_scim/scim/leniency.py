@@ -17,11 +17,16 @@ from scim2_models import (
     ScimProvider,
 )
 
+from kong_scim import cpu
 from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.shapes import FORGOTTEN, shaped_object
 
 SCIM_1 = "urn:scim:schemas:"
 """How schema URNs of SCIM 1.1 begin."""
+
+
+PATCHES = 5
+"""Times ``max_operations``: so many operations all PATCHes of one bulk request may have."""
 
 
 def lenient_resource(
@@ -89,7 +94,8 @@ def lenient_bulk(
 
     An operation that cannot be read fails alone, with the others done (RFC 7644 §3.7.3).
 
-    :raises PayloadTooLargeException: When there are more operations than ``max_operations``.
+    :raises PayloadTooLargeException: When there are more operations than ``max_operations``, or
+        its PATCHes have more than :data:`PATCHES` times as many.
     """
     result = dict(payload)
     failures: dict[int, SCIMException] = {}
@@ -101,8 +107,10 @@ def lenient_bulk(
                 detail=f"The request has {len(operations)} operations, maxOperations is "
                 f"{max_operations}: send several requests"
             )
+        _refuse_many_patches(operations, PATCHES * max_operations)
         lenient: list[Any] = []
         for index, operation in enumerate(operations):
+            cpu.check()
             try:
                 lenient.append(_bulk_operation(provider, operation, max_operations))
             except SCIMException as exception:
@@ -110,6 +118,25 @@ def lenient_bulk(
                 failures[index] = exception
         result[name] = lenient
     return result, failures
+
+
+def _refuse_many_patches(operations: list[Any], most: int) -> None:
+    """Refuse a bulk request whose PATCHes together have more than so many operations."""
+    total = 0
+    for operation in operations:
+        for name, data in operation.items() if isinstance(operation, dict) else ():
+            if name.lower() != "data" or not isinstance(data, dict):
+                continue
+            total += sum(
+                len(value)
+                for key, value in data.items()
+                if key.lower() == "operations" and isinstance(value, list)
+            )
+    if total > most:
+        raise PayloadTooLargeException(
+            detail=f"The PATCHes of the request have {total} operations in all, the limit is "
+            f"{most}: send several requests"
+        )
 
 
 def _bulk_operation(provider: ScimProvider, operation: Any, max_operations: int) -> Any:

@@ -26,6 +26,7 @@ from scim2_models import (
     Resource,
 )
 
+from kong_scim import cpu
 from kong_scim.scim.expressions import lenient_path
 from kong_scim.scim.limits import check_path, shown
 from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, is_complex, shaped
@@ -50,10 +51,15 @@ def lenient_patch(
                     detail=f"The PATCH has {len(value)} operations, the limit is {max_operations}: "
                     "send several requests"
                 )
-            result[name] = [each for item in value for each in _lenient(model, item)]
+            result[name] = [each for item in value for each in _checked(model, item)]
         else:
             result[name] = value
     return result
+
+
+def _checked(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:
+    cpu.check()
+    yield from _lenient(model, sent)
 
 
 def _lenient(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import gc
 import sys
 import threading
 
-from kong_scim.pluginserver.context import request_id
+from kong_scim.pluginserver.context import later, request_id
 
 priority = 755
 version = "1.2.3"
@@ -22,6 +22,8 @@ class Plugin:
         if config["order"] == "broken":
             raise ValueError("the token hunter2 is wrong")
         self.access_as = getattr(self, config["order"])
+        if config["order"].endswith(("_later", "_urgently")):
+            self.share = "tenant"
 
     def access(self, kong):
         self.access_as(kong)
@@ -79,6 +81,19 @@ class Plugin:
         self.seen.append("started")
         self.gate.wait(30)
         kong.response.exit(200, "computed")
+
+    def compute_later(self, kong):
+        later(lambda: self.compute(kong), member="token")
+
+    def echo_urgently(self, kong):
+        later(lambda: self.echo(kong), member="token", urgent=True)
+
+    def raise_later(self, kong):
+        def rest():
+            raise RuntimeError("hunter2 later")
+
+        request_id.set(kong.test.value())
+        later(rest, member="token")
 
     def body(self, kong):
         kong.response.exit(200, kong.request.get_raw_body(0))

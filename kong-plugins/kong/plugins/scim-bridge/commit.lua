@@ -119,8 +119,7 @@ end
 
 --- A step of a dry run: what was written so far is not kept, and no cache is to be told of it.
 local function undo(tx)
-  execute(tx, "ROLLBACK")
-  execute(tx, "BEGIN")
+  execute(tx, "ROLLBACK; " .. tx.begin)
   for i = #tx.events, 1, -1 do
     tx.events[i] = nil
   end
@@ -129,10 +128,11 @@ local function undo(tx)
 end
 
 
-local function run(tx, steps)
+local function run(tx, steps, timeout)
   -- with a read replica, DAOs would read there what this transaction has not shown yet
   tx.connector:store_connection(tx.conn, "read")
-  execute(tx, "BEGIN")
+  tx.begin = sql.begin(timeout)
+  execute(tx, tx.begin)
 
   local results = entities.run(tx, steps)
   execute(tx, caches.invalidations(tx.connector, tx.events))
@@ -176,7 +176,7 @@ local function in_postgres(arg)
     end
   end
 
-  local ok, result = pcall(run, tx, arg.steps)
+  local ok, result = pcall(run, tx, arg.steps, arg.timeout)
   local intact = is_intact(tx)
   connector:store_connection(nil, "read")
   if not intact then

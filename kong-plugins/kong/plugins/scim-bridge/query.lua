@@ -43,9 +43,9 @@ local function wanted(consumers)
 end
 
 
---- One statement for any number of consumers, where DAOs would take two for each.
-local function consumers_by_sql(connector, conn, by_key)
-  local conditions, consumers = {}, array({})
+--- One statement for any number of consumers, where DAOs would take two for each; nil for none.
+local function consumers_by_sql(connector, by_key)
+  local conditions = {}
   for key, values in pairs(by_key) do
     for i, value in ipairs(values) do
       values[i] = connector:escape_literal(value)
@@ -58,14 +58,9 @@ local function consumers_by_sql(connector, conn, by_key)
 
   if conditions[1] then
     local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
-    local rows, err = connector:query(CONSUMERS:format(kong.db.daos.acls and ACLS or "'[]'::json",
-                                                       workspace, table.concat(conditions, " OR ")))
-    for i, row in ipairs(rows or sql.raise(conn, err)) do
-      consumers[i] = envelope.decode(row.entity)
-    end
+    return CONSUMERS:format(kong.db.daos.acls and ACLS or "'[]'::json", workspace,
+                            table.concat(conditions, " OR "))
   end
-
-  return consumers
 end
 
 
@@ -137,13 +132,38 @@ local function tagged(tag)
 end
 
 
-local function run(connector, conn, statements, by_key)
-  local results = array({})
+--- Runs everything in one message to PostgreSQL and one transaction.
+local function run(connector, conn, statements, by_key, timeout)
+  local texts = { sql.begin(timeout) }
   for i, statement in ipairs(statements) do
-    results[i] = envelope.at_step(i - 1, statement, sql.run, connector, conn, statement)
+    table.insert(texts, envelope.at_step(i - 1, statement, sql.text, connector, statement))
   end
 
-  return { sql = results, consumers = consumers_by_sql(connector, conn, by_key) }
+  local of_consumers = consumers_by_sql(connector, by_key)
+  table.insert(texts, of_consumers)
+  table.insert(texts, "COMMIT")
+
+  -- the first two answers are those of BEGIN and SET; after an error, as many as came before it
+  local answers, err, _, count = connector:query(table.concat(texts, ";\n"))
+  if not answers then
+    local failed = statements[(tonumber(count) or 0) - 1] and count - 1
+    if failed then
+      envelope.at_step(failed - 1, statements[failed], sql.raise, conn, err)
+    end
+    sql.raise(conn, err)
+  end
+
+  local results, consumers = array({}), array({})
+  for i in ipairs(statements) do
+    local rows = answers[i + 2]
+    results[i] = array(rows == true and {} or rows)
+  end
+
+  for i, row in ipairs(of_consumers and answers[#statements + 3] or {}) do
+    consumers[i] = envelope.decode(row.entity)
+  end
+
+  return { sql = results, consumers = consumers }
 end
 
 
@@ -163,7 +183,7 @@ local function query(arg)
   end
 
   local conn = sql.connect(connector)
-  local ok, result = pcall(run, connector, conn, statements, by_key)
+  local ok, result = pcall(run, connector, conn, statements, by_key, arg.timeout)
   connector:setkeepalive()
   return ok and result or error(result, 0)
 end

@@ -3,7 +3,11 @@
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
 
-local fmt = string.format
+local kong = kong
+local fmt  = string.format
+
+
+local TIMEOUT = 4000 -- of a statement in milliseconds, where nobody says otherwise
 
 
 -- Kong's codes (kong/db/errors.lua) of the violations that a statement of our own can meet
@@ -17,6 +21,7 @@ local NAMES = {
   ["40001"] = "CONFLICT", -- serialization failure
   ["40P01"] = "CONFLICT", -- deadlock
   ["55P03"] = "CONFLICT", -- lock not available
+  ["57014"] = "TIMEOUT",  -- query canceled, by statement_timeout or an administrator
   ["23503"] = "foreign key violation",
   ["23505"] = "unique constraint violation",
   ["25006"] = "READ_ONLY", -- a standby
@@ -60,6 +65,16 @@ local function bind(connector, text, params, written)
 end
 
 
+--- The text that begins a transaction whose statements each end within `timeout` milliseconds.
+-- Kong gives a statement up after pg_timeout; PostgreSQL would go on with it, for nobody.
+function _M.begin(timeout)
+  timeout = envelope.given(timeout) or TIMEOUT
+  envelope.expect(type(timeout) == "number" and timeout >= 1, "`timeout` must be a number of milliseconds")
+  local most = math.min(timeout, 0.9 * (kong.configuration.pg_timeout or timeout))
+  return fmt("BEGIN; SET LOCAL statement_timeout = %d", math.max(1, most))
+end
+
+
 --- Connects for this request, in a way that errors tell their SQLSTATE.
 -- Kong makes a new pgmoon object for each connect and pools only the socket: what is shadowed here
 -- ends with the request.
@@ -93,14 +108,19 @@ function _M.raise(conn, err)
 end
 
 
---- Runs a statement; answers its rows and how many it touched or returned.
--- `written` is the value of a parameter { value = "written" }: entities by operation and DAO.
-function _M.run(connector, conn, statement, written)
+--- The text of a statement with its values.
+function _M.text(connector, statement, written)
   envelope.expect(type(statement) == "table" and type(statement.sql) == "string"
                   and type(statement.params or {}) == "table",
                   "a statement needs `sql`, a text, and `params`, a list")
+  return bind(connector, statement.sql, statement.params or {}, written)
+end
 
-  local res, err = connector:query(bind(connector, statement.sql, statement.params or {}, written))
+
+--- Runs a statement; answers its rows and how many it touched or returned.
+-- `written` is the value of a parameter { value = "written" }: entities by operation and DAO.
+function _M.run(connector, conn, statement, written)
+  local res, err = connector:query(_M.text(connector, statement, written))
   if not res then
     _M.raise(conn, err)
   end

@@ -383,6 +383,30 @@ return {
       "default": 60000,
       "required": true
      }
+    },
+    {
+     "cpu_seconds": {
+      "description": "Seconds of a processor that one request, or one operation of a Bulk request, may take of the plugin server; what takes more is 413 and writes nothing.",
+      "type": "integer",
+      "between": [
+       1,
+       60
+      ],
+      "default": 10,
+      "required": true
+     }
+    },
+    {
+     "statement_seconds": {
+      "description": "Seconds that one statement may take in the database, which then stops it. With PostgreSQL never more than nine tenths of Kong's `pg_timeout` (5 s by default).",
+      "type": "integer",
+      "between": [
+       1,
+       60
+      ],
+      "default": 4,
+      "required": true
+     }
     }
    ],
    "required": true
