@@ -249,8 +249,6 @@ class Plugin:
             if opening.request.path == KEYS:  # for anybody: they are public
                 return keys(opening.request, self._afterwards.issuer(opening.secrets))
             identity = self._admit(opening)
-            if not opening.guarded and self.config.guard == "required":
-                raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
             # So little is fetched now: where this request waits depends on what it asks for.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
                 with self._with_body(bridge, opening) as whole:
@@ -278,7 +276,8 @@ class Plugin:
         """Return who calls, before the body of the request is fetched.
 
         :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for what a page in a browser
-            may send, and as :meth:`Door.admit <kong_scim.access.door.Door.admit>`.
+            may send, 503 while the guard is off, and as :meth:`Door.admit
+            <kong_scim.access.door.Door.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
@@ -302,6 +301,8 @@ class Plugin:
                 detail="Send the header Content-Type: application/scim+json, or "
                 "application/json; where Kong authenticates (auth: kong) no other is taken"
             )
+        if not opening.guarded and self.config.guard == "required":
+            raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
         return identity
 
     @contextmanager

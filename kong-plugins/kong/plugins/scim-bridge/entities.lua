@@ -2,8 +2,8 @@
 -- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
 -- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
 -- tx.stamp(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients were
--- given on behalf of a consumer (nil where there is no OAuth), tx.taken(groups, tag) answers the first of some ACL
--- groups that consumers are in, none of them by a tag, and has nobody else claim them before the end.
+-- given on behalf of a consumer (nil without OAuth), tx.taken(groups, tag) answers the first of some
+-- ACL groups that consumers are in, none of them by a tag, and has nobody else claim them before the end.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
