@@ -202,8 +202,16 @@ class KongScimHandler(ScimHandler):
         """Apply one operation of a bulk request, in a commit of its own."""
 
         apply = super().apply_bulk_operation
+        if operation.method != BulkOperation.Method.put or operation.data is None:
+            return _retried(lambda: apply(resource_type, operation))
         # A PUT writes what it keeps into its data: each attempt starts from what was sent.
-        return _retried(lambda: apply(resource_type, operation.model_copy(deep=True)))
+        model, sent = type(operation.data), operation.data.model_dump()
+
+        def attempt() -> Resource[Any] | None:
+            data = model.model_validate(sent)
+            return apply(resource_type, operation.model_copy(update={"data": data}))
+
+        return _retried(attempt)
 
 
 def _retried(attempt: Callable[[], T]) -> T:

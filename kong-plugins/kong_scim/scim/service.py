@@ -49,9 +49,9 @@ from kong_scim.access.refusals import (
     WrongAddressException,
 )
 from kong_scim.scim.errors import bounded
-from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
+from kong_scim.scim.leniency import lenient_bulk, lenient_patch_message, lenient_resource
 from kong_scim.scim.limits import parse_json
-from kong_scim.scim.operations import lenient_patch
+from kong_scim.scim.operations import apply_operations
 from kong_scim.scim.parameters import parameter
 from kong_scim.scim.rights import authorize
 
@@ -166,8 +166,7 @@ class KongScimService(ScimService):
         """Validate the body of a PATCH, lenient as :mod:`kong_scim.scim.operations` says."""
         model = self.get_model(resource_type)
         payload = self.decode_body(body, content_type)
-        refuse_scim_1(payload, str(PatchOp.__schema__))
-        payload = lenient_patch(model, payload, self.max_operations)
+        payload = lenient_patch_message(model, payload, self.max_operations)
         return _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
 
     def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
@@ -229,6 +228,19 @@ class KongScimService(ScimService):
         published = resource.model_copy(update={"meta": meta})
         self._publish_references(base_url, published)
         return published
+
+    def apply_patch(
+        self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
+    ) -> Resource[Any] | None:
+        """Apply a PATCH to what a storage returned, which is changed in place.
+
+        scim2-models copies the whole resource first, to put it back where an operation fails; here
+        such a resource is let go.
+
+        :return: The new state, or None where the PATCH changes nothing.
+        """
+        self.check_preconditions(current, "PATCH", conditions)
+        return current if apply_operations(current, patch_op) else None
 
     def apply_replacement(
         self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions
