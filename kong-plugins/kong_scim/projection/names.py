@@ -7,6 +7,7 @@ It copies all three into headers for the upstream, which is where the stricter r
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -90,13 +91,28 @@ def _role_groups(mapping: RoleMapping, user: Resource[Any]) -> Iterable[str]:
     ):
         for entry in getattr(user, attribute, None) or ():
             if entry.value:
-                name = f"{prefix}{entry.value}"
+                name = f"{prefix}{_role(entry.value)}"
                 yield _legal_group(
                     name,
                     f"The value {shown(entry.value)} of `{attribute}` becomes the ACL group "
                     f"{shown(name)}",
                     "change the value, or turn `roles.enabled` off in the configuration",
                 )
+
+
+def _role(value: str) -> str:
+    """Return the name of a role: its value, or what is the value in there.
+
+    Entra assigns several roles as JSON text: ``{"id":"...","value":"Admin","displayName":"A"}``.
+    """
+    if value.lstrip().startswith("{"):
+        try:
+            named = json.loads(value)
+        except ValueError:
+            return value
+        if isinstance(named, dict) and isinstance(named.get("value"), str):
+            return str(named["value"])
+    return value
 
 
 def _legal_group(name: str, subject: str, remedy: str) -> str:

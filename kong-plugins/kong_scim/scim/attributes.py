@@ -42,8 +42,8 @@ class Attribute:
     """An attribute or a sub-attribute.
 
     :param is_name: Whether the gateway looks things up by it, or shows it as a name.
-    :param lasting: Whether no value changes nothing once the resource is there. Only a true
-        ``active`` lets somebody in: what says nothing of it leaves it as it is.
+    :param lasting: Whether null leaves it as it is once the resource is there: ``active``, by which
+        nobody is let in again but by true.
     :param parts: The sub-attributes, by their names in lower case.
     """
 

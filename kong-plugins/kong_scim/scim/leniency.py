@@ -10,14 +10,10 @@ import re
 from typing import Any
 
 from scim2_models import (
-    BulkRequest,
     InvalidSyntaxException,
     InvalidVersionException,
     PatchOp,
-    PayloadTooLargeException,
     Resource,
-    SCIMException,
-    ScimProvider,
 )
 
 from kong_scim.scim.attributes import Schemas, schemas_of
@@ -115,54 +111,3 @@ def _known_schemas(schemas: Schemas, resource: dict[str, Any]) -> Any:
                 )
     held = [urn for urn in schemas.attributes if urn in known or resource.get(urn)]
     return list(dict.fromkeys([schemas.urn, *held]))
-
-
-def lenient_bulk(
-    provider: ScimProvider, payload: dict[str, Any], max_operations: int
-) -> tuple[dict[str, Any], dict[int, SCIMException]]:
-    """Return a bulk request with lenient operations, and what is wrong with those that have none.
-
-    An operation that cannot be read fails alone, with the others done (RFC 7644 §3.7.3).
-
-    :raises PayloadTooLargeException: When there are more operations than ``max_operations``.
-    """
-    result = lenient_message(payload, str(BulkRequest.__schema__))
-    failures: dict[int, SCIMException] = {}
-    for name, operations in result.items():
-        if name.lower() != "operations" or not isinstance(operations, list):
-            continue
-        if len(operations) > max_operations:
-            raise PayloadTooLargeException(
-                detail=f"The request has {len(operations)} operations, maxOperations is "
-                f"{max_operations}: send several requests"
-            )
-        lenient: list[Any] = []
-        for index, operation in enumerate(operations):
-            try:
-                lenient.append(_bulk_operation(provider, operation, max_operations))
-            except SCIMException as exception:
-                lenient.append(operation)
-                failures[index] = exception
-        result[name] = lenient
-    return result, failures
-
-
-def _bulk_operation(provider: ScimProvider, operation: Any, max_operations: int) -> Any:
-    if not isinstance(operation, dict):
-        return operation
-    members = {name.lower(): value for name, value in operation.items()}
-    method, path, data = members.get("method"), members.get("path"), members.get("data")
-    if not isinstance(method, str) or not isinstance(path, str) or not isinstance(data, dict):
-        return operation
-    method = method.upper()
-    model = provider.model_for_endpoint("/" + path.lstrip("/").partition("/")[0])
-    if model is None or not issubclass(model, Resource):
-        return operation
-    if method == "PATCH":
-        data = lenient_patch_message(model, data, max_operations)
-    elif method in ("POST", "PUT"):
-        data = lenient_resource(model, data, creation=method == "POST")
-    return {
-        name: {"method": method, "data": data}.get(name.lower(), value)
-        for name, value in operation.items()
-    }

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from scim2_models import (
+    InvalidPathException,
     InvalidSyntaxException,
     InvalidValueException,
     MutabilityException,
@@ -120,7 +121,7 @@ def _write(
     selects = target.value_filter is not None
     value = shaped(schemas_of(model), attribute, value)
     if value is None and attribute.lasting:
-        return
+        return  # what says nothing of it leaves it as it is, as a PUT without it does
     if selects and value in (None, ""):
         # Nothing is written to an entry that is not there (Entra, an attribute without a value).
         yield {"op": "remove", "path": str(target)}
@@ -141,14 +142,16 @@ def _removal(model: type[Resource[Any]], path: str, value: Any) -> Operation:
         return operation
     target = _path(model, path)
     operation["path"] = str(target)
+    if target.model is model:
+        raise InvalidPathException(
+            path=path, detail=f"{shown(path)} is the whole resource: name what to remove of it"
+        )
     if target.model is not None:
         urn = str(getattr(target.model, "__schema__"))  # noqa: B009
         if _is_written_by_the_server_alone(schemas_of(model).attributes[urn]):
             raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
         return operation
     attribute = _attribute(model, target)
-    if attribute.lasting:
-        return {"op": "replace", "value": {}}
     if attribute.multivalued and target.value_filter is None and value not in (None, ""):
         entries = shaped(schemas_of(model), attribute, value)
         operation["value"] = [_selecting(attribute, entry) for entry in entries]
@@ -181,7 +184,7 @@ def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
     key = schemas.read(text, schemas.urn)
     plain = text if key is None else schemas.text(key)
     path: Path[Any] = Path[model](lenient_path(model, plain))  # type: ignore[valid-type]
-    if path.model is None and path.resolve() is None:
+    if text and (key is None or (path.model is None and path.resolve() is None)):
         raise PathNotFoundException(
             path=text,
             detail=f"The path {shown(text)} names no attribute of the schemas this service has",
@@ -207,13 +210,10 @@ def apply_operations(resource: Resource[Any], patch_op: PatchOp[Any]) -> bool:
     :raises ~scim2_models.SCIMException: When an operation cannot be applied; those before it are.
     """
     policy = _effective_policy()
-    active = getattr(resource, "active", None)
     changed = [
         _apply_operation(resource, _as_add(resource, operation), policy)
         for operation in patch_op.operations or ()
     ]
-    if active is not None and getattr(resource, "active", None) is None:
-        resource["active"] = active  # whatever says nothing of it leaves it as it is
     return any(changed)
 
 

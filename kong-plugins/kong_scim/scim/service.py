@@ -48,8 +48,9 @@ from kong_scim.access.refusals import (
     InvalidTokenException,
     WrongAddressException,
 )
+from kong_scim.scim.bulk import CircularPlan, lenient_bulk
 from kong_scim.scim.errors import bounded
-from kong_scim.scim.leniency import lenient_bulk, lenient_patch_message, lenient_resource
+from kong_scim.scim.leniency import lenient_patch_message, lenient_resource
 from kong_scim.scim.limits import parse_json
 from kong_scim.scim.operations import apply_operations
 from kong_scim.scim.parameters import parameter
@@ -184,7 +185,7 @@ class KongScimService(ScimService):
             operations[index] = operations[index].model_copy(
                 update={"status": error.status, "response": error, "data": None}
             )
-        return BulkPlan(operations, request.fail_on_errors)
+        return CircularPlan(operations, request.fail_on_errors)
 
     # -- Search ---------------------------------------------------------
 
