@@ -214,7 +214,7 @@ class KongScimHandler(ScimHandler):
             model = self.service.get_model(resource_type)
             members = [{"value": each} for each in plan.ids_of(step)]
             add = {"op": "add", "path": "members", "value": members}
-            patch_op = parametrize(PatchOp, model)(Operations=[add])
+            patch_op = parametrize(PatchOp, model).model_validate({"Operations": [add]})
             joined = _retried(
                 lambda: self.patch_resource(resource_type, str(group.id), patch_op, Conditions())
             )
