@@ -118,7 +118,7 @@ class TestMembers:
 
     def test_fifty_groups_within_one_another(self, storage: SqlStorage) -> None:
         ann = create_user(storage, "ann")
-        inner = below = create_group(storage, "g0", ann)
+        below = create_group(storage, "g0", ann)
         for number in range(1, 50):
             below = create_group(storage, f"g{number}", below)
         assert groups_of(storage, ann) == {
@@ -126,22 +126,42 @@ class TestMembers:
             **{f"g{number}": "indirect" for number in range(1, 50)},
         }
         assert names(storage, 'groups.display eq "g49"') == {"ann"}
-        with pytest.raises(InvalidValueException, match="'g0' in 'g1' in 'g2'"):
-            storage.patch_members(GROUPS, inner, add=[below])
 
-    def test_a_cycle_is_refused_with_its_path(self, storage: SqlStorage) -> None:
-        inner = create_group(storage, "inner")
+    def test_groups_in_a_circle_are_kept_and_flattened_once(self, storage: SqlStorage) -> None:
+        ann, ben = create_user(storage, "ann"), create_user(storage, "ben")
+        inner = create_group(storage, "inner", ann)
         middle = create_group(storage, "middle", inner)
-        outer = create_group(storage, "outer", middle)
-        with pytest.raises(
-            InvalidValueException, match="'inner' in 'middle' in 'outer' in 'inner'"
-        ):
-            storage.patch_members(GROUPS, inner, add=[outer])
-        with pytest.raises(
-            InvalidValueException, match="'inner' in 'middle' in 'outer' in 'inner'"
-        ):
-            storage.update(GROUPS, group("inner", outer, id=inner))
-        assert members_of(storage, inner) == set()
+        outer = create_group(storage, "outer", middle, ben)
+        storage.patch_members(GROUPS, inner, add=[outer])
+        assert members_of(storage, inner) == {ann, outer}
+        assert groups_of(storage, ann) == {
+            "inner": "direct",
+            "middle": "indirect",
+            "outer": "indirect",
+        }
+        assert groups_of(storage, ben) == {
+            "inner": "indirect",
+            "middle": "indirect",
+            "outer": "direct",
+        }
+        assert names(storage, 'groups.display eq "middle"') == {"ann", "ben"}
+        storage.update(GROUPS, group("renamed", inner, id=middle))
+        assert groups_of(storage, ben) == {
+            "inner": "indirect",
+            "renamed": "indirect",
+            "outer": "direct",
+        }
+        storage.patch_members(GROUPS, outer, remove=[middle])
+        assert groups_of(storage, ann) == {"inner": "direct", "renamed": "indirect"}
+        assert groups_of(storage, ben) == {
+            "inner": "indirect",
+            "renamed": "indirect",
+            "outer": "direct",
+        }
+        storage.update(GROUPS, group("inner", id=inner))
+        assert groups_of(storage, ben) == {"outer": "direct"}
+        storage.delete(GROUPS, outer)
+        assert groups_of(storage, ben) == {}
 
     def test_a_group_is_no_member_of_itself(self, storage: SqlStorage) -> None:
         admins = create_group(storage, "admins")

@@ -32,9 +32,8 @@ def config(**fields: Any) -> PluginConfig:
 
 
 def person(user_name: str | None = "alice", **values: Any) -> Resource[Any]:
-    return PersonModel.model_validate(
-        {"id": str(uuid4()), **({"userName": user_name} if user_name else {}), **values}
-    )
+    named = {"userName": user_name} if user_name else {}
+    return PersonModel.model_validate({"id": str(uuid4()), "active": True, **named, **values})
 
 
 class KongModel:

@@ -86,13 +86,14 @@ def test_a_consumer_says_in_tags_whose_it_is():
 # -- active, inactive, gone ------------------------------------------------
 
 
-@pytest.mark.parametrize("active", [{}, {"active": None}, {"active": True}])
-def test_only_active_false_deactivates(active):
-    consumer = wanted(config(), person(**active), ["Sales"])
+@pytest.mark.parametrize(
+    ("active", "is_in"), [(True, True), (False, False), (None, False)], ids=str
+)
+def test_only_active_true_lets_somebody_in(active, is_in):
+    consumer = wanted(config(), person(active=active), ["Sales"])
 
-    assert not consumer.suspended
-    assert not consumer.suspended
-    assert consumer.groups == ("Sales",)
+    assert consumer.suspended is not is_in
+    assert consumer.groups == (("Sales",) if is_in else ())
 
 
 def test_revoke_closes_all_three_locks():

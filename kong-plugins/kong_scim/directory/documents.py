@@ -16,7 +16,7 @@ from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import KONG_SCHEMA, Kind
 from kong_scim.directory.ports import GroupRef
-from kong_scim.directory.values import instant, without_write_only
+from kong_scim.directory.values import drop_write_only, instant
 
 # What was stored under an extension that is no longer served must stay readable.
 _LENIENT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
@@ -85,7 +85,8 @@ class Row:
 
 def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
     """Return what is stored of a resource; empty values are left out (RFC 7643 §2.5)."""
-    dumped = without_write_only(kind, resource).model_dump(mode="json")
+    dumped = resource.model_dump(mode="json")
+    drop_write_only(kind, dumped)
     for elsewhere in filter(None, ("id", "meta", kind.computed)):
         dumped.pop(elsewhere, None)
     return dict(dumped)

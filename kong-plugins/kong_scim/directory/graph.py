@@ -34,7 +34,10 @@ class Graph:
         return self._parents.get(member, frozenset())
 
     def groups_of(self, member: str) -> tuple[GroupRef, ...]:
-        """Return every group above a member, in the order of their names, each once."""
+        """Return every group above a member, in the order of their names, each once.
+
+        Groups may be in each other, in a circle: whoever is in one of them is in all.
+        """
         direct = self.parents(member)
         found = set(direct)
         level = direct
@@ -70,28 +73,3 @@ class Graph:
             },
             self._names,
         )
-
-    def path(self, member: str, group: str) -> list[str] | None:
-        """Return the ids from a member up to a group it is in, both included, or None."""
-        came_from: dict[str, str | None] = {member: None}
-        level = [member]
-        while level and group not in came_from:
-            following = []
-            for each in level:
-                for parent in sorted(self.parents(each)):
-                    if parent not in came_from:
-                        came_from[parent] = each
-                        following.append(parent)
-            level = following
-        if group not in came_from:
-            return None
-        steps = []
-        step: str | None = group
-        while step is not None:
-            steps.append(step)
-            step = came_from[step]
-        return steps[::-1]
-
-    def name(self, group: str) -> str:
-        """Return the name of a group, or its id where the graph does not know it."""
-        return self._names.get(group, group)

@@ -155,24 +155,28 @@ def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def without_write_only(kind: Kind, resource: Resource[Any]) -> Resource[Any]:
-    """Return a copy without attributes that a client can only write, such as ``password``.
+def drop_write_only(kind: Kind, dumped: dict[str, Any]) -> None:
+    """Take out of a resource in JSON what a client can only write, such as ``password``.
 
-    Nobody signs in with them here, and what is not stored cannot leak.
+    Nobody signs in with it here, and what is not stored cannot leak.
     """
-    resource = resource.model_copy(deep=True)
     for binding in _write_only(kind.model):
-        host = attribute_host(resource, binding)
-        if host is None:
-            continue
+        host = dumped
+        if issubclass(binding.model, Extension):
+            host = dumped.get(str(binding.model.__schema__)) or {}
+        name = _name(binding.model, binding.field_name)
         if binding.sub_field_name is None:
-            setattr(host, binding.field_name, None)
+            host.pop(name, None)
             continue
-        held = getattr(host, binding.field_name)
+        held, part = host.get(name), _name(binding.field_type, binding.sub_field_name)
         for entry in held if isinstance(held, list) else [held]:
-            if entry is not None:
-                setattr(entry, binding.sub_field_name, None)
-    return resource
+            if isinstance(entry, dict):
+                entry.pop(part, None)
+
+
+def _name(model: Any, field_name: str) -> str:
+    """Return an attribute's name in JSON."""
+    return str(model.model_fields[field_name].serialization_alias or field_name)
 
 
 def _held(resource: Resource[Any], binding: AttributeBinding) -> Any:

@@ -222,7 +222,7 @@ def _flat(doc: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _actions(entry: Entry, attributes: Collection[str]) -> Iterator[str]:
     if entry.before is not None and entry.after is not None:
-        was, is_now = (doc.get("active") is not False for doc in (entry.before, entry.after))
+        was, is_now = (doc.get("active") is True for doc in (entry.before, entry.after))
         if was != is_now:
             yield "activate" if is_now else "deactivate"
     if entry.joined:

@@ -77,9 +77,10 @@ def wanted(
 ) -> Wanted:
     """Return the consumer a user should be.
 
-    A user without ``active`` is active: RFC 7643 §4.1.1 gives no default, and providers leave it
-    out. An inactive user has no groups, whatever ``on_deactivate`` says; their names are not even
-    looked at, so that none of them can stand in the way of a deactivation.
+    A user without ``active`` is not active: one that is created without it gets it, so that it was
+    removed since (RFC 7643 §4.1.1 gives no default). An inactive user has no groups, whatever
+    ``on_deactivate`` says; their names are not even looked at, so that none of them can stand in
+    the way of a deactivation.
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
     :param consumer_id: The id of the consumer that the user has already.
@@ -89,7 +90,7 @@ def wanted(
         that cannot be used.
     """
     user_id = user.id or ""
-    active = getattr(user, "active", None) is not False
+    active = getattr(user, "active", None) is True
     if not active and config.on_deactivate == "delete":
         return replace(gone(config, user_id, consumer_id), revoked_at=revoked_at)
     username, custom_id = names_of(config.consumer, user)

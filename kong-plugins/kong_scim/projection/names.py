@@ -7,6 +7,7 @@ It copies all three into headers for the upstream, which is where the stricter r
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -203,7 +204,7 @@ def _role_names(config: PluginConfig, user: Resource[Any]) -> Iterator[tuple[str
     ):
         for entry in getattr(user, attribute, None) or ():
             if entry.value:
-                name = f"{config.groups.prefix}{prefix}{entry.value}"
+                name = f"{config.groups.prefix}{prefix}{_role(entry.value)}"
                 legal_name = _legal_group(
                     name,
                     f"The value {shown(entry.value)} of `{attribute}` becomes the ACL group "
@@ -211,6 +212,21 @@ def _role_names(config: PluginConfig, user: Resource[Any]) -> Iterator[tuple[str
                     "change the value, or turn `roles.enabled` off in the configuration",
                 )
                 yield entry.value, f"`{attribute}`", legal_name
+
+
+def _role(value: str) -> str:
+    """Return the name of a role: its value, or what is the value in there.
+
+    Entra assigns several roles as JSON text: ``{"id":"...","value":"Admin","displayName":"A"}``.
+    """
+    if value.lstrip().startswith("{"):
+        try:
+            named = json.loads(value)
+        except ValueError:
+            return value
+        if isinstance(named, dict) and isinstance(named.get("value"), str):
+            return str(named["value"])
+    return value
 
 
 def _legal_group(name: str, subject: str, remedy: str) -> str:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from scim2_models import BulkOperation, PatchOp, Path, Resource, ResourceType, ResponseParameters
+from scim2_server.bulk import BulkPlan, BulkStep
 from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.handler import ScimHandler
@@ -21,6 +22,7 @@ from scim2_server.utils import parametrize
 from kong_scim.access.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
 from kong_scim.scim import references
+from kong_scim.scim.bulk import CircularPlan, JoinStep
 from kong_scim.scim.errors import ServiceUnavailableException
 from kong_scim.scim.members import split_members
 from kong_scim.scim.parameters import choosing
@@ -221,14 +223,46 @@ class KongScimHandler(ScimHandler):
     def _patches_members(self, endpoint: str) -> bool:
         return endpoint.casefold() == "groups" and isinstance(self.storage, ProvisioningStorage)
 
+    def run_bulk_step(
+        self, request: ScimRequest, plan: BulkPlan, step: BulkStep
+    ) -> tuple[dict[str, Any], Resource[Any] | None]:
+        """Apply one step of a bulk request; the last ones close circles of groups."""
+        if not isinstance(step, JoinStep) or not isinstance(plan, CircularPlan):
+            return super().run_bulk_step(request, plan, step)
+        outcome = dict(plan.results[step.index])
+        operation = plan.operation(step)
+        group = plan.created.get(str(operation.bulk_id))
+        if group is None:
+            return outcome, None  # which says already that it was not created
+        try:
+            resource_type = self.service.get_resource_type_of(group)
+            model = self.service.get_model(resource_type)
+            members = [{"value": each} for each in plan.ids_of(step)]
+            add = {"op": "add", "path": "members", "value": members}
+            patch_op = parametrize(PatchOp, model).model_validate({"Operations": [add]})
+            joined = _retried(
+                lambda: self.patch_resource(resource_type, str(group.id), patch_op, Conditions())
+            )
+        except Exception as exception:
+            return self.service.bulk_failure(outcome, exception), None
+        return self.service.bulk_success(request.base_url, operation, outcome, joined), joined
+
     def apply_bulk_operation(
         self, resource_type: ResourceType, operation: BulkOperation[Resource[Any]]
     ) -> Resource[Any] | None:
         """Apply one operation of a bulk request, in a commit of its own."""
 
         apply = super().apply_bulk_operation
+        if operation.method != BulkOperation.Method.put or operation.data is None:
+            return _retried(lambda: apply(resource_type, operation))
         # A PUT writes what it keeps into its data: each attempt starts from what was sent.
-        return _retried(lambda: apply(resource_type, operation.model_copy(deep=True)))
+        model, sent = type(operation.data), operation.data.model_dump()
+
+        def attempt() -> Resource[Any] | None:
+            data = model.model_validate(sent)
+            return apply(resource_type, operation.model_copy(update={"data": data}))
+
+        return _retried(attempt)
 
 
 def _retried(attempt: Callable[[], T]) -> T:

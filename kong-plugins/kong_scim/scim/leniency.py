@@ -6,55 +6,41 @@ SCIM. Numbers after "interop" are those of the real traffic that ``tests/provide
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from scim2_models import (
     InvalidSyntaxException,
     InvalidVersionException,
-    PayloadTooLargeException,
+    PatchOp,
     Resource,
-    SCIMException,
-    ScimProvider,
 )
 
-from kong_scim import cpu
+from kong_scim.scim.attributes import Schemas, schemas_of
 from kong_scim.scim.operations import lenient_patch
-from kong_scim.scim.shapes import FORGOTTEN, shaped_object
+from kong_scim.scim.payloads import canonical_resource
+from kong_scim.scim.shapes import is_nothing
 
-SCIM_1 = "urn:scim:schemas:"
-"""How schema URNs of SCIM 1.1 begin."""
-
-
-PATCHES = 5
-"""Times ``max_operations``: so many operations all PATCHes of one bulk request may have."""
+SCIM_1 = re.compile(r"urn:scim:schemas:.*:1\.\d", re.IGNORECASE)
+"""Schema URNs of SCIM 1.1; those of the drafts of SCIM 2.0 begin alike, and end with 2.0."""
 
 
 def lenient_resource(
     model: type[Resource[Any]], payload: dict[str, Any], *, creation: bool
 ) -> dict[str, Any]:
-    """Return the body of a POST or PUT in the shapes the model declares.
+    """Return the body of a POST or PUT in the form that the models accept.
 
     :param creation: Whether defaults apply: a user who is created without ``active`` is active.
-    :raises InvalidSyntaxException: When ``schemas`` does not name the resource's own.
+    :raises InvalidSyntaxException: When ``schemas`` is of another resource type.
+    :raises InvalidValueException: As :func:`~kong_scim.scim.payloads.canonical_resource` does.
     :raises InvalidVersionException: When it is a resource of SCIM 1.1.
     """
-    refuse_scim_1(payload, str(model.__schema__))
-    result = {
-        name: value
-        for name, value in shaped_object(model, payload).items()
-        if name.lower() != FORGOTTEN or not isinstance(value, str)
-    }
-    for name, value in list(result.items()):
-        if name.lower() == "schemas":
-            result[name] = _known_schemas(model, value)
-    for urn, extension in model.get_extension_models().items():
-        for name in [each for each in result if each.lower() == urn.lower()]:
-            value = result.pop(name)
-            result[urn] = shaped_object(extension, value) if isinstance(value, dict) else value
-    if creation and "active" in model.model_fields:
-        given = [name for name in result if name.lower() == "active"]
-        if not given or result[given[0]] is None:
-            result[given[0] if given else "active"] = True
+    schemas = schemas_of(model)
+    refuse_scim_1(payload, schemas.urn)
+    result = dict(canonical_resource(schemas, payload))
+    result["schemas"] = _known_schemas(schemas, result)
+    if creation and "active" in model.model_fields and result.get("active") is None:
+        result["active"] = True
     return result
 
 
@@ -66,95 +52,62 @@ def refuse_scim_1(payload: dict[str, Any], wanted: str) -> None:
     for name, schemas in payload.items():
         if name.lower() != "schemas" or not isinstance(schemas, list) or not schemas:
             continue
-        if all(isinstance(each, str) and each.lower().startswith(SCIM_1) for each in schemas):
+        if all(isinstance(each, str) and SCIM_1.match(each) for each in schemas):
             raise InvalidVersionException(
                 detail=f"This is SCIM 1.1, and this service speaks SCIM 2.0: send schemas "
                 f'["{wanted}"] (RFC 7643), and set the provider to SCIM version 2.0'
             )
 
 
-def _known_schemas(model: type[Resource[Any]], listed: Any) -> Any:
-    """Return the schemas of this service out of those a client lists (interop 9)."""
-    if isinstance(listed, str):
-        listed = [listed]
-    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        return listed
-    own = str(model.__schema__)
-    known = {urn.lower(): urn for urn in (own, *model.get_extension_models())}
-    kept = [known[each.lower()] for each in listed if each.lower() in known]
-    if listed and own not in kept:
-        raise InvalidSyntaxException(detail=f'schemas must list "{own}" for this endpoint')
-    return list(dict.fromkeys(kept))
+def lenient_patch_message(
+    model: type[Resource[Any]], payload: dict[str, Any], max_operations: int
+) -> dict[str, Any]:
+    """Return the body of a PATCH in the form that the models accept.
 
-
-def lenient_bulk(
-    provider: ScimProvider, payload: dict[str, Any], max_operations: int
-) -> tuple[dict[str, Any], dict[int, SCIMException]]:
-    """Return a bulk request with lenient operations, and what is wrong with those that have none.
-
-    An operation that cannot be read fails alone, with the others done (RFC 7644 §3.7.3).
-
-    :raises PayloadTooLargeException: When there are more operations than ``max_operations``, or
-        its PATCHes have more than :data:`PATCHES` times as many.
+    :raises SCIMException: As :func:`~kong_scim.scim.operations.lenient_patch` does.
+    :raises InvalidVersionException: When it is a resource of SCIM 1.1.
     """
-    result = dict(payload)
-    failures: dict[int, SCIMException] = {}
-    for name, operations in payload.items():
-        if name.lower() != "operations" or not isinstance(operations, list):
-            continue
-        if len(operations) > max_operations:
-            raise PayloadTooLargeException(
-                detail=f"The request has {len(operations)} operations, maxOperations is "
-                f"{max_operations}: send several requests"
-            )
-        _refuse_many_patches(operations, PATCHES * max_operations)
-        lenient: list[Any] = []
-        for index, operation in enumerate(operations):
-            cpu.check()
-            try:
-                lenient.append(_bulk_operation(provider, operation, max_operations))
-            except SCIMException as exception:
-                lenient.append(operation)
-                failures[index] = exception
-        result[name] = lenient
-    return result, failures
+    urn = str(PatchOp.__schema__)
+    refuse_scim_1(payload, urn)
+    return lenient_patch(model, lenient_message(payload, urn), max_operations)
 
 
-def _refuse_many_patches(operations: list[Any], most: int) -> None:
-    """Refuse a bulk request whose PATCHes together have more than so many operations."""
-    total = 0
-    for operation in operations:
-        for name, data in operation.items() if isinstance(operation, dict) else ():
-            if name.lower() != "data" or not isinstance(data, dict):
-                continue
-            total += sum(
-                len(value)
-                for key, value in data.items()
-                if key.lower() == "operations" and isinstance(value, list)
-            )
-    if total > most:
-        raise PayloadTooLargeException(
-            detail=f"The PATCHes of the request have {total} operations in all, the limit is "
-            f"{most}: send several requests"
-        )
+def lenient_message(payload: dict[str, Any], urn: str) -> dict[str, Any]:
+    """Return a message with its own schema alone: the endpoint and the method say what it is.
+
+    Providers list the schema of the resource, or of a draft, or none.
+    """
+    result = {name: value for name, value in payload.items() if name.lower() != "schemas"}
+    result["schemas"] = [urn]
+    for name, value in payload.items():
+        if name.lower() == "schemas" and not _is_list_of_text(value):
+            result["schemas"] = value  # which the model refuses
+    return result
 
 
-def _bulk_operation(provider: ScimProvider, operation: Any, max_operations: int) -> Any:
-    if not isinstance(operation, dict):
-        return operation
-    members = {name.lower(): value for name, value in operation.items()}
-    method, path, data = members.get("method"), members.get("path"), members.get("data")
-    if not isinstance(method, str) or not isinstance(path, str) or not isinstance(data, dict):
-        return operation
-    method = method.upper()
-    model = provider.model_for_endpoint("/" + path.lstrip("/").partition("/")[0])
-    if model is None or not issubclass(model, Resource):
-        return operation
-    if method == "PATCH":
-        data = lenient_patch(model, data, max_operations)
-    elif method in ("POST", "PUT"):
-        data = lenient_resource(model, data, creation=method == "POST")
-    return {
-        name: {"method": method, "data": data}.get(name.lower(), value)
-        for name, value in operation.items()
-    }
+def _is_list_of_text(value: Any) -> bool:
+    return is_nothing(value) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
+
+
+def _known_schemas(schemas: Schemas, resource: dict[str, Any]) -> Any:
+    """Return the schemas of this service that a client lists (interop 9).
+
+    A user by any schema is a user at this endpoint; but what is said to be a group is none.
+    """
+    listed = resource.get("schemas")
+    if isinstance(listed, str):
+        listed = [listed] if listed.strip() else []
+    if not _is_list_of_text(listed):
+        return listed
+    known = [schemas.urn_of(each) for each in listed or ()]
+    if schemas.urn not in known:
+        for each in listed or ():
+            core, _, other = each.strip().rpartition(":")
+            if schemas.urn_of(core) == schemas.urn and other.isalpha():
+                raise InvalidSyntaxException(
+                    detail=f'schemas must list "{schemas.urn}" for this endpoint'
+                )
+    held = [urn for urn in schemas.attributes if urn in known or resource.get(urn)]
+    return list(dict.fromkeys([schemas.urn, *held]))

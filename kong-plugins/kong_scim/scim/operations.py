@@ -7,18 +7,17 @@ that Entra's dotted, URN-qualified and filtered keys (interop 6) and Okta's plai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 from scim2_models import (
-    AttributeBinding,
-    BaseModel,
     InvalidPathException,
     InvalidSyntaxException,
     InvalidValueException,
-    Mutability,
     MutabilityException,
+    PatchOperation,
     Path,
     PathNotFoundException,
     PayloadTooLargeException,
@@ -27,9 +26,11 @@ from scim2_models import (
 )
 
 from kong_scim import cpu
+from kong_scim.scim.attributes import Attribute, Schemas, schemas_of
 from kong_scim.scim.expressions import lenient_path
 from kong_scim.scim.limits import check_path, shown
-from kong_scim.scim.shapes import FORGOTTEN, Attribute, attributes_of, is_complex, shaped
+from kong_scim.scim.payloads import FORGOTTEN, canonical
+from kong_scim.scim.shapes import shaped
 from kong_scim.scim.wording import of_validation
 
 Operation = dict[str, Any]
@@ -85,7 +86,7 @@ def _lenient(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:
 def _written(model: type[Resource[Any]], op: str, path: str, value: Any) -> Iterator[Operation]:
     target = _path(model, path)
     if target.model is None:
-        yield from _write(target, op, value)
+        yield from _write(model, target, op, value)
     elif isinstance(value, dict):
         yield from _by_attribute(model, op, target, value)
     else:
@@ -99,31 +100,38 @@ def _by_attribute(
 
     What the server alone writes is left out: Okta sends the id back (interop 13).
     """
-    prefix = "" if parent.model is model else f"{parent}:"
-    for name, item in value.items():
-        try:
-            target = _path(model, prefix + name)
-        except InvalidPathException:
-            continue  # unknown attributes of a value are ignored (interop 25)
-        if target.model is not None:
-            if item is None:
-                yield {"op": "remove", "path": str(target)}
-            elif isinstance(item, dict):
-                yield from _by_attribute(model, op, target, item)
-        elif name.lower() != "schemas" and not _is_read_only(target):
-            yield from _write(target, op, item)
+    schemas = schemas_of(model)
+    urn = schemas.urn if parent.model is model else str(getattr(parent.model, "__schema__"))  # noqa: B009
+    found, selected = canonical(schemas, value, urn)
+    for name, item in found.items():
+        if name == "schemas":
+            continue
+        if name not in schemas.attributes:
+            yield from _write(model, _path(model, name), op, item)
+        elif item is None:
+            if not _is_written_by_the_server_alone(schemas.attributes[name]):
+                yield {"op": "remove", "path": name}
+        else:
+            for inner, each in item.items():
+                yield from _write(model, _path(model, f"{name}:{inner}"), op, each)
+    for key, item in selected:
+        yield from _write(model, _path(model, schemas.text(key)), op, item)
 
 
-def _write(target: Path[Any], op: str, value: Any) -> Iterator[Operation]:
-    attribute = _attribute(target)
+def _write(
+    model: type[Resource[Any]], target: Path[Any], op: str, value: Any
+) -> Iterator[Operation]:
+    attribute = _attribute(model, target)
     if attribute.name == FORGOTTEN and isinstance(value, str):
         return
     selects = target.value_filter is not None
-    sent, value = value, shaped(attribute, value)
+    sent, value = value, shaped(schemas_of(model), attribute, value)
     if attribute.name == "members" and value == [] and sent != []:
         raise InvalidValueException(
             detail="members has no member that could be told: send the id of each, or [] for nobody"
         )
+    if value is None and attribute.lasting:
+        return  # what says nothing of it leaves it as it is, as a PUT without it does
     if selects and value in (None, ""):
         # Nothing is written to an entry that is not there (Entra, an attribute without a value).
         yield {"op": "remove", "path": str(target)}
@@ -184,27 +192,33 @@ def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Ope
         return operation
     target = _path(model, path)
     operation["path"] = str(target)
-    if target.model is not None and _is_written_by_the_server_alone(target.model):
-        raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
-    if target.model is None:
-        _refuse_required(target)
-    if target.model is None and "value" in sent:
-        attribute = _attribute(target)
-        if attribute.multivalued and target.value_filter is None:
-            value = sent["value"]
-            entries = value if isinstance(value, list) else [value]
-            operation["value"] = [_selecting(attribute, entry) for entry in entries]
+    if target.model is model:
+        raise InvalidPathException(
+            path=path, detail=f"{shown(path)} is the whole resource: name what to remove of it"
+        )
+    schemas = schemas_of(model)
+    if target.model is not None:
+        urn = str(getattr(target.model, "__schema__"))  # noqa: B009
+        if _is_written_by_the_server_alone(schemas.attributes[urn]):
+            raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
+        return operation
+    _refuse_required(target)
+    attribute = _attribute(model, target)
+    if "value" in sent and attribute.multivalued and target.value_filter is None:
+        value = sent["value"]
+        entries = value if isinstance(value, list) else [value]
+        operation["value"] = [_selecting(schemas, attribute, entry) for entry in entries]
     return operation
 
 
-def _selecting(attribute: Attribute, sent: Any) -> dict[str, Any]:
+def _selecting(schemas: Schemas, attribute: Attribute, sent: Any) -> dict[str, Any]:
     """Return what identifies an entry: its value where it has one (RFC 7643 §2.4).
 
     :raises InvalidValueException: When nothing does.
     """
-    entries = shaped(attribute, sent)
+    entries = shaped(schemas, attribute, sent)
     entry = entries[0] if entries else None
-    if not is_complex(attribute.kind):
+    if attribute.kind != "complex":
         entry = {"value": entry}
     elif isinstance(entry, dict):
         by_name = {name.lower(): value for name, value in entry.items()}
@@ -226,11 +240,8 @@ def _selecting(attribute: Attribute, sent: Any) -> dict[str, Any]:
     return entry
 
 
-def _is_written_by_the_server_alone(extension: type[BaseModel]) -> bool:
-    return all(
-        attribute.read_only or attribute.name == "schemas"
-        for attribute in attributes_of(extension).values()
-    )
+def _is_written_by_the_server_alone(attributes: Mapping[str, Attribute]) -> bool:
+    return all(each.read_only or each.name == "schemas" for each in attributes.values())
 
 
 def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
@@ -239,8 +250,11 @@ def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
     :raises InvalidPathException: When it is malformed, or names nothing the model declares.
     """
     check_path(text)
-    path: Path[Any] = Path[model](lenient_path(model, text))  # type: ignore[valid-type]
-    if path.model is None and path.resolve() is None:
+    schemas = schemas_of(model)
+    key = schemas.read(text, schemas.urn)
+    plain = text if key is None else schemas.text(key)
+    path: Path[Any] = Path[model](lenient_path(model, plain))  # type: ignore[valid-type]
+    if text and (key is None or (path.model is None and path.resolve() is None)):
         raise PathNotFoundException(
             path=text,
             detail=f"The path {shown(text)} names no attribute of the schemas this service has",
@@ -248,28 +262,32 @@ def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
     return path
 
 
-def _attribute(target: Path[Any]) -> Attribute:
-    binding = target.resolve()
-    assert isinstance(binding, AttributeBinding)  # noqa: S101 - _path refused the others
-    holder = binding.target_model
-    assert holder is not None  # noqa: S101
-    name = holder.model_fields[binding.target_field_name].serialization_alias
-    attribute = attributes_of(holder)[str(name).lower()]
-    if (
-        binding.is_multivalued
-        and binding.sub_field_name is None
-        and target.value_filter is not None
-    ):
-        return attribute._replace(multivalued=False)
+def _attribute(model: type[Resource[Any]], target: Path[Any]) -> Attribute:
+    """Return the attribute that a path writes; one entry of it where the path selects one."""
+    schemas = schemas_of(model)
+    key = schemas.read(str(target), schemas.urn)
+    assert key is not None  # noqa: S101 - _path refused the others
+    attribute = key.target
+    if key.selection is not None and key.part is None:
+        return replace(attribute, multivalued=False)
     return attribute
 
 
-def _is_read_only(target: Path[Any]) -> bool:
-    binding = target.resolve()
-    if binding is None:
-        return False
-    holder: type[BaseModel] = binding.model
-    return Mutability.read_only in (
-        holder.get_field_annotation(binding.field_name, Mutability),
-        binding.get_annotation(Mutability),
-    )
+def as_add(resource: Resource[Any], operation: PatchOperation[Any]) -> PatchOperation[Any]:
+    """Return an operation on a sub-attribute of a list that is empty as one that adds an entry.
+
+    A target that does not exist is added (RFC 7644 §3.5.2.3).
+    """
+    if operation.op == PatchOperation.Op.remove or operation.value is None:
+        return operation
+    model = type(resource)
+    schemas = schemas_of(model)
+    key = schemas.read(str(operation.path or ""), schemas.urn)
+    if key is None or not key.selects or key.part is None or key.selection is not None:
+        return operation
+    whole = key._replace(part=None)
+    path: Path[Any] = Path[model](schemas.text(whole))  # type: ignore[valid-type]
+    if path.get(resource):
+        return operation
+    value = shaped(schemas, whole.target, [{key.part.name: operation.value}])
+    return operation.model_copy(update={"op": PatchOperation.Op.add, "path": path, "value": value})

@@ -20,6 +20,7 @@ from scim2_models import (
     PayloadTooLargeException,
     Resource,
 )
+from scim2_models.messages.patch_op import _apply_operation
 from scim2_models.path import (
     AttrPath,
     CompareOperator,
@@ -31,8 +32,10 @@ from scim2_models.path import (
     ValuePath,
     coerce_value,
 )
+from scim2_models.policy import _effective_policy
 
 from kong_scim import cpu
+from kong_scim.scim.operations import as_add
 
 MAX_COST = 20_000
 """How many entries all operations of a PATCH may look at: a thousand operations on twenty entries.
@@ -54,12 +57,12 @@ def apply(patch: PatchOp[Any], resource: Resource[Any]) -> bool:
     _refuse_costly(steps, resource, lists)
     blank = type(resource).model_construct()
     changed = False
+    policy = _effective_policy()
     for step in steps:
         cpu.check()
-        one = patch.model_copy(update={"operations": [step.operation]})
         if step.field is None:
             _put_back(resource, lists)
-            changed |= one.patch(resource)
+            changed |= _apply_operation(resource, step.operation, policy)
             continue
         entries = _list_of(step, resource, lists)
         selected = None if entries is None else entries.found(step)
@@ -69,7 +72,8 @@ def apply(patch: PatchOp[Any], resource: Resource[Any]) -> bool:
             held = entries.all() if selected is None else None if entries.absent else selected
         # Whatever else the resource has is neither compared nor copied.
         part = blank.model_copy(update={step.field: held})
-        if one.patch(part):
+        # PatchOp.patch() would copy all of it first, deeply, to put it back after a failure.
+        if _apply_operation(part, as_add(part, step.operation), policy):
             changed = True
             if entries is None:
                 setattr(resource, step.field, getattr(part, step.field))

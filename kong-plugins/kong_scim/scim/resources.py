@@ -39,6 +39,9 @@ from scim2_models.resources.resource import AnyExtension
 from kong_scim.config import PluginConfig
 from kong_scim.scim.events import Event
 from kong_scim.scim.extensions import SchemaFile, schema_files
+from kong_scim.scim.library import put_right
+
+put_right()
 
 
 class Email(scim2_models.Email):

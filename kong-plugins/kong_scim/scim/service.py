@@ -49,10 +49,10 @@ from kong_scim.access.refusals import (
     WrongAddressException,
 )
 from kong_scim.scim import patching, references
+from kong_scim.scim.bulk import CircularPlan, lenient_bulk
 from kong_scim.scim.errors import bounded
-from kong_scim.scim.leniency import lenient_bulk, lenient_resource, refuse_scim_1
+from kong_scim.scim.leniency import lenient_patch_message, lenient_resource
 from kong_scim.scim.limits import parse_json
-from kong_scim.scim.operations import lenient_patch
 from kong_scim.scim.parameters import choose, parameter, refuse_both
 from kong_scim.scim.rights import authorize
 from kong_scim.scim.wording import detail_of, in_our_words, of_text, of_validation
@@ -196,8 +196,7 @@ class KongScimService(ScimService):
         """Validate the body of a PATCH, lenient as :mod:`kong_scim.scim.operations` says."""
         model = self.get_model(resource_type)
         payload = self.decode_body(body, content_type)
-        refuse_scim_1(payload, str(PatchOp.__schema__))
-        payload = lenient_patch(model, payload, self.max_operations)
+        payload = lenient_patch_message(model, payload, self.max_operations)
         return _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
 
     def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
@@ -218,7 +217,7 @@ class KongScimService(ScimService):
             operations[index] = operations[index].model_copy(
                 update={"status": error.status, "response": error, "data": None}
             )
-        return BulkPlan(operations, request.fail_on_errors)
+        return CircularPlan(operations, request.fail_on_errors)
 
     def _bulk_failure_of(
         self, operation: BulkOperation[Resource[Any]], payload: dict[str, Any], index: int
