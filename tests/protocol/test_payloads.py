@@ -181,7 +181,10 @@ SPELLINGS = [
     ({"name.givenName": "G"}, {"name": {"givenName": "G"}}),
     ({"NAME.GIVENNAME": "G"}, {"name": {"givenName": "G"}}),
     ({f"{CORE_USER}:name.givenName": "G"}, {"name": {"givenName": "G"}}),
-    ({"name": {"familyName": "F"}, "name.givenName": "G"}, {"name": {"familyName": "F", "givenName": "G"}}),
+    (
+        {"name": {"familyName": "F"}, "name.givenName": "G"},
+        {"name": {"familyName": "F", "givenName": "G"}},
+    ),
     ({"name": {f"{CORE_USER}:name.givenName": "G"}}, {"name": {"givenName": "G"}}),
     ({"name": {"name.givenName": "G"}}, {"name": {"givenName": "G"}}),
     ({f"{ENTERPRISE}:department": "D"}, {ENTERPRISE: {"department": "D"}}),

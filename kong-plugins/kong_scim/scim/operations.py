@@ -16,6 +16,7 @@ from scim2_models import (
     InvalidPathException,
     InvalidSyntaxException,
     InvalidValueException,
+    Mutability,
     MutabilityException,
     PatchOperation,
     Path,
@@ -166,6 +167,11 @@ def _check(target: Path[Any], value: Any) -> None:
     binding = target.resolve()
     if value is None or binding is None or binding.target_model is None:
         return
+    if Mutability.read_only in (
+        binding.model.get_field_annotation(binding.field_name, Mutability),
+        binding.get_annotation(Mutability),
+    ):
+        return  # whatever the value is, it is refused for that
     name = binding.target_field_name
     if name == "members":
         return  # they are read one by one already, and may be thousands
