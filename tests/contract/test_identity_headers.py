@@ -27,13 +27,13 @@ FORGED = [
     "X_Authenticated_Scope",
 ]
 
-OPEN: dict[str, Any] = {"name": "open", "paths": ["/open"], "service": {"name": "echo"}}
+OPEN: dict[str, Any] = {"name": "open", "paths": ["/open"], "service": "echo"}
 """A route where nobody has to say who they are."""
 
 LOCAL: dict[str, Any] = {
     "name": "local",
     "paths": ["/local"],
-    "service": {"name": "echo"},
+    "service": "echo",
     "plugins": [{"name": "scim-bridge", "config": {"hide_identity_headers": True}}],
 }
 """A route with a scim-bridge of its own, which comes too late."""

@@ -126,7 +126,10 @@ def test_check_tells_whether_a_serveranswers(path, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--workers", "0"), ("--queue", "0"), ("--event-timeout", "nan"), ("--socket-mode", "9")],
+    [
+        *((), ("--workers", "0"), ("--queue", "0"), ("--bodies", "0"), ("--bodies", "1.5")),
+        *(("--event-timeout", "nan"), ("--socket-mode", "9")),
+    ],
 )
 def test_options_that_cannot_work_are_refused(path, options):
     given = ("--socket", str(path), *options) if options else ()
