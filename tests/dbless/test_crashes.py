@@ -118,6 +118,23 @@ def test_while_something_is_pending_nothing_else_is_written(gateway: Gateway) ->
     assert gateway.entities() == anew(gateway)
 
 
+def test_a_stored_user_that_cannot_be_read_keeps_no_other_from_a_kong_that_lost_its_memory(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else one damaged row would lock everybody out, and no deactivation would be told of."""
+    alice, bob = create(gateway, "user-alice"), create(gateway, "user-bob")
+    damage = Sql("UPDATE scim_resources SET doc = $1 WHERE id = $2", ("{", bob.id))
+    gateway.storage()._place.db.commit([damage])
+
+    gateway.load()
+    gateway.tick()
+
+    assert [row[1] for row in gateway.entities()["consumers"]] == ["user-alice"]
+    assert f"user {bob.id} cannot be read" in caplog.text
+    set_active(gateway, alice.id, active=False)
+    assert "scim:suspended" in gateway.entities()["consumers"][0][3]
+
+
 def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
     gateway: Gateway,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
@@ -21,6 +22,7 @@ from scim2_server.storage import ScimStorage, SearchPage
 
 from kong_scim import cpu
 from kong_scim.bridge import BridgeError
+from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
 from kong_scim.directory.documents import Row, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
@@ -43,6 +45,8 @@ from kong_scim.directory.search import Position, Search
 from kong_scim.directory.secrets import secret
 from kong_scim.directory.users import Users
 from kong_scim.directory.values import utc_now
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 50
 """How often a change of members is tried that others keep overtaking."""
@@ -288,7 +292,9 @@ class SqlStorage(ScimStorage):
     def users(self, size: int) -> Iterator[list[UserState]]:
         """Yield every user with its groups, in batches, in the order of their ids.
 
-        Each batch is of one moment; a user that is made meanwhile may be among them or not.
+        Each batch is of one moment; a user that is made meanwhile may be among them or not. One
+        whose stored row cannot be read is left out and logged: it keeps no other from Kong, and is
+        let in nowhere.
         """
         kind, place = self._kinds.in_role("User"), self._place
         last = ""
@@ -296,12 +302,21 @@ class SqlStorage(ScimStorage):
             found_rows = place.read(
                 [queries.after(place.db.dialect, place.scope, kind.name, last, size)]
             )[0]
-            rows = [Row.read(columns) for columns in found_rows]
-            if not rows:
+            if not found_rows:
                 return
-            last = rows[-1].id
-            graph = graph_of(*place.read(queries.edges(place.db.dialect, [row.id for row in rows])))
-            yield [UserState(model(kind, row), graph.groups_of(row.id)) for row in rows]
+            ids = [columns["id"] for columns in found_rows]
+            last = ids[-1]
+            graph = graph_of(*place.read(queries.edges(place.db.dialect, ids)))
+            users = []
+            for columns in found_rows:
+                try:
+                    user = model(kind, Row.read(columns))
+                except Exception as error:  # whatever may be stored there
+                    log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
+                    counts_of(place.scope.tenant).add("failures", "memory", "")
+                else:
+                    users.append(UserState(user, graph.groups_of(columns["id"])))
+            yield users
 
     def patch_members(
         self,
