@@ -15,6 +15,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -135,6 +136,11 @@ class Tenant:
         active = user.get("active") is not False
         tags = {"scim", f"scim:{self.name}", f"scim-user:{user['id']}"}
         tags |= set() if active else {"scim:suspended"}
+        if "revokedAt" in shown:
+            moment = datetime.fromisoformat(shown["revokedAt"])
+            tags.add(f"scim-revoked-at:{int(moment.timestamp())}")
+        elif not active:
+            yield f"{who} was deactivated and does not say when"
         yield from _differ(f"{who}: consumer id", shown.get("consumerId"), consumer["id"])
         yield from _differ(f"{who}: username", user["userName"], consumer["username"])
         yield from _differ(f"{who}: shown username", shown.get("username"), consumer["username"])
