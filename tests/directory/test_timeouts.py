@@ -28,9 +28,15 @@ def test_a_reading_statement_is_stopped_and_the_next_one_runs(tmp_path: Path) ->
 
 def test_a_writing_transaction_is_undone(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "x.sqlite")
-    with pytest.raises(BridgeError) as raised, database.transaction(0.05) as transaction:
-        transaction.run(INSERT)
-        transaction.run(Sql(f"DELETE FROM scim_tenants WHERE graph_version < ({ENDLESS})"))
+    delete = Sql(f"DELETE FROM scim_tenants WHERE graph_version < ({ENDLESS})")
+
+    def write() -> None:
+        with database.transaction(0.05) as transaction:
+            transaction.run(INSERT)
+            transaction.run(delete)
+
+    with pytest.raises(BridgeError) as raised:
+        write()
     assert raised.value.name == "TIMEOUT"
     assert database.query([COUNT]) == [[{"n": 0}]]
     database.close()
