@@ -23,7 +23,7 @@ def test_it_is_the_threads_own_time_that_counts() -> None:
         other.join()
         cpu.check()
         burn(0.21)
-        with pytest.raises(cpu.CpuSpentError, match="more than 0.2 s"):
+        with pytest.raises(cpu.CpuSpentError, match="more than 0"):
             cpu.check()
         cpu.renew()
         cpu.check()
