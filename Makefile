@@ -58,7 +58,7 @@ format: $(STAMP) ## put the code into shape
 
 .PHONY: bench
 bench: $(STAMP) ## print the performance ratios of docs/performance.md
-	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(BIN)/python -m bench $(BENCH_ARGS)
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, and 20,000 answers of strangers (FUZZ_ARGS='--count 1000 --seed 1')

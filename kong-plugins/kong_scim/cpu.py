@@ -63,10 +63,18 @@ def urgent() -> Iterator[None]:
                 _changed.notify_all()
 
 
-def allow(seconds: float, *, gives_way: bool = True) -> None:
-    """Allow so much from now on, in this thread and for the context at hand."""
+@contextmanager
+def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
+    """Allow the block, which stays in this thread, so much.
+
+    :param gives_way: Whether it pauses for what is urgent.
+    """
     patience = PATIENCE if gives_way else 0.0
-    _allowance.set(_Allowance(seconds, time.thread_time() + seconds, patience))
+    token = _allowance.set(_Allowance(seconds, time.thread_time() + seconds, patience))
+    try:
+        yield
+    finally:
+        _allowance.reset(token)
 
 
 def renew() -> None:

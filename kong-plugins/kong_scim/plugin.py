@@ -123,8 +123,10 @@ class Plugin:
         urgent = is_revocation(request.method, request.path, request.body)
 
         def serve() -> None:
-            cpu.allow(self.config.limits.cpu_seconds, gives_way=not urgent)
-            with cpu.urgent() if urgent else nullcontext():
+            with (
+                cpu.urgent() if urgent else nullcontext(),
+                cpu.allowed(self.config.limits.cpu_seconds, gives_way=not urgent),
+            ):
                 self._exit(kong, self._answer(kong, bridge, opening, identity))
 
         context.later(serve, member=identity.token, urgent=urgent)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
+
+from siege import MOST, Siege
 
 from bench.timing import Ratio
 from hosts import running_gateway
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "hostile"))
-
-from siege import MOST, Siege
 
 SECONDS = 60
 

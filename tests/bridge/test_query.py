@@ -178,3 +178,34 @@ def test_another_version_of_the_wire_is_refused_by_name(
     monkeypatch.setattr("kong_scim.bridge.client.BRIDGE_VERSION", version)
     with pytest.raises(BridgeUnavailableError, match="install both from one release"):
         probe.bridge.query([])
+
+
+# -- Time --------------------------------------------------------------------------
+
+
+def stopped(probe: Probe, function: str, **argument: Any) -> dict[str, Any]:
+    answer = probe.call(function, timeout=200, **argument)
+    assert answer["error"]["name"] == "TIMEOUT", answer
+    found: dict[str, Any] = answer["error"]
+    return found
+
+
+def test_a_statement_that_takes_too_long_is_stopped_by_the_database(
+    probe: Probe, postgres: Postgres
+) -> None:
+    """Not given up only: else it goes on, for a client who may be gone."""
+    sleep = {"sql": "SELECT pg_sleep(30), $1::text AS mark", "params": ["told apart by this"]}
+    assert stopped(probe, "query", sql=[{"sql": "SELECT 1 AS a"}, sleep])["step"] == 1
+    assert stopped(probe, "commit", steps=[{"op": "sql", **sleep}])["step"] == 0
+    with postgres.connect() as connection:
+        active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s"
+        assert connection.execute(active, ["%pg_sleep(30)%told apart%"]).fetchone() == (0,)
+
+
+def test_no_connection_of_kong_keeps_the_time_out(probe: Probe) -> None:
+    for _ in range(5):
+        stopped(probe, "query", sql=[{"sql": "SELECT pg_sleep(30)"}])
+        probe.bridge.query([Sql("SELECT 1 AS a")])
+    # What comes after the COMMIT runs as any statement of Kong's does.
+    left = probe.call("query", sql=[{"sql": "COMMIT"}, {"sql": "SHOW statement_timeout"}])
+    assert left["ok"]["sql"][1] == [{"statement_timeout": "0"}]

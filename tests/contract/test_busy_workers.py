@@ -179,7 +179,7 @@ def test_a_full_queue_is_503_at_once_and_all_is_well_afterwards(small_gateway: G
         assert answer.headers["Retry-After"] == "1"
     # Unless the database was away for too long.
     made = len([answered(each, 201) for each in rest if "Retry-After" not in each.headers])
-    assert made <= len(rest) == 4
+    assert made <= len(rest) <= 4  # a tenant has half of the workers, and half of the queue
     assert len(answered(gateway.scim.get("/Users"), 200).get("Resources", [])) == made
     new_user(gateway.scim)
 

@@ -145,6 +145,19 @@ def test_as_many_operations_as_there_are_entries_are_no_more_than_that_many_look
     assert {each["type"] for each in shown(resource)["emails"]} == {"home"}
 
 
+def test_operations_on_what_has_one_value_cost_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patching, "MAX_COST", 0)
+    operations = [
+        {"op": "replace", "path": "title", "value": "x"},
+        {"op": "replace", "path": "name", "value": {"givenName": "x", "familyName": "y"}},
+        {"op": "add", "path": f"{ENTERPRISE}:manager", "value": {"value": "1"}},
+    ]
+    resource = many(100)
+    assert SERVICE.apply_patch(resource, patch_of(*operations * 50), Conditions()) is resource
+
+
 @pytest.mark.parametrize(
     "operations",
     [

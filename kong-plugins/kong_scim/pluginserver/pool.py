@@ -104,7 +104,7 @@ class WorkerPool:
         self._queue = queue
         self._reserved = reserved
         self._of_group = max(1, workers // 2)
-        self._of_member = max(1, workers * 3 // 8)
+        self._of_member = (workers * 3 + 7) // 8
         self._queue_of_group = max(1, queue // 2)
         self._reserved_of_group = max(1, reserved // 2)
         self._changed = threading.Condition()

@@ -8,6 +8,7 @@ is counted before anything is done, and refused where it is too much.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard
 
@@ -101,7 +102,8 @@ class _Step:
     :ivar field: The attribute of the resource, or the extension, that it is about, by its Python
         name; None for anything else: the whole resource, or ``schemas``.
     :ivar item: The model of the entries, where the attribute is a list of the resource's own.
-    :ivar selection: The filter that says which entries it is about, or None.
+    :ivar selection: The filter that says which entries it is about; None for any of them.
+    :ivar terms: How many comparisons it makes with each entry.
     """
 
     def __init__(self, model: type[Resource[Any]], operation: Operation) -> None:
@@ -109,6 +111,7 @@ class _Step:
         self.field: str | None = None
         self.item: type[BaseModel] | None = None
         self.selection: FilterNode | None = None
+        self.terms = 1
         path: Path[Any] = Path[model](str(operation.path or ""))  # type: ignore[valid-type]
         binding = path.resolve() if path.model is None else None
         holder = path.model if binding is None else binding.model
@@ -120,13 +123,11 @@ class _Step:
             self.field = binding.field_name
             if binding.is_multivalued and _is_model(binding.field_type):
                 self.item = binding.field_type
+        selection = path.value_filter or _by_value(operation)
+        self.terms = _comparisons(selection)
+        # An entry that is marked as the primary one unmarks others: all have to be there.
         if binding is not None and not _writes_primary(binding, operation):
-            self.selection = path.value_filter or _by_value(operation)
-
-    @property
-    def terms(self) -> int:
-        """How many comparisons it makes with each entry."""
-        return _comparisons(self.selection)
+            self.selection = selection
 
 
 def _list_of(step: _Step, resource: Resource[Any], lists: dict[str, _Entries]) -> _Entries | None:
@@ -148,17 +149,20 @@ def _put_back(resource: Resource[Any], lists: dict[str, _Entries]) -> None:
 
 def _refuse_costly(steps: list[_Step], resource: Resource[Any], lists: dict[str, _Entries]) -> None:
     """Add up what each step looks at, what those before it may have added included."""
-    cost, added = 0, 0
+    cost = 0
+    added: Counter[str | None] = Counter()
     for step in steps:
         entries = _list_of(step, resource, lists)
         found = None if entries is None else entries.found(step)
         if found is not None:
             cost += len(found) * step.terms
         else:
-            cost += (_size(resource, step.field) + added) * step.terms
+            before = added[step.field] if step.field else added.total()
+            cost += (_size(resource, step.field) + before) * step.terms
         value = step.operation.value
-        if step.operation.op != PatchOperation.Op.remove and not isinstance(value, str | bool):
-            added += len(value) if isinstance(value, list) else 1
+        if step.operation.op != PatchOperation.Op.remove:
+            more = len(value) if isinstance(value, list) else int(step.item is not None)
+            added[step.field] += more
     if cost > MAX_COST:
         raise PayloadTooLargeException(
             detail=f"The PATCH looks at {cost} entries (operations times the entries of their "

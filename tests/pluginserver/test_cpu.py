@@ -1,0 +1,56 @@
+"""How much of a processor a request may take, and when it pauses."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from kong_scim import cpu
+
+
+def burn(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_it_is_the_threads_own_time_that_counts() -> None:
+    with cpu.allowed(0.2):
+        other = threading.Thread(target=burn, args=(0.3,))
+        other.start()
+        other.join()
+        cpu.check()
+        burn(0.21)
+        with pytest.raises(cpu.CpuSpentError, match="more than 0"):
+            cpu.check()
+        cpu.renew()
+        cpu.check()
+    burn(0.21)
+    cpu.check()  # what is allowed nothing in particular, such as the tick, goes on
+
+
+def test_others_pause_while_something_urgent_runs() -> None:
+    passed = threading.Event()
+
+    def ordinary() -> None:
+        with cpu.allowed(5):
+            cpu.check()
+            passed.set()
+
+    with cpu.urgent():
+        with cpu.allowed(5, gives_way=False):
+            cpu.check()
+        thread = threading.Thread(target=ordinary)
+        thread.start()
+        assert not passed.wait(cpu.PATIENCE / 5)
+    assert passed.wait(20)
+    thread.join()
+
+
+def test_nobody_pauses_for_longer_than_its_patience_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "PATIENCE", 0.05)
+    with cpu.urgent(), cpu.allowed(5):
+        for _ in range(10_000):
+            cpu.check()
