@@ -131,9 +131,9 @@ def test_a_consumer_whose_name_was_given_away_since_is_a_clash_that_says_with_wh
     user = person()
     directory.put(user)
     kong.apply([Delete("consumers", user.id)])
-    id_ = kong.add_consumer("alice")
+    kong.add_consumer("alice")
 
-    with pytest.raises(UniquenessException, match=f"'alice' \\({id_}\\) that SCIM did not create"):
+    with pytest.raises(UniquenessException, match="a consumer that SCIM did not create"):
         directory.regroup({user.id: ["Sales"]})
 
 
@@ -215,7 +215,8 @@ def test_a_consumer_scim_did_not_create_is_not_taken_over(directory, kong):
 
     detail = clash(directory, person("alice"))
 
-    assert f"belongs to consumer 'alice' ({id_}) that SCIM did not create" in detail
+    assert id_ not in detail
+    assert "belongs to a consumer that SCIM did not create" in detail
     assert "`adopt: link`" in detail
     assert "Rename one of the two" in detail
 
@@ -226,7 +227,7 @@ def test_a_custom_id_is_never_shared_and_the_refusal_names_it(kong):
 
     detail = clash(directory, person("alice", externalId="00u1"))
 
-    assert "The custom_id '00u1' (from `externalId`) belongs to consumer 'somebody'" in detail
+    assert "The custom_id '00u1' (from `externalId`) belongs to a consumer" in detail
     assert "adopt" not in detail
 
 
@@ -235,7 +236,7 @@ def test_another_tenants_consumer_is_never_taken_over(kong):
 
     detail = clash(Directory(config(adopt="link"), kong), person("alice"))
 
-    assert "of the SCIM tenant 'entra'" in detail
+    assert "a consumer that this provider does not manage" in detail
 
 
 def test_two_users_of_one_tenant_cannot_be_one_consumer_and_the_refusal_names_the_other(kong):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,14 @@ from typing import Any
 import httpx
 import pytest
 from front_door import consumer, make_group, replace
+from projection_support import config, person
+from scim2_models import UniquenessException
 
 from host_processes import TOKENS
 from hosts import GROUP, Gateway, scim_client
+from kong_scim.directory.ports import Change, Scope, UserState
+from kong_scim.projection import access_groups
+from kong_scim.provisioning.ownership import Ownership
 from scim_traffic import (
     BULK,
     CORE_GROUP,
@@ -357,3 +363,62 @@ def test_a_name_is_free_again_when_its_user_is_gone_or_renamed(gateway: Gateway)
     assert gateway.other_scim.delete(f"/Users/{bob}").status_code == 204
     replace(gateway.scim, f"/Users/{alice}", userName="ALICE")
     assert consumer(gateway, alice)["username"] == "ALICE"
+
+
+# -- scopes ----------------------------------------------------------------
+
+HR_TOKEN = "of a provider that may not change groups"
+
+
+def test_roles_are_changed_by_who_may_change_groups_too(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    every = ["scim:read", "scim:users", "scim:groups", "scim:bulk", "scim:events", "scim:admin"]
+    hr = {"name": "hr", "sha256": hashlib.sha256(HR_TOKEN.encode()).hexdigest()}
+    gateway = gateway_with(
+        tokens=[
+            {"name": "idp", "value": "{vault://env/scim-token-a}", "scopes": every},
+            {**hr, "scopes": ["scim:read", "scim:users", "scim:bulk"]},
+        ]
+    )
+    boss = [{"value": "boss"}]
+    with scim_client(gateway.scim_base, HR_TOKEN) as scim:
+        ann = new_user(scim, "ann")["id"]
+        data = user_body(roles=boss)
+        operation = {"method": "POST", "path": "/Users", "bulkId": "u", "data": data}
+        bulk = scim.post("/Bulk", json={"schemas": [BULK], "Operations": [operation]})
+        assert answered(bulk, 200)["Operations"][0]["status"] == "403"
+        for answer in (
+            scim.post("/Users", json=user_body(entitlements=boss)),
+            scim.put(f"/Users/{ann}", json=user_body("ann", roles=boss)),
+            patch(scim, f"/Users/{ann}", {"op": "add", "path": "roles", "value": boss}),
+        ):
+            assert "scim:groups" in refused(answer, 403)
+        replace(gateway.scim, f"/Users/{ann}", roles=boss)
+        refused(patch(scim, f"/Users/{ann}", {"op": "remove", "path": "roles"}), 403)
+        replace(scim, f"/Users/{ann}", title="Boss")
+        left = scim.put(f"/Users/{ann}", json=user_body("ann", active=False))
+        assert answered(left, 200)["active"] is False
+
+
+def ownership(**fields: Any) -> Ownership:
+    return Ownership(config(**fields), Scope("w", "okta"), "sqlite")
+
+
+AS_KONG: dict[str, Any] = {"auth": "kong", "group_scopes": {"provisioners": ["scim:admin"]}}
+
+
+def test_a_group_that_gives_scopes_of_the_endpoint_is_no_providers() -> None:
+    change = Change("create", "Group", "g", group_name="Provisioners")
+    with pytest.raises(UniquenessException, match="group_scopes"):
+        ownership(**AS_KONG).of_group(change)
+    robot = UserState(person(roles=[{"value": "provisioners"}]))
+    with pytest.raises(UniquenessException, match="group_scopes"):
+        ownership(**AS_KONG, roles={"roles_prefix": ""}).of_user(None, robot)
+    assert access_groups(config(**AS_KONG), person(), ["provisioners", "staff"]) == ("staff",)
+
+
+def test_unless_allow_has_it_or_tokens_are_what_counts() -> None:
+    change = Change("create", "Group", "g", group_name="provisioners")
+    assert ownership(**AS_KONG, groups={"allow": ["provisioners"]}).of_group(change)
+    assert ownership(group_scopes=AS_KONG["group_scopes"]).of_group(change)

@@ -139,7 +139,9 @@ class Histories(RuleBasedStateMachine):
             self.until = self.now + WINDOW
 
     def taken(self) -> int:
-        since = max(self.now - WINDOW, self.until)
+        since = self.now - WINDOW
+        if self.until <= self.now:  # in a quarantine counting goes on
+            since = max(since, self.until)
         return sum(count for at, count in self.lost if at > since)
 
     def loses(self, count: int, lose: Any) -> bool:

@@ -163,6 +163,16 @@ class TestMembershipsOfPeopleWhoStay:
         some.decide("lift")
         assert by_removing_each(some.scim, group, people[LIMIT:]).status_code == 204
 
+    def test_in_a_quarantine_of_people_they_go_on_to_count(
+        self, gateway_with: Callable[..., Gateway]
+    ) -> None:
+        gateway = gateway_with(quarantine={"memberships": LIMIT, "users": 1})
+        people = crowd(gateway, LIMIT + 3)
+        group = new_group(gateway.scim, *people[2:])["id"]
+        assert gone(gateway.scim, people[:2]) == [204, 409]
+        answers = [by_removing_each(gateway.scim, group, [each]).status_code for each in people[2:]]
+        assert answers == [204] * LIMIT + [409]
+
     def test_roles_are_memberships_and_who_leaves_loses_none(self, some: Gateway) -> None:
         roles = [{"value": "one"}, {"value": "two"}]
         people = crowd(some, LIMIT, roles=roles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,15 +13,18 @@ from kong_scim.cli.view import Row
 _IDP = "identity provider"
 _ADMIN = "administrator"
 _USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+_GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 _BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 PEOPLE = 225
-DELETED = 200
-"""With the 25 of the story there are 250 users: of those, by default, 50 may go."""
+"""More than by default may lose their access at once: half of all memberships, and 100 at least."""
 
 
 class Mistake:
-    """Plays it: most people are deleted, some of them go through, and somebody decides.
+    """Plays it: a group that most people are in is deleted, and held back until somebody decides.
+
+    People who have just come may go, as whoever tests a provider deletes them again; what they are
+    let into may not all be taken from them at once.
 
     :param scim: The SCIM endpoint, with a token that may decide as well.
     :param domain: Of the people's names.
@@ -39,24 +43,26 @@ class Mistake:
         self._is_on = self._look("open")["state"] != "off"
         if not self._is_on:
             return
-        people = self._push()
-        victims, self.left = people[:DELETED], people[DELETED:]
+        self.left = self._push()
+        group = self._let_in()
         standing = self._standing()
-        through = standing["allowed"] - standing["gone"]
+        left = standing["membershipsAllowed"] - standing["membershipsTaken"]
+        if left >= PEOPLE:  # this gateway has so many people that the story's are few
+            self._delete(
+                group, 204, lambda: f"{PEOPLE} people are out: of so many that is no mistake"
+            )
+            return
 
         def held_back() -> str:
             found = self._standing()
             expect(found["state"] == "quarantined", f"the tenant is {found['state']}")
-            expect(found["heldTotal"] == DELETED - through, f"{found['heldTotal']} are held back")
-            return f"{through} people are gone, {DELETED - through} are held back; an event says so"
+            held = sum(each["memberships"] for each in found["membershipsHeld"])
+            expect(held == PEOPLE, f"{held} are held back")
+            return f"nobody lost anything, {PEOPLE} memberships are held back; an event says so"
 
-        statuses = {204: through, 409: DELETED - through}
-        row = Row(_IDP, "by mistake, DELETE /Users/…", f"{through} go through, the rest is 409")
-        self._tell.many(row, victims, self._delete, (statuses, held_back))
+        self._delete(group, 409, held_back, by="by mistake, ")
         self.approve("it is meant: everything goes through")
-        rest = victims[through:]
-        row = Row(_IDP, "again, DELETE /Users/…", "204 each")
-        self._tell.many(row, rest, self._delete, (204, lambda: f"{DELETED} people are gone"))
+        self._delete(group, 204, lambda: f"{PEOPLE} people are out of the group", by="again, ")
         self.lift()
 
     def approve(self, effect: str) -> None:
@@ -73,7 +79,10 @@ class Mistake:
             if found["state"] == "off":
                 return "this gateway has no safety net: nothing to see"
             expect(found["state"] == expected, f"the tenant is {found['state']}")
-            return f"at most {found['allowed']} people may go within {found['window']} minutes"
+            return (
+                f"at most {found['membershipsAllowed']} memberships may be taken away within "
+                f"{found['window']} minutes"
+            )
 
         row = Row(_ADMIN, "GET /Quarantine", f"200, {expected}")
         answer = self._tell.one(row, lambda: self._scim.get("/Quarantine"), (200, effect))
@@ -99,12 +108,25 @@ class Mistake:
         self._tell.one(row, lambda: self._scim.post("/Bulk", json=body), (200, pushed))
         return people
 
+    def _let_in(self) -> str:
+        members = [{"value": each} for each in self.left]
+        name = f"contractors-{self._domain}"
+        body = {"schemas": [_GROUP], "displayName": name, "members": members}
+        row = Row(_IDP, f"POST /Groups: {PEOPLE} members", "201")
+        effect = f"{PEOPLE} people are let in"
+        answer = self._tell.one(
+            row, lambda: self._scim.post("/Groups", json=body), (201, lambda _: effect)
+        )
+        return str(answer.json()["id"])
+
     def _standing(self) -> dict[str, Any]:
         found: dict[str, Any] = self._scim.get("/Quarantine").raise_for_status().json()
         return found
 
-    def _delete(self, user: str) -> httpx.Response:
-        return self._scim.delete(f"/Users/{user}")
+    def _delete(self, group: str, status: int, effect: Callable[[], str], *, by: str = "") -> None:
+        row = Row(_IDP, f"{by}DELETE /Groups/…", str(status))
+        path = f"/Groups/{group}"
+        self._tell.one(row, lambda: self._scim.delete(path), (status, lambda _: effect()))
 
     def _decide(self, decision: str, state: str, effect: str) -> None:
         if not self._is_on:

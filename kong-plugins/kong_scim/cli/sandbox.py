@@ -72,7 +72,7 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
         echo=echo,
     )
     try:
-        gateway.run(options, say)
+        gateway.run(options, lambda text: say(*text.splitlines()))
     except DaoError as error:
         raise failure(f"{config}: in consumers: {error.message}") from error
     except (DeclarationError, PluginServerError, OSError) as error:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     exists,
@@ -38,7 +39,6 @@ from kong_scim.safety.statements import (
     GONE,
     WAITING,
     beginning,
-    counts,
     holds,
     in_force,
     tenant_has,
@@ -49,9 +49,17 @@ ACCESS_GROUPS = f"{KONG_SCHEMA}:accessGroups".lower()
 
 
 def _taken() -> ColumnElement[Any]:
-    """How many memberships were taken away within the window, by what was not held back."""
+    """How many memberships were taken away within the window, by what was not held back.
+
+    After a decision counting begins anew; in a quarantine it goes on.
+    """
+    decided = case((in_force(), literal("")), else_=quarantines.c.until)
+    decided_at = select(decided).where(in_scope(quarantines)).scalar_subquery()
     statement = select(func.coalesce(func.sum(losses.c.memberships), 0)).where(
-        in_scope(losses), losses.c.state == GONE, counts(losses.c.at)
+        in_scope(losses),
+        losses.c.state == GONE,
+        losses.c.at > bindparam("after"),
+        losses.c.at > func.coalesce(decided_at, ""),
     )
     return cast(statement.scalar_subquery(), BigInteger)
 

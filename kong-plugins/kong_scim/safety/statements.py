@@ -62,7 +62,7 @@ def holds() -> ColumnElement[bool]:
     return and_(in_force(), quarantines.c.state != APPROVED)
 
 
-def counts(at: ColumnElement[Any]) -> ColumnElement[bool]:
+def _counts(at: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether something of a moment counts: of the window, and after the last decision."""
     until = select(quarantines.c.until).where(in_scope(quarantines)).scalar_subquery()
     return and_(at > bindparam("after"), at > func.coalesce(until, ""))
@@ -75,7 +75,7 @@ def _counted() -> Subquery:
         .where(
             in_scope(departures),
             departures.c.state == GONE,
-            counts(departures.c.at),
+            _counts(departures.c.at),
             departures.c.user_id != bindparam("user"),
         )
         .subquery("counted")
