@@ -91,8 +91,8 @@ def lenient_path(model: type[Resource[Any]], text: str) -> str:
     if isinstance(node, Comparison | Present):  # erratum 7122: emails.type eq "work"
         path, inner = node.attr_path, AttrPath(node.attr_path.sub_attr or "value")
         node = ValuePath(AttrPath(path.attr, None, path.uri), replace(node, attr_path=inner))
-    if not isinstance(node, ValuePath):
-        return text
+    if not isinstance(node, ValuePath) or Path(str(node.attr_path)).resolve(model) is None:
+        return text  # without a filter, or refused for what it names
     try:
         return str(_Careful([model]).visit(node))
     except UnholdableException as error:

@@ -150,7 +150,7 @@ def _check(target: Path[Any], value: Any) -> None:
     :raises InvalidValueException: Naming the attribute.
     """
     binding = target.resolve()
-    if value is None or binding is None or binding.target_model is None:
+    if value is None or binding is None or binding.target_model is None or _is_read_only(target):
         return
     name = binding.target_field_name
     if name == "members":
