@@ -27,7 +27,7 @@ from kong_scim.scim.resources import (
     User,
     service_provider_config,
 )
-from served import BASE, Served
+from without_http import BASE, Served
 
 LINKS = "urn:example:scim:schemas:extension:links:2.0:User"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:"

@@ -17,7 +17,7 @@ from scim2_server.utils import parametrize
 from test_shown_values import PROVIDER
 
 from kong_scim.directory.sqlite import SqliteDatabase
-from served import Served
+from without_http import Served
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from inspect import isclass
 from typing import Any, TypeVar
 
@@ -91,8 +92,8 @@ def lenient_path(model: type[Resource[Any]], text: str) -> str:
     if isinstance(node, Comparison | Present):  # erratum 7122: emails.type eq "work"
         path, inner = node.attr_path, AttrPath(node.attr_path.sub_attr or "value")
         node = ValuePath(AttrPath(path.attr, None, path.uri), replace(node, attr_path=inner))
-    if not isinstance(node, ValuePath):
-        return text
+    if not isinstance(node, ValuePath) or Path(str(node.attr_path)).resolve(model) is None:
+        return text  # without a filter, or refused for what it names
     try:
         return str(_Careful([model]).visit(node))
     except UnholdableException as error:
@@ -220,15 +221,19 @@ class _Careful(FilterVisitor[FilterNode]):
             if path.uri or path.sub_attr:
                 return None
             path = AttrPath(self.head.attr, path.attr, self.head.uri)
-        bindings = (self._resolved(path, model) for model in self.models)
-        return next((binding for binding in bindings if binding is not None), None)
+        for model in self.models:
+            binding = _resolved(path, model)
+            if binding is None and self.head is not None and str(path.sub_attr).lower() == "value":
+                # in a list of plain values, "value" is the value itself
+                binding = _resolved(self.head, model)
+            if binding is not None:
+                return binding
+        return None
 
-    def _resolved(self, path: AttrPath, model: type[Resource[Any]]) -> AttributeBinding | None:
-        binding = Path(str(path)).resolve(model)
-        if binding is None and self.head is not None and str(path.sub_attr).lower() == "value":
-            # in a list of plain values, "value" is the value itself
-            return Path(str(self.head)).resolve(model)
-        return binding
+
+@lru_cache(maxsize=1024)
+def _resolved(path: AttrPath, model: type[Resource[Any]]) -> AttributeBinding | None:
+    return Path(str(path)).resolve(model)
 
 
 def _by_value(node: Comparison, binding: AttributeBinding, kind: type[BaseModel]) -> FilterNode:
@@ -259,11 +264,7 @@ def _check_comparison(node: Comparison, binding: AttributeBinding) -> None:
             detail=f"{path} {op.value}: only text has parts; compare it with eq, ne, gt, ge, lt "
             "or le"
         )
-    mutabilities = (
-        binding.model.get_field_annotation(binding.field_name, Mutability),
-        binding.get_annotation(Mutability),
-    )
-    if Mutability.write_only in mutabilities and op not in _SAMENESS:
+    if op not in _SAMENESS and _is_write_only(binding):
         raise InvalidFilterException(detail=f"{path} is never shown: compare it with eq or ne only")
     try:
         value = coerce_value(binding, node.value, op)
@@ -275,6 +276,13 @@ def _check_comparison(node: Comparison, binding: AttributeBinding) -> None:
         raise InvalidFilterException(
             detail=f"{path} {op.value} {shown(node.value)}: compare it with {_wanted(kind)}"
         )
+
+
+def _is_write_only(binding: AttributeBinding) -> bool:
+    return Mutability.write_only in (
+        binding.model.get_field_annotation(binding.field_name, Mutability),
+        binding.get_annotation(Mutability),
+    )
 
 
 def _wanted(kind: Any) -> str:

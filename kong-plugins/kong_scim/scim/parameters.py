@@ -196,8 +196,8 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
     """Return what a name with a value filter chooses; None where no model has the attribute."""
     check_path(name)
     for model in models:
-        node = Path(lenient_path(model, name)).ast
-        if not isinstance(node, ValuePath) or "[" not in name:
+        node = Path(lenient_path(model, name)).ast if "[" in name else None
+        if not isinstance(node, ValuePath):
             raise InvalidPathException(
                 detail=f"{shown(name)} is no attribute: send a name such as emails, emails.value "
                 'or emails[type eq "work"]'

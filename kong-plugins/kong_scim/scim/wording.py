@@ -165,7 +165,7 @@ def of_validation(error: ValidationError, under: str = "") -> SCIMException:
         return InvalidSyntaxException(detail=f"{path or 'The body'} must be {wanted}")
     if not path:
         return InvalidValueException(detail=_BY_SCIM_TYPE["invalidValue"])
-    return InvalidValueException(detail=f"{path} is no such value: send {wanted}")
+    return InvalidValueException(detail=f"{path} cannot have this value: send {wanted}")
 
 
 def of_text(error: Error) -> SCIMException:
