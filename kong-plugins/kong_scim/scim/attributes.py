@@ -34,7 +34,7 @@ DRAFT = "urn:scim:"
 
 _NAMES = frozenset({"userName", "externalId", f"{Group.__schema__}:displayName"})
 _LASTING = f"{User.__schema__}:active"
-_KEY = re.compile(r"(?P<head>\$?[\w-]+)(?:\[(?P<selection>.*)\])?(?:\.(?P<part>\$?[\w-]+))?", re.S)
+_KEY = re.compile(r"(?P<head>\$?[\w-]+)(?:\[(?P<selection>.+)\])?(?:\.(?P<part>\$?[\w-]+))?", re.S)
 
 
 @dataclass(frozen=True, eq=False)
