@@ -251,7 +251,7 @@ def test_a_type_that_is_not_canonical_is_kept_through_every_change(
     user = new_user(scim, **{name: [{"type": kind, part: "a"}]})
     path = f'{name}[type eq "{kind}"].{part}'
     changed = patched_user(scim, user["id"], {"op": "replace", "path": path, "value": "b"})
-    shown = kind.lower() if kind == "WORK" and name != "photos" and name != "ims" else kind
+    shown = kind.lower() if kind == "WORK" and name not in {"photos", "ims"} else kind
     assert changed[name] == [{"type": shown, part: "b"}]
     body = user_body(user["userName"], **{name: changed[name]}, title="T")
     assert answered(scim.put(f"/Users/{user['id']}", json=body), 200)[name] == changed[name]
