@@ -93,7 +93,6 @@ class Schemas:
     :param urn: Its own.
     :param attributes: By the URN of each schema, by their names in lower case.
     :param urns: The URN of each schema by every spelling of it, in lower case, longest first.
-    :param others: The URNs of other resource types, in lower case.
     """
 
     urn: str
@@ -129,6 +128,11 @@ class Schemas:
         if part is None and name.lower() == "value" and not attribute.parts:
             return Key(urn, attribute, selection)  # a plain value is its own ``value``
         return None if part is None else Key(urn, attribute, selection, part)
+
+    def is_read_only(self, urn: str) -> bool:
+        """Tell whether the server alone writes a schema's attributes."""
+        attributes = self.attributes[urn].values()
+        return all(each.read_only or each.name == "schemas" for each in attributes)
 
     def text(self, key: Key) -> str:
         """Return a key as the path of a PATCH."""

@@ -99,6 +99,8 @@ class _Reading:
                 self._take_attribute(key, key.attribute, value)
 
     def _take_schema(self, urn: str, value: Any) -> None:
+        if self.schemas.is_read_only(urn):
+            return
         if isinstance(value, dict):
             self._holder(urn)
             self.take(value, urn)
