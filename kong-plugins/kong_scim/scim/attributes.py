@@ -55,6 +55,12 @@ class Attribute:
     is_name: bool = False
     lasting: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
+    is_text: bool = field(init=False)
+    """Whether any string is a value of it, as it is: what most attributes are."""
+
+    def __post_init__(self) -> None:
+        text = self.kind == "string" and not (self.multivalued or self.read_only or self.is_name)
+        object.__setattr__(self, "is_text", text)
 
 
 class Key(NamedTuple):
