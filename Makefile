@@ -64,6 +64,7 @@ bench: $(STAMP) ## print the performance ratios of docs/performance.md
 fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, and 20,000 answers of strangers (FUZZ_ARGS='--count 1000 --seed 1')
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m storm $(FUZZ_ARGS)
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m strangers
+	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m same_meaning
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 from urllib.parse import quote
 
@@ -25,9 +26,16 @@ from any_input import (
     well_answered,
 )
 from in_process import CONFIG, client
+from kong_scim.config import parse
 from kong_scim.plugin import Plugin
 from kong_scim.provisioning import Provisioning
+from kong_scim.scim.attributes import schemas_of
+from kong_scim.scim.payloads import canonical
+from kong_scim.scim.resources import provider
 from scim_traffic import new_group, new_user
+from spellings import canonical_user, hold_the_same, respelled
+
+USERS = provider(parse(CONFIG)).model_for_endpoint("/Users")
 
 SETTINGS = settings(
     max_examples=150,
@@ -122,3 +130,23 @@ def test_any_path(scim: httpx.Client, segments: list[bytes], method: str) -> Non
     path = "/Users/" + "/".join(quote(segment, safe="") for segment in segments)
     response = scim.request(method, path)
     assert response.status_code < 500
+
+
+@settings(SETTINGS, max_examples=25)
+@given(chance=st.randoms(use_true_random=False))
+def test_a_payload_and_each_of_its_spellings_are_stored_and_answered_alike(
+    scim: httpx.Client, chance: random.Random
+) -> None:
+    hold_the_same(scim, chance)
+
+
+@SETTINGS
+@given(seed=st.integers(0, 2**32))
+def test_a_canonical_payload_is_read_as_it_is(seed: int) -> None:
+    tables = schemas_of(USERS)
+    payload = canonical_user(random.Random(seed))
+    assert canonical(tables, payload, tables.urn) == (payload, [])
+    assert canonical(tables, payload, tables.urn)[0] is payload
+    read, selected = canonical(tables, respelled(random.Random(seed), payload), tables.urn)
+    again, _ = canonical(tables, read, tables.urn)
+    assert selected or again is read

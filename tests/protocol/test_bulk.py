@@ -9,10 +9,13 @@ import httpx
 from scim_traffic import (
     BULK,
     CORE_GROUP,
+    KONG,
     answered,
     get,
     members_of,
+    new_group,
     new_user,
+    patch,
     refused,
     unique,
     user_body,
@@ -145,3 +148,58 @@ def test_too_many_operations_are_413_with_the_limit(scim: httpx.Client) -> None:
     operations = [{"method": "DELETE", "path": "/Users/absent"}] * (limit + 1)
     body = {"schemas": [BULK], "Operations": operations}
     assert str(limit) in refused(scim.post("/Bulk", json=body), 413)
+
+
+def post_group(bulk_id: str, *members: str) -> Operation:
+    data = {
+        "schemas": [CORE_GROUP],
+        "displayName": unique(bulk_id),
+        "members": [{"value": f"bulkId:{each}"} for each in members],
+    }
+    return {"method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data}
+
+
+def test_groups_of_one_request_may_be_in_each_other(scim: httpx.Client) -> None:
+    """RFC 7644 §3.7.1: circular references are resolved."""
+    results = bulk(
+        scim,
+        post_group("a", "c", "ann"),
+        post_group("b", "a", "ben"),
+        post_group("c", "b"),
+        post_user("ann"),
+        post_user("ben"),
+    )
+    assert [each["status"] for each in results] == ["201"] * 5
+    a, b, c, ann, ben = map(id_in, results)
+    assert members_of(scim, a) == {c, ann}
+    assert members_of(scim, b) == {a, ben}
+    assert members_of(scim, c) == {b}
+    for person, direct in ((ann, a), (ben, b)):
+        groups = get(scim, f"/Users/{person}")["groups"]
+        kinds = {each["value"]: each["type"] for each in groups}
+        assert kinds == {each: "direct" if each == direct else "indirect" for each in (a, b, c)}
+        assert len(groups) == len(kinds)
+    versions = [get(scim, f"/Groups/{each}")["meta"]["version"] for each in (a, b, c)]
+    assert [each["version"] for each in results[:3]] == versions
+
+
+def test_a_circle_with_a_group_that_is_not_created_says_so(scim: httpx.Client) -> None:
+    refused_one = post_group("b", "a")
+    refused_one["data"]["displayName"] = ""
+    results = bulk(
+        scim, post_group("a", "b"), refused_one, post_group("c", "d"), post_group("d", "c")
+    )
+    assert [each["status"] for each in results] == ["409", "400", "201", "201"]
+
+
+def test_groups_that_are_put_into_each_other_one_by_one_are_a_circle(scim: httpx.Client) -> None:
+    ann = new_user(scim)["id"]
+    inner, outer = new_group(scim, ann)["id"], new_group(scim)["id"]
+    for above, below in ((outer, inner), (inner, outer)):
+        operation = {"op": "add", "path": "members", "value": [{"value": below}]}
+        assert patch(scim, f"/Groups/{above}", operation).status_code == 204
+    shown = get(scim, f"/Users/{ann}", attributes=f"groups,{KONG}:accessGroups")
+    assert {each["value"] for each in shown["groups"]} == {inner, outer}
+    assert len(shown[KONG]["accessGroups"]) == 2
+    assert scim.delete(f"/Groups/{inner}").status_code == 204
+    assert get(scim, f"/Users/{ann}").get("groups") is None

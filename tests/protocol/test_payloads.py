@@ -50,7 +50,7 @@ def in_bulk(scim: httpx.Client, *operations: dict[str, Any]) -> httpx.Response:
     (result,) = answered(scim.post("/Bulk", json=body), 200)["Operations"]
     status, error = int(result["status"]), result.get("response")
     headers = {"Content-Type": "application/scim+json"}
-    return httpx.Response(status, json=error or result, headers=headers)
+    return httpx.Response(status, json=error or {"schemas": [BULK], **result}, headers=headers)
 
 
 def bulk_put(scim: httpx.Client, user: dict[str, Any], **attributes: Any) -> httpx.Response:
@@ -64,7 +64,7 @@ def bulk_patch(scim: httpx.Client, user: dict[str, Any], **attributes: Any) -> h
 
 
 CHANGES = [put, patched, bulk_put, bulk_patch]
-change = pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__)
+change = pytest.mark.parametrize("change", CHANGES, ids=lambda each: str(each.__name__))
 
 
 def is_in(scim: httpx.Client, user: dict[str, Any]) -> bool:
@@ -96,7 +96,6 @@ def is_in(scim: httpx.Client, user: dict[str, Any]) -> bool:
         {CORE_USER: {"active": None}},
         {f"{DRAFT_USER}:active": None},
     ],
-    ids=str,
 )
 def test_what_says_nothing_of_active_leaves_it_as_it_is(
     scim: httpx.Client, change: Send, attributes: dict[str, Any]
@@ -108,7 +107,7 @@ def test_what_says_nothing_of_active_leaves_it_as_it_is(
 
 
 @change
-@pytest.mark.parametrize("active", ["no", "null", 0, 1, [True, True], [{"a": True}], "1"], ids=str)
+@pytest.mark.parametrize("active", ["no", "null", 0, 1, [True, True], [{"a": True}], "1"])
 def test_what_is_neither_true_nor_false_is_refused_and_nothing_changes(
     scim: httpx.Client, change: Send, active: Any
 ) -> None:
@@ -130,7 +129,6 @@ def test_what_is_neither_true_nor_false_is_refused_and_nothing_changes(
         {"op": "replace", "path": CORE_USER, "value": {"active": None}},
         {"op": "replace", "value": {"active": None}},
     ],
-    ids=str,
 )
 def test_no_patch_without_a_true_active_lifts_a_suspension(
     scim: httpx.Client, operation: dict[str, Any]
@@ -162,7 +160,7 @@ def test_a_suspended_person_who_is_created_again_stays_out(scim: httpx.Client) -
     assert not is_in(scim, user)
 
 
-@pytest.mark.parametrize("active", [None, "", [], {}, [{"value": None}]], ids=str)
+@pytest.mark.parametrize("active", [None, "", [], {}, [{"value": None}]])
 def test_who_is_created_without_active_is_active(scim: httpx.Client, active: Any) -> None:
     assert is_in(scim, new_user(scim))
     assert is_in(scim, new_user(scim, active=active))
@@ -211,7 +209,7 @@ SPELLINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("sent", "meant"), SPELLINGS, ids=str)
+@pytest.mark.parametrize(("sent", "meant"), SPELLINGS)
 def test_a_key_means_the_same_in_every_spelling_and_in_every_request(
     scim: httpx.Client, sent: dict[str, Any], meant: dict[str, Any]
 ) -> None:
@@ -220,7 +218,8 @@ def test_a_key_means_the_same_in_every_spelling_and_in_every_request(
     post = {"method": "POST", "path": "/Users", "bulkId": "a", "data": user_body(**sent)}
     location = in_bulk(scim, post).json()["location"]
     results.append(get(scim, "/Users/" + location.rsplit("/", 1)[1]))
-    for change in (*CHANGES, *([] if CORE_USER in sent else [by_path])):
+    separate = CORE_USER not in sent and None not in sent.values()
+    for change in (*CHANGES, *([by_path] if separate else [])):
         user = new_user(scim)
         answered(change(scim, user, **sent), 200)
         results.append(get(scim, f"/Users/{user['id']}"))
@@ -263,7 +262,6 @@ def test_members_of_a_group_are_read_under_every_spelling(scim: httpx.Client, ke
         ({ENTERPRISE: "x"}, "enterprise"),
         ({ENTERPRISE: [{"department": "x"}]}, "enterprise"),
     ],
-    ids=str,
 )
 def test_what_contradicts_itself_or_cannot_be_read_is_refused_and_nothing_changes(
     scim: httpx.Client, change: Send, attributes: dict[str, Any], word: str
@@ -321,7 +319,6 @@ def test_attributes_that_no_schema_here_knows_are_ignored(scim: httpx.Client, ch
         ("emails", {"value": "a@b"}, [{"value": "a@b"}]),
         ("emails", "a@b", [{"value": "a@b"}]),
     ],
-    ids=str,
 )
 def test_a_path_into_an_empty_list_makes_an_entry(
     scim: httpx.Client, op: str, path: str, value: Any, entries: list[Any]
@@ -374,7 +371,7 @@ LISTED = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), LISTED, ids=str)
+@pytest.mark.parametrize(("path", "value"), LISTED)
 def test_the_list_form_of_entra_means_its_value(scim: httpx.Client, path: str, value: Any) -> None:
     if path == "externalId":
         value = unique(value)

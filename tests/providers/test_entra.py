@@ -11,6 +11,7 @@ from scim_traffic import (
     CORE_GROUP,
     CORE_USER,
     ENTERPRISE,
+    KONG,
     answered,
     get,
     members_of,
@@ -297,3 +298,19 @@ def test_a_group_patch_that_asks_for_attributes_gets_them(scim: httpx.Client) ->
     assert [each["value"] for each in body["members"]] == [user["id"]]
     assert body["displayName"] == group["displayName"]
     assert "meta" not in body
+
+
+# roles as JSON text
+
+
+def test_entra_sends_roles_as_json_text_and_they_are_kept_as_sent(scim: httpx.Client) -> None:
+    roles = [
+        {"value": f'{{"id":"{number}","value":"{name}","displayName":"The {name}"}}'}
+        for number, name in enumerate(("User", "Admin"))
+    ]
+    user = new_user(scim, roles=roles[:1])
+    assert user["roles"] == roles[:1]
+    operation = {"op": "Add", "path": "roles", "value": roles[1:]}
+    assert patched_user(scim, user["id"], operation)["roles"] == roles
+    shown = get(scim, f"/Users/{user['id']}", attributes=f"{KONG}:accessGroups")
+    assert shown[KONG]["accessGroups"] == ["role:Admin", "role:User"]

@@ -34,7 +34,7 @@ DRAFT = "urn:scim:"
 
 _NAMES = frozenset({"userName", "externalId", f"{Group.__schema__}:displayName"})
 _LASTING = f"{User.__schema__}:active"
-_KEY = re.compile(r"(?P<head>\$?[\w-]+)(?:\[(?P<selection>.*)\])?(?:\.(?P<part>\$?[\w-]+))?", re.S)
+_KEY = re.compile(r"(?P<head>\$?[\w-]+)(?:\[(?P<selection>.+)\])?(?:\.(?P<part>\$?[\w-]+))?", re.S)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,12 @@ class Attribute:
     is_name: bool = False
     lasting: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
+    is_text: bool = field(init=False)
+    """Whether any string is a value of it, as it is: what most attributes are."""
+
+    def __post_init__(self) -> None:
+        text = self.kind == "string" and not (self.multivalued or self.read_only or self.is_name)
+        object.__setattr__(self, "is_text", text)
 
 
 class Key(NamedTuple):
@@ -93,7 +99,6 @@ class Schemas:
     :param urn: Its own.
     :param attributes: By the URN of each schema, by their names in lower case.
     :param urns: The URN of each schema by every spelling of it, in lower case, longest first.
-    :param others: The URNs of other resource types, in lower case.
     """
 
     urn: str
@@ -129,6 +134,11 @@ class Schemas:
         if part is None and name.lower() == "value" and not attribute.parts:
             return Key(urn, attribute, selection)  # a plain value is its own ``value``
         return None if part is None else Key(urn, attribute, selection, part)
+
+    def is_read_only(self, urn: str) -> bool:
+        """Tell whether the server alone writes a schema's attributes."""
+        attributes = self.attributes[urn].values()
+        return all(each.read_only or each.name == "schemas" for each in attributes)
 
     def text(self, key: Key) -> str:
         """Return a key as the path of a PATCH."""

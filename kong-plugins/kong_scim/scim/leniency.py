@@ -104,8 +104,8 @@ def _known_schemas(schemas: Schemas, resource: dict[str, Any]) -> Any:
     known = [schemas.urn_of(each) for each in listed or ()]
     if schemas.urn not in known:
         for each in listed or ():
-            core, _, other = each.strip().rpartition(":")
-            if schemas.urn_of(core) == schemas.urn and other.isalpha():
+            core, colon, other = each.strip().rpartition(":")
+            if not colon or (schemas.urn_of(core) == schemas.urn and other.isalpha()):
                 raise InvalidSyntaxException(
                     detail=f'schemas must list "{schemas.urn}" for this endpoint'
                 )

@@ -7,7 +7,7 @@ that Entra's dotted, URN-qualified and filtered keys (interop 6) and Okta's plai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -110,8 +110,7 @@ def _by_attribute(
         if name not in schemas.attributes:
             yield from _write(model, _path(model, name), op, item)
         elif item is None:
-            if not _is_written_by_the_server_alone(schemas.attributes[name]):
-                yield {"op": "remove", "path": name}
+            yield {"op": "remove", "path": name}
         else:
             for inner, each in item.items():
                 yield from _write(model, _path(model, f"{name}:{inner}"), op, each)
@@ -205,7 +204,7 @@ def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Ope
     schemas = schemas_of(model)
     if target.model is not None:
         urn = str(getattr(target.model, "__schema__"))  # noqa: B009
-        if _is_written_by_the_server_alone(schemas.attributes[urn]):
+        if schemas.is_read_only(urn):
             raise MutabilityException(detail=f"{shown(path)} is read-only: the gateway writes it")
         return operation
     _refuse_required(target)
@@ -244,10 +243,6 @@ def _selecting(schemas: Schemas, attribute: Attribute, sent: Any) -> dict[str, A
                 detail=f"{attribute.name}.{name} selects what to remove: send one plain value"
             )
     return entry
-
-
-def _is_written_by_the_server_alone(attributes: Mapping[str, Attribute]) -> bool:
-    return all(each.read_only or each.name == "schemas" for each in attributes.values())
 
 
 def _path(model: type[Resource[Any]], text: str) -> Path[Any]:

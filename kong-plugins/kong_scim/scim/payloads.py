@@ -90,6 +90,11 @@ class _Reading:
         attributes = self.schemas.attributes[urn]
         for name, value in payload.items():
             attribute = attributes.get(name.lower())
+            if attribute is not None and attribute.is_text and type(value) is str:
+                holder = self._holder(urn)
+                if attribute.name not in holder and attribute.name != FORGOTTEN:
+                    holder[attribute.name] = value
+                    continue
             key = Key(urn, attribute) if attribute else self.schemas.read(name, urn)
             if key is None:
                 _refuse_misread(attributes, name)
@@ -99,6 +104,8 @@ class _Reading:
                 self._take_attribute(key, key.attribute, value)
 
     def _take_schema(self, urn: str, value: Any) -> None:
+        if self.schemas.is_read_only(urn):
+            return
         if isinstance(value, dict):
             self._holder(urn)
             self.take(value, urn)

@@ -185,8 +185,11 @@ def _complex(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
         given = value
     entry: dict[str, Any] = {}
     for name, item in given.items():
-        part = _part(schemas, attribute, name)
+        part = attribute.parts.get(name.lower()) or _part(schemas, attribute, name)
         if part is None or part.read_only:
+            continue
+        if part.is_text and type(item) is str and part.name not in entry:
+            entry[part.name] = item
             continue
         # What identifies a member is not read as anything else: see _member().
         read = item if attribute.name == "members" else shaped(schemas, part, item)
@@ -204,9 +207,6 @@ def _part(schemas: Schemas, attribute: Attribute, name: str) -> Attribute | None
 
     :raises InvalidValueException: When the key names an attribute that has its place elsewhere.
     """
-    part = attribute.parts.get(name.lower())
-    if part is not None:
-        return part
     text = name.strip()
     if ":" in text:
         key = schemas.read(text, schemas.urn)

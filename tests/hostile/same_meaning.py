@@ -1,0 +1,42 @@
+"""A part of ``make fuzz``: payloads in every spelling, held against the canonical one."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+from scim2_server.memory import InMemoryStorage
+
+from in_process import CONFIG, client
+from kong_scim.plugin import Plugin
+from kong_scim.provisioning import Provisioning
+from spellings import hold_the_same
+
+
+class Storage(InMemoryStorage):
+    supports_cursors = True
+
+
+def main() -> None:
+    """Compare until the time is over; the seed of what fails is printed."""
+    parser = argparse.ArgumentParser(prog="make fuzz")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    storage = Storage()
+    Provisioning.storage = lambda *_, **__: storage  # type: ignore[assignment,method-assign]
+    scim = client(Plugin(CONFIG))
+    end, rounds = time.monotonic() + options.seconds, 0
+    while time.monotonic() < end:
+        seed = options.seed + rounds
+        try:
+            hold_the_same(scim, random.Random(seed))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from None
+        rounds += 1
+    print(f"{rounds} payloads mean the same in 5 requests each (seed {options.seed})")
+
+
+if __name__ == "__main__":
+    main()
