@@ -164,7 +164,7 @@ def _check(target: Path[Any], value: Any) -> None:
     :raises InvalidValueException: Naming the attribute.
     """
     binding = target.resolve()
-    if value is None or binding is None or binding.target_model is None or _is_read_only(target):
+    if value is None or binding is None or binding.target_model is None:
         return
     if Mutability.read_only in (
         binding.model.get_field_annotation(binding.field_name, Mutability),
