@@ -24,6 +24,7 @@ KNOWN = {
     "db_update_frequency",
     "declarative_config",
     "lua_package_path",
+    "nginx_http_client_max_body_size",
     "nginx_worker_processes",
     "pg_database",
     "pg_host",
@@ -53,6 +54,7 @@ PATTERNS = (
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
 OURS = {
+    "KONG_SCIM_BODIES",
     "KONG_SCIM_DATA",
     "KONG_SCIM_KONG",
     "KONG_SCIM_QUEUE",
