@@ -78,6 +78,11 @@ class UserState:
     user: Resource[Any]
     groups: tuple[GroupRef, ...] = ()
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the user has access: nothing but a true ``active`` says so."""
+        return getattr(self.user, "active", None) is True
+
 
 @dataclass(frozen=True)
 class UserChange:

@@ -18,7 +18,7 @@ from kong_scim.directory.values import utc_now
 from kong_scim.projection import Record, Wanted, access_groups, gone, names_of, plan, wanted
 from kong_scim.projection.names import refuse_hidden, shown
 from kong_scim.provisioning.claims import Names, by_name, claim, taken
-from kong_scim.provisioning.ownership import Ownership, is_active
+from kong_scim.provisioning.ownership import Ownership
 from kong_scim.spelling import fold
 
 
@@ -146,7 +146,7 @@ class KongEffects:
             return
         held = _role_values(change.before.user) if change.before else frozenset()
         wanted_ = _role_values(change.after.user)
-        if wanted_ - held or (held - wanted_ and is_active(change.after)):
+        if wanted_ - held or (held - wanted_ and change.after.is_active):
             raise InsufficientScopeException(GROUPS)
 
     def _named(self, case: _Case, target: Wanted) -> list[Step]:
@@ -180,7 +180,7 @@ class KongEffects:
         Both sides are by the configuration of now: what follows from another one is no loss.
         """
         before, after = case.change.before, case.change.after
-        if before is None or after is None or not (is_active(before) and is_active(after)):
+        if before is None or after is None or not (before.is_active and after.is_active):
             return 0
         if before.groups == after.groups and _role_values(before.user) == _role_values(after.user):
             return 0

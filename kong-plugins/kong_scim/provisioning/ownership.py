@@ -95,9 +95,9 @@ class Ownership:
         :raises ~scim2_models.InvalidValueException: For a name that ``unmatched`` refuses (400).
         :raises ~scim2_models.UniquenessException: For one that gives scopes of this endpoint (409).
         """
-        if not is_active(after):
+        if not after.is_active:
             return []
-        config, held = self._config, before if before and is_active(before) else None
+        config, held = self._config, before if before and before.is_active else None
         if config.groups.unmatched == "refuse" or config.auth == "kong":
             known = {group.id for group in held.groups} if held else set()
             for group in after.groups:
@@ -195,11 +195,6 @@ class Ownership:
         if refusal is not None:
             made = replace(made, label=f"{REFUSED}{refusal}")
         return [made]
-
-
-def is_active(state: UserState) -> bool:
-    """Tell whether a user has access."""
-    return getattr(state.user, "active", None) is not False
 
 
 def digest(text: str) -> str:

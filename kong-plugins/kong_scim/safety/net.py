@@ -19,7 +19,7 @@ from kong_scim.bridge import Param, Sql
 from kong_scim.config import Quarantine as Rules
 from kong_scim.config_safety import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory import queries
-from kong_scim.directory.ports import Change, Conflict, Database, Scope, UserState
+from kong_scim.directory.ports import Change, Conflict, Database, Scope
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.lifecycle.events import Outbox
 from kong_scim.lifecycle.ids import uuid7
@@ -43,7 +43,7 @@ def departure(change: Change) -> Departure | None:
             continue
         if user.after is None:
             return "delete"
-        if _is_active(user.before) and not _is_active(user.after):
+        if user.before.is_active and not user.after.is_active:
             return "deactivate"
     return None
 
@@ -54,8 +54,8 @@ def comes_back(change: Change) -> bool:
         user.id == change.resource_id
         and user.before is not None
         and user.after is not None
-        and _is_active(user.after)
-        and not _is_active(user.before)
+        and user.after.is_active
+        and not user.before.is_active
         for user in change.users
     )
 
@@ -275,7 +275,3 @@ def refusal(row: Mapping[str, Any]) -> QuarantineException:
 def moment(text: str) -> str:
     """Return a stored date as it is shown: to the second."""
     return text[:19] + "Z"
-
-
-def _is_active(state: UserState) -> bool:
-    return getattr(state.user, "active", None) is not False

@@ -88,10 +88,10 @@ def _active_before() -> Select[Any]:
     Not those who came since, nor those who were inactive then, or are now: whoever makes or wakes
     them would raise what may go. Who left since is counted as a departure.
     """
-    inactive = select(literal(1)).where(
+    active = select(literal(1)).where(
         values.c.resource_id == resources.c.id,
         values.c.attr == literal_column("'active'"),
-        values.c.num == 0,
+        values.c.num == 1,
     )
     changed = select(literal(1)).where(
         in_scope(departures),
@@ -103,7 +103,7 @@ def _active_before() -> Select[Any]:
         in_scope(resources),
         resources.c.type == bindparam("type"),
         resources.c.created <= bindparam("after"),
-        ~exists(inactive),
+        exists(active),
         ~exists(changed),
     )
 
