@@ -12,6 +12,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from kong_scim.config_access import SCOPES, Jwt, Limits, Record, Scope, Token
 from kong_scim.config_events import POLL, Events, Webhook
@@ -247,10 +248,47 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
     except ValidationError as error:
         raise ConfigurationError(
             "; ".join(
-                f"{'.'.join(['config', *map(str, problem['loc'])])}: {problem['msg']}"
+                f"{'.'.join(['config', *map(str, problem['loc'])])}: {_sentence(problem)}"
                 for problem in error.errors(include_input=False, include_url=False)
             )
         ) from None
+
+
+_SENTENCES = {
+    "missing": "is missing: give it a value",
+    "extra_forbidden": "is no field of this configuration",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "literal_error": "must be one of {expected}",
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "string_too_short": "must have {min_length} characters or more",
+    "string_too_long": "must have {max_length} characters or fewer",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must have {min_length} entries or more",
+    "too_long": "must have {max_length} entries or fewer",
+}
+"""What is wrong with a field, by the code that pydantic has for it: whoever sends a request to a
+plugin that cannot work reads this sentence."""
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    context = problem.get("ctx", {})
+    if "error" in context:  # raised by a check of ours
+        return str(context["error"])
+    sentence = _SENTENCES.get(problem["type"], "cannot be used: see docs/configuration.md")
+    return sentence.format_map(context)
 
 
 def references(raw: dict[str, Any]) -> dict[str, str]:
