@@ -86,7 +86,10 @@ def taken(
     users = [tag.removeprefix(USER_TAG) for tag in holder.tags if tag.startswith(USER_TAG)]
     if config.tag() in holder.tags:
         user = users[0] if users else "that is not known any more"
-        why = f"the consumer of the user {user}. Change one of the two, or map an attribute that is unique"
+        why = (
+            f"the consumer of the user {user}. Change one of the two, or map an attribute that is "
+            "unique"
+        )
     elif any(map(is_reserved, holder.tags)):
         why = (
             "a consumer that this provider does not manage. Change one of the two, or map another "
