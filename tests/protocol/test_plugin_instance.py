@@ -270,6 +270,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
             raise failure
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
+    monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
     monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._afterwards, "run", job)
     away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
