@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 from kong_side import Wire, is_scim_error
+from served import eventually
 
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.pool import Job, WorkerPool
-from served import eventually
 
 
 def hold(running, instance) -> Wire:
