@@ -39,14 +39,14 @@ def test_without_the_guard_every_answer_is_503_until_it_is_back(unguarded: Gatew
         assert "scim-bridge is not enabled for every route" in refused(answer, 503)
     assert gateway.scim.get("/Users", headers={"Authorization": "Bearer x"}).status_code == 401
     eventually(lambda: total(gateway, GAUGE, tenant="a") == 0, "the metric")
-    eventually(lambda: "the guard: The plugin scim-bridge" in gateway.host.log(), "the log")
+    eventually(lambda: "guard: The plugin scim-bridge" in gateway.host.log(), "the log")
 
     gateway.set_guard(True)
 
     on_every_node(gateway, 200)
     nodes = len(gateway.host.proxy_urls)
     eventually(lambda: total(gateway, GAUGE, tenant="a") == nodes, "the metric")
-    eventually(lambda: "the guard: all is well again" in gateway.host.log(), "the log")
+    eventually(lambda: "guard: all is well again" in gateway.host.log(), "the log")
     new_user(gateway.scim, "alice")
 
 
@@ -68,7 +68,7 @@ def test_where_the_guard_is_optional_every_answer_says_that_it_is_off(
         )
         answered(gateway.scim.post("/Users", json={"userName": "alice"}), 201)
         get(gateway.scim, "/Users")
-        eventually(lambda: "the guard: The plugin scim-bridge" in gateway.host.log(), "the log")
+        eventually(lambda: "guard: The plugin scim-bridge" in gateway.host.log(), "the log")
     finally:
         gateway.set_guard(True)
     eventually(lambda: "Kong-SCIM-Guard" not in gateway.scim.get("/Users").headers, "the guard")

@@ -70,13 +70,15 @@ def told(database: Database) -> Told:
 
 class TestWhatAnEventSays:
     def test_a_user_comes_changes_and_goes(self, told: Told) -> None:
-        ann = create_user(told.storage, "ann", roles=[{"value": "admin"}])
+        ann = create_user(told.storage, "ann", active=True, roles=[{"value": "admin"}])
         told.storage.update(USERS, user(id=ann, userName="ann", active=False, title="Boss"))
-        told.storage.update(USERS, user(id=ann, userName="ann", title="Boss"), operation="patch")
+        back = user(id=ann, userName="ann", active=True, title="Boss")
+        told.storage.update(USERS, back, operation="patch")
         told.storage.delete(USERS, ann)
         created, replaced, patched, deleted = told.events()
         assert {each["resource_id"] for each in told.events()} == {ann}
-        assert (created["operation"], created["attributes"]) == ("create", ["roles", "userName"])
+        assert created["operation"] == "create"
+        assert created["attributes"] == ["active", "roles", "userName"]
         assert created["actions"] == ["roles-change"]
         assert (created["version_before"], created["version_after"]) == (None, 1)
         assert replaced["operation"] == "replace"

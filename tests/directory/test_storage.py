@@ -34,6 +34,7 @@ from scim2_models import (
 )
 
 from kong_scim.bridge import BridgeError, Sql
+from kong_scim.directory.costs import MOST
 from kong_scim.directory.ports import Conflict, Database, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
@@ -314,11 +315,12 @@ class TestValues:
         "expression",
         [
             "not (" * 31 + 'userName eq "bob"' + ")" * 31,
-            " or ".join(f'emails[value eq "{n}" or type pr]' for n in range(127))
+            " or ".join(f'emails[value eq "{n}"]' for n in range(255)) + ' or userName eq "ann"',
+            " or ".join(f'emails[value eq "{n}" or type pr]' for n in range(MOST))
             + ' or userName eq "ann"',
-            " and ".join(f'userName ne "{n}"' for n in range(256)),
+            " and ".join(f'userName ne "{n}"' for n in range(MOST)),
         ],
-        ids=["nested", "disjunction", "conjunction"],
+        ids=["nested", "equalities", "disjunction", "conjunction"],
     )
     def test_the_largest_filters_that_are_let_through_run(
         self, storage: SqlStorage, expression: str

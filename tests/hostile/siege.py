@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -145,6 +146,7 @@ class Attackers:
     def __enter__(self) -> Attackers:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

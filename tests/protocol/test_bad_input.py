@@ -316,7 +316,7 @@ def test_errors_repeat_little_of_the_input_and_nothing_secret(scim: httpx.Client
     responses = [
         scim.post("/Users", json={**user_body(password=SECRET), "active": SECRET}),
         scim.post("/Users", json={**user_body(password={"secret": SECRET})}),
-        scim.post("/Users", json={**user_body(), "password": [SECRET]}),
+        scim.post("/Users", json={**user_body(), "password": [SECRET, SECRET]}),
         scim.get("/Users", params={"filter": f'password eq "{SECRET}" and'}),
         scim.get("/Users", headers={"Authorization": f"Bearer {SECRET}"}),
         scim.get(f"/Users/{long}"),

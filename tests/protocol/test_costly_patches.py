@@ -88,7 +88,6 @@ OPERATIONS = st.one_of(
     COMPARISON.map(
         lambda text: {"op": "replace", "path": f"emails[{text}].primary", "value": True}
     ),
-    VALUES.map(lambda v: {"op": "replace", "path": "emails.display", "value": v}),
     VALUES.map(lambda v: {"op": "replace", "path": "name.givenName", "value": v}),
     VALUES.map(lambda v: {"op": "replace", "path": f"{ENTERPRISE}:department", "value": v}),
     st.sampled_from(

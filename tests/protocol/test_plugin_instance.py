@@ -290,7 +290,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 @pytest.mark.parametrize(
     "failure", [ValueError("s3cret"), RecursionError(), KongGoneError("gone"), StoreError("full")]
 )
-@pytest.mark.parametrize("broken", ["memory", "tokens", "events", "metrics"])
+@pytest.mark.parametrize("broken", ["memory", "names", "tokens", "events", "metrics"])
 def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -310,13 +310,14 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ("db", "scope"))
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
+    monkeypatch.setattr(Provisioning, "hold_names", job("names"))
     monkeypatch.setattr(plugin._callers, "run", job("tokens"))
     monkeypatch.setattr(plugin._afterwards, "run", job("events"))
     monkeypatch.setattr(plugin._afterwards, "measure", job("metrics"))
     counts_of("ticking").take()
     for _ in range(3):
         plugin.tick(Waking(observed=True))
-    assert done == ["memory", "tokens", "events", "metrics"] * 3
+    assert done == ["memory", "names", "tokens", "events", "metrics"] * 3
     assert counts_of("ticking").take() == {("failures", broken, ""): 3}
     assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert "s3cret" not in caplog.text

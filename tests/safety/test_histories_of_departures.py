@@ -97,10 +97,11 @@ class Histories(RuleBasedStateMachine):
         return {user for user, at in self.left.items() if at > since and user != but}
 
     def there(self) -> set[str]:
-        """Who was active when the window began, and has not left since."""
+        """Who was active when the window began, or at a decision since, and has not left since."""
         start = self.now - WINDOW
+        since = max(start, self.until)
         changed = {
-            user for moments in (self.left, self.woke) for user, at in moments.items() if at > start
+            user for moments in (self.left, self.woke) for user, at in moments.items() if at > since
         }
         return {
             user
@@ -116,6 +117,7 @@ class Histories(RuleBasedStateMachine):
             return self.state == "approved"
         if self.is_new(user):
             return True
+        self.forget()
         counted = self.counted(user)
         return len(counted) < self.rules.allowed(len(self.there()) + len(counted))
 
@@ -138,6 +140,12 @@ class Histories(RuleBasedStateMachine):
         elif self.state == "rejected":
             self.until = self.now + WINDOW
 
+    def forget(self) -> None:
+        """Forget losses that do not count any more, as each write and each decision does."""
+        if self.until <= self.now:
+            since = max(self.now - WINDOW, self.until)
+            self.lost = [(at, count) for at, count in self.lost if at > since]
+
     def taken(self) -> int:
         since = self.now - WINDOW
         if self.until <= self.now:  # in a quarantine counting goes on
@@ -146,6 +154,8 @@ class Histories(RuleBasedStateMachine):
 
     def loses(self, count: int, lose: Any) -> bool:
         """Take memberships of people who stay away, if so many may be."""
+        if count:
+            self.forget()
         in_force = self.until > self.now
         passes = self.taken() + count <= 4 and not (in_force and self.insists_on_losses)
         if count == 0 or (in_force and self.state == "approved") or passes:
@@ -176,7 +186,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        user = data.draw(st.sampled_from(sorted(self.users)))
+        user = data.draw(st.sampled_from(list(self.users)))
         if self.leaves(user, lambda: self.storage.delete(USER, user)):
             del self.users[user]
             for members in self.groups.values():
@@ -185,7 +195,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def deactivate(self, data: st.DataObject) -> None:
-        user = data.draw(st.sampled_from(sorted(self.users)))
+        user = data.draw(st.sampled_from(list(self.users)))
         if self.users[user]:
             self.users[user] = not self.leaves(user, lambda: self.set_active(user, False))
         else:
@@ -194,7 +204,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def activate(self, data: st.DataObject) -> None:
-        user = data.draw(st.sampled_from(sorted(self.users)))
+        user = data.draw(st.sampled_from(list(self.users)))
         self.set_active(user, True)
         if not self.users[user]:
             self.woke[user] = self.now
@@ -203,7 +213,8 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.users)
     @rule(data=st.data())
     def group(self, data: st.DataObject) -> None:
-        members = data.draw(st.sets(st.sampled_from(sorted(self.users)), min_size=1))
+        everybody = st.sampled_from(list(self.users))
+        members = set(data.draw(st.lists(everybody, unique=True, min_size=1)))
         made = self.storage.create(
             GROUP,
             GROUP_MODEL(
@@ -219,8 +230,10 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.groups)
     @rule(data=st.data())
     def empty(self, data: st.DataObject) -> None:
-        group = data.draw(st.sampled_from(sorted(self.groups)))
-        gone = set(data.draw(st.sets(st.sampled_from([*sorted(self.groups[group]), "nobody"]))))
+        group = data.draw(st.sampled_from(list(self.groups)))
+        # In the order in which they came: their ids are others in each run.
+        members = [user for user in self.users if user in self.groups[group]]
+        gone = set(data.draw(st.lists(st.sampled_from([*members, "nobody"]), unique=True)))
         gone &= self.groups[group]
         lose = lambda: self.storage.patch_members(GROUP, group, remove=sorted(gone))  # noqa: E731
         if self.loses(self.those_who_stay(gone), lose):
@@ -229,7 +242,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.groups)
     @rule(data=st.data())
     def delete_group(self, data: st.DataObject) -> None:
-        group = data.draw(st.sampled_from(sorted(self.groups)))
+        group = data.draw(st.sampled_from(list(self.groups)))
         count = self.those_who_stay(self.groups[group])
         if self.loses(count, lambda: self.storage.delete(GROUP, group)):
             del self.groups[group]
@@ -237,7 +250,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.groups)
     @rule(data=st.data(), name=st.integers(0, 10**9))
     def rename(self, data: st.DataObject, name: int) -> None:
-        group = data.draw(st.sampled_from(sorted(self.groups)))
+        group = data.draw(st.sampled_from(list(self.groups)))
         current = self.storage.get(GROUP, group)
         current.display_name = f"renamed {name} {self.now} {group}"  # type: ignore[attr-defined]
         count = self.those_who_stay(self.groups[group])
@@ -249,6 +262,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([None, 5]))
     def approve(self, minutes: int | None) -> None:
+        self.forget()
         self.quarantine.decide("approve", "admin", minutes)
         self.state = "approved"
         self.until = self.now + (timedelta(minutes=minutes) if minutes else WINDOW)
@@ -256,6 +270,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def reject(self) -> None:
         if self.until > self.now:
+            self.forget()
             self.quarantine.decide("reject", "admin")
             self.state, self.until = "rejected", self.now + WINDOW
         else:
@@ -264,6 +279,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def lift(self) -> None:
+        self.forget()
         self.quarantine.decide("lift", "admin")
         self.state, self.until = "open", self.now
 

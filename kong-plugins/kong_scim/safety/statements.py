@@ -83,7 +83,7 @@ def _counted() -> Subquery:
 
 
 def _active_before() -> Select[Any]:
-    """Select users who were active when the window began, and are.
+    """Select users who were active when the window began, or at a decision since, and are.
 
     Not those who came since, nor those who were inactive then, or are now: whoever makes or wakes
     them would raise what may go. Who left since is counted as a departure.
@@ -96,7 +96,7 @@ def _active_before() -> Select[Any]:
     changed = select(literal(1)).where(
         in_scope(departures),
         departures.c.user_id == resources.c.id,
-        departures.c.at > bindparam("after"),
+        _counts(departures.c.at),
         departures.c.state.in_([literal(GONE), literal(BACK)]),
     )
     return select(literal(1).label("one")).where(

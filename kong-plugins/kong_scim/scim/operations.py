@@ -125,11 +125,7 @@ def _write(
     if attribute.name == FORGOTTEN and isinstance(value, str):
         return
     selects = target.value_filter is not None
-    sent, value = value, shaped(schemas_of(model), attribute, value)
-    if attribute.name == "members" and value == [] and sent != []:
-        raise InvalidValueException(
-            detail="members has no member that could be told: send the id of each, or [] for nobody"
-        )
+    value = shaped(schemas_of(model), attribute, value)
     if value is None and attribute.lasting:
         return  # what says nothing of it leaves it as it is, as a PUT without it does
     if selects and value in (None, ""):
@@ -255,6 +251,7 @@ def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
     key = schemas.read(text, schemas.urn)
     plain = text if key is None else schemas.text(key)
     path: Path[Any] = Path[model](lenient_path(model, plain))  # type: ignore[valid-type]
+    key = key or schemas.read(str(path), schemas.urn)  # erratum 7122: emails.type eq "work"
     if text and (key is None or (path.model is None and path.resolve() is None)):
         raise PathNotFoundException(
             path=text,

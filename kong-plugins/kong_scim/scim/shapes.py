@@ -97,6 +97,10 @@ def _list(schemas: Schemas, attribute: Attribute, value: Any) -> list[Any]:
         found = _entry(schemas, attribute, entry)
         if found is not None and found != {}:
             result.append(found)
+    if entries and not result and attribute.name == "members":  # or everybody would go
+        raise InvalidValueException(
+            detail="members has no member that could be told: send the id of each, or [] for nobody"
+        )
     result = _one_primary(attribute, result)
     same = len(result) == len(entries) and all(map(_is, result, entries))
     return entries if same else result
