@@ -24,8 +24,18 @@ def pytest_report_header() -> str:
     return f"Kong: {kong}, {version.stdout.strip()}"
 
 
+KONG_TIMEOUT = 600
+"""Seconds for a test on a real Kong: its set-up may migrate a database and start two nodes."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, or one worker is left with them at the end."""
+    """Give tests on a real Kong more time, and begin with the files that take long.
+
+    Otherwise one worker is left with these at the end.
+    """
+    for item in items:
+        if requires_kong.mark in item.iter_markers("skipif"):
+            item.add_marker(pytest.mark.timeout(KONG_TIMEOUT), append=False)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -193,7 +193,7 @@ class KongProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=90,
+            timeout=300,  # migrations on a busy machine
             check=False,
         )
         if check and done.returncode:

@@ -26,7 +26,6 @@ pytestmark = [
         indirect=True,
         scope="module",
     ),
-    pytest.mark.timeout(300),
 ]
 
 PEOPLE = 20

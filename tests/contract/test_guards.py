@@ -25,7 +25,7 @@ from hosts import ROOT, Gateway, running_gateway
 from kong_process import requires_kong
 from scim_traffic import answered, refused, user_body
 
-pytestmark = [requires_kong, pytest.mark.timeout(300)]  # each node of each Kong is started
+pytestmark = requires_kong
 
 DOCUMENT = (ROOT / "docs/authentication.md").read_text()
 

@@ -16,7 +16,7 @@ from served import HERE, answers, eventually, server_process
 from kong_process import KongProcess, kong_binary, requires_kong
 from kong_scim.config import parse
 
-pytestmark = [requires_kong, pytest.mark.timeout(240)]
+pytestmark = requires_kong
 
 PLUGIN = HERE / "plugins" / "on_kong" / "scim.py"
 TOKENS = [{"name": "okta", "value": "secret"}]

@@ -158,7 +158,11 @@ function _M.note(t, changes)
     for id in pairs(ids) do
       list[#list + 1] = id
     end
-    t:set(row, list[1] and table.concat(list, ",") or nil)
+    if list[1] then
+      t:set(row, table.concat(list, ","))
+    elseif lmdb.get(row) then
+      t:set(row, nil) -- LMDB refuses to delete a row that is not there
+    end
   end
 end
 

@@ -262,8 +262,10 @@ local function write(tx, mark)
   for _, draft in ipairs(tx.drafts) do
     local changes = {}
     for id, change in pairs(draft.rows) do
-      own.note(t, draft.schema.name, id, change.after ~= nil)
-      table.insert(changes, change)
+      if change.before or change.after then -- LMDB refuses to delete a row that is not there
+        own.note(t, draft.schema.name, id, change.after ~= nil)
+        table.insert(changes, change)
+      end
     end
     if draft.schema.name == "consumers" then
       logins.note(t, changes)
