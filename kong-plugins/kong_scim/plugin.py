@@ -12,9 +12,7 @@ from typing import Any
 
 from scim2_models import (
     ForbiddenException,
-    NotImplementedException,
     PayloadTooLargeException,
-    SCIMException,
 )
 from scim2_server.errors import UnsupportedMediaTypeException
 from scim2_server.requests import ScimRequest
@@ -27,9 +25,9 @@ from kong_scim.access.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
-from kong_scim.cpu import CpuSpentError
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
+from kong_scim.gateway_failures import scim_error_of
 from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
 from kong_scim.lifecycle.deliveries import Deliveries
 from kong_scim.lifecycle.events import Origin
@@ -106,7 +104,7 @@ class Plugin:
             self.provider,
             tenant=self.config.tenant,
             max_operations=self.config.max_operations,
-            failures=_of_gateway,
+            failures=scim_error_of,
         )
 
     def access(self, kong: Any) -> None:
@@ -386,54 +384,6 @@ class Plugin:
             body=request.body,
             subject=identity,
         )
-
-
-def _of_gateway(exception: Exception) -> SCIMException | None:
-    """Return what a failure of the bridge is in SCIM's terms, or None for a defect."""
-    if isinstance(exception, BridgeUnavailableError | NoDataError | StoreError):
-        return ServiceUnavailableException(detail=str(exception), retry_after=None)
-    if isinstance(exception, KongGoneError):  # nobody reads it; the server has a line of it
-        return ServiceUnavailableException(detail="Kong gave the request up")
-    if isinstance(exception, CpuSpentError):
-        return PayloadTooLargeException(
-            detail=f"The request took more than {exception.seconds:g} s of a processor and was "
-            "stopped; nothing of it was written. Send less at once, or narrow the filter"
-        )
-    if not isinstance(exception, BridgeError):
-        return None
-    if exception.name == "TIMEOUT":
-        return ServiceUnavailableException(
-            detail="A statement took too long in the gateway's database and was stopped "
-            "(config.limits.statement_seconds); nothing was written. Send less at once, or this "
-            "again when others are done",
-            retry_after=5,
-        )
-    if exception.name == "DATABASE":
-        return ServiceUnavailableException(
-            # Not that nothing was written: a connection may break while COMMIT is under way.
-            detail="The gateway's database does not answer; read what you wrote before you write "
-            "it again",
-            retry_after=5,
-        )
-    if exception.name == "CONFLICT":
-        return ServiceUnavailableException(
-            detail="Too many changes at once; nothing was written, send the request again"
-        )
-    if exception.name == "MARK":
-        return ServiceUnavailableException(
-            detail="The gateway was started or configured anew and is being given its consumers "
-            "again; nothing was written, send the request again",
-            retry_after=2,
-        )
-    if exception.name == "PENDING":
-        return ServiceUnavailableException(
-            detail="The change is stored, but the gateway has not taken it into its memory yet; it "
-            "is given it again every second. Read what you wrote before you write it again",
-            retry_after=2,
-        )
-    if exception.name == "READ_ONLY":
-        return NotImplementedException(detail=exception.message)
-    return None
 
 
 def _record(opening: Opening, identity: Identity, response: ScimResponse, *, dry_run: bool) -> str:
