@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    delete,
     exists,
     func,
     literal,
@@ -39,6 +38,7 @@ from kong_scim.safety.statements import (
     GONE,
     WAITING,
     beginning,
+    forgotten,
     holds,
     in_force,
     tenant_has,
@@ -92,17 +92,8 @@ def _may_be_taken() -> ColumnElement[bool]:
 
 @lru_cache(maxsize=4)
 def purge(dialect: Dialect) -> Prepared:
-    """Forget losses that do not count any more, unless somebody has yet to look at them."""
-    statement = delete(losses).where(
-        in_scope(losses),
-        tenant_has(
-            and_(
-                ~in_force(),
-                or_(losses.c.at <= bindparam("after"), losses.c.at <= quarantines.c.until),
-            )
-        ),
-    )
-    return prepare(statement, dialect)
+    """Forget losses."""
+    return prepare(forgotten(losses), dialect)
 
 
 @lru_cache(maxsize=4)

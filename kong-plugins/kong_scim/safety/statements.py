@@ -13,8 +13,10 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Delete,
     Select,
     Subquery,
+    Table,
     and_,
     bindparam,
     case,
@@ -143,19 +145,16 @@ def lock(dialect: Dialect) -> Prepared:
     return prepare(statement, dialect, rows=1)
 
 
+def forgotten(table: Table) -> Delete:
+    """Delete rows of ``at`` that do not count any more, unless somebody has yet to look at them."""
+    old = or_(table.c.at <= bindparam("after"), table.c.at <= quarantines.c.until)
+    return delete(table).where(in_scope(table), tenant_has(and_(~in_force(), old)))
+
+
 @lru_cache(maxsize=4)
 def purge(dialect: Dialect) -> Prepared:
-    """Forget what does not count any more, unless somebody has yet to look at it."""
-    statement = delete(departures).where(
-        in_scope(departures),
-        tenant_has(
-            and_(
-                ~in_force(),
-                or_(departures.c.at <= bindparam("after"), departures.c.at <= quarantines.c.until),
-            )
-        ),
-    )
-    return prepare(statement, dialect)
+    """Forget departures."""
+    return prepare(forgotten(departures), dialect)
 
 
 @lru_cache(maxsize=4)
