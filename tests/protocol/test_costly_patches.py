@@ -100,7 +100,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(EMAIL, max_size=5, unique_by=lambda each: each["value"].lower()),
     st.lists(OPERATIONS, min_size=1, max_size=6),
