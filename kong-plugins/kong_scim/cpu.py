@@ -4,12 +4,18 @@ Python runs one thread at a time: a request that computes for seconds is seconds
 wait for in part. Whatever may go on for long calls :func:`check` between two of its rounds. There
 it ends when its time is over, and pauses while something urgent runs. Nothing is interrupted:
 between the last check and the commit a request goes on.
+
+Of the requests that are not urgent, :data:`SLOTS` compute at a time, and the others wait. More
+would not be done sooner, and each hand-over of Python's interpreter lock to an urgent thread would
+wait for all of them. Who waits for something else, such as the database, gives its slot back
+meanwhile (:func:`waiting`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +23,16 @@ from dataclasses import dataclass
 
 PATIENCE = 0.5
 """In seconds: for how long one request gives way in all, however much is urgent."""
+
+SLOTS = 2
+"""Requests that compute at a time: one, and one that may go on while the other's call into C
+lets others run."""
+
+TURN = 0.02
+"""In seconds: who has held a slot for so long lets another one have it at the next check."""
+
+LONGEST_WAIT = 1.0
+"""In seconds: after so long a request computes without a slot, so that none waits for ever."""
 
 
 class CpuSpentError(Exception):
@@ -35,15 +51,59 @@ class _Allowance:
     """What a request may still take.
 
     :param until: The thread's own time at which it is over.
+    :param gives_way: Whether it needs a slot, and pauses for what is urgent.
     :param patience: For how long it may yet be made to pause.
+    :param slot: When it got the slot that it holds, or None.
     """
 
     seconds: float
     until: float
+    gives_way: bool
     patience: float = PATIENCE
+    slot: float | None = None
+
+
+class _Slots:
+    """Places that are handed on in the order in which they were asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._free = count
+        self._queue: deque[threading.Lock] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for one."""
+        return bool(self._queue)
+
+    def take(self) -> bool:
+        """Wait for a place; return False after :data:`LONGEST_WAIT` without one."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            gate = threading.Lock()
+            gate.acquire()
+            self._queue.append(gate)
+        if gate.acquire(timeout=LONGEST_WAIT):
+            return True
+        with self._lock:
+            if gate in self._queue:
+                self._queue.remove(gate)
+                return False
+        return True  # it was handed on just now
+
+    def give(self) -> None:
+        """Hand a place on."""
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._free += 1
 
 
 _allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+_slots = _Slots(SLOTS)
 _changed = threading.Condition()
 _urgent = 0
 
@@ -69,12 +129,50 @@ def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
 
     :param gives_way: Whether it pauses for what is urgent.
     """
-    patience = PATIENCE if gives_way else 0.0
-    token = _allowance.set(_Allowance(seconds, time.thread_time() + seconds, patience))
+    allowance = _Allowance(seconds, time.thread_time() + seconds, gives_way)
+    token = _allowance.set(allowance)
+    _go_on(allowance)
     try:
         yield
     finally:
+        _give_back(allowance)
         _allowance.reset(token)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Let others compute while the block waits for something else."""
+    allowance = _allowance.get()
+    if allowance is None or not allowance.gives_way:
+        yield
+        return
+    _give_back(allowance)
+    try:
+        yield
+    finally:
+        _go_on(allowance)
+
+
+@contextmanager
+def holding_others_up() -> Iterator[None]:
+    """Give way to nobody in the block: others, urgent ones too, wait for its end."""
+    allowance = _allowance.get()
+    if allowance is None or not allowance.gives_way:
+        yield
+        return
+    _give_back(allowance)
+    allowance.gives_way = False
+    try:
+        yield
+    finally:
+        allowance.gives_way = True
+        _go_on(allowance)
+
+
+def is_urgent() -> bool:
+    """Tell whether this is a request that gives way to nobody."""
+    allowance = _allowance.get()
+    return allowance is not None and not allowance.gives_way
 
 
 def renew() -> None:
@@ -94,8 +192,28 @@ def check() -> None:
         return
     if time.thread_time() > found.until:
         raise CpuSpentError(found.seconds)
-    if _urgent and found.patience > 0:
+    if not found.gives_way:
+        return
+    held_long = found.slot is not None and time.monotonic() - found.slot > TURN
+    if (_urgent and found.patience > 0) or (held_long and _slots.wanted):
+        _give_back(found)
+        _go_on(found)
+
+
+def _give_back(allowance: _Allowance) -> None:
+    if allowance.slot is not None:
+        allowance.slot = None
+        _slots.give()
+
+
+def _go_on(allowance: _Allowance) -> None:
+    """Wait until nothing is urgent, and for a slot."""
+    if not allowance.gives_way:
+        return
+    if _urgent and allowance.patience > 0:
         began = time.monotonic()
         with _changed:
-            _changed.wait_for(lambda: not _urgent, found.patience)
-        found.patience -= time.monotonic() - began
+            _changed.wait_for(lambda: not _urgent, allowance.patience)
+        allowance.patience -= time.monotonic() - began
+    if _slots.take():
+        allowance.slot = time.monotonic()

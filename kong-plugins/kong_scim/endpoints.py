@@ -39,6 +39,7 @@ from scim2_models import InvalidSyntaxException, InvalidValueException, NotFound
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.responses import ScimResponse
 
+from kong_scim import cpu
 from kong_scim.access.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
 from kong_scim.config import POLL
@@ -218,7 +219,8 @@ class Endpoints:
         with self._waiting_room.place() as may_wait:
             deadline = time.monotonic() + LONGEST_POLL
             while may_wait and not found and time.monotonic() < deadline:
-                time.sleep(BETWEEN_LOOKS)
+                with cpu.waiting():
+                    time.sleep(BETWEEN_LOOKS)
                 found = deliveries.waiting(POLL, limit)
         return found
 

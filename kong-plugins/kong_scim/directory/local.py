@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from kong_scim import cpu
 from kong_scim.bridge import Sql
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 
@@ -48,7 +49,8 @@ class LocalStore:
                 f"{self._path} cannot be used: the plugin server's log says why"
             ) from error
         self._readers = threading.local()
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._taken, self._urgent = False, 0  # the turn, and who waits for it that is urgent
         with self._database.transaction() as transaction:
             self.id = _identity(transaction)
         """Of this file's content: another file, or a new one, has another."""
@@ -62,7 +64,7 @@ class LocalStore:
 
         :raises ~kong_scim.bridge.BridgeError: As :meth:`.SqliteTransaction.run`.
         """
-        with self.reading(timeout) as transaction:
+        with cpu.waiting(), self.reading(timeout) as transaction:
             return [transaction.run(statement).data for statement in statements]
 
     @contextmanager
@@ -81,12 +83,31 @@ class LocalStore:
         :param patience: In seconds.
         :raises BusyError: When somebody else takes longer.
         """
-        if not self._turn.acquire(timeout=patience):
+        with cpu.waiting():
+            got = self._take_turn(patience)
+        if not got:
             raise BusyError("somebody else has been writing all the time")
         try:
-            yield
+            with cpu.holding_others_up():
+                yield
         finally:
-            self._turn.release()
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+    def _take_turn(self, patience: float) -> bool:
+        """Wait for the turn: who is urgent comes first."""
+        urgent = cpu.is_urgent()
+        with self._changed:
+            self._urgent += urgent
+            try:
+                got = self._changed.wait_for(
+                    lambda: not self._taken and (urgent or not self._urgent), patience
+                )
+                self._taken |= got
+            finally:
+                self._urgent -= urgent
+            return got
 
     @contextmanager
     def writing(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:

@@ -59,7 +59,8 @@ def new_uuid() -> str:
 
 def pause(attempt: int) -> None:
     """Wait a moment, longer with each attempt, so that contenders do not meet again."""
-    time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - no secret
+    with cpu.waiting():
+        time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - no secret
 
 
 class SqlStorage(ScimStorage):

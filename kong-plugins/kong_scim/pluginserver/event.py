@@ -16,6 +16,7 @@ from typing import Any
 
 from kong_pdk.pdk import non_return_methods
 
+from kong_scim import cpu
 from kong_scim.pluginserver.answers import RETURN
 from kong_scim.pluginserver.wire import Call, CallGoneError
 
@@ -129,7 +130,8 @@ class Event:
         deadline, reason = time.monotonic() + self._timeout, f"no step within {self._timeout:g} s"
         while True:
             try:
-                found = self._steps.get(timeout=max(0.0, deadline - time.monotonic()))
+                with cpu.waiting():
+                    found = self._steps.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
                 self._drop(reason)
                 return None

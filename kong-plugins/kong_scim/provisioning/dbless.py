@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from kong_scim import cpu
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
@@ -72,7 +73,7 @@ class Memory:
 
     def await_application(self, scope: Scope, seen: int, seconds: float) -> bool:
         """Wait until it was said once more than was seen, or return False."""
-        with self._changed:
+        with cpu.waiting(), self._changed:
             return self._changed.wait_for(lambda: self._applied.get(scope, 0) > seen, seconds)
 
 

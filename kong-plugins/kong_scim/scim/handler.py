@@ -19,6 +19,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation as Route
 from scim2_server.utils import parametrize
 
+from kong_scim import cpu
 from kong_scim.access.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
 from kong_scim.scim import references
@@ -277,7 +278,8 @@ def _retried(attempt: Callable[[], T]) -> T:
         try:
             return attempt()
         except Conflict:
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads contenders, no secret
+            with cpu.waiting():
+                time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads contenders, no secret
             pause = min(2 * pause, LONGEST_PAUSE)
     raise overtaken()
 
