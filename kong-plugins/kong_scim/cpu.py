@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-PATIENCE = 0.5
+PATIENCE = 1.0
 """In seconds: for how long one request gives way in all, however much is urgent."""
 
 SLOTS = 2

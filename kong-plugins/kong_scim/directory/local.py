@@ -83,21 +83,19 @@ class LocalStore:
         :param patience: In seconds.
         :raises BusyError: When somebody else takes longer.
         """
-        with cpu.waiting():
-            got = self._take_turn(patience)
-        if not got:
-            raise BusyError("somebody else has been writing all the time")
-        try:
-            with cpu.holding_others_up():
-                yield
-        finally:
-            with self._changed:
-                self._taken = False
-                self._changed.notify_all()
-
-    def _take_turn(self, patience: float) -> bool:
-        """Wait for the turn: who is urgent comes first."""
         urgent = cpu.is_urgent()
+        with cpu.holding_others_up():
+            if not self._take_turn(patience, urgent=urgent):
+                raise BusyError("somebody else has been writing all the time")
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._taken = False
+                    self._changed.notify_all()
+
+    def _take_turn(self, patience: float, *, urgent: bool) -> bool:
+        """Wait for the turn: who is urgent comes first."""
         with self._changed:
             self._urgent += urgent
             try:

@@ -4,6 +4,8 @@
 local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
 local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
+local revocations = require "kong.plugins.scim-bridge.revocations"
+local stored = require "kong.plugins.scim-bridge.stored"
 local uuid = require("kong.tools.uuid").uuid
 
 
@@ -13,7 +15,7 @@ local fmt    = string.format
 
 
 local EVENT = "scim-bridge"
-local ALL_WORKERS_SAW = 0.25 -- seconds to wait for it at most
+local ALL_WORKERS_SAW = 1 -- seconds to wait for it at most
 local ACKS_TTL = 10 -- seconds
 local PURGE_ABOVE = 100 -- keys
 
@@ -123,10 +125,12 @@ local function post_events(premature, events, workspace)
 end
 
 
-local function publish(events)
+local function publish(events, is_revocation)
   if not events[1] then
     return
   end
+
+  revocations.lift(events)
 
   local keys = keys_of(events)
   -- Each key is a message to each worker, and without a database a cache is filled again in no time.
@@ -141,7 +145,10 @@ local function publish(events)
     kong.cache:purge()
   end
 
-  await_workers()
+  if not (is_revocation and stored.is_guarded(ngx.ctx.workspace or kong.default_workspace)) then
+    await_workers() -- else the guard refuses them whatever is in a cache
+  end
+
   if kong.db.strategy == "postgres" then
     assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
   end
@@ -159,8 +166,9 @@ end
 -- Kong's own events would do that some milliseconds later (they are queued, and each writes to the
 -- database before the next is handled): they follow, for the other nodes and whoever listens. A DB-less
 -- Kong has neither.
-function _M.publish(events)
-  local ok, err = pcall(publish, events)
+-- @param is_revocation what revocations.note() answered before the COMMIT
+function _M.publish(events, is_revocation)
+  local ok, err = pcall(publish, events, is_revocation)
   if not ok then
     kong.log.err("could not tell of a commit, which holds nevertheless: ", err)
   end

@@ -4,6 +4,7 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local memory = require "kong.plugins.scim-bridge.memory"
+local revocations = require "kong.plugins.scim-bridge.revocations"
 local sql = require "kong.plugins.scim-bridge.sql"
 
 
@@ -137,7 +138,7 @@ local function run(tx, steps, timeout)
   local results = entities.run(tx, steps)
   execute(tx, caches.invalidations(tx.connector, tx.events))
 
-  tx.committing = true
+  tx.committing, tx.is_revocation = true, revocations.note(tx.events)
   execute(tx, "COMMIT")
   return { results = results }
 end
@@ -188,7 +189,7 @@ local function in_postgres(arg)
 
   -- where the connection broke during COMMIT nobody knows: dropping caches is right in both cases
   if tx.committing then
-    caches.publish(events)
+    caches.publish(events, tx.is_revocation)
   end
 
   return ok and result or error(result, 0)

@@ -7,6 +7,7 @@ local decode_json = require("cjson.safe").decode
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
+local revocations = require "kong.plugins.scim-bridge.revocations"
 
 
 local kong = kong
@@ -205,7 +206,7 @@ function _M.access(_, conf)
       })
     end
 
-    if said.suspended then
+    if said.suspended or revocations.is_revoked(said.id) then
       return refuse(SUSPENDED, said.tenant, consumer)
     elseif said.revoked_at and began_by(said.revoked_at) then
       return refuse(REVOKED, said.tenant, consumer)

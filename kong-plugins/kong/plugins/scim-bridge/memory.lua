@@ -10,6 +10,7 @@ local envelope = require "kong.plugins.scim-bridge.envelope"
 local lmdb = require "resty.lmdb"
 local logins = require "kong.plugins.scim-bridge.logins"
 local own = require "kong.plugins.scim-bridge.own"
+local revocations = require "kong.plugins.scim-bridge.revocations"
 local transaction = require "resty.lmdb.transaction"
 local deep_copy = require("kong.tools.table").cycle_aware_deep_copy
 local yield = require("kong.tools.yield").yield
@@ -373,8 +374,9 @@ function _M.commit(arg)
 
   local results = entities.run(tx, arg.steps)
   if not given(arg.check) then
+    local is_revocation = revocations.note(events)
     write(tx, mark)
-    caches.publish(events)
+    caches.publish(events, is_revocation)
   end
 
   return { results = results }
