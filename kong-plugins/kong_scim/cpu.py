@@ -5,7 +5,7 @@ wait for in part. Whatever may go on for long calls :func:`check` between two of
 it ends when its time is over, and pauses while something urgent runs. Nothing is interrupted:
 between the last check and the commit a request goes on.
 
-Of the requests that are not urgent, :data:`SLOTS` compute at a time, and the others wait. More
+Of the requests that are not urgent, one computes at a time, and the others wait. More
 would not be done sooner, and each hand-over of Python's interpreter lock to an urgent thread would
 wait for all of them. Who waits for something else, such as the database, gives its slot back
 meanwhile (:func:`waiting`).
@@ -24,14 +24,13 @@ from dataclasses import dataclass
 PATIENCE = 1.0
 """In seconds: for how long one request gives way in all, however much is urgent."""
 
-SLOTS = 2
-"""Requests that compute at a time: one, and one that may go on while the other's call into C
-lets others run."""
+SLOTS = 1
+"""Requests that compute at a time."""
 
 TURN = 0.02
 """In seconds: who has held a slot for so long lets another one have it at the next check."""
 
-LONGEST_WAIT = 1.0
+LONGEST_WAIT = 5.0
 """In seconds: after so long a request computes without a slot, so that none waits for ever."""
 
 

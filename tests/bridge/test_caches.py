@@ -74,6 +74,34 @@ def test_a_key_used_during_the_transaction_is_refused_right_after_it(
     assert statuses(workers, "/api/key-auth", headers) == [401, 401]
 
 
+@pytest.mark.parametrize("deletion", [False, True])
+def test_who_is_suspended_or_deleted_is_refused_by_a_worker_that_has_not_dropped_its_caches(
+    probe: Probe, workers: list[httpx.Client], deletion: bool
+) -> None:
+    consumer, headers = keyed(probe)
+    assert statuses(workers, "/api/key-auth", headers) == [200, 200]
+    for client in workers:
+        client.post("/probe", json={"fn": "deaf", "text": True})
+    try:
+        tags = ["scim", "scim:a", "scim:suspended"]
+        suspension = Upsert("consumers", {"id": consumer["id"], "tags": tags})
+        probe.bridge.commit([Delete("consumers", consumer["id"]) if deletion else suspension])
+        assert statuses(workers, "/api/key-auth", headers) == [403, 403]
+    finally:
+        for client in workers:
+            client.post("/probe", json={"fn": "deaf", "text": False})
+
+
+def test_who_is_let_in_again_at_once_is_let_in_by_each_worker(
+    probe: Probe, workers: list[httpx.Client]
+) -> None:
+    for _ in range(ROUNDS):
+        consumer, headers = keyed(probe)
+        for tags, status in (["scim", "scim:suspended"], 403), (["scim"], 200):
+            probe.bridge.commit([Upsert("consumers", {"id": consumer["id"], "tags": tags})])
+            assert statuses(workers, "/api/key-auth", headers) == [status, status]
+
+
 def test_a_failed_commit_revokes_nothing(probe: Probe, workers: list[httpx.Client]) -> None:
     consumer, headers = keyed(probe)
     answer = probe.call(

@@ -54,3 +54,58 @@ def test_nobody_pauses_for_longer_than_its_patience_in_all(monkeypatch: pytest.M
     with cpu.urgent(), cpu.allowed(5):
         for _ in range(10_000):
             cpu.check()
+
+
+def test_one_computes_at_a_time_and_who_waits_for_something_else_lets_others_go_on() -> None:
+    computing, most, waited = 0, 0, threading.Barrier(4, timeout=20)
+    lock = threading.Lock()
+
+    def ordinary() -> None:
+        nonlocal computing, most
+        with cpu.allowed(5):
+            for _ in range(3):
+                with lock:
+                    computing += 1
+                    most = max(most, computing)
+                burn(0.005)
+                with lock:
+                    computing -= 1
+                with cpu.waiting():
+                    waited.wait()  # all of them are here at once, though one computes at a time
+
+    threads = [threading.Thread(target=ordinary) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert most == 1
+    assert not waited.broken
+
+
+def test_who_computes_for_long_lets_the_others_go_on_at_its_next_check() -> None:
+    passed = threading.Event()
+
+    def other() -> None:
+        with cpu.allowed(5):
+            passed.set()
+
+    with cpu.allowed(30):
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not passed.is_set():
+            burn(cpu.TURN)
+            cpu.check()
+    thread.join()
+
+
+def test_what_is_urgent_waits_for_nobody_who_computes() -> None:
+    with cpu.allowed(5):
+        thread = threading.Thread(target=_urgently)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def _urgently() -> None:
+    with cpu.urgent(), cpu.allowed(5, gives_way=False):
+        cpu.check()

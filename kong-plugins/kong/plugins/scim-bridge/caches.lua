@@ -16,6 +16,7 @@ local fmt    = string.format
 
 local EVENT = "scim-bridge"
 local ALL_WORKERS_SAW = 1 -- seconds to wait for it at most
+local ALL_WORKERS_SAW_REVOCATION = 0.1 -- the same where the guard refuses whatever is in a cache
 local ACKS_TTL = 10 -- seconds
 local PURGE_ABOVE = 100 -- keys
 
@@ -98,14 +99,14 @@ end
 
 --- Waits until each worker of this node has dropped from its own memory what was invalidated before:
 -- events reach a worker in their order.
-local function await_workers()
+local function await_workers(longest)
   local acks, key = ngx.shared.kong, EVENT .. ":" .. uuid()
   kong.worker_events.post(EVENT, "barrier", key)
 
-  local deadline = ngx.now() + ALL_WORKERS_SAW
+  local deadline = ngx.now() + longest
   while (acks:get(key) or 0) < ngx.worker.count() do
     if ngx.now() > deadline then
-      kong.log.warn("a worker has not dropped its caches after ", ALL_WORKERS_SAW, " s")
+      kong.log.warn("a worker has not dropped its caches after ", longest, " s")
       return
     end
 
@@ -145,10 +146,8 @@ local function publish(events, is_revocation)
     kong.cache:purge()
   end
 
-  if not (is_revocation and stored.is_guarded(ngx.ctx.workspace or kong.default_workspace)) then
-    await_workers() -- else the guard refuses them whatever is in a cache
-  end
-
+  local is_guarded = is_revocation and stored.is_guarded(ngx.ctx.workspace or kong.default_workspace)
+  await_workers(is_guarded and ALL_WORKERS_SAW_REVOCATION or ALL_WORKERS_SAW)
   if kong.db.strategy == "postgres" then
     assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
   end

@@ -1,12 +1,12 @@
--- Whom this node suspended or deleted a moment ago, in memory that all its workers share. A worker's own cache
--- is emptied by an event, which a busy worker may handle late; the guard looks here on each request.
+-- Whom this node suspended or deleted a moment ago, in memory that all its workers share. A worker's own
+-- cache is emptied by an event, which a busy worker may handle late; the guard looks here on each request.
 
 local kong = kong
 
 
 local PREFIX = "scim-bridge:revoked:"
--- seconds: until then each worker has handled its events, or polled those of the cluster (caches.lua); no longer,
--- since a reactivation at another node does not lift what is noted here
+-- seconds: until then each worker has handled its events, or polled those of the cluster (caches.lua);
+-- no longer, since a reactivation at another node does not lift what is noted here
 local TTL = (tonumber(kong.configuration.db_update_frequency) or 5) + 1
 
 
@@ -37,8 +37,8 @@ end
 
 --- Notes who has no access after a commit, right before it: the row locks of two commits on one consumer
 -- put what they note and lift into their order, and where the COMMIT fails nobody knows whether it was done.
--- @return whether nobody else has anything changed by the commit, so that no cache needs to be empty before it
--- is answered
+-- @return whether nobody else has anything changed by the commit, so that it may be answered before each
+-- cache is empty
 function _M.note(events)
   local revoked = outcomes(events)
   local noted = {}
