@@ -68,13 +68,13 @@ fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, and 20,000 answers of s
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs
-docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config.py
+docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config/
 
 docs/configuration.md: WRITE = --markdown
 schemas/config.schema.json: WRITE = --json-schema
 kong-plugins/kong/plugins/scim/schema.lua: WRITE = --lua
 docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua: $(STAMP) FORCE
-	@$(BIN)/python -m kong_scim.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
+	@$(BIN)/python -m kong_scim.config.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
 	@mv $@.new $@
 
 FORCE:

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 from kong_scim import __version__ as version  # noqa: F401
-from kong_scim.kong_schema import fields
+from kong_scim.config.kong_schema import fields
 from kong_scim.plugin import Plugin  # noqa: F401
 
 Schema = fields()

@@ -24,7 +24,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from hosts import Gateway
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.values import Value, rows, uniques

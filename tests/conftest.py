@@ -111,7 +111,8 @@ def gateway_with(
 ) -> Callable[..., Gateway]:
     """Return a gateway, cleared, whose plugin of tenant ``a`` has another configuration.
 
-    ``gateway_with(on_deactivate="delete")``: fields of :class:`kong_scim.config.PluginConfig`.
+    ``gateway_with(on_deactivate="delete")``: fields of
+    :class:`kong_scim.config.plugin.PluginConfig`.
     """
 
     def make(**config: Any) -> Gateway:

@@ -42,7 +42,7 @@ from scim2_server.responses import ScimResponse
 from kong_scim import cpu
 from kong_scim.access.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
-from kong_scim.config import POLL
+from kong_scim.config.plugin import POLL
 from kong_scim.counts import unforeseen
 from kong_scim.lifecycle.deliveries import STATES, Deliveries
 from kong_scim.lifecycle.messages import Issuer

@@ -23,7 +23,7 @@ from kong_scim import __version__, cpu
 from kong_scim.access.door import Caller, Door
 from kong_scim.access.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
-from kong_scim.config import ConfigurationError, event_references, parse, references
+from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin
 from kong_scim.provisioning import Provisioning, dbless

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from kong_process import KongProcess, kong_binary, requires_kong
-from kong_scim.config import ConfigurationError, parse
+from kong_scim.config.plugin import ConfigurationError, parse
 
 pytestmark = requires_kong
 

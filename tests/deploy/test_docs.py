@@ -11,7 +11,7 @@ import pytest
 import yaml
 from composition import ROOT
 
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.pluginserver.__main__ import main as plugin_server
 from kong_scim.provisioning import DATA_PLANE
 from kong_scim.sandbox.metrics import Metrics

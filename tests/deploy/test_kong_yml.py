@@ -12,7 +12,7 @@ import yaml
 from composition import ROOT
 
 from kong_process import KongProcess, kong_binary, requires_kong
-from kong_scim import config
+from kong_scim.config import plugin
 from kong_scim.sandbox.declarative import load
 from postgres import Postgres, running_postgres
 
@@ -51,13 +51,13 @@ class TestWhatItSays:
         assert not {"route", "service", "consumer"} & set(plugin)
 
     def test_the_plugins_configuration_works(self, scim_plugin: dict[str, Any]) -> None:
-        parsed = config.parse(scim_plugin["config"])
+        parsed = plugin.parse(scim_plugin["config"])
         assert parsed.require_https
         assert parsed.tenant == "default"
 
     def test_every_token_is_a_vault_reference(self, scim_plugin: dict[str, Any]) -> None:
         tokens = scim_plugin["config"]["tokens"]
-        assert set(config.references(scim_plugin["config"])) == {token["name"] for token in tokens}
+        assert set(plugin.references(scim_plugin["config"])) == {token["name"] for token in tokens}
 
     def test_the_sandbox_reads_it(self) -> None:
         declaration = load(FILE.read_text())
@@ -71,7 +71,7 @@ class TestWhatItSays:
         declaration = load(block)
         assert [route.paths for route in declaration.routes] == [("/scim/v2",)]
         [plugin] = yaml.safe_load(block)["routes"][0]["plugins"]
-        config.parse(plugin["config"])
+        plugin.parse(plugin["config"])
 
 
 @requires_kong

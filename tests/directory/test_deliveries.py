@@ -12,7 +12,7 @@ from directory_support import create_user, new_id, new_scope, user
 from joserfc import jwk
 
 from kong_scim.bridge import BridgeError, Sql
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database

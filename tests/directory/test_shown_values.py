@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scim2_models import Extension, Path, Schema, ScimFilter, ScimProvider
 from scim2_server.utils import parametrize
 
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.scim import references

@@ -11,7 +11,7 @@ import pytest
 from directory_support import create_group, create_user, new_id, new_scope, request, user
 
 from kong_scim.bridge import Sql
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database

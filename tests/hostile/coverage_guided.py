@@ -15,7 +15,7 @@ import atheris
 with atheris.instrument_imports(include=["kong_scim.scim", "scim2_models", "scim2_server"]):
     from scim2_models import SCIMException
 
-    from kong_scim.config import parse as parse_config
+    from kong_scim.config.plugin import parse as parse_config
     from kong_scim.scim.resources import provider
     from kong_scim.scim.service import KongScimService
 

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kong_scim import kong_schema
-from kong_scim.config import ConfigurationError, PluginConfig, parse
+from kong_scim.config import kong_schema
+from kong_scim.config.plugin import ConfigurationError, PluginConfig, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +135,6 @@ def test_the_json_schema_refuses_a_field_that_is_misspelt():
 )
 def test_the_generated_file_is_up_to_date(option, file):
     """``make docs`` writes it."""
-    command = [sys.executable, "-m", "kong_scim.kong_schema", option]
+    command = [sys.executable, "-m", "kong_scim.config.kong_schema", option]
     made = subprocess.run(command, cwd=ROOT / "kong-plugins", capture_output=True, check=True)
     assert made.stdout.decode() == (ROOT / file).read_text()

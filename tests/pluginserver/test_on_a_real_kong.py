@@ -14,7 +14,7 @@ from kong_side import KongSide
 from served import HERE, answers, eventually, server_process
 
 from kong_process import KongProcess, kong_binary, requires_kong
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 
 pytestmark = requires_kong
 

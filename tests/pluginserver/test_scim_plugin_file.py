@@ -14,7 +14,7 @@ import pytest
 from kong_side import KongSide
 from served import PLUGINS, answers, eventually, server_process
 
-from kong_scim import kong_schema
+from kong_scim.config import kong_schema
 
 CONFIG = {
     "__key__": "plugins:scim:0dc6f45b::::",

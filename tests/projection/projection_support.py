@@ -15,7 +15,7 @@ from uuid import uuid4
 from scim2_models import EnterpriseUser, Extension, Resource, Schema, UniquenessException, User
 
 from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
-from kong_scim.config import PluginConfig, parse
+from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
 from kong_scim.projection.record import SCHEMA
 from kong_scim.provisioning.effects import KongEffects

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from projection_support import config, person
 from scim2_models import InvalidValueException
 
-from kong_scim.config import GroupMapping
+from kong_scim.config.plugin import GroupMapping
 from kong_scim.projection import access_groups, acl_group
 from kong_scim.projection.names import MAX_NAME_BYTES
 

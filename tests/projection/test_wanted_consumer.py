@@ -6,7 +6,7 @@ import pytest
 from projection_support import PersonModel, config, person
 from scim2_models import EnterpriseUser, InvalidValueException
 
-from kong_scim.config import ConfigurationError, ConsumerMapping
+from kong_scim.config.plugin import ConfigurationError, ConsumerMapping
 from kong_scim.projection import check_mapping, gone, wanted
 from kong_scim.projection.record import Record
 

@@ -26,7 +26,7 @@ from any_input import (
     well_answered,
 )
 from in_process import CONFIG, client
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.plugin import Plugin
 from kong_scim.provisioning import Provisioning
 from kong_scim.scim.attributes import schemas_of

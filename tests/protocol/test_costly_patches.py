@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scim2_models import Meta, PatchOp, PayloadTooLargeException, Resource, SCIMException
 from scim2_server.conditions import Conditions
 
-from kong_scim.config import parse
+from kong_scim.config.plugin import parse
 from kong_scim.scim import patching
 from kong_scim.scim.resources import provider
 from kong_scim.scim.service import KongScimService

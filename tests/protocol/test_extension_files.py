@@ -11,7 +11,7 @@ import pytest
 from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, client
-from kong_scim.config import ConfigurationError, parse
+from kong_scim.config.plugin import ConfigurationError, parse
 from kong_scim.plugin import Plugin
 from kong_scim.provisioning import Provisioning
 from kong_scim.scim.resources import provider

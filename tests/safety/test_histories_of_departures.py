@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kong_scim.bridge import Sql
-from kong_scim.config import Quarantine as Rules
-from kong_scim.config import parse
+from kong_scim.config.plugin import Quarantine as Rules
+from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage

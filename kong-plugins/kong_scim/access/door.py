@@ -20,7 +20,7 @@ from kong_scim.access.scopes import Identity
 from kong_scim.access.tokens import Tokens
 from kong_scim.access.uses import USES, Uses
 from kong_scim.bridge import KongCaller
-from kong_scim.config import ConfigurationError, PluginConfig
+from kong_scim.config.plugin import ConfigurationError, PluginConfig
 from kong_scim.counts import Failures
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Door:
     :param references: The vault reference of each token that has one, by the token's name.
     :param floods: Shared by every instance of the plugin in this process.
     :param uses: The same.
-    :raises ~kong_scim.config.ConfigurationError: When ``jwt.public_key`` is no public key.
+    :raises ~kong_scim.config.plugin.ConfigurationError: When ``jwt.public_key`` is no public key.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from joserfc.jws import JWSRegistry
 from kong_scim.access.keys import FetchedKeys, Keys, PinnedKeys
 from kong_scim.access.refusals import InvalidTokenException, KeysUnavailableException
 from kong_scim.access.scopes import Identity
-from kong_scim.config import SCOPES, Jwt
+from kong_scim.config.plugin import SCOPES, Jwt
 from kong_scim.counts import Failures
 
 MAX_LENGTH = 16 * 1024

@@ -13,7 +13,7 @@ from kong_scim.access.digests import digest
 from kong_scim.access.files import TokenFile
 from kong_scim.access.refusals import InvalidTokenException, WrongAddressException
 from kong_scim.access.scopes import PROVISIONING, Identity
-from kong_scim.config import Token
+from kong_scim.config.plugin import Token
 
 log = logging.getLogger(__name__)
 

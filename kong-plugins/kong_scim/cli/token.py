@@ -18,7 +18,7 @@ from kong_scim.access.scopes import PROVISIONING
 from kong_scim.access.tokens import Tokens
 from kong_scim.cli.client import Client, gateway_options
 from kong_scim.cli.printing import failure, say, say_json
-from kong_scim.config import SCOPES, ConfigurationError, parse, references
+from kong_scim.config.plugin import SCOPES, ConfigurationError, parse, references
 from kong_scim.sandbox import vault
 
 _BYTES = 32

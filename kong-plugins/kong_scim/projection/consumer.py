@@ -10,7 +10,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException, Path, Resource, Returned
 
-from kong_scim.config import ConfigurationError, ConsumerMapping, PluginConfig
+from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginConfig
 from kong_scim.projection.names import access_groups, legal, shown
 
 MANAGED = "scim"

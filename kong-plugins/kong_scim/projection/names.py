@@ -15,7 +15,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException, Resource
 
-from kong_scim.config import GroupMapping, PluginConfig
+from kong_scim.config.plugin import GroupMapping, PluginConfig
 from kong_scim.spelling import fold, format_character, has_control, one_spelling
 
 MAX_NAME_BYTES = 2048

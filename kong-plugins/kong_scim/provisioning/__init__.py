@@ -8,7 +8,7 @@ from pathlib import Path
 from scim2_models import ScimProvider
 
 from kong_scim.bridge import Asked, Bridge, BridgeError, Host
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
@@ -40,7 +40,7 @@ class NoDataError(Exception):
 def check(config: PluginConfig, provider: ScimProvider) -> None:
     """Refuse a configuration that no user of this provider can satisfy.
 
-    :raises ~kong_scim.config.ConfigurationError: With the field's name.
+    :raises ~kong_scim.config.plugin.ConfigurationError: With the field's name.
     """
     users = Kinds(provider).in_role("User")
     if users is not None:

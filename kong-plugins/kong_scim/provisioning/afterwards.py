@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from kong_scim.bridge import Sample
-from kong_scim.config import POLL, ConfigurationError, PluginConfig
+from kong_scim.config.plugin import POLL, ConfigurationError, PluginConfig
 from kong_scim.counts import Failures
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
@@ -31,8 +31,9 @@ class Afterwards:
 
     :param references: Vault references by webhook, and of the signing key by an empty name.
     :param failures: Where failures are noted.
-    :raises ~kong_scim.config.ConfigurationError: When the signing key of the configuration itself
-        cannot sign. One of a file or a vault may change at any time: it is not used, and logged.
+    :raises ~kong_scim.config.plugin.ConfigurationError: When the signing key of the configuration
+        itself cannot sign. One of a file or a vault may change at any time: it is not used, and
+        logged.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from scim2_models import SCIMException
 from sqlalchemy import and_, bindparam, literal_column, select
 
 from kong_scim.bridge import BridgeError, Dialect, Sql, Step
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kind, Kinds

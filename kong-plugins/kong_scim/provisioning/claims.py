@@ -10,7 +10,7 @@ from typing import TypeAlias
 from scim2_models import UniquenessException
 
 from kong_scim.bridge import Consumer
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.projection import Wanted
 from kong_scim.projection.consumer import USER_TAG
 from kong_scim.projection.names import shown

@@ -12,7 +12,7 @@ from scim2_models import Resource, SCIMException
 from kong_scim.access.refusals import InsufficientScopeException
 from kong_scim.access.scopes import GROUPS
 from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.projection import Record, Wanted, access_groups, gone, names_of, plan, wanted

@@ -16,7 +16,7 @@ from scim2_models import UniquenessException
 from sqlalchemy import ColumnElement, bindparam, delete, exists, literal, select
 
 from kong_scim.bridge import Claim, Dialect, Param, Sql, Step
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.names import acl_groups, consumer_names
 from kong_scim.directory.ports import REFUSED, Change, Database, Scope, UserState
 from kong_scim.directory.statements import Prepared, insert_into, prepare

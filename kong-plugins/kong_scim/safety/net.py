@@ -16,8 +16,8 @@ from typing import Any, Literal
 from scim2_models import SCIMException
 
 from kong_scim.bridge import Param, Sql
-from kong_scim.config import Quarantine as Rules
-from kong_scim.config_safety import MEMBERSHIPS_AT_LEAST
+from kong_scim.config.plugin import Quarantine as Rules
+from kong_scim.config.quarantine import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope
 from kong_scim.directory.values import instant, utc_now

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from scim2_models import Attribute, Extension, Schema, SCIMException
 
-from kong_scim.config import ConfigurationError
+from kong_scim.config.plugin import ConfigurationError
 
 DIRECTORY_VARIABLE = "KONG_SCIM_SCHEMAS"
 SCHEMA_URN = "urn:ietf:params:scim:schemas:core:2.0:Schema"

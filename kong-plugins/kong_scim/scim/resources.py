@@ -36,7 +36,7 @@ from scim2_models import (
 )
 from scim2_models.resources.resource import AnyExtension
 
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 from kong_scim.scim.events import Event
 from kong_scim.scim.extensions import SchemaFile, schema_files
 from kong_scim.scim.library import put_right
@@ -117,7 +117,8 @@ POLICY = ScimPolicy(
 def provider(config: PluginConfig) -> ScimProvider:
     """Describe the service of one plugin instance.
 
-    :raises ~kong_scim.config.ConfigurationError: When a schema file is broken, with its name.
+    :raises ~kong_scim.config.plugin.ConfigurationError: When a schema file is broken, with its
+        name.
     """
     models, resource_types = _catalog(schema_files())
     return ScimProvider(

@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from puppet import Plugin as Puppet
 
-from kong_scim.kong_schema import fields
+from kong_scim.config.kong_schema import fields
 
 priority = 755
 version = "0.0.1"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kong_scim.config_access import Record
+from kong_scim.config.auth import Record
 
 MEMBERSHIPS_AT_LEAST = 100
 """So many memberships may be taken away by default, however few there are."""

@@ -1,6 +1,6 @@
 """The part of the configuration that says which ACL groups a provider may fill, and their names.
 
-See :mod:`kong_scim.config`, which it belongs to.
+See :mod:`kong_scim.config.plugin`, which it belongs to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kong_scim.config_access import Record
+from kong_scim.config.auth import Record
 from kong_scim.spelling import format_character, has_control, one_spelling
 
 

@@ -1,6 +1,6 @@
 """The part of the configuration that says who may call, and how often.
 
-See :mod:`kong_scim.config`, which it belongs to.
+See :mod:`kong_scim.config.plugin`, which it belongs to.
 """
 
 from __future__ import annotations

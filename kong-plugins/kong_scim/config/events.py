@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kong_scim.config_access import Record
+from kong_scim.config.auth import Record
 
 POLL = "poll"
 """The name of the target that is not called, and polls instead."""

@@ -1,7 +1,7 @@
 """Kong's schema of the plugin, its JSON Schema and its reference table, from one pydantic model.
 
-``python -m kong_scim.kong_schema`` with ``--kong``, ``--lua``, ``--json-schema`` or ``--markdown``
-writes one of them to stdout.
+``python -m kong_scim.config.kong_schema`` with ``--kong``, ``--lua``, ``--json-schema`` or
+``--markdown`` writes one of them to stdout.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from kong_scim.config import PluginConfig
+from kong_scim.config.plugin import PluginConfig
 
 JsonSchema = dict[str, Any]
 
@@ -28,8 +28,8 @@ _LIMITS = {
 _HEADING = """\
 # Configuration
 
-The fields of the plugin's `config`. This page is made by `make docs` from `kong_scim/config.py`,
-and so are Kong's schema of the plugin and, for editors, `schemas/config.schema.json`.
+The fields of the plugin's `config`. This page is made by `make docs` from `kong_scim/config/`, and
+so are Kong's schema of the plugin and, for editors, `schemas/config.schema.json`.
 
 Kong refuses wrong values with the field's name, when it loads a configuration and in its Admin API.
 What its schema cannot say (two tokens of one name, a replacement without its bracket) is a line in
@@ -40,7 +40,7 @@ the plugin server's log when the instance starts, and a 503 on each request that
 """
 
 _LUA = """\
--- The schema of the configuration, made by `make docs` from kong_scim/config.py.
+-- The schema of the configuration, made by `make docs` from kong_scim/config/plugin.py.
 -- Kong's command line reads it here, where it has no plugin server to ask (see handler.lua).
 -- luacheck: no max line length
 
@@ -65,7 +65,7 @@ def fields() -> list[dict[str, Any]]:
     """Return the fields of ``config`` as Kong's schemas declare them, one single-key dict each.
 
     A field with a default is ``required`` there: Kong fills it in before it checks, and a null,
-    which :func:`kong_scim.config.parse` would take for the default, is refused.
+    which :func:`kong_scim.config.plugin.parse` would take for the default, is refused.
     """
     return _fields(_inlined())
 
@@ -210,7 +210,9 @@ def _default(schema: JsonSchema, *, required: bool) -> str:
 
 def main() -> None:
     """Write what was asked for to stdout."""
-    parser = argparse.ArgumentParser(prog="python -m kong_scim.kong_schema", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m kong_scim.config.kong_schema", description=__doc__
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--kong", action="store_true", help="the fields, as Kong's schema has them")
     what.add_argument("--lua", action="store_true", help="kong/plugins/scim/schema.lua")

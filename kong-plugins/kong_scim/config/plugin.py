@@ -1,9 +1,9 @@
 """The plugin's configuration, as one pydantic model.
 
-Kong's schema of the plugin (:mod:`kong_scim.kong_schema`), the JSON Schema in ``schemas/`` and
-the reference table of the docs are all made from :class:`PluginConfig`: a field is described once,
-here. What ``kong`` holds under ``json_schema_extra`` goes into Kong's schema as it is: a rule that
-is a regular expression or a validator here is a Lua pattern there.
+Kong's schema of the plugin (:mod:`kong_scim.config.kong_schema`), the JSON Schema in ``schemas/``
+and the reference table of the docs are all made from :class:`PluginConfig`: a field is described
+once, here. What ``kong`` holds under ``json_schema_extra`` goes into Kong's schema as it is: a rule
+that is a regular expression or a validator here is a Lua pattern there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from kong_scim.config_access import SCOPES, Jwt, Limits, Record, Scope, Token
-from kong_scim.config_events import POLL, Events, Webhook
-from kong_scim.config_groups import GroupMapping, RoleMapping
-from kong_scim.config_safety import Quarantine
+from kong_scim.config.auth import SCOPES, Jwt, Limits, Record, Scope, Token
+from kong_scim.config.events import POLL, Events, Webhook
+from kong_scim.config.groups import GroupMapping, RoleMapping
+from kong_scim.config.quarantine import Quarantine
 
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
