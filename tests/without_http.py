@@ -9,7 +9,7 @@ from typing import Any
 from scim2_models import ScimProvider
 from scim2_server.requests import ScimRequest
 
-from kong_scim.access.scopes import ADMIN, Identity
+from kong_scim.auth.scopes import ADMIN, Identity
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.scim.handler import KongScimHandler

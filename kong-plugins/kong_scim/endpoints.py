@@ -40,7 +40,7 @@ from scim2_server.errors import MethodNotAllowedException
 from scim2_server.responses import ScimResponse
 
 from kong_scim import cpu
-from kong_scim.access.scopes import ADMIN, EVENTS, Identity, require
+from kong_scim.auth.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
 from kong_scim.config.plugin import POLL
 from kong_scim.counts import unforeseen

@@ -20,8 +20,8 @@ from scim2_server.responses import ScimResponse
 from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__, cpu
-from kong_scim.access.door import Caller, Door
-from kong_scim.access.scopes import ADMIN, GROUPS, Identity
+from kong_scim.auth.authenticator import Caller, Door
+from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
@@ -277,7 +277,7 @@ class Plugin:
 
         :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for what a page in a browser
             may send, 503 while the guard is off, and as :meth:`Door.admit
-            <kong_scim.access.door.Door.admit>`.
+            <kong_scim.auth.authenticator.Door.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:

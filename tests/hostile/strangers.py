@@ -25,9 +25,9 @@ from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from requests_of import _damaged
 
-from kong_scim.access.jwt import JwtVerifier
-from kong_scim.access.keys import FetchedKeys
-from kong_scim.access.refusals import InvalidTokenException, KeysUnavailableException
+from kong_scim.auth.errors import InvalidTokenException, KeysUnavailableException
+from kong_scim.auth.issuer_keys import FetchedKeys
+from kong_scim.auth.jwt import JwtVerifier
 from kong_scim.config.plugin import Jwt
 from kong_scim.lifecycle.sending import KEPT, LONGEST_WAIT, Sender
 from kong_scim.outgoing.fetching import fetched

@@ -14,8 +14,8 @@ import click
 import yaml
 from scim2_models import SCIMException
 
-from kong_scim.access.scopes import PROVISIONING
-from kong_scim.access.tokens import Tokens
+from kong_scim.auth.scopes import PROVISIONING
+from kong_scim.auth.tokens import Tokens
 from kong_scim.cli.client import Client, gateway_options
 from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.config.plugin import SCOPES, ConfigurationError, parse, references

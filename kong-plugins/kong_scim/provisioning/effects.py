@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from scim2_models import Resource, SCIMException
 
-from kong_scim.access.refusals import InsufficientScopeException
-from kong_scim.access.scopes import GROUPS
+from kong_scim.auth.errors import InsufficientScopeException
+from kong_scim.auth.scopes import GROUPS
 from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
@@ -72,7 +72,7 @@ class KongEffects:
         :raises ~scim2_models.InvalidValueException: For a name that cannot be used in Kong (400).
         :raises ~scim2_models.UniquenessException: For a name that is another consumer's (409), or
             an ACL group that somebody else gives.
-        :raises ~kong_scim.access.refusals.InsufficientScopeException: For roles that the caller may
+        :raises ~kong_scim.auth.errors.InsufficientScopeException: For roles that the caller may
             not change (403).
         :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
         """

@@ -20,7 +20,7 @@ from scim2_server.routing import Operation as Route
 from scim2_server.utils import parametrize
 
 from kong_scim import cpu
-from kong_scim.access.scopes import BULK, require
+from kong_scim.auth.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
 from kong_scim.scim import references
 from kong_scim.scim.bulk import CircularPlan, JoinStep
@@ -122,7 +122,7 @@ class KongScimHandler(ScimHandler):
     def bulk(self, request: ScimRequest) -> ScimResponse:
         """Serve a bulk request, for who may send one; each operation has its own answer.
 
-        :raises ~kong_scim.access.refusals.InsufficientScopeException: Before its body is read.
+        :raises ~kong_scim.auth.errors.InsufficientScopeException: Before its body is read.
         """
         require(request.subject, BULK)
         return super().bulk(request)

@@ -6,7 +6,7 @@ from scim2_models import ForbiddenException
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.routing import Operation, Target
 
-from kong_scim.access.scopes import EVENTS, Identity, require, require_on_resources
+from kong_scim.auth.scopes import EVENTS, Identity, require, require_on_resources
 
 _WRITING = frozenset({Operation.create, Operation.replace, Operation.patch, Operation.delete})
 
@@ -18,7 +18,7 @@ def authorize(identity: Identity, target: Target, *, name: str, endpoint: str) -
 
     :param name: Of the resource type.
     :param endpoint: Of the resource type.
-    :raises ~kong_scim.access.refusals.InsufficientScopeException: Naming the missing scope.
+    :raises ~kong_scim.auth.errors.InsufficientScopeException: Naming the missing scope.
     :raises MethodNotAllowedException: For a write of an event.
     :raises ~scim2_models.ForbiddenException: At the root, whose search leaves events out then.
     """

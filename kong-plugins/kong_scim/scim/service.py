@@ -43,7 +43,7 @@ from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
-from kong_scim.access.refusals import (
+from kong_scim.auth.errors import (
     InsufficientScopeException,
     InvalidTokenException,
     WrongAddressException,

@@ -17,9 +17,9 @@ from joserfc.errors import ExpiredTokenError, InvalidClaimError, MissingClaimErr
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
-from kong_scim.access.keys import FetchedKeys, Keys, PinnedKeys
-from kong_scim.access.refusals import InvalidTokenException, KeysUnavailableException
-from kong_scim.access.scopes import Identity
+from kong_scim.auth.errors import InvalidTokenException, KeysUnavailableException
+from kong_scim.auth.issuer_keys import FetchedKeys, Keys, PinnedKeys
+from kong_scim.auth.scopes import Identity
 from kong_scim.config.plugin import SCOPES, Jwt
 from kong_scim.counts import Failures
 

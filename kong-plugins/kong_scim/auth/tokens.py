@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from kong_scim.access.digests import digest
-from kong_scim.access.files import TokenFile
-from kong_scim.access.refusals import InvalidTokenException, WrongAddressException
-from kong_scim.access.scopes import PROVISIONING, Identity
+from kong_scim.auth.digests import digest
+from kong_scim.auth.errors import InvalidTokenException, WrongAddressException
+from kong_scim.auth.files import TokenFile
+from kong_scim.auth.scopes import PROVISIONING, Identity
 from kong_scim.config.plugin import Token
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ import time
 import pytest
 from access_support import client, plugin_with
 
-from kong_scim.access import floods as module
-from kong_scim.access.door import Door
-from kong_scim.access.floods import BURST, MAX_ENTRIES, WINDOW, Floods, network_of
+from kong_scim.auth import rate_limit as module
+from kong_scim.auth.authenticator import Door
+from kong_scim.auth.rate_limit import BURST, MAX_ENTRIES, WINDOW, Floods, network_of
 from scim_traffic import answered, refused
 
 TOKENS = [{"name": "t", "value": "right"}, {"name": "new", "value": "never used"}]

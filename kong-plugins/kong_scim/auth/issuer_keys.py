@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import ECKey, Key, KeyParameters, KeySet, OKPKey, RSAKey, import_key
 
-from kong_scim.access.refusals import KeysUnavailableException
+from kong_scim.auth.errors import KeysUnavailableException
 from kong_scim.counts import Failures
 from kong_scim.outgoing.fetching import fetched as fetched_within
 from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of

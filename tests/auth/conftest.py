@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-import kong_scim.access.door
-from kong_scim.access.floods import Floods
+import kong_scim.auth.authenticator
+from kong_scim.auth.rate_limit import Floods
 
 
 @pytest.fixture(autouse=True)
 def floods(monkeypatch: pytest.MonkeyPatch) -> Floods:
     """The counters, which are else those of the process."""
     fresh = Floods()
-    init = kong_scim.access.door.Door.__init__
+    init = kong_scim.auth.authenticator.Door.__init__
     monkeypatch.setattr(init, "__defaults__", (fresh,))
     return fresh

@@ -15,9 +15,9 @@ from joserfc.jwk import OctKey, OKPKey, RSAKey
 from test_jwt_bearer import AUDIENCE, ISSUER, WEAK, signed
 
 from host_processes import eventually
-from kong_scim.access import keys
-from kong_scim.access.keys import FetchedKeys, fetched
-from kong_scim.access.refusals import KeysUnavailableException
+from kong_scim.auth import issuer_keys
+from kong_scim.auth.errors import KeysUnavailableException
+from kong_scim.auth.issuer_keys import FetchedKeys, fetched
 from kong_scim.waiting import Room
 from receiver import raw_answer
 from scim_traffic import answered, refused
@@ -81,7 +81,7 @@ def test_a_withdrawn_key_goes_within_an_hour() -> None:
     issuer = Issuer(FIRST, SECOND)
     issuer.find("second")
     issuer.published = document(FIRST)
-    issuer.now = keys.MAX_AGE
+    issuer.now = issuer_keys.MAX_AGE
     with pytest.raises(InvalidKeyIdError):
         issuer.find("second")
 
@@ -108,10 +108,10 @@ def test_an_issuer_that_fails_does_not_take_away_the_keys_there_are(
     issuer = Issuer(FIRST)
     issuer.find("first")
     issuer.published = answer
-    issuer.now = keys.MAX_AGE + 1
+    issuer.now = issuer_keys.MAX_AGE + 1
     assert issuer.find("first").kid == "first"
     assert "cannot be had" in caplog.text
-    issuer.now = keys.KEPT + 31
+    issuer.now = issuer_keys.KEPT + 31
     with pytest.raises(KeysUnavailableException):
         issuer.find("first")
 
@@ -168,7 +168,7 @@ def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() -> None:
         return document(SECOND)
 
     issuer.keys._fetch = fetch
-    issuer.now = keys.MAX_AGE + 1
+    issuer.now = issuer_keys.MAX_AGE + 1
 
     def ask() -> None:
         try:
@@ -233,7 +233,7 @@ class Server(BaseHTTPRequestHandler):
         self.send_response(302 if self.path == "/moved" else 200)
         self.send_header("Location", "/keys")
         self.end_headers()
-        content = b"x" * (keys.MAX_SIZE + 1) if self.path == "/large" else self.published
+        content = b"x" * (issuer_keys.MAX_SIZE + 1) if self.path == "/large" else self.published
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
@@ -295,7 +295,7 @@ def test_a_fetch_has_one_time_for_all_of_it_however_slowly_it_is_answered(
     monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
 ) -> None:
     """Each octet comes well within the time: without one for all, this would take half a minute."""
-    monkeypatch.setattr(keys, "TIMEOUT", 0.5)
+    monkeypatch.setattr(issuer_keys, "TIMEOUT", 0.5)
     answering = raw_answer(*(pieces or [b""]), pause=0.2 if pieces else 60)
     with answering as slow, pytest.raises(OSError, match=r"no whole answer within 0\.5 s"):
         fetched(slow)

@@ -9,16 +9,12 @@ from datetime import datetime
 
 from scim2_models import ForbiddenException, UnauthorizedException
 
-from kong_scim.access.floods import FLOODS, Floods, network_of
-from kong_scim.access.jwt import JwtVerifier
-from kong_scim.access.refusals import (
-    SEND_A_TOKEN,
-    InvalidTokenException,
-    TooManyRequestsException,
-)
-from kong_scim.access.scopes import Identity
-from kong_scim.access.tokens import Tokens
-from kong_scim.access.uses import USES, Uses
+from kong_scim.auth.errors import SEND_A_TOKEN, InvalidTokenException, TooManyRequestsException
+from kong_scim.auth.jwt import JwtVerifier
+from kong_scim.auth.last_uses import USES, Uses
+from kong_scim.auth.rate_limit import FLOODS, Floods, network_of
+from kong_scim.auth.scopes import Identity
+from kong_scim.auth.tokens import Tokens
 from kong_scim.bridge import KongCaller
 from kong_scim.config.plugin import ConfigurationError, PluginConfig
 from kong_scim.counts import Failures

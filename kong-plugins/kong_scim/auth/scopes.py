@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kong_scim.access.refusals import InsufficientScopeException
+from kong_scim.auth.errors import InsufficientScopeException
 
 READ = "scim:read"
 GROUPS = "scim:groups"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kong_scim.access.digests import digest
+from kong_scim.auth.digests import digest
 from kong_scim.files import WatchedFile
 
 MAX_TOKENS = 8
