@@ -28,7 +28,7 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.documents import Row, model
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.values import Value, rows, uniques
-from kong_scim.scim.resources import provider
+from kong_scim.protocol.resources import provider
 from scim_traffic import KONG
 
 _TOGETHER = 20

@@ -12,9 +12,9 @@ from scim2_server.requests import ScimRequest
 from kong_scim.auth.scopes import ADMIN, Identity
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.scim.handler import KongScimHandler
-from kong_scim.scim.requests import decoded_query
-from kong_scim.scim.service import KongScimService
+from kong_scim.protocol.handler import KongScimHandler
+from kong_scim.protocol.requests import decoded_query
+from kong_scim.protocol.service import KongScimService
 
 BASE = "https://gw.example/scim/v2"
 

@@ -8,8 +8,8 @@ from kong_scim.bridge import BridgeError, BridgeUnavailableError
 from kong_scim.cpu import CpuSpentError
 from kong_scim.directory.local import StoreError
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.protocol.errors import ServiceUnavailableException
 from kong_scim.provisioning import NoDataError
-from kong_scim.scim.errors import ServiceUnavailableException
 
 
 def scim_error_of(exception: Exception) -> SCIMException | None:

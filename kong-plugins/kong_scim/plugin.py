@@ -34,14 +34,14 @@ from kong_scim.lifecycle.events import Origin
 from kong_scim.lifecycle.trail import Trail
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.protocol.errors import ServiceUnavailableException, error_response
+from kong_scim.protocol.handler import KongScimHandler
+from kong_scim.protocol.openapi import description
+from kong_scim.protocol.requests import scim_request
+from kong_scim.protocol.resources import provider
+from kong_scim.protocol.revocations import MAX_BODY, is_revocation
+from kong_scim.protocol.service import KongScimService
 from kong_scim.provisioning import Afterwards, NoDataError, Provisioning, check, mark_key
-from kong_scim.scim.errors import ServiceUnavailableException, error_response
-from kong_scim.scim.handler import KongScimHandler
-from kong_scim.scim.openapi import description
-from kong_scim.scim.requests import scim_request
-from kong_scim.scim.resources import provider
-from kong_scim.scim.revocations import MAX_BODY, is_revocation
-from kong_scim.scim.service import KongScimService
 from kong_scim.waiting import MEMORY
 
 log = logging.getLogger(__name__)

@@ -16,13 +16,13 @@ from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin
+from kong_scim.protocol.resources import provider
 from kong_scim.provisioning import Provisioning, dbless
 from kong_scim.provisioning.dbless import mark_key
 from kong_scim.sandbox.bridge_functions import NodeFunctions
 from kong_scim.sandbox.declarative_rows import ConsumerRow
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.store import Store
-from kong_scim.scim.resources import provider
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)

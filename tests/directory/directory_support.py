@@ -13,8 +13,8 @@ from scim2_server.utils import parametrize
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
 from kong_scim.directory.ports import Change, Database, Effects, Outcome, Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.scim.extensions import schemas_directory
-from kong_scim.scim.resources import EnterpriseUser, Group, User
+from kong_scim.protocol.extensions import schemas_directory
+from kong_scim.protocol.resources import EnterpriseUser, Group, User
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 KONG = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"

@@ -23,7 +23,7 @@ from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.lifecycle.messages import Issuer
 from kong_scim.lifecycle.sending import Answer, Sender
 from kong_scim.lifecycle.trail import Trail
-from kong_scim.scim.resources import provider
+from kong_scim.protocol.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS = PROVIDER.resource_types[0]

@@ -19,9 +19,9 @@ from scim2_server.utils import parametrize
 from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Database
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.scim import references
-from kong_scim.scim.expressions import lenient_filter
-from kong_scim.scim.resources import (
+from kong_scim.protocol import references
+from kong_scim.protocol.leniency.filters import lenient_filter
+from kong_scim.protocol.resources import (
     POLICY,
     EnterpriseUser,
     Group,

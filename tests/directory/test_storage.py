@@ -38,7 +38,7 @@ from kong_scim.directory.costs import MOST
 from kong_scim.directory.ports import Conflict, Database, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.scim.resources import EnterpriseUser, Group, User
+from kong_scim.protocol.resources import EnterpriseUser, Group, User
 
 LONG = "ä" * 10_000
 

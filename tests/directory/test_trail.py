@@ -20,7 +20,7 @@ from kong_scim.lifecycle.chain import START, Chain, hash_of, verify
 from kong_scim.lifecycle.events import Origin, Outbox
 from kong_scim.lifecycle.trail import BATCH, Trail
 from kong_scim.lifecycle.upkeep import BETWEEN_DROPS, ROUNDS, Upkeep
-from kong_scim.scim.resources import provider
+from kong_scim.protocol.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS, GROUPS, EVENTS = PROVIDER.resource_types

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["kong_scim.scim", "scim2_models", "scim2_server"]):
+with atheris.instrument_imports(include=["kong_scim.protocol", "scim2_models", "scim2_server"]):
     from scim2_models import SCIMException
 
     from kong_scim.config.plugin import parse as parse_config
-    from kong_scim.scim.resources import provider
-    from kong_scim.scim.service import KongScimService
+    from kong_scim.protocol.resources import provider
+    from kong_scim.protocol.service import KongScimService
 
 CORPUS = Path(__file__).parent / "corpus" / "expressions.txt"
 PROVIDER = provider(parse_config({"tokens": [{"name": "t", "value": "t"}]}))

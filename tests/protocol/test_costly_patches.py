@@ -13,9 +13,9 @@ from scim2_models import Meta, PatchOp, PayloadTooLargeException, Resource, SCIM
 from scim2_server.conditions import Conditions
 
 from kong_scim.config.plugin import parse
-from kong_scim.scim import patching
-from kong_scim.scim.resources import provider
-from kong_scim.scim.service import KongScimService
+from kong_scim.protocol import patching
+from kong_scim.protocol.resources import provider
+from kong_scim.protocol.service import KongScimService
 from scim_traffic import CORE_USER, ENTERPRISE, PATCH
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}]})

@@ -386,7 +386,7 @@ def test_a_conflict_is_tried_again_from_the_first_read(
 def test_conflicts_without_end_are_503_and_nothing_is_written(
     scim: httpx.Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kong_scim.scim.handler.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("kong_scim.protocol.handler.LONGEST_PAUSE", 0.001)
     user = new_user(scim)
     storage.failures = [Conflict() for _ in range(100)]
     operation = {"op": "add", "path": "title", "value": "T"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kong_scim.scim.revocations import MAX_BODY, is_revocation
+from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from scim_traffic import BULK, CORE_USER, PATCH, user_body
 
 OFF = {"op": "replace", "path": "active", "value": False}

@@ -17,9 +17,9 @@ from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.protocol.resources import provider
 from kong_scim.safety.net import Ledger, QuarantineException, SafetyNet
 from kong_scim.safety.quarantine import NothingToRejectException, Quarantine
-from kong_scim.scim.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USER = next(each for each in PROVIDER.resource_types if each.name == "User")

@@ -19,8 +19,8 @@ from scim2_models import (
 from scim2_models.path import AttrPath, ValuePath
 from scim2_server.utils import parametrize
 
-from kong_scim.scim.expressions import lenient_filter, lenient_path
-from kong_scim.scim.limits import MAX_ATTRIBUTES, check_path, shown
+from kong_scim.protocol.leniency.filters import lenient_filter, lenient_path
+from kong_scim.protocol.limits import MAX_ATTRIBUTES, check_path, shown
 
 _LISTED = re.compile(r"""(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+""")
 """What stands between commas, a filter in brackets and a string in quotes as a whole."""

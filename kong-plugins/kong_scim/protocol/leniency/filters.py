@@ -34,8 +34,8 @@ from scim2_models.path import (
     coerce_value,
 )
 
-from kong_scim.scim import references
-from kong_scim.scim.limits import CONTROL, check_filter, shown
+from kong_scim.protocol import references
+from kong_scim.protocol.limits import CONTROL, check_filter, shown
 
 _BOOLEANS = {"true": True, "false": False}
 _PARTS = frozenset({CompareOperator.co, CompareOperator.sw, CompareOperator.ew})
@@ -57,7 +57,7 @@ def lenient_filter(models: Models, text: str) -> str:
 
     Booleans are compared with booleans (Entra writes ``primary eq "True"``, interop 2), a complex
     attribute means its ``value``, and a reference is compared as it is shown
-    (:mod:`kong_scim.scim.references`).
+    (:mod:`kong_scim.protocol.references`).
 
     :raises InvalidFilterException: When it is empty, too large or malformed, or compares with what
         an attribute cannot have.

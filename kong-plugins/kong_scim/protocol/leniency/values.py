@@ -11,9 +11,9 @@ from typing import Any
 
 from scim2_models import InvalidValueException
 
-from kong_scim.scim import references
-from kong_scim.scim.attributes import Attribute, Schemas
-from kong_scim.scim.limits import CONTROL, shown
+from kong_scim.protocol import references
+from kong_scim.protocol.attributes import Attribute, Schemas
+from kong_scim.protocol.limits import CONTROL, shown
 
 MAX_NAME = 512
 """Characters of a name that the gateway looks up by and shows: longer than any address (RFC 5321:

@@ -16,10 +16,10 @@ from scim2_models import (
     Resource,
 )
 
-from kong_scim.scim.attributes import Schemas, schemas_of
-from kong_scim.scim.operations import lenient_patch
-from kong_scim.scim.payloads import canonical_resource
-from kong_scim.scim.shapes import is_nothing
+from kong_scim.protocol.attributes import Schemas, schemas_of
+from kong_scim.protocol.leniency.bodies import canonical_resource
+from kong_scim.protocol.leniency.patch import lenient_patch
+from kong_scim.protocol.leniency.values import is_nothing
 
 SCIM_1 = re.compile(r"urn:scim:schemas:.*:1\.\d", re.IGNORECASE)
 """Schema URNs of SCIM 1.1; those of the drafts of SCIM 2.0 begin alike, and end with 2.0."""
@@ -32,7 +32,8 @@ def lenient_resource(
 
     :param creation: Whether defaults apply: a user who is created without ``active`` is active.
     :raises InvalidSyntaxException: When ``schemas`` is of another resource type.
-    :raises InvalidValueException: As :func:`~kong_scim.scim.payloads.canonical_resource` does.
+    :raises InvalidValueException: As :func:`~kong_scim.protocol.leniency.bodies.canonical_resource`
+        does.
     :raises InvalidVersionException: When it is a resource of SCIM 1.1.
     """
     schemas = schemas_of(model)
@@ -64,7 +65,7 @@ def lenient_patch_message(
 ) -> dict[str, Any]:
     """Return the body of a PATCH in the form that the models accept.
 
-    :raises SCIMException: As :func:`~kong_scim.scim.operations.lenient_patch` does.
+    :raises SCIMException: As :func:`~kong_scim.protocol.leniency.patch.lenient_patch` does.
     :raises InvalidVersionException: When it is a resource of SCIM 1.1.
     """
     urn = str(PatchOp.__schema__)

@@ -22,12 +22,12 @@ from scim2_server.utils import parametrize
 from kong_scim import cpu
 from kong_scim.auth.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
-from kong_scim.scim import references
-from kong_scim.scim.bulk import CircularPlan, JoinStep
-from kong_scim.scim.errors import ServiceUnavailableException
-from kong_scim.scim.members import split_members
-from kong_scim.scim.parameters import choosing
-from kong_scim.scim.service import KongScimService
+from kong_scim.protocol import references
+from kong_scim.protocol.bulk import CircularPlan, JoinStep
+from kong_scim.protocol.errors import ServiceUnavailableException
+from kong_scim.protocol.members import split_members
+from kong_scim.protocol.parameters import choosing
+from kong_scim.protocol.service import KongScimService
 
 ATTEMPTS = 16
 """How often a write is tried that others keep overtaking."""

@@ -36,7 +36,7 @@ from scim2_models.path import (
 from scim2_models.policy import _effective_policy
 
 from kong_scim import cpu
-from kong_scim.scim.operations import as_add
+from kong_scim.protocol.leniency.patch import as_add
 
 MAX_COST = 20_000
 """How many entries all operations of a PATCH may look at: a thousand operations on twenty entries.

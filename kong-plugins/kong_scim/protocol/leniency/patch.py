@@ -27,12 +27,12 @@ from scim2_models import (
 )
 
 from kong_scim import cpu
-from kong_scim.scim.attributes import Attribute, Schemas, schemas_of
-from kong_scim.scim.expressions import lenient_path
-from kong_scim.scim.limits import check_path, shown
-from kong_scim.scim.payloads import FORGOTTEN, canonical
-from kong_scim.scim.shapes import shaped
-from kong_scim.scim.wording import of_validation
+from kong_scim.protocol.attributes import Attribute, Schemas, schemas_of
+from kong_scim.protocol.leniency.bodies import FORGOTTEN, canonical
+from kong_scim.protocol.leniency.filters import lenient_path
+from kong_scim.protocol.leniency.values import shaped
+from kong_scim.protocol.limits import check_path, shown
+from kong_scim.protocol.wording import of_validation
 
 Operation = dict[str, Any]
 

@@ -37,9 +37,9 @@ from scim2_models import (
 from scim2_models.resources.resource import AnyExtension
 
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.scim.events import Event
-from kong_scim.scim.extensions import SchemaFile, schema_files
-from kong_scim.scim.library import put_right
+from kong_scim.protocol.event_resource import Event
+from kong_scim.protocol.extensions import SchemaFile, schema_files
+from kong_scim.protocol.library import put_right
 
 put_right()
 

@@ -10,7 +10,7 @@ from scim2_models import InvalidSyntaxException, InvalidValueException, NotFound
 from scim2_server.requests import ScimRequest
 from scim2_server.service import SEARCH_REQUEST_PARAMETERS
 
-from kong_scim.scim.limits import CONTROL, check_text, shown
+from kong_scim.protocol.limits import CONTROL, check_text, shown
 
 MAX_PARAMETERS = 100
 """Query parameters of one request."""

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from scim2_models import InvalidPathException, InvalidValueException, Path
 from scim2_models.path import CompareOperator, Comparison, LogicalExpr, LogicalOperator, ValuePath
 
-from kong_scim.scim.attributes import Attribute, Key, Schemas
-from kong_scim.scim.limits import check_path, shown
-from kong_scim.scim.shapes import combined, is_nothing, shaped, shaped_entry
+from kong_scim.protocol.attributes import Attribute, Key, Schemas
+from kong_scim.protocol.leniency.values import combined, is_nothing, shaped, shaped_entry
+from kong_scim.protocol.limits import check_path, shown
 
 FORGOTTEN = "password"
 """Accepted and not kept: the gateway knows no passwords of people, and what is not stored cannot

@@ -18,7 +18,11 @@ from scim2_models import (
 from scim2_server.bulk import BULK_ID_PREFIX, BulkPlan, BulkStep
 
 from kong_scim import cpu
-from kong_scim.scim.leniency import lenient_message, lenient_patch_message, lenient_resource
+from kong_scim.protocol.leniency.requests import (
+    lenient_message,
+    lenient_patch_message,
+    lenient_resource,
+)
 
 PATCHES = 5
 """Times ``max_operations``: so many operations all PATCHes of one bulk request may have."""

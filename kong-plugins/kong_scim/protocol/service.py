@@ -1,6 +1,7 @@
 """The SCIM protocol of this service: scim2-server's, with the steps that real providers need else.
 
-No input or output happens here; :mod:`kong_scim.scim.handler` calls the storage between the steps.
+No input or output happens here; :mod:`kong_scim.protocol.handler` calls the storage between the
+steps.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ from kong_scim.auth.errors import (
     InvalidTokenException,
     WrongAddressException,
 )
-from kong_scim.scim import patching, references
-from kong_scim.scim.bulk import CircularPlan, lenient_bulk
-from kong_scim.scim.errors import bounded
-from kong_scim.scim.leniency import lenient_patch_message, lenient_resource
-from kong_scim.scim.limits import parse_json
-from kong_scim.scim.parameters import choose, parameter, refuse_both
-from kong_scim.scim.rights import authorize
-from kong_scim.scim.wording import detail_of, in_our_words, of_text, of_validation
+from kong_scim.protocol import patching, references
+from kong_scim.protocol.bulk import CircularPlan, lenient_bulk
+from kong_scim.protocol.errors import bounded
+from kong_scim.protocol.leniency.requests import lenient_patch_message, lenient_resource
+from kong_scim.protocol.limits import parse_json
+from kong_scim.protocol.parameters import choose, parameter, refuse_both
+from kong_scim.protocol.rights import authorize
+from kong_scim.protocol.wording import detail_of, in_our_words, of_text, of_validation
 
 log = logging.getLogger(__name__)
 
@@ -160,14 +161,15 @@ class KongScimService(ScimService):
         )
 
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
-        """Hold an operation against what the caller may do (:mod:`kong_scim.scim.rights`)."""
+        """Hold an operation against what the caller may do (:mod:`kong_scim.protocol.rights`)."""
         endpoint = self.endpoint_of(resource_type)
         authorize(request.subject, target, name=str(resource_type.name), endpoint=endpoint)
 
     # -- Bodies ---------------------------------------------------------
 
     def decode_body(self, body: bytes, content_type: str | None) -> dict[str, Any]:
-        """Return the JSON object of a body, within the limits of :mod:`kong_scim.scim.limits`."""
+        """Return the JSON object of a body, within the limits of
+        :mod:`kong_scim.protocol.limits`."""
         self.ensure_json(content_type)
         payload = parse_json(body)
         if not isinstance(payload, dict):
@@ -177,7 +179,8 @@ class KongScimService(ScimService):
     def read_creation(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> Resource[Any]:
-        """Validate the body of a POST, lenient as :mod:`kong_scim.scim.leniency` says."""
+        """Validate the body of a POST, lenient as :mod:`kong_scim.protocol.leniency.requests`
+        says."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=True)
         return _validated(model, payload, Context.RESOURCE_CREATION_REQUEST)
@@ -185,7 +188,8 @@ class KongScimService(ScimService):
     def read_replacement(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> Resource[Any]:
-        """Validate the body of a PUT, lenient as :mod:`kong_scim.scim.leniency` says."""
+        """Validate the body of a PUT, lenient as :mod:`kong_scim.protocol.leniency.requests`
+        says."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=False)
         return _validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
@@ -193,7 +197,8 @@ class KongScimService(ScimService):
     def read_patch(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> PatchOp[Any]:
-        """Validate the body of a PATCH, lenient as :mod:`kong_scim.scim.operations` says."""
+        """Validate the body of a PATCH, lenient as :mod:`kong_scim.protocol.leniency.patch`
+        says."""
         model = self.get_model(resource_type)
         payload = self.decode_body(body, content_type)
         payload = lenient_patch_message(model, payload, self.max_operations)
@@ -345,7 +350,8 @@ class KongScimService(ScimService):
     def apply_patch(
         self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any] | None:
-        """Apply a PATCH as :mod:`kong_scim.scim.patching` does; None when it changes nothing."""
+        """Apply a PATCH as :mod:`kong_scim.protocol.patching` does; None when it changes
+        nothing."""
         self.check_preconditions(current, "PATCH", conditions)
         return current if patching.apply(patch_op, current) else None
 

@@ -15,7 +15,7 @@ def put_right() -> None:
     ``office`` of an e-mail does not have; this is what Python does since.
 
     A relative reference is a reference too (RFC 3986 §4.1), which scim2-models takes only where it
-    starts with a slash; :mod:`kong_scim.scim.shapes` says what is none.
+    starts with a slash; :mod:`kong_scim.protocol.leniency.values` says what is none.
     """
     ExtensibleStringEnum.__deepcopy__ = _itself  # type: ignore[method-assign,assignment]
     reference._validate_uri = _taken
