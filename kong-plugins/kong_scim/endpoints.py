@@ -44,9 +44,9 @@ from kong_scim.auth.scopes import ADMIN, EVENTS, Identity, require
 from kong_scim.bridge import Request
 from kong_scim.config.plugin import POLL
 from kong_scim.counts import unforeseen
-from kong_scim.lifecycle.deliveries import STATES, Deliveries
-from kong_scim.lifecycle.messages import Issuer
-from kong_scim.lifecycle.trail import Trail
+from kong_scim.events.trail import Trail
+from kong_scim.events.webhooks.deliveries import STATES, Deliveries
+from kong_scim.events.webhooks.formats import Issuer
 from kong_scim.safety.quarantine import DECISIONS, Quarantine
 from kong_scim.waiting import POLLS, Room
 

@@ -27,11 +27,11 @@ from kong_scim.config.plugin import ConfigurationError, event_references, parse,
 from kong_scim.counts import Failures
 from kong_scim.directory.local import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
+from kong_scim.events.credential_uses import Callers, Expiring, last_uses
+from kong_scim.events.outbox import Origin
+from kong_scim.events.trail import Trail
+from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.gateway_failures import scim_error_of
-from kong_scim.lifecycle.callers import Callers, Expiring, last_uses
-from kong_scim.lifecycle.deliveries import Deliveries
-from kong_scim.lifecycle.events import Origin
-from kong_scim.lifecycle.trail import Trail
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.protocol.errors import ServiceUnavailableException, error_response

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from access_support import client, plugin_with
 
+from kong_scim.events import worker
 from kong_scim.files import UntrustedFileError, WatchedFile, resolved
-from kong_scim.provisioning import afterwards
 from scim_traffic import answered, refused
 
 NOBODY = 65534
@@ -170,7 +170,7 @@ def test_what_to_do_is_said(token_file: Path) -> None:
 
 
 def test_keys_and_secrets_of_events_are_read_the_same_way() -> None:
-    assert afterwards.WatchedFile is WatchedFile
+    assert worker.WatchedFile is WatchedFile
 
 
 # -- What orchestrators do -------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.events import Origin
+from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.provisioning import Provisioning, dbless
 from kong_scim.provisioning.dbless import mark_key

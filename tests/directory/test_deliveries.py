@@ -17,12 +17,12 @@ from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.courier import Courier, Secrets, Target
-from kong_scim.lifecycle.deliveries import Attempt, Deliveries
-from kong_scim.lifecycle.events import Origin, Outbox
-from kong_scim.lifecycle.messages import Issuer
-from kong_scim.lifecycle.sending import Answer, Sender
-from kong_scim.lifecycle.trail import Trail
+from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.trail import Trail
+from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
+from kong_scim.events.webhooks.dispatcher import Courier, Secrets, Target
+from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))

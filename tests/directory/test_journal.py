@@ -28,8 +28,8 @@ from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.ports import Change, Conflict, Database, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.events import Origin, Outbox
-from kong_scim.lifecycle.ids import uuid7
+from kong_scim.events.ids import uuid7
+from kong_scim.events.outbox import Origin, Outbox
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

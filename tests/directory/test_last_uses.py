@@ -11,7 +11,7 @@ from directory_support import new_scope
 
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.ports import Database, Scope
-from kong_scim.lifecycle.callers import BETWEEN_WRITES, Callers, Expiring, last_uses
+from kong_scim.events.credential_uses import BETWEEN_WRITES, Callers, Expiring, last_uses
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -16,10 +16,10 @@ from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.chain import START, Chain, hash_of, verify
-from kong_scim.lifecycle.events import Origin, Outbox
-from kong_scim.lifecycle.trail import BATCH, Trail
-from kong_scim.lifecycle.upkeep import BETWEEN_DROPS, ROUNDS, Upkeep
+from kong_scim.events.hash_chain import START, Chain, hash_of, verify
+from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Upkeep
+from kong_scim.events.trail import BATCH, Trail
 from kong_scim.protocol.resources import provider
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))

@@ -29,7 +29,7 @@ from kong_scim.auth.errors import InvalidTokenException, KeysUnavailableExceptio
 from kong_scim.auth.issuer_keys import FetchedKeys
 from kong_scim.auth.jwt import JwtVerifier
 from kong_scim.config.plugin import Jwt
-from kong_scim.lifecycle.sending import KEPT, LONGEST_WAIT, Sender
+from kong_scim.events.webhooks.http import KEPT, LONGEST_WAIT, Sender
 from kong_scim.outgoing.fetching import fetched
 
 TIME = 0.5

@@ -16,7 +16,7 @@ from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.events.outbox import Origin, Outbox
 from kong_scim.protocol.resources import provider
 from kong_scim.safety.net import Ledger, QuarantineException, SafetyNet
 from kong_scim.safety.quarantine import NothingToRejectException, Quarantine

@@ -16,7 +16,7 @@ import click
 from kong_scim.cli.client import Client, gateway_options
 from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.cli.timeline import Requests, timeline
-from kong_scim.lifecycle.chain import Chain, verify
+from kong_scim.events.hash_chain import Chain, verify
 
 _AGE = re.compile(r"^(\d+)([smhd])$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -24,7 +24,7 @@ outbox = Table(
     Column("version_before", BigInteger),
     Column("version_after", BigInteger),
     Column("created", TEXT, nullable=False),
-    # JSON: see kong_scim/lifecycle/events.py.
+    # JSON: see kong_scim/events/outbox.py.
     Column("doc", TEXT, nullable=False),
     # JSON: how many of Kong's entities were written, by operation and DAO, as the bridge counted.
     Column("written", TEXT, nullable=False),

@@ -12,9 +12,9 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.lifecycle.events import Origin, Outbox
+from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.worker import Afterwards
 from kong_scim.projection import check_mapping
-from kong_scim.provisioning.afterwards import Afterwards
 from kong_scim.provisioning.backfill import Backfill
 from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
 from kong_scim.provisioning.effects import KongEffects

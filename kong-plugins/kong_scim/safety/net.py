@@ -21,9 +21,9 @@ from kong_scim.config.quarantine import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.lifecycle.events import Outbox
-from kong_scim.lifecycle.ids import uuid7
-from kong_scim.lifecycle.messages import QUARANTINE
+from kong_scim.events.ids import uuid7
+from kong_scim.events.outbox import Outbox
+from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.safety import memberships, statements
 
 Departure = Literal["deactivate", "delete"]

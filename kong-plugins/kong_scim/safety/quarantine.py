@@ -12,8 +12,8 @@ from scim2_models import SCIMException
 from kong_scim.bridge import BridgeError
 from kong_scim.directory import queries
 from kong_scim.directory.values import instant
-from kong_scim.lifecycle.events import Outbox, insert_row
-from kong_scim.lifecycle.messages import QUARANTINE
+from kong_scim.events.outbox import Outbox, insert_row
+from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.safety import memberships, statements
 from kong_scim.safety.net import Ledger, moment
 

@@ -37,7 +37,7 @@ from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Prepared, insert_into, prepare
 from kong_scim.directory.tables import resources, values
-from kong_scim.lifecycle.events import insert_where
+from kong_scim.events.outbox import insert_where
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING, BACK = "gone", "held", "back"

@@ -11,7 +11,7 @@ local kong = kong
 
 local LATENCIES = { 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 } -- ms, as Kong's own
 
--- by the word that the plugin server says (kong_scim/lifecycle/metrics.py): type, name without Kong's
+-- by the word that the plugin server says (kong_scim/events/metrics.py): type, name without Kong's
 -- "kong_", help, labels
 local METRICS = {
   requests = { "counter", "scim_requests_total", "SCIM requests by operation and HTTP status",

@@ -26,7 +26,7 @@ from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, compile, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
-from kong_scim.lifecycle.sending import KEPT, LONGEST_WAIT, Answer
+from kong_scim.events.webhooks.http import KEPT, LONGEST_WAIT, Answer
 
 log = logging.getLogger(__name__)
 

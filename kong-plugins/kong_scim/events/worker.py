@@ -11,15 +11,15 @@ from kong_scim.config.plugin import POLL, ConfigurationError, PluginConfig
 from kong_scim.counts import Failures
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
+from kong_scim.events.metrics import Meter
+from kong_scim.events.retention import Upkeep
+from kong_scim.events.signing import SigningKeyError
+from kong_scim.events.trail import Trail
+from kong_scim.events.webhooks.deliveries import Deliveries
+from kong_scim.events.webhooks.dispatcher import Courier, Secrets, Target
+from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.http import Sender
 from kong_scim.files import WatchedFile
-from kong_scim.lifecycle.courier import Courier, Secrets, Target
-from kong_scim.lifecycle.deliveries import Deliveries
-from kong_scim.lifecycle.messages import Issuer
-from kong_scim.lifecycle.metrics import Meter
-from kong_scim.lifecycle.sending import Sender
-from kong_scim.lifecycle.signing import SigningKeyError
-from kong_scim.lifecycle.trail import Trail
-from kong_scim.lifecycle.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from typing import Any
 from kong_scim.bridge import BridgeError
 from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
-from kong_scim.lifecycle.deliveries import Attempt, Deliveries, Delivery
-from kong_scim.lifecycle.messages import Format, Issuer, Message, signed_json, wanted
-from kong_scim.lifecycle.sending import Answer, Sender
+from kong_scim.events.webhooks.deliveries import Attempt, Deliveries, Delivery
+from kong_scim.events.webhooks.formats import Format, Issuer, Message, signed_json, wanted
+from kong_scim.events.webhooks.http import Answer, Sender
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ from kong_scim.directory.ports import Access, Entry, Scope
 from kong_scim.directory.statements import Prepared, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.lifecycle.ids import uuid7
+from kong_scim.events.ids import uuid7
 
 NOTHING_WRITTEN = "{}"
 """The value of :class:`~kong_scim.bridge.Written` where no entity was."""

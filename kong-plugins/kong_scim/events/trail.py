@@ -29,9 +29,9 @@ from kong_scim.directory.statements import Prepared, compile, insert_into, prepa
 from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
-from kong_scim.lifecycle.chain import START, Chain, hash_of
-from kong_scim.lifecycle.events import revoked
-from kong_scim.lifecycle.messages import labels
+from kong_scim.events.hash_chain import START, Chain, hash_of
+from kong_scim.events.outbox import revoked
+from kong_scim.events.webhooks.formats import labels
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, insert_into, prepare
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.lifecycle.events import Origin, Outbox, insert_row
+from kong_scim.events.outbox import Origin, Outbox, insert_row
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from certificates import AUTHORITY_KEY, KEY_USAGE, SUBJECT_KEY, Authority
-from kong_scim.lifecycle.sending import KEPT, READ, Answer, Sender, _seconds
+from kong_scim.events.webhooks.http import KEPT, READ, Answer, Sender, _seconds
 from kong_scim.outgoing.addresses import is_public
 from ports import free_port
 from receiver import (

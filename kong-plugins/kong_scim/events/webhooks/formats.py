@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from joserfc import jwt
 
-from kong_scim.lifecycle.signing import signing_keys
+from kong_scim.events.signing import signing_keys
 
 QUARANTINE = "Quarantine"
 """The resource type of events on a tenant's quarantine."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from hosts import Gateway
 from kong_scim.cli.main import main
-from kong_scim.lifecycle.chain import Chain, hash_of
+from kong_scim.events.hash_chain import Chain, hash_of
 from outbox import events, run
 from scim_traffic import BULK, answered, get, new_group, new_user, patched_user, refused
 

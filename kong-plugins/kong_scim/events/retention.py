@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from kong_scim.directory.values import utc_now
-from kong_scim.lifecycle.trail import BATCH, Trail
+from kong_scim.events.trail import BATCH, Trail
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,0 @@
-"""What becomes of a change after its commit: events, and whoever must hear of them."""
