@@ -47,7 +47,7 @@ from kong_scim.counts import unforeseen
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import STATES, Deliveries
 from kong_scim.events.webhooks.formats import Issuer
-from kong_scim.safety.quarantine import DECISIONS, Quarantine
+from kong_scim.quarantine.decisions import DECISIONS, Quarantine
 from kong_scim.waiting import POLLS, Room
 
 log = logging.getLogger(__name__)

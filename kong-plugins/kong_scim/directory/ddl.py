@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from kong_scim.bridge import Dialect
 from kong_scim.directory.callers import callers
-from kong_scim.directory.departures import departures
+from kong_scim.directory.deprovisionings import departures
 from kong_scim.directory.names import acl_groups
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.secrets import secrets

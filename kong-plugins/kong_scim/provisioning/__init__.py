@@ -21,8 +21,8 @@ from kong_scim.provisioning.effects import KongEffects
 from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
 from kong_scim.provisioning.ownership import Ownership
 from kong_scim.provisioning.reapply import Tenant, keep_applied
-from kong_scim.safety.net import Ledger, SafetyNet
-from kong_scim.safety.quarantine import Quarantine
+from kong_scim.quarantine.decisions import Quarantine
+from kong_scim.quarantine.guard import Ledger, SafetyNet
 
 ADMIN = "kong-admin"
 """The actor of what was done at Kong's Admin API, which does not say by whom."""

@@ -24,7 +24,7 @@ from kong_scim.directory.values import instant, utc_now
 from kong_scim.events.ids import uuid7
 from kong_scim.events.outbox import Outbox
 from kong_scim.events.webhooks.formats import QUARANTINE
-from kong_scim.safety import memberships, statements
+from kong_scim.quarantine import memberships, statements
 
 Departure = Literal["deactivate", "delete"]
 

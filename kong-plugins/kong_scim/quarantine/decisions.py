@@ -14,8 +14,8 @@ from kong_scim.directory import queries
 from kong_scim.directory.values import instant
 from kong_scim.events.outbox import Outbox, insert_row
 from kong_scim.events.webhooks.formats import QUARANTINE
-from kong_scim.safety import memberships, statements
-from kong_scim.safety.net import Ledger, moment
+from kong_scim.quarantine import memberships, statements
+from kong_scim.quarantine.guard import Ledger, moment
 
 Decision: TypeAlias = Literal["approve", "reject", "lift"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)

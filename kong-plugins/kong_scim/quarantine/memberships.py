@@ -1,7 +1,7 @@
 """The statements that count memberships of ACL groups which are taken from people who stay.
 
-They take what those of :mod:`kong_scim.safety.statements` take, and ``taken``, how many the change
-at hand takes away; of the configuration ``memberships``, or -1 for half of all, and
+They take what those of :mod:`kong_scim.quarantine.statements` take, and ``taken``, how many the
+change at hand takes away; of the configuration ``memberships``, or -1 for half of all, and
 ``some_memberships``, so many as may be taken away then at least.
 """
 
@@ -27,13 +27,13 @@ from sqlalchemy import (
 )
 
 from kong_scim.bridge import Dialect
-from kong_scim.directory.departures import losses, quarantines
+from kong_scim.directory.deprovisionings import losses, quarantines
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Prepared, insert_into, prepare
 from kong_scim.directory.tables import resources, values
-from kong_scim.safety.statements import (
+from kong_scim.quarantine.statements import (
     APPROVED,
     GONE,
     WAITING,

@@ -18,8 +18,8 @@ from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin, Outbox
 from kong_scim.protocol.resources import provider
-from kong_scim.safety.net import Ledger, QuarantineException, SafetyNet
-from kong_scim.safety.quarantine import NothingToRejectException, Quarantine
+from kong_scim.quarantine.decisions import NothingToRejectException, Quarantine
+from kong_scim.quarantine.guard import Ledger, QuarantineException, SafetyNet
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USER = next(each for each in PROVIDER.resource_types if each.name == "User")

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from kong_scim.bridge import Dialect
-from kong_scim.directory.departures import departures, quarantines
+from kong_scim.directory.deprovisionings import departures, quarantines
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Prepared, insert_into, prepare

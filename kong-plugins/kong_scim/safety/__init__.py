@@ -1,1 +1,0 @@
-"""The safety net against a mistaken identity provider: nobody removes everybody at once unasked."""
