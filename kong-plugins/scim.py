@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 from kong_scim import __version__ as version  # noqa: F401
+from kong_scim.app import Plugin  # noqa: F401
 from kong_scim.config.kong_schema import fields
-from kong_scim.plugin import Plugin  # noqa: F401
 
 Schema = fields()
 priority = 755  # after every guard, before what answers for an upstream (kong-facts 26)

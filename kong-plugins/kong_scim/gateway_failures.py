@@ -6,10 +6,10 @@ from scim2_models import NotImplementedException, PayloadTooLargeException, SCIM
 
 from kong_scim.bridge import BridgeError, BridgeUnavailableError
 from kong_scim.cpu import CpuSpentError
-from kong_scim.directory.local import StoreError
+from kong_scim.dbless.local_store import StoreError
 from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.protocol.errors import ServiceUnavailableException
-from kong_scim.provisioning import NoDataError
+from kong_scim.tenant import NoDataError
 
 
 def scim_error_of(exception: Exception) -> SCIMException | None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from access_support import client, plugin_with
 
-from kong_scim import plugin as module
+from kong_scim import app as module
 from kong_scim.bridge import Bridge, BridgeError
 from kong_scim.bridge.client import PIECE
 from kong_scim.waiting import ORDINARY, Memory

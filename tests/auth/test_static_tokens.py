@@ -13,9 +13,9 @@ import pytest
 from access_support import challenge, client, plugin_with
 
 from in_process import Kong
+from kong_scim.app import Plugin
 from kong_scim.auth.files import TokenFile
 from kong_scim.auth.last_uses import MOST, Uses
-from kong_scim.plugin import Plugin
 from scim_traffic import answered, refused
 from secret_files import replace
 

@@ -14,15 +14,16 @@ from typing import Any
 
 from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
+from kong_scim.dbless import bridge
+from kong_scim.dbless.bridge import mark_key
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
-from kong_scim.provisioning import Provisioning, dbless
-from kong_scim.provisioning.dbless import mark_key
 from kong_scim.sandbox.bridge_functions import NodeFunctions
 from kong_scim.sandbox.declarative_rows import ConsumerRow
 from kong_scim.sandbox.entities import WORKSPACE
 from kong_scim.sandbox.store import Store
+from kong_scim.tenant import Provisioning
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
@@ -110,7 +111,7 @@ class Gateway:
     # ---------------------------------------------------------------------
 
     def _forget(self) -> None:
-        memory = dbless._memories.pop(self.data, None)
+        memory = bridge._memories.pop(self.data, None)
         if memory is not None:
             memory.store.close()
 

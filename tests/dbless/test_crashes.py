@@ -19,9 +19,9 @@ from scim2_models import ResourceType
 
 from hosts import eventually
 from kong_scim.bridge import BridgeError, Delete, Sql
-from kong_scim.directory.local import LocalStore, StoreError
-from kong_scim.provisioning import dbless
-from kong_scim.provisioning.dbless import memory
+from kong_scim.dbless import bridge
+from kong_scim.dbless.bridge import memory
+from kong_scim.dbless.local_store import LocalStore, StoreError
 
 POINTS = ["before commit 1", "after commit 1", "before commit 2", "after commit 2"]
 """A write checks with its first commit, and writes with its second."""
@@ -371,7 +371,7 @@ def test_a_change_whose_kong_loads_a_configuration_meanwhile_is_answered_when_ko
 def test_a_change_that_is_stored_and_that_kong_does_not_take_in_time_says_so(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbless, "PATIENCE", 0.1)
+    monkeypatch.setattr(bridge, "PATIENCE", 0.1)
     gateway.before["commit 2"] = gateway.load
 
     with pytest.raises(BridgeError) as refused:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kong_scim.bridge import BridgeError, Sql
-from kong_scim.directory.local import LocalStore
+from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.sqlite import SqliteDatabase
 
 ENDLESS = """

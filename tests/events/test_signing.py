@@ -19,10 +19,10 @@ from joserfc import jwk
 
 from hosts import Gateway, eventually
 from in_process import CONFIG, client
+from kong_scim.app import Plugin
 from kong_scim.events.signing import MAX_KEYS, SigningKeyError
 from kong_scim.events.webhooks.formats import Issuer, signed_json
 from kong_scim.files import MAX_AGE, WatchedFile
-from kong_scim.plugin import Plugin
 from receiver import Receiver, receiver
 from scim_traffic import new_user, refused
 from secret_files import replace

@@ -9,8 +9,8 @@ import time
 from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, client
-from kong_scim.plugin import Plugin
-from kong_scim.provisioning import Provisioning
+from kong_scim.app import Plugin
+from kong_scim.tenant import Provisioning
 from spellings import hold_the_same
 
 

@@ -26,12 +26,12 @@ from any_input import (
     well_answered,
 )
 from in_process import CONFIG, client
+from kong_scim.app import Plugin
 from kong_scim.config.plugin import parse
-from kong_scim.plugin import Plugin
 from kong_scim.protocol.attributes import schemas_of
 from kong_scim.protocol.leniency.bodies import canonical
 from kong_scim.protocol.resources import provider
-from kong_scim.provisioning import Provisioning
+from kong_scim.tenant import Provisioning
 from scim_traffic import new_group, new_user
 from spellings import canonical_user, hold_the_same, respelled
 

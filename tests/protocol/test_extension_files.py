@@ -11,10 +11,10 @@ import pytest
 from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, client
+from kong_scim.app import Plugin
 from kong_scim.config.plugin import ConfigurationError, parse
-from kong_scim.plugin import Plugin
 from kong_scim.protocol.resources import provider
-from kong_scim.provisioning import Provisioning
+from kong_scim.tenant import Provisioning
 from scim_traffic import CORE_USER, get, new_user, patched_user, refused, user_body
 
 ACME = "urn:example:params:scim:schemas:extension:acme:2.0:User"

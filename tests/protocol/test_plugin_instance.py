@@ -12,13 +12,13 @@ import pytest
 from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, TOKEN, Kong, Transport, client
+from kong_scim.app import Plugin
 from kong_scim.bridge import BridgeError
 from kong_scim.counts import counts_of
-from kong_scim.directory.local import StoreError
+from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.ports import Conflict
-from kong_scim.plugin import Plugin
 from kong_scim.pluginserver.event import KongGoneError
-from kong_scim.provisioning import Provisioning
+from kong_scim.tenant import Provisioning
 from scim_traffic import BULK, answered, new_user, patch, refused, user_body
 
 

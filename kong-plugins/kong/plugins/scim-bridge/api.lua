@@ -70,7 +70,7 @@ local function plugin_of(consumer)
 end
 
 
---- The id of the user that a consumer is; projection/consumer.py makes the tag.
+--- The id of the user that a consumer is; sync/wanted.py makes the tag.
 local function user_of(consumer)
   for _, tag in ipairs(consumer.tags or {}) do
     local user = tag:match("^scim%-user:(.+)$")

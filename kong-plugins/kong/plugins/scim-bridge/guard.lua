@@ -96,7 +96,7 @@ local function get_groups(consumer_id)
 end
 
 
---- What the tags of a consumer say; projection/consumer.py makes them.
+--- What the tags of a consumer say; sync/wanted.py makes them.
 local function read(consumer)
   local said = { id = consumer.id }
   for _, tag in ipairs(consumer.tags or {}) do

@@ -312,7 +312,7 @@ end
 
 
 --- See entities.lua. LMDB has no index by group: an ACL group of our own is found soon where there is one,
--- and it ends the search. Whoever writes does so in turn (kong_scim/directory/local.py).
+-- and it ends the search. Whoever writes does so in turn (kong_scim/dbless/local_store.py).
 local function taken(groups, tag)
   local phase, foreign, open = ngx.get_phase(), {}, {}
   for _, group in ipairs(groups) do

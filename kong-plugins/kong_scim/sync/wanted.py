@@ -11,7 +11,7 @@ from typing import Any
 from scim2_models import InvalidValueException, Path, Resource, Returned
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginConfig
-from kong_scim.projection.names import access_groups, legal, shown
+from kong_scim.sync.names import access_groups, legal, shown
 
 MANAGED = "scim"
 """The tag of everything SCIM created or took over."""

@@ -17,8 +17,8 @@ from scim2_models import EnterpriseUser, Extension, Resource, Schema, Uniqueness
 from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
-from kong_scim.projection.record import SCHEMA
-from kong_scim.provisioning.effects import KongEffects
+from kong_scim.sync.consumers import KongEffects
+from kong_scim.sync.record import SCHEMA
 
 _SCHEMAS = Path(__file__).parents[2] / "schemas"
 KongUser = Extension.from_schema(

@@ -8,7 +8,7 @@ from typing import Any
 
 from scim2_models import Resource
 
-from kong_scim.projection.consumer import Wanted
+from kong_scim.sync.wanted import Wanted
 
 SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
 

@@ -17,8 +17,8 @@ from scim2_models import UniquenessException
 from host_processes import TOKENS
 from hosts import GROUP, Gateway, scim_client
 from kong_scim.directory.ports import Change, Scope, UserState
-from kong_scim.projection import access_groups
-from kong_scim.provisioning.ownership import Ownership
+from kong_scim.sync.names import access_groups
+from kong_scim.sync.ownership import Ownership
 from scim_traffic import (
     BULK,
     CORE_GROUP,

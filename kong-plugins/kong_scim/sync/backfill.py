@@ -22,9 +22,9 @@ from kong_scim.directory.names import acl_groups, consumer_names
 from kong_scim.directory.ports import Database, Scope, UserState
 from kong_scim.directory.statements import Prepared, prepare
 from kong_scim.directory.tables import resources
-from kong_scim.projection import Record
-from kong_scim.projection.names import given_group
-from kong_scim.provisioning.ownership import Ownership
+from kong_scim.sync.names import given_group
+from kong_scim.sync.ownership import Ownership
+from kong_scim.sync.record import Record
 
 log = logging.getLogger(__name__)
 

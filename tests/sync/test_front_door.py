@@ -9,7 +9,7 @@ from collections.abc import Callable
 from front_door import consumer, join, leave, make_group, only_with_a_database, replace, shown
 
 from hosts import GROUP, Gateway
-from kong_scim.projection.names import MAX_NAME_BYTES
+from kong_scim.sync.names import MAX_NAME_BYTES
 from scim_traffic import CORE_GROUP, get, new_user, refused, user_body
 from scim_traffic import patch as patched
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid5
 
 from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
-from kong_scim.projection.consumer import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wanted
+from kong_scim.sync.wanted import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wanted
 
 
 def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> list[Step]:

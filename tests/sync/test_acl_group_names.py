@@ -9,8 +9,7 @@ from projection_support import config, person
 from scim2_models import InvalidValueException
 
 from kong_scim.config.plugin import GroupMapping
-from kong_scim.projection import access_groups, acl_group
-from kong_scim.projection.names import MAX_NAME_BYTES
+from kong_scim.sync.names import MAX_NAME_BYTES, access_groups, acl_group
 
 # -- map, pattern, as it is ------------------------------------------------
 

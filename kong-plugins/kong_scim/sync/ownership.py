@@ -20,15 +20,17 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.names import acl_groups, consumer_names
 from kong_scim.directory.ports import REFUSED, Change, Database, Scope, UserState
 from kong_scim.directory.statements import Prepared, insert_into, prepare
-from kong_scim.projection import Record, Wanted, acl_group, names_of
-from kong_scim.projection.names import (
+from kong_scim.spelling import fold
+from kong_scim.sync.names import (
+    acl_group,
     given_group,
     gives_scopes,
     refuse_reserved,
     role_groups,
     shown,
 )
-from kong_scim.spelling import fold
+from kong_scim.sync.record import Record
+from kong_scim.sync.wanted import Wanted, names_of
 
 Names: TypeAlias = Mapping[str, str]
 """Keys of names that a user holds, by kind: ``userName``, ``username`` and ``custom_id``."""

@@ -9,20 +9,20 @@ from scim2_models import ScimProvider
 
 from kong_scim.bridge import Asked, Bridge, BridgeError, Host
 from kong_scim.config.plugin import PluginConfig
+from kong_scim.dbless.bridge import DblessBridge, Memory, mark_key, memory
+from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin, Outbox
 from kong_scim.events.worker import Afterwards
-from kong_scim.projection import check_mapping
-from kong_scim.provisioning.backfill import Backfill
-from kong_scim.provisioning.dbless import DblessBridge, Memory, mark_key, memory
-from kong_scim.provisioning.effects import KongEffects
-from kong_scim.provisioning.gateway import Gateway, GatewayDatabase
-from kong_scim.provisioning.ownership import Ownership
-from kong_scim.provisioning.reapply import Tenant, keep_applied
 from kong_scim.quarantine.decisions import Quarantine
 from kong_scim.quarantine.guard import Ledger, SafetyNet
+from kong_scim.sync.backfill import Backfill
+from kong_scim.sync.consumers import KongEffects
+from kong_scim.sync.gateway import Gateway, GatewayDatabase
+from kong_scim.sync.ownership import Ownership
+from kong_scim.sync.wanted import check_mapping
 
 ADMIN = "kong-admin"
 """The actor of what was done at Kong's Admin API, which does not say by whom."""
@@ -53,7 +53,7 @@ class Provisioning:
 
     Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane), and
     for a Kong without a database :class:`NoDataError` when there is no place for what lasts, or
-    :class:`~kong_scim.directory.local.StoreError` when that place cannot be used.
+    :class:`~kong_scim.dbless.local_store.StoreError` when that place cannot be used.
 
     :param data: Where what lasts is kept for a Kong without a database.
     """

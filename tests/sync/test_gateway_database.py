@@ -11,8 +11,8 @@ from scim2_models import InvalidValueException, UniquenessException
 from kong_scim.bridge import BridgeError, Delete, Sql, Upsert
 from kong_scim.directory.ports import Conflict
 from kong_scim.protocol.resources import provider
-from kong_scim.provisioning import check
-from kong_scim.provisioning.gateway import GatewayDatabase
+from kong_scim.sync.gateway import GatewayDatabase
+from kong_scim.tenant import check
 
 # -- what Kong answers at the commit ---------------------------------------
 

@@ -10,7 +10,7 @@ from scim2_models import InvalidValueException, UniquenessException
 from kong_scim import cpu
 from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Undo, Upsert
 from kong_scim.directory.ports import Conflict
-from kong_scim.provisioning.ownership import taken_group
+from kong_scim.sync.ownership import taken_group
 
 # kong/db/errors.lua
 _SCHEMA_VIOLATION = 2

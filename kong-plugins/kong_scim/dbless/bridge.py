@@ -27,10 +27,10 @@ from kong_scim.bridge import (
     StepResult,
     Undo,
 )
-from kong_scim.directory.local import BusyError, LocalStore
+from kong_scim.dbless import pending_log
+from kong_scim.dbless.local_store import BusyError, LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
-from kong_scim.provisioning import journal
 from kong_scim.waiting import KONG
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Memory:
     def __init__(self, directory: Path) -> None:
         self.store = LocalStore(directory)
         with self.store.writing() as transaction:
-            journal.create(transaction)
+            pending_log.create(transaction)
         self._applied: dict[Scope, int] = {}
         self._changed = threading.Condition()
 
@@ -89,7 +89,7 @@ _opening = threading.Lock()
 def memory(directory: Path) -> Memory:
     """Return the one of this process: instances of the plugin come and go, and share it.
 
-    :raises ~kong_scim.directory.local.StoreError: When the directory cannot be used.
+    :raises ~kong_scim.dbless.local_store.StoreError: When the directory cannot be used.
     """
     with _opening:
         if directory not in _memories:
@@ -182,7 +182,7 @@ class DblessBridge:
         try:
             with self._memory.store.turn(PATIENCE):
                 with self._memory.store.reading() as transaction:
-                    if journal.is_pending(transaction, self._scope):
+                    if pending_log.is_pending(transaction, self._scope):
                         raise BridgeError("MARK", _NOT_READY)
                 return do()
         except BusyError:
@@ -201,7 +201,7 @@ class DblessBridge:
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
-                    mark = memory.mark(journal.told(transaction, self._scope))
+                    mark = memory.mark(pending_log.told(transaction, self._scope))
                     key = mark_key(self._scope.tenant)
                     answers = self._bridge.commit(entities, mark=Mark(key, mark), check=True)
                 except BridgeError as error:
@@ -217,7 +217,7 @@ class DblessBridge:
                 ]
                 if written and not undone:
                     entities = written
-                    number = journal.add(transaction, self._scope, entities)
+                    number = pending_log.add(transaction, self._scope, entities)
             _run(transaction, steps, range(first, len(steps)), results)
         done = [results[place] for place in range(len(steps))]
         if number is not None:
@@ -226,7 +226,7 @@ class DblessBridge:
             except BridgeError as error:
                 raise _UntoldError(done, memory.applications(self._scope)) from error
             with store.writing() as transaction:
-                journal.lift(transaction, number)
+                pending_log.lift(transaction, number)
         return done
 
 

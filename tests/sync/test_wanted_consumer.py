@@ -7,8 +7,8 @@ from projection_support import PersonModel, config, person
 from scim2_models import EnterpriseUser, InvalidValueException
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping
-from kong_scim.projection import check_mapping, gone, wanted
-from kong_scim.projection.record import Record
+from kong_scim.sync.record import Record
+from kong_scim.sync.wanted import check_mapping, gone, wanted
 
 EMPLOYEE = f"{EnterpriseUser.__schema__}:employeeNumber"
 

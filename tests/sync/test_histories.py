@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from projection_support import Directory, KongModel, config, person
 from scim2_models import UniquenessException
 
-from kong_scim.projection.steps import is_reserved
+from kong_scim.sync.plan import is_reserved
 
 NAMES = st.sampled_from(["alice", "bob", "carol", "dave"])
 GROUPS = st.sets(st.sampled_from(["Sales", "Support", "kong-admin"]))

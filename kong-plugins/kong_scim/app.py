@@ -25,7 +25,7 @@ from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
-from kong_scim.directory.local import BusyError, StoreError
+from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.events.credential_uses import Callers, Expiring, last_uses
 from kong_scim.events.outbox import Origin
@@ -41,7 +41,7 @@ from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
-from kong_scim.provisioning import Afterwards, NoDataError, Provisioning, check, mark_key
+from kong_scim.tenant import Afterwards, NoDataError, Provisioning, check, mark_key
 from kong_scim.waiting import MEMORY
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ import uuid
 from dataclasses import dataclass
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Mark, Revoke, Step
-from kong_scim.directory.local import LocalStore
+from kong_scim.dbless import pending_log
+from kong_scim.dbless.bridge import PATIENCE, Memory, mark_key
+from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.provisioning import journal
-from kong_scim.provisioning.dbless import PATIENCE, Memory, mark_key
-from kong_scim.provisioning.effects import KongEffects
+from kong_scim.sync.consumers import KongEffects
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | Non
     store, scope, key = memory.store, tenant.scope, mark_key(tenant.scope.tenant)
     with store.turn(PATIENCE):
         with store.reading() as transaction:
-            waiting = journal.pending(transaction, scope)
-            told = memory.mark(journal.told(transaction, scope))
+            waiting = pending_log.pending(transaction, scope)
+            told = memory.mark(pending_log.told(transaction, scope))
         if mark != told:
             mark = bridge.wake(mark=key).mark  # a write may have come in between
         if waiting is not None and mark == memory.mark(waiting.after):
@@ -50,12 +50,12 @@ def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | Non
             _apply_all(bridge, tenant, store, mark, told)
         if waiting is not None:
             with store.writing() as transaction:
-                journal.lift(transaction, waiting.number)
+                pending_log.lift(transaction, waiting.number)
         if mark != told or waiting is not None or not memory.applications(scope):
             memory.applied(scope)
 
 
-def _apply_pending(bridge: Bridge, waiting: journal.Pending, mark: Mark) -> str | None:
+def _apply_pending(bridge: Bridge, waiting: pending_log.Pending, mark: Mark) -> str | None:
     """Tell Kong what it has yet to be told, and return its mark then."""
     try:
         bridge.commit(waiting.steps, mark=mark)
@@ -88,8 +88,8 @@ def _apply_all(
         present = [each.consumer for each in found if each.consumer]
         known.update(present)
         with store.reading() as transaction:
-            given: list[Step] = [*journal.credentials(transaction, scope, present, time.time())]
-            given += journal.stamps(transaction, scope, present)
+            given: list[Step] = [*pending_log.credentials(transaction, scope, present, time.time())]
+            given += pending_log.stamps(transaction, scope, present)
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
         if mark is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]

@@ -15,11 +15,13 @@ from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
-from kong_scim.projection import Record, Wanted, access_groups, gone, names_of, plan, wanted
-from kong_scim.projection.names import refuse_hidden, shown
-from kong_scim.provisioning.claims import Names, by_name, claim, taken
-from kong_scim.provisioning.ownership import Ownership
 from kong_scim.spelling import fold
+from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
+from kong_scim.sync.names import access_groups, refuse_hidden, shown
+from kong_scim.sync.ownership import Ownership
+from kong_scim.sync.plan import plan
+from kong_scim.sync.record import Record
+from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
 class Consumers(Protocol):

@@ -11,11 +11,10 @@ from scim2_models import UniquenessException
 
 from kong_scim.bridge import Consumer
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.projection import Wanted
-from kong_scim.projection.consumer import USER_TAG
-from kong_scim.projection.names import shown
-from kong_scim.projection.steps import is_reserved
 from kong_scim.spelling import fold
+from kong_scim.sync.names import shown
+from kong_scim.sync.plan import is_reserved
+from kong_scim.sync.wanted import USER_TAG, Wanted
 
 logger = logging.getLogger(__name__)
 

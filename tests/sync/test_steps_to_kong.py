@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from projection_support import KongModel
 
 from kong_scim.bridge import Delete, Revoke, Upsert
-from kong_scim.projection import Wanted, gone, plan
-from kong_scim.projection.steps import is_reserved
+from kong_scim.sync.plan import is_reserved, plan
+from kong_scim.sync.wanted import Wanted, gone
 
 ID = "6f3b0c0e-3a5c-4c9e-9d43-0f4e37a9a111"
 OURS = ("scim", "scim:okta")
