@@ -18,8 +18,8 @@ from kong_scim.cli.main import main as kong_scim
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.dispatcher import Courier
 from kong_scim.pluginserver.__main__ import main as plugin_server
-from kong_scim.sandbox import node
-from kong_scim.sandbox.plugin_process import PluginProcess
+from kong_scim_sandbox import node
+from kong_scim_sandbox.plugin_process import PluginProcess
 
 VARIABLE = "CLOCK_OF_THE_TEST"
 

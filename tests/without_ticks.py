@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kong_scim.cli.main import main
-from kong_scim.sandbox import node
+from kong_scim_sandbox import node
 
 node.INTERVAL = 1e9
 

@@ -12,7 +12,7 @@ import yaml
 
 from bench.servers import sandbox
 from bench.timing import Ratio, compare
-from kong_scim.sandbox.gateway import default_config
+from kong_scim_sandbox.gateway import default_config
 
 PENDING = 10_000
 FEW = 100

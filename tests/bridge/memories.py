@@ -14,8 +14,8 @@ from probe import HERE, Probe
 
 from kong_process import KongProcess, kong_binary
 from kong_scim.bridge import Bridge
-from kong_scim.sandbox.bridge_functions import NodeFunctions
-from kong_scim.sandbox.store import Store
+from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.store import Store
 
 KONG_YML = """
 _format_version: "3.0"

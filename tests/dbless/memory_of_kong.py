@@ -19,11 +19,11 @@ from kong_scim.dbless.bridge import mark_key
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
-from kong_scim.sandbox.bridge_functions import NodeFunctions
-from kong_scim.sandbox.declarative_rows import ConsumerRow
-from kong_scim.sandbox.entities import WORKSPACE
-from kong_scim.sandbox.store import Store
 from kong_scim.tenant import Provisioning
+from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.declarative_rows import ConsumerRow
+from kong_scim_sandbox.entities import WORKSPACE
+from kong_scim_sandbox.store import Store
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)

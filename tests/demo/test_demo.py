@@ -15,7 +15,7 @@ import pytest
 
 from hosts import GROUP, PATIENCE, ROOT, Gateway, eventually
 from kong_process import kong_binary, requires_kong
-from kong_scim.cli.demo import TIMELINE
+from kong_scim_demo.command import TIMELINE
 
 COMMAND = [sys.executable, "-m", "kong_scim.cli.main", "demo"]
 

@@ -14,8 +14,8 @@ from composition import ROOT
 from kong_scim.config.plugin import parse
 from kong_scim.pluginserver.__main__ import main as plugin_server
 from kong_scim.protocol.resources import provider
-from kong_scim.sandbox.metrics import Metrics
 from kong_scim.tenant import DATA_PLANE
+from kong_scim_sandbox.metrics import Metrics
 
 OF_KONG = {
     "no Route matched with those values",

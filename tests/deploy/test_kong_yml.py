@@ -13,7 +13,7 @@ from composition import ROOT
 
 from kong_process import KongProcess, kong_binary, requires_kong
 from kong_scim.config import plugin
-from kong_scim.sandbox.declarative import load
+from kong_scim_sandbox.declarative import load
 from postgres import Postgres, running_postgres
 
 FILE = ROOT / "kong.yml"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
-from kong_scim.sandbox.gateway import default_config
+from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
+from kong_scim_sandbox.gateway import default_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ import pytest
 from declared import declaration
 from host_processes import PATIENCE, SandboxHost, eventually
 from hosts import scim_client
-from kong_scim.sandbox.gateway import FIRST_LINE
+from kong_scim_sandbox.gateway import FIRST_LINE
 
 pytestmark = pytest.mark.long
 

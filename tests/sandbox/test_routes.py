@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from kong_scim.sandbox.declarative import load
-from kong_scim.sandbox.router import Router, normalized
+from kong_scim_sandbox.declarative import load
+from kong_scim_sandbox.router import Router, normalized
 
 
 def router(*routes: dict[str, object]) -> Router:

@@ -8,8 +8,15 @@ import click
 
 from kong_scim import __version__
 
-_COMMANDS = ("audit", "deliveries", "demo", "quarantine", "sandbox", "token")
-"""Each is what its module calls by its name."""
+_COMMANDS = {
+    "audit": "kong_scim.cli.audit",
+    "deliveries": "kong_scim.cli.deliveries",
+    "demo": "kong_scim_demo.command",
+    "quarantine": "kong_scim.cli.quarantine",
+    "sandbox": "kong_scim_sandbox.command",
+    "token": "kong_scim.cli.token",
+}
+"""The module of each command, which is the function of the command's name in it."""
 
 
 class _Commands(click.Group):
@@ -21,7 +28,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f"kong_scim.cli.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
         return command
 
 

@@ -16,10 +16,10 @@ from scim2_models import SCIMException
 
 from kong_scim.auth.scopes import PROVISIONING
 from kong_scim.auth.tokens import Tokens
+from kong_scim.cli import vault
 from kong_scim.cli.client import Client, gateway_options
 from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.config.plugin import SCOPES, ConfigurationError, parse, references
-from kong_scim.sandbox import vault
 
 _BYTES = 32
 """Of randomness: as much as a SHA-256 holds."""

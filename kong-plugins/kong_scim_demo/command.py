@@ -20,11 +20,11 @@ from rich.console import Console
 
 from kong_scim.cli.audit import user_timeline
 from kong_scim.cli.client import Client
-from kong_scim.cli.kong import KongError, declaration, running
 from kong_scim.cli.printing import failure, safe
-from kong_scim.cli.story import Endpoints, ExpectationError, Story
-from kong_scim.cli.view import View
-from kong_scim.sandbox.plugin_process import end_with_parent
+from kong_scim_demo.kong import KongError, declaration, running
+from kong_scim_demo.scenario import Endpoints, ExpectationError, Story
+from kong_scim_demo.table import View
+from kong_scim_sandbox.plugin_process import end_with_parent
 
 _STOP_TIMEOUT = 20
 _SEALED_WITHIN = 10.0
@@ -73,7 +73,7 @@ def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -
 def on_kong(binary: str) -> Iterator[Endpoints]:
     """Run a real Kong, DB-less, until the end of the block; nothing of it is left then.
 
-    :raises ~kong_scim.cli.kong.KongError: With its output, when it does not start.
+    :raises ~kong_scim_demo.kong.KongError: With its output, when it does not start.
     """
     with _sigterm_unwinds(), running(binary) as endpoints:
         yield endpoints

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kong_scim.sandbox import vault
-from kong_scim.sandbox.exchange import JSON, Exchange
-from kong_scim.sandbox.mp_rpc import Exit
-from kong_scim.sandbox.router import normalized
+from kong_scim.cli import vault
+from kong_scim_sandbox.exchange import JSON, Exchange
+from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.router import normalized
 
 _log = logging.getLogger("kong")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
-from kong_scim.cli.view import Row, View
+from kong_scim_demo.table import Row, View
 
 _FAILURES = (httpx.HTTPError, ValueError, KeyError, TypeError)
 """What an answer may be but what is expected."""

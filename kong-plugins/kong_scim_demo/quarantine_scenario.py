@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from kong_scim.cli.telling import Teller, expect
-from kong_scim.cli.view import Row
+from kong_scim_demo.runner import Teller, expect
+from kong_scim_demo.table import Row
 
 _IDP = "identity provider"
 _ADMIN = "administrator"

@@ -11,13 +11,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from kong_scim.sandbox.bridge_functions import NodeFunctions
-from kong_scim.sandbox.declarative import Declaration, Route
-from kong_scim.sandbox.metrics import Metrics
-from kong_scim.sandbox.mp_rpc import PluginInstances
-from kong_scim.sandbox.pdk import TimerPdk
-from kong_scim.sandbox.plugins import Plugin
-from kong_scim.sandbox.store import Store
+from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.declarative import Declaration, Route
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.mp_rpc import PluginInstances
+from kong_scim_sandbox.pdk import TimerPdk
+from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.store import Store
 
 _log = logging.getLogger(__name__)
 

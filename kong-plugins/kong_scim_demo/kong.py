@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from kong_scim.cli.story import Endpoints
-from kong_scim.sandbox.plugin_process import end_with_parent
+from kong_scim_demo.scenario import Endpoints
+from kong_scim_sandbox.plugin_process import end_with_parent
 
 GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml, which is used here too."""
@@ -71,7 +71,7 @@ def declaration(access_log: Path, upstream: str | None = None) -> str:
 
     :param upstream: What is behind the API; None for the sandbox's own echo.
     """
-    content = yaml.safe_load(files("kong_scim.sandbox").joinpath("kong.yml").read_text())
+    content = yaml.safe_load(files("kong_scim_sandbox").joinpath("kong.yml").read_text())
     (service,) = content["services"]
     service["url"] = upstream or service["url"]
     service["plugins"].append({"name": "file-log", "config": {"path": str(access_log)}})

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kong_scim.bridge import Scalar
-from kong_scim.sandbox.entity_schema import DAOS, Dao, DaoError, Entity, lua, validate
+from kong_scim_sandbox.entity_schema import DAOS, Dao, DaoError, Entity, lua, validate
 
 WORKSPACE = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 """The id of the one workspace, ``default``."""

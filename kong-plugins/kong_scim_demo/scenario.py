@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
-from kong_scim.cli.mistake import Mistake
-from kong_scim.cli.telling import ExpectationError, Teller
-from kong_scim.cli.telling import expect as _expect
-from kong_scim.cli.view import Row, View
+from kong_scim_demo.quarantine_scenario import Mistake
+from kong_scim_demo.runner import ExpectationError, Teller
+from kong_scim_demo.runner import expect as _expect
+from kong_scim_demo.table import Row, View
 
 __all__ = ["Endpoints", "ExpectationError", "Story"]
 

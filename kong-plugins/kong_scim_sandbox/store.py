@@ -15,9 +15,9 @@ from typing import Any
 
 from kong_scim.bridge import BridgeError, Param, Sql, Written
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
-from kong_scim.sandbox import entities
-from kong_scim.sandbox.declarative_rows import ConsumerRow
-from kong_scim.sandbox.entity_schema import DAOS, DaoError, is_text
+from kong_scim_sandbox import entities
+from kong_scim_sandbox.declarative_rows import ConsumerRow
+from kong_scim_sandbox.entity_schema import DAOS, DaoError, is_text
 
 _CONSUMER_KEYS = ("id", "username", "custom_id")
 

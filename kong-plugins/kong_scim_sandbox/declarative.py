@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from kong_scim.sandbox.declarative_rows import (
+from kong_scim_sandbox.declarative_rows import (
     ConsumerRow,
     File,
     PluginRow,
@@ -24,8 +24,8 @@ from kong_scim.sandbox.declarative_rows import (
     Row,
     ServiceRow,
 )
-from kong_scim.sandbox.places import DeclarationError, Document, Place
-from kong_scim.sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
+from kong_scim_sandbox.places import DeclarationError, Document, Place
+from kong_scim_sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
 
 __all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
 

@@ -8,9 +8,9 @@ from urllib.parse import unquote_plus
 
 import httpx
 
-from kong_scim.sandbox.declarative import Service
-from kong_scim.sandbox.exchange import SERVER, Exchange, encoded
-from kong_scim.sandbox.router import Match
+from kong_scim_sandbox.declarative import Service
+from kong_scim_sandbox.exchange import SERVER, Exchange, encoded
+from kong_scim_sandbox.router import Match
 
 _HOP_BY_HOP = frozenset(
     [
@@ -48,7 +48,7 @@ class Upstreams:
     async def forward(self, exchange: Exchange, match: Match, service: Service) -> None:
         """Send the request on, and the answer back.
 
-        :raises ~kong_scim.sandbox.mp_rpc.Exit: 502 or 504 where the upstream does not answer.
+        :raises ~kong_scim_sandbox.mp_rpc.Exit: 502 or 504 where the upstream does not answer.
         """
         headers = _request_headers(exchange, match, service)
         path = (service.path or "").rstrip("/") + match.upstream_path

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgpack
 
-from kong_scim.sandbox.plugins import Plugin
+from kong_scim_sandbox.plugins import Plugin
 
 _log = logging.getLogger(__name__)
 

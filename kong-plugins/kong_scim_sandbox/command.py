@@ -8,10 +8,10 @@ from typing import Literal
 import click
 
 from kong_scim.cli.printing import failure, say
-from kong_scim.sandbox import gateway
-from kong_scim.sandbox.declarative import DeclarationError
-from kong_scim.sandbox.entity_schema import DaoError
-from kong_scim.sandbox.plugin_process import PluginServerError
+from kong_scim_sandbox import gateway
+from kong_scim_sandbox.declarative import DeclarationError
+from kong_scim_sandbox.entity_schema import DaoError
+from kong_scim_sandbox.plugin_process import PluginServerError
 
 _PORT = click.IntRange(0, 65535)
 

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kong_scim.sandbox import entities
-from kong_scim.sandbox.entity_schema import Entity, is_text
-from kong_scim.sandbox.exchange import JSON, Exchange
-from kong_scim.sandbox.mp_rpc import Exit
-from kong_scim.sandbox.plugins import AclConfig, BridgeConfig
+from kong_scim_sandbox import entities
+from kong_scim_sandbox.entity_schema import Entity, is_text
+from kong_scim_sandbox.exchange import JSON, Exchange
+from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.plugins import AclConfig, BridgeConfig
 
 MANAGED, SUSPENDED = "scim", "scim:suspended"
 
@@ -51,7 +51,7 @@ def hide_identity(exchange: Exchange) -> None:
 def suspended(exchange: Exchange, config: BridgeConfig, database: sqlite3.Connection) -> None:
     """Refuse whose access SCIM took away (``kong/plugins/scim-bridge/guard.lua``).
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403; 503 where it cannot do what it is told to.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403; 503 where it cannot do what it is told to.
     """
     if config.hide_identity_headers and not (
         exchange.match and exchange.match.route.hides_identity
@@ -82,7 +82,7 @@ def _consumers(
 ) -> list[Entity]:
     """Return whom a request is of; a login without a consumer may mean several.
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 403 where it can be refused without more.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403 where it can be refused without more.
     """
     if exchange.consumer is not None:
         found = entities.select(database, "consumers", "id", exchange.consumer["id"])
@@ -151,7 +151,7 @@ def _after(prefix: str, tags: Iterable[str]) -> str | None:
 def acl(exchange: Exchange, config: AclConfig, database: sqlite3.Connection) -> None:
     """Let consumers through by their groups (``kong/plugins/acl/handler.lua``).
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 401 without a consumer, 403 in the wrong groups.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a consumer, 403 in the wrong groups.
     """
     if exchange.consumer is None:
         raise exchange.error(401, "Unauthorized")

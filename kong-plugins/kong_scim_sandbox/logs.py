@@ -11,10 +11,10 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from kong_scim.sandbox.exchange import Exchange
-from kong_scim.sandbox.metrics import Metrics
-from kong_scim.sandbox.plugins import FileLogConfig
-from kong_scim.sandbox.router import Match
+from kong_scim_sandbox.exchange import Exchange
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.plugins import FileLogConfig
+from kong_scim_sandbox.router import Match
 
 _log = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from kong_scim.sandbox import authentication, front, guards, logs
-from kong_scim.sandbox.bridge_functions import BridgeFunctions
-from kong_scim.sandbox.exchange import ClientGoneError, Exchange
-from kong_scim.sandbox.metrics import Metrics
-from kong_scim.sandbox.mp_rpc import Exit, PluginInstances
-from kong_scim.sandbox.pdk import RequestPdk
-from kong_scim.sandbox.plugins import Plugin
-from kong_scim.sandbox.router import Match, Router
-from kong_scim.sandbox.store import Store
-from kong_scim.sandbox.upstream import Upstreams
+from kong_scim_sandbox import authentication, front, guards, logs
+from kong_scim_sandbox.bridge_functions import BridgeFunctions
+from kong_scim_sandbox.exchange import ClientGoneError, Exchange
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.mp_rpc import Exit, PluginInstances
+from kong_scim_sandbox.pdk import RequestPdk
+from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.router import Match, Router
+from kong_scim_sandbox.store import Store
+from kong_scim_sandbox.upstream import Upstreams
 
 _log = logging.getLogger(__name__)
 

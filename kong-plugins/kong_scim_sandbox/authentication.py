@@ -14,11 +14,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from kong_scim.sandbox import entities
-from kong_scim.sandbox.entity_schema import Entity, is_text
-from kong_scim.sandbox.exchange import Exchange
-from kong_scim.sandbox.mp_rpc import Exit
-from kong_scim.sandbox.plugins import KeyAuthConfig, LdapAuthConfig, SessionConfig
+from kong_scim_sandbox import entities
+from kong_scim_sandbox.entity_schema import Entity, is_text
+from kong_scim_sandbox.exchange import Exchange
+from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.plugins import KeyAuthConfig, LdapAuthConfig, SessionConfig
 
 _BIND = 0x60
 _BOUND = 0x61
@@ -31,7 +31,7 @@ _BOUND = 0x61
 def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connection) -> None:
     """Authenticate by key (``kong/plugins/key-auth/handler.lua``).
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one, and
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one, and
         without an anonymous consumer to be instead.
     """
     if exchange.method == "OPTIONS" and not config.run_on_preflight:
@@ -202,7 +202,7 @@ def _mac(config: SessionConfig, text: bytes) -> bytes:
 async def ldap_auth(exchange: Exchange, config: LdapAuthConfig) -> None:
     """Authenticate by a directory (``kong/plugins/ldap-auth/access.lua``), with no consumer.
 
-    :raises ~kong_scim.sandbox.mp_rpc.Exit: 401 without a right name and password.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a right name and password.
     """
     scheme, _, given = (exchange.header("authorization") or "").partition(" ")
     challenge = {"WWW-Authenticate": config.header_type.upper()}

@@ -16,12 +16,12 @@ from urllib.parse import unquote_plus
 from starlette.types import Receive, Scope, Send
 
 from kong_scim import __version__
-from kong_scim.sandbox.entity_schema import Entity
-from kong_scim.sandbox.mp_rpc import Exit
-from kong_scim.sandbox.router import Match
+from kong_scim_sandbox.entity_schema import Entity
+from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.router import Match
 
 if TYPE_CHECKING:
-    from kong_scim.sandbox.authentication import Session
+    from kong_scim_sandbox.authentication import Session
 
 SERVER = f"kong-scim-sandbox/{__version__}"
 

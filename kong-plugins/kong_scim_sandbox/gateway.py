@@ -20,20 +20,20 @@ from typing import Any, Literal
 
 import uvicorn
 
-from kong_scim.sandbox import vault
-from kong_scim.sandbox.admin import admin_api
-from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
-from kong_scim.sandbox.entities import WORKSPACE
-from kong_scim.sandbox.exchange import SERVER
-from kong_scim.sandbox.metrics import Metrics
-from kong_scim.sandbox.mp_rpc import PluginInstances, RpcClient
-from kong_scim.sandbox.node import Node, scim_plugins
-from kong_scim.sandbox.plugin_process import PluginProcess
-from kong_scim.sandbox.plugins import Plugin
-from kong_scim.sandbox.proxy import Proxy
-from kong_scim.sandbox.router import Router
-from kong_scim.sandbox.store import Store
-from kong_scim.sandbox.upstream import Upstreams
+from kong_scim.cli import vault
+from kong_scim_sandbox.admin import admin_api
+from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
+from kong_scim_sandbox.entities import WORKSPACE
+from kong_scim_sandbox.exchange import SERVER
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.mp_rpc import PluginInstances, RpcClient
+from kong_scim_sandbox.node import Node, scim_plugins
+from kong_scim_sandbox.plugin_process import PluginProcess
+from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.proxy import Proxy
+from kong_scim_sandbox.router import Router
+from kong_scim_sandbox.store import Store
+from kong_scim_sandbox.upstream import Upstreams
 
 HOST = "127.0.0.1"
 """Where both ports listen. Never elsewhere: the Admin API asks nobody who they are."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-from kong_scim.sandbox.declarative import Route
+from kong_scim_sandbox.declarative import Route
 
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _KEPT = "!#$&'()*+,/:;=?@[]~%"

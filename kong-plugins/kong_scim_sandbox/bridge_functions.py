@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from kong_scim.bridge import BRIDGE_VERSION, BridgeError
-from kong_scim.sandbox import vault
-from kong_scim.sandbox.entities import WORKSPACE
-from kong_scim.sandbox.exchange import BODY_BUFFER, SERVER, ClientGoneError, Exchange
-from kong_scim.sandbox.metrics import Metrics
-from kong_scim.sandbox.router import escaped, normalized
-from kong_scim.sandbox.store import Store
+from kong_scim.cli import vault
+from kong_scim_sandbox.entities import WORKSPACE
+from kong_scim_sandbox.exchange import BODY_BUFFER, SERVER, ClientGoneError, Exchange
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.router import escaped, normalized
+from kong_scim_sandbox.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _PIECE = 1024 * 1024
 
 
 class Ticking(Protocol):
-    """What ticks: the :class:`~kong_scim.sandbox.node.Node`."""
+    """What ticks: the :class:`~kong_scim_sandbox.node.Node`."""
 
     metrics: Metrics
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.sandbox.places import Place, written
+from kong_scim_sandbox.places import Place, written
 
 _log = logging.getLogger(__name__)
 

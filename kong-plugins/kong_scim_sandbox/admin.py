@@ -22,13 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kong_scim.sandbox import entities
-from kong_scim.sandbox.declarative import Declaration, DeclarationError, load
-from kong_scim.sandbox.entity_schema import DaoError, Entity, is_text
-from kong_scim.sandbox.exchange import JSON, SERVER
-from kong_scim.sandbox.metrics import CONTENT_TYPE, Metrics
-from kong_scim.sandbox.node import Node
-from kong_scim.sandbox.store import Store
+from kong_scim_sandbox import entities
+from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
+from kong_scim_sandbox.entity_schema import DaoError, Entity, is_text
+from kong_scim_sandbox.exchange import JSON, SERVER
+from kong_scim_sandbox.metrics import CONTENT_TYPE, Metrics
+from kong_scim_sandbox.node import Node
+from kong_scim_sandbox.store import Store
 
 _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
