@@ -40,7 +40,7 @@ the plugin server's log when the instance starts, and a 503 on each request that
 """
 
 _LUA = """\
--- The schema of the configuration, made by `make docs` from kong_scim/config/plugin.py.
+-- The schema of the configuration, made by `make docs` from kong_scim/config/.
 -- Kong's command line reads it here, where it has no plugin server to ask (see handler.lua).
 -- luacheck: no max line length
 
