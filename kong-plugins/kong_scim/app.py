@@ -20,7 +20,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__, cpu
-from kong_scim.auth.authenticator import Caller, Door
+from kong_scim.auth.authenticator import Authenticator, Caller
 from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
@@ -84,7 +84,7 @@ class Plugin:
             # Building models takes tenths of a second: once, and not for each request.
             self.provider = provider(self.config)
             check(self.config, self.provider)
-            self._door = Door(self.config, references(config))
+            self._authenticator = Authenticator(self.config, references(config))
             self._failures = Failures(self.config.tenant)
             self._afterwards = Afterwards(self.config, event_references(config), self._failures)
         except ConfigurationError as error:
@@ -174,7 +174,9 @@ class Plugin:
         jobs: dict[str, Callable[[], object]] = {
             "memory": lambda: provisioning.keep_kong_applied(waking.mark),
             "names": lambda: self._hold_names(provisioning),
-            "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._door.last_used),
+            "tokens": lambda: self._callers.run(
+                *provisioning.events()[:2], self._authenticator.last_used
+            ),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
         if waking.observed:
@@ -242,8 +244,8 @@ class Plugin:
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
-                secrets=[*self._door.secrets, *self._afterwards.key_secrets],
-                caller=self._door.trusts_kong,
+                secrets=[*self._authenticator.secrets, *self._afterwards.key_secrets],
+                caller=self._authenticator.trusts_kong,
             )
             context.request_id.set(opening.request.request_id)
             if opening.request.path == KEYS:  # for anybody: they are public
@@ -276,15 +278,15 @@ class Plugin:
         """Return who calls, before the body of the request is fetched.
 
         :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for what a page in a browser
-            may send, 503 while the guard is off, and as :meth:`Door.admit
-            <kong_scim.auth.authenticator.Door.admit>`.
+            may send, 503 while the guard is off, and as :meth:`Authenticator.admit
+            <kong_scim.auth.authenticator.Authenticator.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
             raise ForbiddenException(
                 detail="Use https: this endpoint takes tokens and personal data over TLS only"
             )
-        identity = self._door.admit(
+        identity = self._authenticator.admit(
             Caller(
                 authorization=request.headers.get("authorization"),
                 client_ip=request.client_ip,
@@ -295,7 +297,7 @@ class Plugin:
         # Kong may know its caller by what a browser adds by itself (a cookie, HTTP Basic, a client
         # certificate). A page elsewhere may then have it send a POST of a type that forms have, or
         # of none; for any other type or method the browser asks this gateway first, which says no.
-        may_be_forged = self._door.trusts_kong and request.method in WITH_BODY
+        may_be_forged = self._authenticator.trusts_kong and request.method in WITH_BODY
         if may_be_forged and not is_json_media_type(request.headers.get("content-type")):
             raise UnsupportedMediaTypeException(
                 detail="Send the header Content-Type: application/scim+json, or "
@@ -360,7 +362,7 @@ class Plugin:
         return endpoints.answer(opening.request, identity)
 
     def _listed_callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
-        used = last_uses(*provisioning.events()[:2], self._door.last_used())
+        used = last_uses(*provisioning.events()[:2], self._authenticator.last_used())
         listed = []
         for token in self.config.tokens if self.config.auth == "bearer" else ():
             said = token.model_dump(include={"name", "scopes", "expires", "networks"})

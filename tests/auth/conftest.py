@@ -12,6 +12,6 @@ from kong_scim.auth.rate_limit import Floods
 def floods(monkeypatch: pytest.MonkeyPatch) -> Floods:
     """The counters, which are else those of the process."""
     fresh = Floods()
-    init = kong_scim.auth.authenticator.Door.__init__
+    init = kong_scim.auth.authenticator.Authenticator.__init__
     monkeypatch.setattr(init, "__defaults__", (fresh,))
     return fresh

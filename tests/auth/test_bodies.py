@@ -1,4 +1,4 @@
-"""A body is fetched of whom the door let in, in pieces, and so many bytes at once."""
+"""A body is fetched once its sender is authenticated, in pieces, and so many bytes at once."""
 
 from __future__ import annotations
 

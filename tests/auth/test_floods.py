@@ -9,7 +9,7 @@ import pytest
 from access_support import client, plugin_with
 
 from kong_scim.auth import rate_limit as module
-from kong_scim.auth.authenticator import Door
+from kong_scim.auth.authenticator import Authenticator
 from kong_scim.auth.rate_limit import BURST, MAX_ENTRIES, WINDOW, Floods, network_of
 from scim_traffic import answered, refused
 
@@ -33,7 +33,7 @@ def clock() -> Clock:
 def counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Floods:
     """The counters of the plugin, on a clock of the test's, and without real pauses."""
     counters = Floods(clock)
-    monkeypatch.setattr(Door.__init__, "__defaults__", (counters,))
+    monkeypatch.setattr(Authenticator.__init__, "__defaults__", (counters,))
     monkeypatch.setattr(counters, "slow_down", lambda _: None)
     return counters
 

@@ -1,4 +1,4 @@
-"""The door: who calls is found out here, before anything of a request is read."""
+"""The authenticator finds out who calls, before anything of a request is read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Caller:
     consumer: KongCaller | None = None
 
 
-class Door:
+class Authenticator:
     """Lets callers in, or refuses them.
 
     :param references: The vault reference of each token that has one, by the token's name.
