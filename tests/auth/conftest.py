@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 import kong_scim.auth.authenticator
-from kong_scim.auth.rate_limit import Floods
+from kong_scim.auth.rate_limit import RateLimits
 
 
 @pytest.fixture(autouse=True)
-def floods(monkeypatch: pytest.MonkeyPatch) -> Floods:
+def rate_limits(monkeypatch: pytest.MonkeyPatch) -> RateLimits:
     """The counters, which are else those of the process."""
-    fresh = Floods()
+    fresh = RateLimits()
     init = kong_scim.auth.authenticator.Authenticator.__init__
     monkeypatch.setattr(init, "__defaults__", (fresh,))
     return fresh

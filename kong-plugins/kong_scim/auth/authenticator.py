@@ -12,7 +12,7 @@ from scim2_models import ForbiddenException, UnauthorizedException
 from kong_scim.auth.errors import SEND_A_TOKEN, InvalidTokenException, TooManyRequestsException
 from kong_scim.auth.jwt import JwtVerifier
 from kong_scim.auth.last_uses import USES, Uses
-from kong_scim.auth.rate_limit import FLOODS, Floods, network_of
+from kong_scim.auth.rate_limit import FLOODS, RateLimits, network_of
 from kong_scim.auth.scopes import Identity
 from kong_scim.auth.tokens import Tokens
 from kong_scim.bridge import KongCaller
@@ -40,7 +40,7 @@ class Authenticator:
     """Lets callers in, or refuses them.
 
     :param references: The vault reference of each token that has one, by the token's name.
-    :param floods: Shared by every instance of the plugin in this process.
+    :param rate_limits: Shared by every instance of the plugin in this process.
     :param uses: The same.
     :raises ~kong_scim.config.plugin.ConfigurationError: When ``jwt.public_key`` is no public key.
     """
@@ -49,7 +49,7 @@ class Authenticator:
         self,
         config: PluginConfig,
         references: Mapping[str, str],
-        floods: Floods = FLOODS,
+        rate_limits: RateLimits = FLOODS,
         *,
         uses: Uses = USES,
     ) -> None:
@@ -61,7 +61,7 @@ class Authenticator:
             self._jwt = JwtVerifier(config.jwt, failures=failures) if config.jwt.issuer else None
         except ValueError as error:
             raise ConfigurationError(f"config.jwt.public_key: {error}") from None
-        self._floods = floods
+        self._rate_limits = rate_limits
 
     @property
     def secrets(self) -> list[str]:
@@ -84,7 +84,7 @@ class Authenticator:
             identity = self._of_consumer(caller.consumer)
         else:
             identity = self._of_credentials(caller)
-        wait = self._floods.over_limit(
+        wait = self._rate_limits.over_limit(
             (self._config.tenant, identity.token), self._config.limits.requests_per_minute
         )
         if wait is not None:
@@ -144,15 +144,15 @@ class Authenticator:
 
     def _count(self, source: Hashable, client_ip: str) -> None:
         limit = self._config.limits.failed_attempts
-        self._floods.slow_down(self._floods.failed(source, limit))
-        if self._floods.blocked(source, limit) is not None:
+        self._rate_limits.slow_down(self._rate_limits.failed(source, limit))
+        if self._rate_limits.blocked(source, limit) is not None:
             log.warning(
                 "tenant %s: %d wrong credentials within a minute from %s, which is refused for now",
                 *(self._config.tenant, limit, client_ip),
             )
 
     def _refuse_while_blocked(self, source: Hashable) -> None:
-        wait = self._floods.blocked(source, self._config.limits.failed_attempts)
+        wait = self._rate_limits.blocked(source, self._config.limits.failed_attempts)
         if wait is not None:
             raise TooManyRequestsException(
                 detail="Too many wrong credentials from this address: wait before the next try",

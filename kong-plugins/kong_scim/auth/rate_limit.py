@@ -52,7 +52,7 @@ class _Table(Generic[T]):
             self._entries.popitem(last=False)
 
 
-class Floods:
+class RateLimits:
     """The tables. Every method may be called by many threads at once.
 
     :param clock: In seconds, from anywhere on.
@@ -131,5 +131,5 @@ def network_of(client_ip: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-FLOODS = Floods()
+FLOODS = RateLimits()
 """Of this process."""

@@ -10,7 +10,7 @@ from access_support import client, plugin_with
 
 from kong_scim.auth import rate_limit as module
 from kong_scim.auth.authenticator import Authenticator
-from kong_scim.auth.rate_limit import BURST, MAX_ENTRIES, WINDOW, Floods, network_of
+from kong_scim.auth.rate_limit import BURST, MAX_ENTRIES, WINDOW, RateLimits, network_of
 from scim_traffic import answered, refused
 
 TOKENS = [{"name": "t", "value": "right"}, {"name": "new", "value": "never used"}]
@@ -30,16 +30,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Floods:
+def counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> RateLimits:
     """The counters of the plugin, on a clock of the test's, and without real pauses."""
-    counters = Floods(clock)
+    counters = RateLimits(clock)
     monkeypatch.setattr(Authenticator.__init__, "__defaults__", (counters,))
     monkeypatch.setattr(counters, "slow_down", lambda _: None)
     return counters
 
 
 def test_too_many_wrong_credentials_are_429_until_the_window_ends(
-    counted: Floods, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    counted: RateLimits, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, directory = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 4})
     for number in range(4):
@@ -55,7 +55,7 @@ def test_too_many_wrong_credentials_are_429_until_the_window_ends(
 
 @pytest.mark.parametrize("token", ["right", "never used"])
 def test_a_right_token_passes_whatever_was_guessed_before_its_first_use(
-    counted: Floods, monkeypatch: pytest.MonkeyPatch, token: str
+    counted: RateLimits, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     """As after a start of the plugin server, or with a token that was just rotated."""
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
@@ -66,7 +66,7 @@ def test_a_right_token_passes_whatever_was_guessed_before_its_first_use(
 
 
 def test_a_right_token_that_expired_or_comes_from_elsewhere_is_no_guess(
-    counted: Floods, monkeypatch: pytest.MonkeyPatch
+    counted: RateLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = {"name": "old", "value": "old", "expires": "2020-01-01T00:00:00Z"}
     bound = {"name": "bound", "value": "bound", "networks": ["203.0.113.0/24"]}
@@ -79,7 +79,9 @@ def test_a_right_token_that_expired_or_comes_from_elsewhere_is_no_guess(
     refused(client(plugin, token="guess").get("/Users"), 401)
 
 
-def test_another_address_is_not_concerned(counted: Floods, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_address_is_not_concerned(
+    counted: RateLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
     for _ in range(3):
         client(plugin, token="guess").get("/Users")
@@ -88,7 +90,7 @@ def test_another_address_is_not_concerned(counted: Floods, monkeypatch: pytest.M
 
 
 def test_a_token_that_was_taken_away_is_no_longer_right_for_having_been(
-    counted: Floods, monkeypatch: pytest.MonkeyPatch
+    counted: RateLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS)
     answered(client(plugin, token="right").get("/Users"), 200)
@@ -97,7 +99,7 @@ def test_a_token_that_was_taken_away_is_no_longer_right_for_having_been(
 
 
 def test_requests_without_credentials_are_no_guesses(
-    counted: Floods, monkeypatch: pytest.MonkeyPatch
+    counted: RateLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"failed_attempts": 2})
     for _ in range(5):
@@ -106,7 +108,7 @@ def test_requests_without_credentials_are_no_guesses(
 
 
 def test_requests_of_a_token_are_limited_and_those_of_another_are_not(
-    counted: Floods, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    counted: RateLimits, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits={"requests_per_minute": 60})
     for _ in range(int(BURST)):
@@ -120,7 +122,7 @@ def test_requests_of_a_token_are_limited_and_those_of_another_are_not(
     refused(client(plugin, token="right").get("/Users"), 429)
 
 
-def test_zero_is_no_limit(counted: Floods, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_is_no_limit(counted: RateLimits, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"failed_attempts": 0, "requests_per_minute": 0}
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, limits=limits)
     for _ in range(50):
@@ -129,23 +131,23 @@ def test_zero_is_no_limit(counted: Floods, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_attack_from_many_addresses_takes_a_bounded_amount_of_memory(clock: Clock) -> None:
-    floods = Floods(clock)
+    rate_limits = RateLimits(clock)
     for number in range(MAX_ENTRIES + 100):
-        floods.failed(number, 10)
-        floods.over_limit(number, 60)
-    assert len(floods._failures) == len(floods._buckets) == MAX_ENTRIES
+        rate_limits.failed(number, 10)
+        rate_limits.over_limit(number, 60)
+    assert len(rate_limits._failures) == len(rate_limits._buckets) == MAX_ENTRIES
 
 
 def test_answers_are_slowed_from_half_of_the_limit_on(clock: Clock) -> None:
-    floods = Floods(clock)
-    delays = [floods.failed("a", 10) for _ in range(10)]
+    rate_limits = RateLimits(clock)
+    delays = [rate_limits.failed("a", 10) for _ in range(10)]
     assert delays[:5] == [0] * 5
     assert delays[5:] == sorted(delays[5:])
     assert 0 < delays[5] <= delays[9] == module.LONGEST_DELAY
 
 
 def test_at_most_one_worker_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    floods = Floods()
+    rate_limits = RateLimits()
     asleep, wake = threading.Event(), threading.Event()
 
     def sleep(_: float) -> None:
@@ -153,26 +155,26 @@ def test_at_most_one_worker_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
         wake.wait(30)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    first = threading.Thread(target=floods.slow_down, args=(0.5,))
+    first = threading.Thread(target=rate_limits.slow_down, args=(0.5,))
     first.start()
     assert asleep.wait(30)
-    floods.slow_down(0.5)  # comes back, though nobody woke it
+    rate_limits.slow_down(0.5)  # comes back, though nobody woke it
     wake.set()
     first.join(30)
 
 
 def test_counting_is_right_for_many_threads(clock: Clock) -> None:
-    floods = Floods(clock)
+    rate_limits = RateLimits(clock)
     threads = [
-        threading.Thread(target=lambda: [floods.failed("a", 0) for _ in range(500)])
+        threading.Thread(target=lambda: [rate_limits.failed("a", 0) for _ in range(500)])
         for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert floods.blocked("a", 4000) is not None
-    assert floods.blocked("a", 4001) is None
+    assert rate_limits.blocked("a", 4000) is not None
+    assert rate_limits.blocked("a", 4001) is None
 
 
 @pytest.mark.parametrize(
