@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kong_scim.cli.main import main as kong_scim
 from kong_scim.directory.values import utc_now
-from kong_scim.events.webhooks.dispatcher import Courier
+from kong_scim.events.webhooks.dispatcher import Dispatcher
 from kong_scim.pluginserver.__main__ import main as plugin_server
 from kong_scim_sandbox import node
 from kong_scim_sandbox.plugin_process import PluginProcess
@@ -61,7 +61,7 @@ def _hold() -> None:
     def now() -> datetime:
         return utc_now() + timedelta(seconds=float(path.read_text()))
 
-    Courier.__init__.__kwdefaults__.update(clock=clock, now=now)
+    Dispatcher.__init__.__kwdefaults__.update(clock=clock, now=now)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,14 @@ from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
+from kong_scim.dbless.bridge import mark_key
 from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.events.credential_uses import Callers, Expiring, last_uses
 from kong_scim.events.outbox import Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
+from kong_scim.events.worker import EventWorker
 from kong_scim.gateway_failures import scim_error_of
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.event import KongGoneError
@@ -41,7 +43,7 @@ from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
-from kong_scim.tenant import Afterwards, NoDataError, Provisioning, check, mark_key
+from kong_scim.tenant import NoDataError, Provisioning, check
 from kong_scim.waiting import MEMORY
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ class Plugin:
             check(self.config, self.provider)
             self._authenticator = Authenticator(self.config, references(config))
             self._failures = Failures(self.config.tenant)
-            self._afterwards = Afterwards(self.config, event_references(config), self._failures)
+            self._event_worker = EventWorker(self.config, event_references(config), self._failures)
         except ConfigurationError as error:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
@@ -160,7 +162,7 @@ class Plugin:
         def wake() -> None:
             nonlocal waking
             waking = bridge.wake(
-                mark=mark_key(self.config.tenant), secrets=self._afterwards.secrets
+                mark=mark_key(self.config.tenant), secrets=self._event_worker.secrets
             )
 
         self._do("tick", wake)
@@ -180,7 +182,7 @@ class Plugin:
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
         if waking.observed:
-            jobs["metrics"] = lambda: self._afterwards.measure(
+            jobs["metrics"] = lambda: self._event_worker.measure(
                 *provisioning.events()[:2], bridge.report
             )
         for name, job in jobs.items():
@@ -208,7 +210,7 @@ class Plugin:
         self._names_are_held = self._names_are_held or provisioning.hold_names()
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
-        if self._afterwards.run(*provisioning.events(), waking.secrets):
+        if self._event_worker.run(*provisioning.events(), waking.secrets):
             bridge.soon()
 
     def credential(self, kong: Any) -> None:
@@ -244,12 +246,12 @@ class Plugin:
             opening = bridge.begin(
                 max_body_size=self.config.max_body_size,
                 require_https=self.config.require_https,
-                secrets=[*self._authenticator.secrets, *self._afterwards.key_secrets],
+                secrets=[*self._authenticator.secrets, *self._event_worker.key_secrets],
                 caller=self._authenticator.trusts_kong,
             )
             context.request_id.set(opening.request.request_id)
             if opening.request.path == KEYS:  # for anybody: they are public
-                return keys(opening.request, self._afterwards.issuer(opening.secrets))
+                return keys(opening.request, self._event_worker.issuer(opening.secrets))
             identity = self._admit(opening)
             # So little is fetched now: where this request waits depends on what it asks for.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
@@ -356,8 +358,8 @@ class Plugin:
             lambda: provisioning.quarantine(origin),
             lambda: self._listed_callers(provisioning),
             lambda: self._description(opening),
-            issuer=self._afterwards.issuer(opening.secrets) if self.config.events.poll else None,
-            audience=self._afterwards.poll_audience,
+            issuer=self._event_worker.issuer(opening.secrets) if self.config.events.poll else None,
+            audience=self._event_worker.poll_audience,
         )
         return endpoints.answer(opening.request, identity)
 

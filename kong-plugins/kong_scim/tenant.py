@@ -9,13 +9,12 @@ from scim2_models import ScimProvider
 
 from kong_scim.bridge import Asked, Bridge, BridgeError, Host
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.dbless.bridge import DblessBridge, Memory, mark_key, memory
+from kong_scim.dbless.bridge import DblessBridge, Memory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin, Outbox
-from kong_scim.events.worker import Afterwards
 from kong_scim.quarantine.decisions import Quarantine
 from kong_scim.quarantine.guard import Ledger, SafetyNet
 from kong_scim.sync.backfill import Backfill
@@ -177,6 +176,3 @@ class Provisioning:
                 "with --data DIR, a directory on a volume of its own"
             )
         return memory(self.data)
-
-
-__all__ = ["Afterwards", "NoDataError", "Provisioning", "check", "mark_key"]

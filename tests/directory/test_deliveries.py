@@ -1,4 +1,4 @@
-"""Deliveries in the database, as several nodes see them; and the courier that sends them."""
+"""Deliveries in the database, as several nodes see them; and the dispatcher that sends them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin, Outbox
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
-from kong_scim.events.webhooks.dispatcher import Courier, Secrets, Target
+from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
 from kong_scim.events.webhooks.formats import Issuer
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
@@ -213,9 +213,11 @@ class _Raising(Sender):
 class TestWhatKeepsNoOtherFromItsTarget:
     """Each target, delivery, answer, stored row, clock and key fails by itself."""
 
-    def settled(self, world: World, courier: Courier, secrets: Secrets, ticks: int = 6) -> None:
+    def settled(
+        self, world: World, dispatcher: Dispatcher, secrets: Secrets, ticks: int = 6
+    ) -> None:
         for _ in range(ticks):
-            courier.run(world.deliveries, secrets)
+            dispatcher.run(world.deliveries, secrets)
 
     @pytest.mark.parametrize("doc", ["{", "null", "[1]", "[" * 5000])
     def test_an_event_that_cannot_be_read_is_given_up_and_the_others_arrive(
@@ -227,8 +229,8 @@ class TestWhatKeepsNoOtherFromItsTarget:
         (rows,) = world.db.query([Sql("SELECT event_id FROM scim_deliveries ORDER BY number")])
         change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
         world.db.commit([Sql(change, (doc, rows[0]["event_id"]))])
-        courier = _courier(_Scripted({"h": Answer(200)}), Target("hr", "h"))
-        self.settled(world, courier, Secrets({"hr": "s"}))
+        dispatcher = _dispatcher(_Scripted({"h": Answer(200)}), Target("hr", "h"))
+        self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["dead", *["delivered"] * 5]
         (shown,) = world.deliveries.page(state="dead", after=0, limit=10)
         assert shown["attempts"][0]["error"] == "the stored event cannot be read"
@@ -245,8 +247,8 @@ class TestWhatKeepsNoOtherFromItsTarget:
             change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
             world.db.commit([Sql(change, ('{"resourceType": "User"}', row["event_id"]))])
         issuer = Issuer(jwk.ECKey.generate_key("P-256").as_pem(private=True).decode(), "x")
-        courier = _courier(_Scripted({"h": Answer(202)}), Target("hr", "h", target))
-        self.settled(world, courier, Secrets({"hr": "s"}, issuer))
+        dispatcher = _dispatcher(_Scripted({"h": Answer(202)}), Target("hr", "h", target))
+        self.settled(world, dispatcher, Secrets({"hr": "s"}, issuer))
         assert world.states() == [*["pending"] * 5, "delivered"]
         assert "a defect, KeyError at" in caplog.text
 
@@ -256,8 +258,8 @@ class TestWhatKeepsNoOtherFromItsTarget:
         world.person()
         world.db.commit([Sql("UPDATE scim_deliveries SET created = $1", (created,))])
         sender = _Scripted({"h": Answer(500), "s": Answer(200)})
-        courier = _courier(sender, Target("hr", "h"), Target("siem", "s"))
-        self.settled(world, courier, Secrets({"hr": "s", "siem": "s"}))
+        dispatcher = _dispatcher(sender, Target("hr", "h"), Target("siem", "s"))
+        self.settled(world, dispatcher, Secrets({"hr": "s", "siem": "s"}))
         assert world.states()[1] == "delivered"
         assert len(sender.sent) == 2
 
@@ -268,8 +270,8 @@ class TestWhatKeepsNoOtherFromItsTarget:
         for _ in range(3):
             world.person()
         counts_of("default").take()
-        courier = _courier(_Raising(timeout=1), Target("hr", "https://u:s3cret@h"))
-        self.settled(world, courier, Secrets({"hr": "s"}))
+        dispatcher = _dispatcher(_Raising(timeout=1), Target("hr", "https://u:s3cret@h"))
+        self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["pending"] * 3
         assert caplog.text.count("a defect, ZeroDivisionError at") == 1
         assert "s3cret" not in caplog.text
@@ -289,8 +291,8 @@ class TestWhatKeepsNoOtherFromItsTarget:
             record(done)
 
         monkeypatch.setattr(world.deliveries, "record", picky)
-        courier = _courier(_Scripted({"h": Answer(200, text="bad")}), Target("hr", "h"))
-        self.settled(world, courier, Secrets({"hr": "s"}))
+        dispatcher = _dispatcher(_Scripted({"h": Answer(200, text="bad")}), Target("hr", "h"))
+        self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["delivered"] * 2
 
     @pytest.mark.parametrize("year", [1, 9999])
@@ -302,7 +304,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         sender = _Scripted({"h": Answer(500, retry_after=86400)})
         now = [datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)]
         clock = [0.0]
-        courier = Courier(
+        dispatcher = Dispatcher(
             [Target("hr", "h")],
             sender,
             timedelta(days=365 * 9000),
@@ -310,16 +312,16 @@ class TestWhatKeepsNoOtherFromItsTarget:
             now=lambda: now[0],
         )
         secrets = Secrets({"hr": "s"})
-        self.settled(world, courier, secrets)
+        self.settled(world, dispatcher, secrets)
         now[0], sender.answers = NOON, {"h": Answer(200)}
         for _ in range(3):
             clock[0] += 100_000
-            courier.run(world.deliveries, secrets)
+            dispatcher.run(world.deliveries, secrets)
         assert world.states() == ["delivered"]
 
 
-def _courier(sender: Sender, *targets: Target) -> Courier:
-    return Courier(targets, sender, timedelta(days=1), now=lambda: NOON)
+def _dispatcher(sender: Sender, *targets: Target) -> Dispatcher:
+    return Dispatcher(targets, sender, timedelta(days=1), now=lambda: NOON)
 
 
 class TestTheCourier:
@@ -336,12 +338,12 @@ class TestTheCourier:
         for _ in range(12):
             world.person()
         sender = _Scripted({"d": hanging, "g": Answer(200)})
-        courier = Courier(
+        dispatcher = Dispatcher(
             [Target("dead", "d"), Target("good", "g")], sender, timedelta(days=1), now=lambda: NOON
         )
         secrets = Secrets({"dead": "s", "good": "s"})
         for _ in range(20):
-            courier.run(world.deliveries, secrets)
+            dispatcher.run(world.deliveries, secrets)
             if world.states().count("delivered") == 12:
                 break
         assert world.states().count("delivered") == 12
@@ -352,14 +354,14 @@ class TestTheCourier:
     ) -> None:
         world = World(database, "hr")
         sender = _Scripted({"h": Answer(200)})
-        courier = Courier([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        dispatcher = Dispatcher([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
         secrets = Secrets({"hr": "s"})
         world.person(changes=3)
-        assert not courier.run(world.deliveries, secrets)
+        assert not dispatcher.run(world.deliveries, secrets)
         assert world.states() == ["delivered"] * 4
         sender.answers = {"h": hanging}
         world.person()
-        assert courier.run(world.deliveries, secrets)
+        assert dispatcher.run(world.deliveries, secrets)
 
     def test_a_dead_target_rests_after_some_failures(self, database: Database) -> None:
         world = World(database, "dead")
@@ -367,7 +369,7 @@ class TestTheCourier:
             world.person()
         clock = [0.0]
         sender = _Scripted({"d": Answer(500)})
-        courier = Courier(
+        dispatcher = Dispatcher(
             [Target("dead", "d")],
             sender,
             timedelta(days=1),
@@ -376,12 +378,12 @@ class TestTheCourier:
         )
         secrets = Secrets({"dead": "s"})
         for _ in range(10):
-            courier.run(world.deliveries, secrets)
+            dispatcher.run(world.deliveries, secrets)
             clock[0] += 0.05
         tried = len(sender.sent)
         assert tried < 12
         clock[0] += 100
-        courier.run(world.deliveries, secrets)
+        dispatcher.run(world.deliveries, secrets)
         assert len(sender.sent) == tried + 1
 
     def test_a_target_without_a_secret_is_not_sent_what_nobody_can_check(
@@ -390,8 +392,8 @@ class TestTheCourier:
         world = World(database, "hr")
         world.person()
         sender = _Scripted({})
-        courier = Courier([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
-        courier.run(world.deliveries, Secrets())
+        dispatcher = Dispatcher([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        dispatcher.run(world.deliveries, Secrets())
         assert sender.sent == []
         (shown,) = world.deliveries.page(state="pending", after=0, limit=10)
         assert "secret" in shown["attempts"][0]["error"]

@@ -18,7 +18,7 @@ from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.hash_chain import START, Chain, hash_of, verify
 from kong_scim.events.outbox import Origin, Outbox
-from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Upkeep
+from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Retention
 from kong_scim.events.trail import BATCH, Trail
 from kong_scim.protocol.resources import provider
 
@@ -64,8 +64,8 @@ class World:
         (rows,) = self.db.query([Sql(text, (self.scope.tenant,))])
         return rows
 
-    def trail_of(self, upkeep: Upkeep) -> Trail:
-        return Trail(self.db, self.scope, Kinds(PROVIDER).of("Event"), aside=upkeep.aside)
+    def trail_of(self, retention: Retention) -> Trail:
+        return Trail(self.db, self.scope, Kinds(PROVIDER).of("Event"), aside=retention.aside)
 
     def run(self, text: str, *params: Any) -> None:
         self.db.commit([Sql(text, params)])
@@ -270,10 +270,10 @@ def test_a_record_that_was_sealed_anew_with_all_after_it_does_not_fit_the_end(
 
 
 def test_a_tick_that_leaves_something_unsealed_says_so(world: World) -> None:
-    upkeep = Upkeep(timedelta(days=10_000))
+    retention = Retention(timedelta(days=10_000))
     world.happen(BATCH * ROUNDS + 1)
-    assert upkeep.run(world.trail)
-    assert not upkeep.run(world.trail)
+    assert retention.run(world.trail)
+    assert not retention.run(world.trail)
     assert len(world.events()) == BATCH * ROUNDS + 1
 
 
@@ -281,7 +281,7 @@ def test_what_passes_its_age_is_dropped_and_the_rest_can_still_be_verified(world
     world.happen(6)
     world.trail.seal()
     now = START_OF_TIME + timedelta(days=10)
-    assert not Upkeep(timedelta(days=6), now=lambda: now).run(world.trail)
+    assert not Retention(timedelta(days=6), now=lambda: now).run(world.trail)
     assert [each["sequence"] for each in world.events()] == [4, 5, 6]
     assert world.problem() is None
     world.happen(1)
@@ -315,10 +315,10 @@ class TestRowsThatCannotBeSealed:
         world.happen(3)
         rows = world.outbox()
         world.run("UPDATE scim_outbox SET doc = $1 WHERE id = $2", doc, rows[1]["id"])
-        upkeep = Upkeep(timedelta(days=10_000), now=world.day)
-        trail = world.trail_of(upkeep)
+        retention = Retention(timedelta(days=10_000), now=world.day)
+        trail = world.trail_of(retention)
         for _ in range(3):
-            upkeep.run(trail)
+            retention.run(trail)
         assert [each["sequence"] for each in world.events()] == [1, 2]
         assert world.problem() is None
         assert caplog.text.count("cannot be sealed") == 1
@@ -331,15 +331,15 @@ class TestRowsThatCannotBeSealed:
         world.happen(2)
         rows = world.outbox()
         world.run("UPDATE scim_outbox SET doc = '{' WHERE id = $1", rows[0]["id"])
-        upkeep = Upkeep(timedelta(days=10_000), clock=lambda: clock[0], now=world.day)
-        trail = world.trail_of(upkeep)
-        upkeep.run(trail)
+        retention = Retention(timedelta(days=10_000), clock=lambda: clock[0], now=world.day)
+        trail = world.trail_of(retention)
+        retention.run(trail)
         world.run("UPDATE scim_outbox SET doc = $1 WHERE id = $2", rows[0]["doc"], rows[0]["id"])
-        upkeep.run(trail)
+        retention.run(trail)
         assert len(world.events()) == 1
         clock[0] += BETWEEN_DROPS
         for _ in range(2):
-            upkeep.run(trail)
+            retention.run(trail)
         assert len(world.events()) == 2
         assert world.problem() is None
 
@@ -350,8 +350,8 @@ class TestRowsThatCannotBeSealed:
         world.happen(2)
         rows = world.outbox()
         world.run("UPDATE scim_outbox SET id = $1 WHERE id = $2", sealed["id"], rows[0]["id"])
-        upkeep = Upkeep(timedelta(days=10_000), now=world.day)
-        upkeep.run(world.trail_of(upkeep))
+        retention = Retention(timedelta(days=10_000), now=world.day)
+        retention.run(world.trail_of(retention))
         assert [each["sequence"] for each in world.events()] == [1, 2]
 
     def test_what_is_old_goes_though_the_last_of_it_cannot_be_read(self, world: World) -> None:

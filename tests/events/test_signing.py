@@ -273,7 +273,7 @@ class TestTheConfiguration:
         plugin = Plugin({**CONFIG, "events": events})
         served = client(plugin).get("/jwks.json")
         assert (served.status_code, served.json()) == (200, {"keys": []})
-        assert plugin._afterwards.issuer({"{vault://env/key}": "wrong"}) is None
+        assert plugin._event_worker.issuer({"{vault://env/key}": "wrong"}) is None
         assert "events.signing_key: it holds 0 keys" in caplog.text
 
     @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
     monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
-    monkeypatch.setattr(plugin._afterwards, "run", job)
+    monkeypatch.setattr(plugin._event_worker, "run", job)
     away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
     with caplog.at_level(logging.INFO):
@@ -312,8 +312,8 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
     monkeypatch.setattr(plugin._callers, "run", job("tokens"))
-    monkeypatch.setattr(plugin._afterwards, "run", job("events"))
-    monkeypatch.setattr(plugin._afterwards, "measure", job("metrics"))
+    monkeypatch.setattr(plugin._event_worker, "run", job("events"))
+    monkeypatch.setattr(plugin._event_worker, "measure", job("metrics"))
     counts_of("ticking").take()
     for _ in range(3):
         plugin.tick(Waking(observed=True))
@@ -352,7 +352,7 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
     monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
-    monkeypatch.setattr(plugin._afterwards, "run", job)
+    monkeypatch.setattr(plugin._event_worker, "run", job)
     plugin.tick(Waking())
     assert runs == [0]
     plugin.tick(Waking())

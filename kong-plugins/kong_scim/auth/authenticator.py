@@ -12,7 +12,7 @@ from scim2_models import ForbiddenException, UnauthorizedException
 from kong_scim.auth.errors import SEND_A_TOKEN, InvalidTokenException, TooManyRequestsException
 from kong_scim.auth.jwt import JwtVerifier
 from kong_scim.auth.last_uses import USES, Uses
-from kong_scim.auth.rate_limit import FLOODS, RateLimits, network_of
+from kong_scim.auth.rate_limit import RATE_LIMITS, RateLimits, network_of
 from kong_scim.auth.scopes import Identity
 from kong_scim.auth.tokens import Tokens
 from kong_scim.bridge import KongCaller
@@ -49,7 +49,7 @@ class Authenticator:
         self,
         config: PluginConfig,
         references: Mapping[str, str],
-        rate_limits: RateLimits = FLOODS,
+        rate_limits: RateLimits = RATE_LIMITS,
         *,
         uses: Uses = USES,
     ) -> None:

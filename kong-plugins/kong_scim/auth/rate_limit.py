@@ -131,5 +131,5 @@ def network_of(client_ip: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-FLOODS = RateLimits()
+RATE_LIMITS = RateLimits()
 """Of this process."""

@@ -20,7 +20,7 @@ BETWEEN_DROPS = 600.0
 trials of what cannot be sealed."""
 
 
-class Upkeep:
+class Retention:
     """Seals what waits, and drops what is older than it must be.
 
     :param keep: How long events stay.

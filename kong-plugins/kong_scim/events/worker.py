@@ -12,11 +12,11 @@ from kong_scim.counts import Failures
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.events.metrics import Meter
-from kong_scim.events.retention import Upkeep
+from kong_scim.events.retention import Retention
 from kong_scim.events.signing import SigningKeyError
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
-from kong_scim.events.webhooks.dispatcher import Courier, Secrets, Target
+from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
 from kong_scim.events.webhooks.formats import Issuer
 from kong_scim.events.webhooks.http import Sender
 from kong_scim.files import WatchedFile
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 ISSUER = "kong-scim"
 
 
-class Afterwards:
+class EventWorker:
     """One instance's part in it: what lives longer than a tick.
 
     :param references: Vault references by webhook, and of the signing key by an empty name.
@@ -45,8 +45,8 @@ class Afterwards:
         self._name = events.issuer or config.base_url or ISSUER
         self._poll_audience = events.poll_audience or config.base_url or self._name
         self._references = dict(references)
-        self._upkeep = Upkeep(timedelta(days=events.keep_days))
-        self._courier = Courier(
+        self._retention = Retention(timedelta(days=events.keep_days))
+        self._dispatcher = Dispatcher(
             [
                 Target(each.name, each.url, each.format, tuple(each.events), each.audience)
                 for each in events.webhooks
@@ -109,18 +109,18 @@ class Afterwards:
             lambda event: deliveries.steps(
                 # Receivers act on what they are told: of what did not happen they are not.
                 event,
-                [] if event.get("dryRun") else [*self._courier.who_wants(event), *polled],
+                [] if event.get("dryRun") else [*self._dispatcher.who_wants(event), *polled],
                 datetime.now(UTC),
             ),
-            aside=self._upkeep.aside,
+            aside=self._retention.aside,
         )
         more, failure = False, None
         try:
-            more = self._upkeep.run(trail)
+            more = self._retention.run(trail)
         except Exception as error:
             failure = error
         if self._events.webhooks or polled:
-            more |= self._courier.run(deliveries, self._signing(secrets))
+            more |= self._dispatcher.run(deliveries, self._signing(secrets))
         if failure is not None:
             raise failure
         return more

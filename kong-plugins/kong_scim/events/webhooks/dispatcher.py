@@ -89,7 +89,7 @@ class UnsignedError(Exception):
     """There is nothing to sign a message with; the text says which setting gives it."""
 
 
-class Courier:
+class Dispatcher:
     """Delivers to a tenant's targets.
 
     Nothing that a receiver answers, that is stored, or that a clock says keeps it from the others:
@@ -118,7 +118,7 @@ class Courier:
         self._now = now
         self._lines = {target.name: _Line() for target in targets}
         self._threads = ThreadPoolExecutor(
-            max(1, AT_ONCE * len(self._targets)), thread_name_prefix="courier"
+            max(1, AT_ONCE * len(self._targets)), thread_name_prefix="webhooks"
         )
         self._under_way: dict[Future[Answer], tuple[Target, Delivery, datetime]] = {}
         self._next_burial = 0.0
