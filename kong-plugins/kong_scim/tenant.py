@@ -18,7 +18,7 @@ from kong_scim.events.outbox import Origin, Outbox
 from kong_scim.quarantine.decisions import Quarantine
 from kong_scim.quarantine.guard import Ledger, SafetyNet
 from kong_scim.sync.backfill import Backfill
-from kong_scim.sync.consumers import KongEffects
+from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.wanted import check_mapping
@@ -81,7 +81,7 @@ class Provisioning:
             database,
             scope,
             self.provider,
-            KongEffects(
+            KongConsumerSync(
                 self.config,
                 gateway,
                 declared=self.host.database == "off",
@@ -132,8 +132,8 @@ class Provisioning:
         memory, scope = self._memory(), self._scope
         database = GatewayDatabase(DblessBridge(self.bridge, memory, scope), self.host.dialect)
         # Not through that bridge, which would wait for the turn that this has.
-        effects = KongEffects(self.config, self.bridge, declared=True)
-        tenant = Tenant(scope, SqlStorage(database, scope, self.provider), effects)
+        consumer_sync = KongConsumerSync(self.config, self.bridge, declared=True)
+        tenant = Tenant(scope, SqlStorage(database, scope, self.provider), consumer_sync)
         keep_applied(self.bridge, memory, tenant, mark)
 
     def change_credential(self, asked: Asked) -> None:

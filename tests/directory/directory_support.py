@@ -11,7 +11,7 @@ from scim2_models import Extension, Resource, ResourceType, Schema, ScimProvider
 from scim2_server.utils import parametrize
 
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
-from kong_scim.directory.ports import Change, Database, Effects, Outcome, Scope
+from kong_scim.directory.ports import Change, ConsumerSync, Database, Outcome, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.extensions import schemas_directory
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
@@ -104,10 +104,12 @@ def ticking() -> Callable[[], datetime]:
 def storage_on(
     db: Database,
     scope: Scope | None = None,
-    effects: Effects | None = None,
+    consumer_sync: ConsumerSync | None = None,
     provider: ScimProvider = PROVIDER,
 ) -> SqlStorage:
-    return SqlStorage(db, scope or new_scope(), provider, effects, clock=ticking(), new_id=new_id)
+    return SqlStorage(
+        db, scope or new_scope(), provider, consumer_sync, clock=ticking(), new_id=new_id
+    )
 
 
 def user(**attributes: Any) -> Resource[Any]:

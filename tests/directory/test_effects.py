@@ -30,13 +30,13 @@ from kong_scim.directory.storage import SqlStorage
 
 
 @pytest.fixture
-def effects() -> RecordingEffects:
+def consumer_sync() -> RecordingEffects:
     return RecordingEffects()
 
 
 @pytest.fixture
-def storage(database: Database, effects: RecordingEffects) -> SqlStorage:
-    return storage_on(database, effects=effects)
+def storage(database: Database, consumer_sync: RecordingEffects) -> SqlStorage:
+    return storage_on(database, consumer_sync=consumer_sync)
 
 
 def _groups(state: UserState | None) -> list[str] | None:
@@ -62,10 +62,10 @@ def _user_name(state: UserState | None) -> str:
 
 class TestWhatIsTold:
     def test_a_user_that_comes_changes_and_goes(
-        self, storage: SqlStorage, effects: RecordingEffects
+        self, storage: SqlStorage, consumer_sync: RecordingEffects
     ) -> None:
         ann = create_user(storage, "ann")
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.operation, change.resource_type, change.resource_id) == (
             "create",
             "User",
@@ -75,7 +75,7 @@ class TestWhatIsTold:
         inner = create_group(storage, "inner", ann)
         create_group(storage, "outer", inner)
         storage.update(USERS, user(id=ann, userName="anna", active=False))
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.operation, told(change)) == (
             "replace",
             {"anna": (["inner", "(outer)"], ["inner", "(outer)"])},
@@ -84,18 +84,18 @@ class TestWhatIsTold:
         assert before is not None
         assert (before.user.user_name, _user_name(after)) == ("ann", "anna")  # type: ignore[attr-defined]
         storage.delete(USERS, ann)
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.operation, told(change)) == (
             "delete",
             {"anna": (["inner", "(outer)"], None)},
         )
 
     def test_a_group_that_comes_is_renamed_and_goes(
-        self, storage: SqlStorage, effects: RecordingEffects
+        self, storage: SqlStorage, consumer_sync: RecordingEffects
     ) -> None:
         ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
         inner = create_group(storage, "inner", ann)
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.operation, change.resource_type, change.group_name) == (
             "create",
             "Group",
@@ -103,49 +103,51 @@ class TestWhatIsTold:
         )
         assert told(change) == {"ann": ([], ["inner"])}
         outer = create_group(storage, "outer", inner, bob)
-        assert told(effects.last()) == {
+        assert told(consumer_sync.last()) == {
             "ann": (["inner"], ["inner", "(outer)"]),
             "bob": ([], ["outer"]),
         }
         storage.update(GROUPS, group("zebra", inner, bob, id=outer))
-        assert effects.last().group_name == "zebra"
-        assert told(effects.last()) == {
+        assert consumer_sync.last().group_name == "zebra"
+        assert told(consumer_sync.last()) == {
             "ann": (["inner", "(outer)"], ["inner", "(zebra)"]),
             "bob": (["outer"], ["zebra"]),
         }
         storage.delete(GROUPS, outer)
-        assert told(effects.last()) == {
+        assert told(consumer_sync.last()) == {
             "ann": (["inner", "(zebra)"], ["inner"]),
             "bob": (["zebra"], []),
         }
 
-    def test_members_that_come_and_go(self, storage: SqlStorage, effects: RecordingEffects) -> None:
+    def test_members_that_come_and_go(
+        self, storage: SqlStorage, consumer_sync: RecordingEffects
+    ) -> None:
         ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
         eve = create_user(storage, "eve")
         inner = create_group(storage, "inner", ann)
         outer = create_group(storage, "outer", eve)
         storage.patch_members(GROUPS, outer, add=[inner, bob])
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.operation, change.group_name) == ("patch", None)
         assert told(change) == {
             "ann": (["inner"], ["inner", "(outer)"]),
             "bob": ([], ["outer"]),
         }
         storage.patch_members(GROUPS, inner, add=[bob])
-        assert told(effects.last()) == {"bob": (["outer"], ["inner", "outer"])}
+        assert told(consumer_sync.last()) == {"bob": (["outer"], ["inner", "outer"])}
         storage.patch_members(GROUPS, outer, remove=[inner])
-        assert told(effects.last()) == {
+        assert told(consumer_sync.last()) == {
             "ann": (["inner", "(outer)"], ["inner"]),
             # through inner or not, bob is in outer
         }
 
     def test_a_group_that_says_nothing_new_of_anybody_affects_nobody(
-        self, storage: SqlStorage, effects: RecordingEffects
+        self, storage: SqlStorage, consumer_sync: RecordingEffects
     ) -> None:
         ann = create_user(storage, "ann")
         admins = create_group(storage, "admins", ann)
         storage.update(GROUPS, group("admins", ann, id=admins, externalId="x"))
-        change = effects.last()
+        change = consumer_sync.last()
         assert (change.resource_id, told(change), change.group_name) == (admins, {}, None)
 
 
@@ -165,7 +167,7 @@ class TestWhatIsWritten:
                 }
             )
 
-        storage = storage_on(database, effects=RecordingEffects(record))
+        storage = storage_on(database, consumer_sync=RecordingEffects(record))
         ann = create_user(storage, "ann")
         create_user(storage, "bob")
         version = storage.get(USERS, ann).meta.version  # type: ignore[union-attr]
@@ -188,7 +190,7 @@ class TestWhatIsWritten:
                 else Outcome()
             )
         )
-        storage = storage_on(database, effects=once)
+        storage = storage_on(database, consumer_sync=once)
         ann = create_user(storage, "ann")
         storage.update(USERS, user(id=ann, userName="anna"))
         create_group(storage, "admins", ann)
@@ -196,7 +198,7 @@ class TestWhatIsWritten:
 
     def test_effects_that_raise_leave_nothing_written(self, database: Database) -> None:
         refusing = RecordingEffects()
-        storage = storage_on(database, effects=refusing)
+        storage = storage_on(database, consumer_sync=refusing)
         ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
         before = storage.get(USERS, ann), storage.get(GROUPS, admins)
 
@@ -222,7 +224,7 @@ class TestWhatIsWritten:
     def test_steps_are_of_the_same_commit_and_come_last(self, database: Database) -> None:
         recorder = Recorder(database)
         step = Sql("SELECT 1 AS one")
-        storage = storage_on(recorder, effects=RecordingEffects(lambda _: Outcome((step,))))
+        storage = storage_on(recorder, consumer_sync=RecordingEffects(lambda _: Outcome((step,))))
         ann = create_user(storage, "ann")
         admins = create_group(storage, "admins", ann)
         storage.patch_members(GROUPS, admins, remove=[ann])
@@ -234,7 +236,7 @@ class TestWhatIsWritten:
     def test_a_step_that_fails_undoes_the_whole_change(self, database: Database) -> None:
         failing = Sql("DELETE FROM scim_resources WHERE id = 'nobody'", rows=1, label="kong")
         answer = [Outcome()]
-        storage = storage_on(database, effects=RecordingEffects(lambda _: answer[0]))
+        storage = storage_on(database, consumer_sync=RecordingEffects(lambda _: answer[0]))
         ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
         answer[0] = Outcome((failing,))
         with pytest.raises(Conflict):

@@ -50,10 +50,10 @@ def read(row: dict[str, Any]) -> dict[str, Any]:
 class Told:
     """A storage whose changes leave events, and a look at them."""
 
-    def __init__(self, db: Database, *values: str, effects: Any = None) -> None:
+    def __init__(self, db: Database, *values: str, consumer_sync: Any = None) -> None:
         self.db, self.scope = db, new_scope()
         outbox = Outbox(db.dialect, self.scope, ORIGIN, values=values)
-        self.storage = SqlStorage(db, self.scope, PROVIDER, effects, outbox, new_id=new_id)
+        self.storage = SqlStorage(db, self.scope, PROVIDER, consumer_sync, outbox, new_id=new_id)
 
     def events(self) -> list[dict[str, Any]]:
         text = "SELECT * FROM scim_outbox WHERE tenant = $1 ORDER BY position"
@@ -184,7 +184,7 @@ class TestWhatLeavesNoEvent:
         assert told.events() == []
 
     def test_a_change_whose_effects_cannot_be_had(self, database: Database) -> None:
-        told = Told(database, effects=_Failing())
+        told = Told(database, consumer_sync=_Failing())
         with pytest.raises(Conflict):
             create_user(told.storage, "ann")
         assert told.events() == []

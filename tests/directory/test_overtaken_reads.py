@@ -68,46 +68,46 @@ def others(database: Database, scope: Scope) -> SqlStorage:
 
 
 @pytest.fixture
-def effects() -> RecordingEffects:
+def consumer_sync() -> RecordingEffects:
     return RecordingEffects()
 
 
 @pytest.fixture
 def overtaken(
-    database: Database, scope: Scope, effects: RecordingEffects
+    database: Database, scope: Scope, consumer_sync: RecordingEffects
 ) -> Callable[[int, Callable[[], Any]], SqlStorage]:
     return lambda after, meanwhile: storage_on(
-        Overtaken(database, after, meanwhile), scope, effects
+        Overtaken(database, after, meanwhile), scope, consumer_sync
     )
 
 
-def told(effects: RecordingEffects) -> list[str]:
+def told(consumer_sync: RecordingEffects) -> list[str]:
     """Return the names of the groups that the last change said its one user ends up in."""
-    (change,) = effects.last().users
+    (change,) = consumer_sync.last().users
     assert change.after is not None
     return [each.display_name for each in change.after.groups]
 
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_member_joins_a_group_under_the_name_it_was_given_meanwhile(
-    others: SqlStorage, overtaken: Any, effects: RecordingEffects, after: int
+    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "old")
     rename = lambda: others.patch_members(GROUPS, admins, patch=lambda _: group("new"))  # noqa: E731
     overtaken(after, rename).patch_members(GROUPS, admins, add=[ann])
-    assert told(effects) == ["new"]
+    assert told(consumer_sync) == ["new"]
     assert groups_of(others, ann) == {"new": "direct"}
 
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_member_joins_the_groups_its_group_was_put_into_meanwhile(
-    others: SqlStorage, overtaken: Any, effects: RecordingEffects, after: int
+    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann = create_user(others, "ann")
     inner, outer = create_group(others, "inner"), create_group(others, "outer")
     nest = lambda: others.patch_members(GROUPS, outer, add=[inner])  # noqa: E731
     overtaken(after, nest).patch_members(GROUPS, inner, add=[ann])
-    assert told(effects) == ["inner", "outer"]
+    assert told(consumer_sync) == ["inner", "outer"]
 
 
 @pytest.mark.parametrize("after", STATEMENTS)
@@ -123,7 +123,7 @@ def test_nobody_joins_a_group_that_was_deleted_meanwhile(
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_group_that_is_deleted_takes_along_who_joined_meanwhile(
-    others: SqlStorage, overtaken: Any, effects: RecordingEffects, after: int
+    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "admins")
     storage = overtaken(after, lambda: others.patch_members(GROUPS, admins, add=[ann]))
@@ -131,20 +131,20 @@ def test_a_group_that_is_deleted_takes_along_who_joined_meanwhile(
         storage.delete(GROUPS, admins)
     except Conflict:  # without If-Match, the handler runs it again
         storage.delete(GROUPS, admins)
-    assert told(effects) == []
+    assert told(consumer_sync) == []
     assert groups_of(others, ann) == {}
 
 
 @pytest.mark.parametrize("after", [1])
 def test_a_user_is_replaced_with_the_groups_it_came_into_meanwhile(
-    others: SqlStorage, overtaken: Any, effects: RecordingEffects, after: int
+    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "admins")
     storage = overtaken(after, lambda: others.patch_members(GROUPS, admins, add=[ann]))
     with pytest.raises(Conflict):
         storage.update(USERS, user(id=ann, userName="ann", title="Boss"))
     storage.update(USERS, user(id=ann, userName="ann", title="Boss"))
-    assert told(effects) == ["admins"]
+    assert told(consumer_sync) == ["admins"]
     assert members_of(others, admins) == {ann}
 
 

@@ -17,7 +17,7 @@ from scim2_models import EnterpriseUser, Extension, Resource, Schema, Uniqueness
 from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
 from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
-from kong_scim.sync.consumers import KongEffects
+from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.record import SCHEMA
 
 _SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -224,7 +224,7 @@ class Directory:
         return dict(shown or {})
 
     def _write(self, change: Change) -> Outcome:
-        outcome = KongEffects(self.config, self.kong, self.clock).of(change)
+        outcome = KongConsumerSync(self.config, self.kong, self.clock).of(change)
         self.kong.apply(outcome.steps)
         for user in change.users:
             if user.after is None:

@@ -13,7 +13,7 @@ from kong_scim.dbless.bridge import PATIENCE, Memory, mark_key
 from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.sync.consumers import KongEffects
+from kong_scim.sync.consumers import KongConsumerSync
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Tenant:
 
     scope: Scope
     storage: SqlStorage
-    effects: KongEffects
+    consumer_sync: KongConsumerSync
 
 
 def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None) -> None:
@@ -80,7 +80,7 @@ def _apply_all(
     known: set[str] = set()
     log.info("tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, total)
     for users in tenant.storage.users(BATCH):
-        found = tenant.effects.again(users)
+        found = tenant.consumer_sync.again(users)
         for each in found:
             if each.refused is not None:
                 log.error("user %s is not applied to Kong: %s", each.user, each.refused.detail)

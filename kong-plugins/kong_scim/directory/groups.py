@@ -236,7 +236,7 @@ class Groups:
         )
         kind = place.kinds.in_role("User")
         if kind is None:
-            return change, place.effects.of(change)
+            return change, place.consumer_sync.of(change)
         users = [row for row in around.rows.values() if row.type == kind.name]
         affected: list[tuple[Row, UserChange]] = []
         for row in users:
@@ -246,7 +246,7 @@ class Groups:
                 states = UserState(user, before), UserState(user, after)
                 affected.append((row, UserChange(row.id, *states)))
         change = replace(change, users=tuple(each for _, each in affected))
-        outcome = place.effects.of(change)
+        outcome = place.consumer_sync.of(change)
         moment = place.clock()
         for row, _ in affected:
             record = outcome.records.get(row.id, record_of(row.doc))

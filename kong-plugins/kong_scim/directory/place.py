@@ -16,8 +16,8 @@ from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
     Conflict,
+    ConsumerSync,
     Database,
-    Effects,
     Entry,
     HeldBackError,
     Journal,
@@ -42,7 +42,7 @@ class Place:
     db: Database
     scope: Scope
     kinds: Kinds
-    effects: Effects
+    consumer_sync: ConsumerSync
     journal: Journal
     safety: Safety
     clock: Callable[[], datetime]

@@ -1,7 +1,8 @@
 """What the directory needs from outside, and what it tells the outside.
 
 :class:`Database` is where its statements run (the bridge, or a database of the tests).
-:class:`Effects` is what must be committed together with a change: the directory knows which users a
+:class:`ConsumerSync` is what must be committed together with a change: the directory knows which
+    users a
 change affects and with which groups, and nothing of Kong's entities.
 """
 
@@ -151,7 +152,7 @@ class Outcome:
     lost: int = 0
 
 
-class Effects(Protocol):
+class ConsumerSync(Protocol):
     """What a change of the directory entails elsewhere."""
 
     def of(self, change: Change) -> Outcome:
@@ -162,7 +163,7 @@ class Effects(Protocol):
         """
 
 
-class NoEffects:
+class NoConsumerSync:
     """A directory on its own."""
 
     def of(self, change: Change) -> Outcome:

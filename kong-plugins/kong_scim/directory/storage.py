@@ -30,10 +30,10 @@ from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.place import Place, Rows, found, graph_of
 from kong_scim.directory.ports import (
     Conflict,
+    ConsumerSync,
     Database,
-    Effects,
     Journal,
-    NoEffects,
+    NoConsumerSync,
     NoJournal,
     NoSafety,
     Operation,
@@ -71,7 +71,7 @@ class SqlStorage(ScimStorage):
 
     :param db: Where statements run.
     :param scope: Whose resources; nothing of another scope is ever seen.
-    :param effects: What a change of users and groups entails elsewhere.
+    :param consumer_sync: What a change of users and groups entails elsewhere.
     :param journal: Where each change is written down.
     :param safety: What holds back changes that take too many people's access away.
     :param dry_run: Whether nothing of a change is kept but what the journal says of it.
@@ -84,7 +84,7 @@ class SqlStorage(ScimStorage):
         db: Database,
         scope: Scope,
         provider: ScimProvider,
-        effects: Effects | None = None,
+        consumer_sync: ConsumerSync | None = None,
         journal: Journal | None = None,
         *,
         safety: Safety | None = None,
@@ -98,7 +98,7 @@ class SqlStorage(ScimStorage):
             db,
             scope,
             self._kinds,
-            effects or NoEffects(),
+            consumer_sync or NoConsumerSync(),
             journal or NoJournal(),
             safety or NoSafety(),
             clock,

@@ -151,7 +151,7 @@ class Users:
         return Change(operation, kind.name, resource_id, users)
 
     def _entails(self, kind: Kind, change: Change) -> Outcome:
-        return self._place.effects.of(change) if kind.role == "User" else Outcome()
+        return self._place.consumer_sync.of(change) if kind.role == "User" else Outcome()
 
     def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:
         return group_values(self._place.kinds.in_role("Group"), groups)

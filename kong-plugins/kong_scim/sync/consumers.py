@@ -1,4 +1,4 @@
-"""What a change of the directory entails in Kong: the directory's ``Effects``."""
+"""What a change of the directory entails in Kong: the directory's ``ConsumerSync``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Consumers(Protocol):
         """Return the consumers with any of these, with their ACL groups."""
 
 
-class KongEffects:
+class KongConsumerSync:
     """Steps on Kong's consumers and ACL groups for each user that a change affects.
 
     However many users there are, Kong is read once, and a second time only where a consumer is gone
@@ -115,18 +115,18 @@ class KongEffects:
         lost = sum(self._lost(case) for case in cases)
         return Outcome(tuple(steps), records, accesses, tuple(claims), lost)
 
-    def again(self, users: Sequence[UserState]) -> list[Again]:
+    def again(self, users: Sequence[UserState]) -> list[Reapplication]:
         """Return for each user what Kong lacks of it, though nothing changes.
 
         :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
         """
-        found: list[Again] = []
+        found: list[Reapplication] = []
         cases: list[_Case] = []
         for user in users:
             try:
                 cases.append(self._case(UserChange(str(user.user.id), user, user)))
             except SCIMException as error:
-                found.append(Again(str(user.user.id), refused=error))
+                found.append(Reapplication(str(user.user.id), refused=error))
         present = self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
         names = by_name(present)
@@ -134,10 +134,10 @@ class KongEffects:
             try:
                 target, steps = self._planned(case, by_id, names, written=False)
             except SCIMException as error:
-                found.append(Again(case.change.id, refused=error))
+                found.append(Reapplication(case.change.id, refused=error))
                 continue
             consumer = target.id if target.present else None
-            found.append(Again(case.change.id, consumer, steps=tuple(steps)))
+            found.append(Reapplication(case.change.id, consumer, steps=tuple(steps)))
         return found
 
     def _refuse_roles(self, change: UserChange) -> None:
@@ -280,7 +280,7 @@ def _user_name(state: UserState | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Again:
+class Reapplication:
     """What Kong lacks of a user.
 
     :param consumer: The id of the consumer it is to have, or None for none.
