@@ -24,7 +24,7 @@ from kong_scim_sandbox.declarative_rows import (
     Row,
     ServiceRow,
 )
-from kong_scim_sandbox.places import DeclarationError, Document, Place
+from kong_scim_sandbox.places import DeclarationError, DirectoryContext, Document
 from kong_scim_sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
 
 __all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
@@ -109,9 +109,9 @@ class Declaration(BaseModel):
 
 @dataclass(frozen=True)
 class _PlacedRoute:
-    place: Place
+    place: DirectoryContext
     row: RouteRow
-    service_place: Place = ()
+    service_place: DirectoryContext = ()
     service: ServiceRow | None = None
 
 
@@ -149,7 +149,7 @@ def load(
     )
 
 
-def _complaint(problem: ErrorDetails) -> tuple[Place, str]:
+def _complaint(problem: ErrorDetails) -> tuple[DirectoryContext, str]:
     # A reference is a union; pydantic puts the branch it tried into the place.
     place = tuple(part for part in problem["loc"] if part not in ("str", "Foreign"))
     if problem["type"] != _UNKNOWN_FIELD:
@@ -173,7 +173,7 @@ def _names(reference: Reference, row: ServiceRow | RouteRow) -> bool:
     )
 
 
-def _service(row: ServiceRow, place: Place) -> Service:
+def _service(row: ServiceRow, place: DirectoryContext) -> Service:
     url = urlsplit(row.url) if row.url else None
     protocol = url.scheme if url else row.protocol
     return Service.model_validate(
@@ -194,7 +194,7 @@ def _service(row: ServiceRow, place: Place) -> Service:
 def _placed_routes(document: Document, file: File) -> list[_PlacedRoute]:
     placed: list[_PlacedRoute] = []
     for index, service in enumerate(file.services):
-        place: Place = ("services", index)
+        place: DirectoryContext = ("services", index)
         for below, route in enumerate(service.routes):
             placed.append(_PlacedRoute((*place, "routes", below), route, place, service))
     for index, route in enumerate(file.routes):
@@ -275,7 +275,7 @@ def _plugins(
             plugin = _plugin(document, ("services", position, "plugins", index), row)
             yield _PlacedPlugin(plugin, enabled(plugin, row), service=service)
     for index, row in enumerate(file.plugins):
-        place: Place = ("plugins", index)
+        place: DirectoryContext = ("plugins", index)
         route = next((each.row for each in routes if _names(row.route, each.row)), None)
         owner = next((each for each in file.services if _names(row.service, each)), None)
         for kind, reference, named in (
@@ -288,7 +288,7 @@ def _plugins(
         yield _PlacedPlugin(plugin, enabled(plugin, row), route, owner)
 
 
-def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:
+def _plugin(document: Document, place: DirectoryContext, row: PluginRow) -> Plugin:
     if row.name not in PLUGINS:
         raise document.error(
             (*place, "name"),

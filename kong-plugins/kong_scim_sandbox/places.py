@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-Place: TypeAlias = tuple[str | int, ...]
+DirectoryContext: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys and list indexes, such as ``("services", 0, "name")``."""
 
 
@@ -32,7 +32,7 @@ class Document:
             raise DeclarationError(f"{name}: expected a mapping with `_format_version` at its top")
         self._lines = dict(_lines(node, ()))
 
-    def error(self, place: Place, message: str) -> DeclarationError:
+    def error(self, place: DirectoryContext, message: str) -> DeclarationError:
         """Return an error at a place, such as ``kong.yml:12: in services[0].name: ...``."""
         known = place
         while known and known not in self._lines:
@@ -42,13 +42,15 @@ class Document:
         )
 
 
-def written(place: Place) -> str:
+def written(place: DirectoryContext) -> str:
     """Return a place as people write it, such as ``services[0].plugins[1].config``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return text.removeprefix(".") or "the file"
 
 
-def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+def _lines(
+    node: yaml.Node | None, place: DirectoryContext
+) -> Iterator[tuple[DirectoryContext, int]]:
     if node is None:
         return
     yield place, node.start_mark.line + 1

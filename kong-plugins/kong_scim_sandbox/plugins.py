@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kong_scim.config.plugin import PluginConfig
-from kong_scim_sandbox.places import Place, written
+from kong_scim_sandbox.places import DirectoryContext, written
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _SAID_AT_THE_START = "value_error"
 class PluginConfigError(ValueError):
     """A plugin's configuration is wrong at a place within it."""
 
-    def __init__(self, place: Place, message: str) -> None:
+    def __init__(self, place: DirectoryContext, message: str) -> None:
         super().__init__(message)
         self.place = place
         self.message = message

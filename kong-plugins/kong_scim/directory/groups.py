@@ -14,10 +14,10 @@ from scim2_models import InvalidValueException, Resource
 
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
+from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of, version_of
 from kong_scim.directory.documents import Row, document, model, record_of, with_record
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.place import Place, Rows, found, graph_of, version_of
 from kong_scim.directory.ports import Change, Entry, Operation, Outcome, UserChange, UserState
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
@@ -44,23 +44,23 @@ class _Neighbourhood:
 class Groups:
     """Creates, replaces, patches and deletes groups, each with what it entails in one commit."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, context: DirectoryContext) -> None:
+        self._context = context
 
     def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
         """Store a new group.
 
         :raises ~scim2_models.InvalidValueException: When a member does not exist.
         """
-        moment = instant(self._place.clock())
+        moment = instant(self._context.clock())
         doc = document(kind, resource)
-        row = Row(self._place.new_id(), kind.name, 1, doc, moment, moment)
+        row = Row(self._context.new_id(), kind.name, 1, doc, moment, moment)
         add = _ids(resource)
         around = self._around(add, []) if add else _Neighbourhood({}, graph_of(), None)
         _refuse_unknown(add, around)
         name = row.display or ""
         graph = around.graph.with_group(row.id, name, add=add)
-        writes = self._place.writes()
+        writes = self._context.writes()
         if add:
             self._guard_graph(writes, around, exclusive=_nests(add, around))
         created = model(kind, row)
@@ -70,7 +70,7 @@ class Groups:
             writes, Change("create", "Group", row.id, group_name=name), around, graph
         )
         entry = Entry(change, outcome, None, doc, version_after=row.version, joined=tuple(add))
-        self._place.commit(writes, entry)
+        self._context.commit(writes, entry)
         return model(kind, row, members=self._shown(add, around.rows))
 
     def update(
@@ -87,15 +87,15 @@ class Groups:
             group a member of itself.
         :raises Conflict: When it is of another version, now or at the commit.
         """
-        place, group_id = self._place, str(resource.id)
-        rows, held = place.read(
-            place.one(kind, group_id), queries.direct_members(place.db.dialect, [group_id])
+        context, group_id = self._context, str(resource.id)
+        rows, held = context.read(
+            context.one(kind, group_id), queries.direct_members(context.db.dialect, [group_id])
         )
         row = found(kind, group_id, rows, expected_version)
         wanted, present = _ids(resource), {member["id"] for member in held}
         add = [each for each in wanted if each not in present]
         remove = sorted(present.difference(wanted))
-        after = row.changed(doc=document(kind, resource), now=place.clock())
+        after = row.changed(doc=document(kind, resource), now=context.clock())
         around = self._around([*add, *remove], [group_id], below=after.display != row.display)
         _refuse_unknown(add, around)
         self._change(operation, kind, row, after, add=add, remove=remove, around=around)
@@ -120,14 +120,14 @@ class Groups:
         :raises Conflict: When it is of another version than expected, or what was read has changed
             at the commit.
         """
-        place = self._place
+        context = self._context
         named = [*add, *remove]
-        rows, around = self._read_around(place.one(kind, group_id), named, [group_id])
+        rows, around = self._read_around(context.one(kind, group_id), named, [group_id])
         row = found(kind, group_id, rows, expected_version)
         patched = patch(model(kind, row)) if patch else None
         after = None
         if patched is not None:
-            after = row.changed(doc=document(kind, patched), now=place.clock())
+            after = row.changed(doc=document(kind, patched), now=context.clock())
             if after.display != row.display:
                 around = self._around(named, [group_id], below=True)
         _refuse_unknown(add, around)
@@ -145,7 +145,7 @@ class Groups:
             around=around,
             exact=expected_version is not None,
         )
-        result = after or replace(row, modified=instant(place.clock()))
+        result = after or replace(row, modified=instant(context.clock()))
         return model(kind, replace(result, version=version))
 
     def delete(self, kind: Kind, group_id: str, expected_version: str | None) -> None:
@@ -154,14 +154,14 @@ class Groups:
         :raises ~scim2_models.NotFoundException: When there is none.
         :raises Conflict: When it is of another version, now or at the commit.
         """
-        place = self._place
-        rows, around = self._read_around(place.one(kind, group_id), [], [group_id], below=True)
+        context = self._context
+        rows, around = self._read_around(context.one(kind, group_id), [], [group_id], below=True)
         row = found(kind, group_id, rows, expected_version)
         parents = sorted(around.graph.parents(group_id))
-        writes = place.writes()
+        writes = context.writes()
         writes.guard({row.id: row.version, **dict.fromkeys(parents)})
         self._guard_graph(writes, around, exclusive=True)
-        moment = instant(place.clock())
+        moment = instant(context.clock())
         for parent in parents:
             writes.touch(parent, moment)
         change, outcome = self._regroup(
@@ -172,7 +172,7 @@ class Groups:
         )
         writes.delete(group_id)
         left = tuple(each for each in around.rows if group_id in around.graph.parents(each))
-        place.commit(writes, Entry(change, outcome, row.doc, None, row.version, left=left))
+        context.commit(writes, Entry(change, outcome, row.doc, None, row.version, left=left))
 
     # -- Parts ------------------------------------------------------------
 
@@ -198,11 +198,11 @@ class Groups:
         renamed = after is not None and after.display != row.display
         name = (after or row).display or ""
         graph = around.graph.with_group(row.id, name, add=add, remove=remove)
-        writes = self._place.writes()
+        writes = self._context.writes()
         writes.guard({row.id: row.version if exact or after is not None else None})
         self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
         if after is None:
-            touched = writes.touch(row.id, instant(self._place.clock()))
+            touched = writes.touch(row.id, instant(self._context.clock()))
         else:
             writes.update(kind, after, model(kind, row), model(kind, after))
         writes.leave(row.id, remove)
@@ -220,7 +220,7 @@ class Groups:
             joined=tuple(add),
             left=tuple(remove),
         )
-        results = self._place.commit(writes, entry)
+        results = self._context.commit(writes, entry)
         return int(results[touched].data[0]["version"]) if after is None else after.version
 
     def _regroup(
@@ -230,13 +230,13 @@ class Groups:
 
         :return: The change with those users, and what that entails.
         """
-        place = self._place
+        context = self._context
         writes.guard(
             {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
         )
-        kind = place.kinds.in_role("User")
+        kind = context.kinds.in_role("User")
         if kind is None:
-            return change, place.consumer_sync.of(change)
+            return change, context.consumer_sync.of(change)
         users = [row for row in around.rows.values() if row.type == kind.name]
         affected: list[tuple[Row, UserChange]] = []
         for row in users:
@@ -246,8 +246,8 @@ class Groups:
                 states = UserState(user, before), UserState(user, after)
                 affected.append((row, UserChange(row.id, *states)))
         change = replace(change, users=tuple(each for _, each in affected))
-        outcome = place.consumer_sync.of(change)
-        moment = place.clock()
+        outcome = context.consumer_sync.of(change)
+        moment = context.clock()
         for row, _ in affected:
             record = outcome.records.get(row.id, record_of(row.doc))
             new = row.changed(doc=with_record(kind, row.doc, record), now=moment)
@@ -276,21 +276,21 @@ class Groups:
         :param groups: The group, where it exists: the groups above it are wanted.
         :param below: Whether everything below the group is wanted too.
         """
-        place, dialect = self._place, self._place.db.dialect
+        context, dialect = self._context, self._context.db.dialect
         wanted = [*members, *groups] if below else list(members)
         # The version comes first: what is read after it and changes meanwhile fails the guard.
-        version, rows, nodes, above = place.read(
-            place.graph_version(),
+        version, rows, nodes, above = context.read(
+            context.graph_version(),
             first,
-            queries.some(dialect, place.scope, wanted),
+            queries.some(dialect, context.scope, wanted),
             queries.edges(dialect, [*members, *groups]),
         )
         edges = [above]
-        group_kind = place.kinds.in_role("Group")
+        group_kind = context.kinds.in_role("Group")
         nesting = [node["id"] for node in nodes if group_kind and node["type"] == group_kind.name]
         if nesting:
-            (further,) = place.read(queries.below(dialect, nesting))
-            edges += place.read(queries.edges(dialect, [node["id"] for node in further]))
+            (further,) = context.read(queries.below(dialect, nesting))
+            edges += context.read(queries.edges(dialect, [node["id"] for node in further]))
             nodes += further
         return rows, _Neighbourhood(
             rows={node["id"]: Row.read(node) for node in nodes},
@@ -305,7 +305,7 @@ class Groups:
         ]
 
     def _member(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return member_value(self._place.kinds.of(row["type"]), row)
+        return member_value(self._context.kinds.of(row["type"]), row)
 
 
 def member_value(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,10 +24,10 @@ from kong_scim import cpu
 from kong_scim.bridge import BridgeError
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
+from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
 from kong_scim.directory.documents import Row, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.place import Place, Rows, found, graph_of
 from kong_scim.directory.ports import (
     Conflict,
     ConsumerSync,
@@ -94,7 +94,7 @@ class SqlStorage(ScimStorage):
         pause: Callable[[int], None] = pause,
     ) -> None:
         self._kinds = Kinds(provider)
-        self._place = Place(
+        self._context = DirectoryContext(
             db,
             scope,
             self._kinds,
@@ -105,8 +105,8 @@ class SqlStorage(ScimStorage):
             new_id,
             dry_run,
         )
-        self._users = Users(self._place)
-        self._groups = Groups(self._place)
+        self._users = Users(self._context)
+        self._groups = Groups(self._context)
         self._pause = pause
 
     # -- Reading ----------------------------------------------------------
@@ -119,9 +119,9 @@ class SqlStorage(ScimStorage):
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> Resource[Any]:
         """Return a resource, in one step; memberships only where the response shows them."""
-        kind, place = self._kinds.of(resource_type), self._place
+        kind, context = self._kinds.of(resource_type), self._context
         related = self._related(kind, [resource_id], response_parameters)
-        rows, memberships = place.read(place.one(kind, resource_id), related)
+        rows, memberships = context.read(context.one(kind, resource_id), related)
         row = found(kind, resource_id, rows)
         return self._models([row], {kind.name: memberships})[0]
 
@@ -137,17 +137,17 @@ class SqlStorage(ScimStorage):
         :raises ~scim2_models.TooManyException: When it would cost too much (:mod:`.costs`), or did
             not end in time.
         """
-        place, dialect = self._place, self._place.db.dialect
+        context, dialect = self._context, self._context.db.dialect
         kinds = [self._kinds.of(each) for each in resource_types]
         self._refuse_costly(kinds, search_request)
-        search = Search(dialect, place.scope, kinds, search_request)
+        search = Search(dialect, context.scope, kinds, search_request)
         by_cursor = search_request.cursor is not None
         where = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:
-            (counted,) = place.read([search.total()])
+            (counted,) = context.read([search.total()])
             return SearchPage(int(counted[0]["total"]), [])
         try:
-            counted, page = place.read([search.total()], [search.page(where)])
+            counted, page = context.read([search.total()], [search.page(where)])
         except BridgeError as error:
             if error.name != "TIMEOUT":
                 raise
@@ -171,7 +171,7 @@ class SqlStorage(ScimStorage):
             for kind in kinds
         }
         further = [*([search.neighbour(end)] for end in ends), *of_kind.values()]
-        parts = place.read(*further) if any(further) else [[] for _ in further]
+        parts = context.read(*further) if any(further) else [[] for _ in further]
         beyond, memberships = parts[: len(ends)], parts[len(ends) :]
         result = SearchPage(
             int(counted[0]["total"]),
@@ -187,9 +187,9 @@ class SqlStorage(ScimStorage):
         weight = max((costs.weight(kind, search_request.filter) for kind in kinds), default=0)
         costs.refuse(weight)
         if weight > costs.FREE:
-            place = self._place
-            counts = [queries.count(place.db.dialect, place.scope, kind.name) for kind in kinds]
-            (rows,) = place.read(counts)
+            context = self._context
+            counts = [queries.count(context.db.dialect, context.scope, kind.name) for kind in kinds]
+            (rows,) = context.read(counts)
             costs.refuse(weight, sum(int(row["total"]) for row in rows))
 
     def _related(
@@ -198,7 +198,7 @@ class SqlStorage(ScimStorage):
         if not ids or kind.role is None or not keeps(kind, parameters):
             return []
         select = queries.edges if kind.role == "User" else queries.direct_members
-        return select(self._place.db.dialect, ids)
+        return select(self._context.db.dialect, ids)
 
     def _models(self, rows: Iterable[Row], memberships: Mapping[str, Rows]) -> list[Resource[Any]]:
         group_kind = self._kinds.in_role("Group")
@@ -280,14 +280,14 @@ class SqlStorage(ScimStorage):
 
     def secret(self, name: str) -> bytes:
         """Return a secret of the tenant, which every node has and no restart forgets."""
-        return secret(self._place.db, self._place.scope, name)
+        return secret(self._context.db, self._context.scope, name)
 
     def count_users(self) -> int:
         """Return how many users there are."""
-        kind, db = self._kinds.in_role("User"), self._place.db
+        kind, db = self._kinds.in_role("User"), self._context.db
         if kind is None:
             return 0
-        ((row,),) = db.query([queries.count(db.dialect, self._place.scope, kind.name)])
+        ((row,),) = db.query([queries.count(db.dialect, self._context.scope, kind.name)])
         return int(row["total"])
 
     def users(self, size: int) -> Iterator[list[UserState]]:
@@ -297,24 +297,24 @@ class SqlStorage(ScimStorage):
         whose stored row cannot be read is left out and logged: it keeps no other from Kong, and is
         let in nowhere.
         """
-        kind, place = self._kinds.in_role("User"), self._place
+        kind, context = self._kinds.in_role("User"), self._context
         last = ""
         while kind is not None:
-            found_rows = place.read(
-                [queries.after(place.db.dialect, place.scope, kind.name, last, size)]
+            found_rows = context.read(
+                [queries.after(context.db.dialect, context.scope, kind.name, last, size)]
             )[0]
             if not found_rows:
                 return
             ids = [columns["id"] for columns in found_rows]
             last = ids[-1]
-            graph = graph_of(*place.read(queries.edges(place.db.dialect, ids)))
+            graph = graph_of(*context.read(queries.edges(context.db.dialect, ids)))
             users = []
             for columns in found_rows:
                 try:
                     user = model(kind, Row.read(columns))
                 except Exception as error:  # whatever may be stored there
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
-                    counts_of(place.scope.tenant).add("failures", "memory", "")
+                    counts_of(context.scope.tenant).add("failures", "memory", "")
                 else:
                     users.append(UserState(user, graph.groups_of(columns["id"])))
             yield users

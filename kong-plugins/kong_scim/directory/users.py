@@ -8,6 +8,7 @@ from typing import Any
 from scim2_models import Resource
 
 from kong_scim.directory import queries
+from kong_scim.directory.context import DirectoryContext, found, graph_of
 from kong_scim.directory.documents import (
     Row,
     document,
@@ -17,7 +18,6 @@ from kong_scim.directory.documents import (
     with_record,
 )
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.place import Place, found, graph_of
 from kong_scim.directory.ports import (
     Change,
     Entry,
@@ -33,24 +33,26 @@ from kong_scim.directory.values import instant
 class Users:
     """Creates, replaces and deletes users, each with what it entails in one commit."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, context: DirectoryContext) -> None:
+        self._context = context
 
     def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
         """Store a new user.
 
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
-        moment = instant(self._place.clock())
+        moment = instant(self._context.clock())
         doc = with_record(kind, document(kind, resource), None)
-        row = Row(self._place.new_id(), kind.name, 1, doc, moment, moment)
+        row = Row(self._context.new_id(), kind.name, 1, doc, moment, moment)
         change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
         outcome = self._entails(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
         created = model(kind, row)
-        writes = self._place.writes()
+        writes = self._context.writes()
         writes.create(kind, row, created)
-        self._place.commit(writes, Entry(change, outcome, None, row.doc, version_after=row.version))
+        self._context.commit(
+            writes, Entry(change, outcome, None, row.doc, version_after=row.version)
+        )
         return created
 
     def update(
@@ -69,7 +71,7 @@ class Users:
         row, groups = self._current(kind, str(resource.id), expected_version)
         before = model(kind, row)
         doc = with_record(kind, document(kind, resource), record_of(row.doc))
-        changed = row.changed(doc=doc, now=self._place.clock())
+        changed = row.changed(doc=doc, now=self._context.clock())
         change = self._change(
             operation,
             kind,
@@ -80,11 +82,11 @@ class Users:
         outcome = self._entails(kind, change)
         record = outcome.records.get(row.id, record_of(row.doc))
         changed = replace(changed, doc=with_record(kind, doc, record))
-        writes = self._place.writes()
+        writes = self._context.writes()
         writes.guard({row.id: row.version})
         writes.update(kind, changed, before, model(kind, changed))
         entry = Entry(change, outcome, row.doc, changed.doc, row.version, changed.version)
-        self._place.commit(writes, entry)
+        self._context.commit(writes, entry)
         return model(kind, changed, groups=self._shown(groups))
 
     def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
@@ -101,14 +103,14 @@ class Users:
         record = outcome.records.get(row.id)
         if not outcome.steps and record is None:
             return None
-        writes = self._place.writes()
+        writes = self._context.writes()
         writes.guard({row.id: row.version})
         after = row
         if record is not None:
-            after = row.changed(doc=with_record(kind, row.doc, record), now=self._place.clock())
+            after = row.changed(doc=with_record(kind, row.doc, record), now=self._context.clock())
             writes.update(kind, after, state.user, model(kind, after))
         entry = Entry(change, outcome, row.doc, after.doc, row.version, after.version)
-        self._place.commit(writes, entry)
+        self._context.commit(writes, entry)
         return None if record is None else model(kind, after, groups=self._shown(groups))
 
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
@@ -122,20 +124,20 @@ class Users:
         change = self._change("delete", kind, row.id, before, None)
         outcome = self._entails(kind, change)
         direct = sorted(group.id for group in groups if group.direct)
-        moment = instant(self._place.clock())
-        writes = self._place.writes()
+        moment = instant(self._context.clock())
+        writes = self._context.writes()
         writes.guard({row.id: row.version, **dict.fromkeys(direct)})
         for group_id in direct:
             writes.touch(group_id, moment)
         writes.delete(row.id)
-        self._place.commit(writes, Entry(change, outcome, row.doc, None, row.version))
+        self._context.commit(writes, Entry(change, outcome, row.doc, None, row.version))
 
     def _current(
         self, kind: Kind, resource_id: str, expected_version: str | None
     ) -> tuple[Row, tuple[GroupRef, ...]]:
-        place = self._place
-        edges = queries.edges(place.db.dialect, [resource_id]) if kind.role == "User" else []
-        rows, above = place.read(place.one(kind, resource_id), edges)
+        context = self._context
+        edges = queries.edges(context.db.dialect, [resource_id]) if kind.role == "User" else []
+        rows, above = context.read(context.one(kind, resource_id), edges)
         row = found(kind, resource_id, rows, expected_version)
         return row, graph_of(above).groups_of(row.id)
 
@@ -151,7 +153,7 @@ class Users:
         return Change(operation, kind.name, resource_id, users)
 
     def _entails(self, kind: Kind, change: Change) -> Outcome:
-        return self._place.consumer_sync.of(change) if kind.role == "User" else Outcome()
+        return self._context.consumer_sync.of(change) if kind.role == "User" else Outcome()
 
     def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:
-        return group_values(self._place.kinds.in_role("Group"), groups)
+        return group_values(self._context.kinds.in_role("Group"), groups)

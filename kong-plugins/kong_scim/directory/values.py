@@ -238,12 +238,12 @@ def _attributes(model: type[Resource[Any]], computed: str | None) -> tuple[_Attr
             continue
         if binding.field_name == computed:
             continue
-        place = (binding.model, binding.field_name)
+        context = (binding.model, binding.field_name)
         if binding.sub_field_name is None:
-            heads[place] = binding
+            heads[context] = binding
         else:
-            parts.setdefault(place, []).append(_Attribute(key_of(binding), binding))
+            parts.setdefault(context, []).append(_Attribute(key_of(binding), binding))
     return tuple(
-        _Attribute(key_of(binding), binding, tuple(parts.get(place, ())))
-        for place, binding in heads.items()
+        _Attribute(key_of(binding), binding, tuple(parts.get(context, ())))
+        for context, binding in heads.items()
     )

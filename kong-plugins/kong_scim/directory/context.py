@@ -31,7 +31,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Place:
+class DirectoryContext:
     """One scope of a database.
 
     :param clock: This moment, in UTC.
