@@ -14,7 +14,7 @@ from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.quarantine.decisions import Quarantine
 from kong_scim.quarantine.guard import Ledger, SafetyNet
 from kong_scim.sync.backfill import Backfill
@@ -71,7 +71,7 @@ class Provisioning:
         """
         scope, gateway = self._reached()
         database, dry_run = GatewayDatabase(gateway, self.host.dialect), self.config.dry_run
-        outbox = Outbox(
+        outbox = EventOutbox(
             self.host.dialect, scope, origin, values=self.config.events.values, dry_run=dry_run
         )
         safety = None
@@ -100,7 +100,7 @@ class Provisioning:
         """
         scope, gateway = self._reached()
         database = GatewayDatabase(gateway, self.host.dialect)
-        outbox = Outbox(self.host.dialect, scope, origin)
+        outbox = EventOutbox(self.host.dialect, scope, origin)
         return Quarantine(self._ledger(database, scope), outbox)
 
     def events(self) -> tuple[Database, Scope, Kind]:
@@ -142,7 +142,7 @@ class Provisioning:
         :raises Exception: Also as a commit does.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
-        outbox = Outbox(
+        outbox = EventOutbox(
             self.host.dialect, self._scope, Origin(ADMIN, asked.address, asked.request_id)
         )
         steps = [asked.step, *outbox.of_credential(asked.user, asked.step.op)]

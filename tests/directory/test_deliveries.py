@@ -17,7 +17,7 @@ from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
 from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
@@ -35,7 +35,7 @@ class World:
 
     def __init__(self, db: Database, *targets: str) -> None:
         self.db, self.scope = db, new_scope()
-        outbox = Outbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"))
+        outbox = EventOutbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"))
         self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
         self.deliveries = Deliveries(db, self.scope)
         self.trail = Trail(

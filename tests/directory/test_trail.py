@@ -17,7 +17,7 @@ from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.hash_chain import START, Chain, hash_of, verify
-from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Retention
 from kong_scim.events.trail import BATCH, Trail
 from kong_scim.protocol.resources import provider
@@ -32,7 +32,9 @@ class World:
 
     def __init__(self, db: Database) -> None:
         self.db, self.scope, self.days = db, new_scope(), 0
-        outbox = Outbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"), clock=self.day)
+        outbox = EventOutbox(
+            db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"), clock=self.day
+        )
         self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
         self.trail = Trail(db, self.scope, Kinds(PROVIDER).of("Event"))
 

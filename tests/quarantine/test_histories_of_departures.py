@@ -16,7 +16,7 @@ from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.quarantine.decisions import NothingToRejectException, Quarantine
 from kong_scim.quarantine.guard import Ledger, QuarantineException, SafetyNet
@@ -60,7 +60,7 @@ class Histories(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.rules = Rules(users=4, share=40, at_least=1, window=60, memberships=4)
         self.db = SqliteDatabase(":memory:")
-        outbox = Outbox("sqlite", SCOPE, Origin("idp", "::1", "r"), clock=lambda: self.now)
+        outbox = EventOutbox("sqlite", SCOPE, Origin("idp", "::1", "r"), clock=lambda: self.now)
         ledger = Ledger(self.db, SCOPE, "User", self.rules, clock=lambda: self.now)
         self.quarantine = Quarantine(ledger, outbox)
         self.storage = SqlStorage(
@@ -68,7 +68,7 @@ class Histories(RuleBasedStateMachine):
             SCOPE,
             PROVIDER,
             GroupsOpen(),
-            journal=outbox,
+            outbox=outbox,
             safety=SafetyNet(ledger, outbox),
             clock=lambda: self.now,
         )

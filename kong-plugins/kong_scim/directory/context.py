@@ -20,7 +20,7 @@ from kong_scim.directory.ports import (
     Database,
     Entry,
     HeldBackError,
-    Journal,
+    Outbox,
     Safety,
     Scope,
 )
@@ -36,14 +36,14 @@ class DirectoryContext:
 
     :param clock: This moment, in UTC.
     :param new_id: An id that no resource has.
-    :param dry_run: Whether nothing of a change is kept but what the journal says of it.
+    :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
     """
 
     db: Database
     scope: Scope
     kinds: Kinds
     consumer_sync: ConsumerSync
-    journal: Journal
+    outbox: Outbox
     safety: Safety
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -67,7 +67,7 @@ class DirectoryContext:
         return Writes(self.db, self.scope)
 
     def commit(self, writes: Writes, entry: Entry) -> list[StepResult]:
-        """Commit a change with what it entails, and with what the journal says of it.
+        """Commit a change with what it entails, and with what the outbox says of it.
 
         :return: As :meth:`Writes.commit` does, which also says what is raised.
         :raises Exception: What the safety net says where it holds the change back.
@@ -77,7 +77,7 @@ class DirectoryContext:
         for guard in self.safety.guards(entry.change, outcome.lost):
             writes.first(guard)
         undo = [Undo()] if self.dry_run else []
-        told = self.journal.of(entry)
+        told = self.outbox.of(entry)
         try:
             return writes.commit([*outcome.claims, *outcome.steps, *undo, *told])
         except HeldBackError:

@@ -174,7 +174,7 @@ class NoConsumerSync:
 
 @dataclass(frozen=True)
 class Entry:
-    """A change as it is about to be committed: what a journal writes down.
+    """A change as it is about to be committed: what the outbox writes down.
 
     :param before: The document of the resource, None where it is new; ``after``, None where it is
         gone, is the same one where nothing but members changed.
@@ -196,14 +196,14 @@ class Entry:
     left: tuple[str, ...] = ()
 
 
-class Journal(Protocol):
+class Outbox(Protocol):
     """Writes down each change in the commit that makes it."""
 
     def of(self, entry: Entry) -> Sequence[Step]:
         """Return what to commit after everything else of the change."""
 
 
-class NoJournal:
+class NoOutbox:
     """Writes nothing down."""
 
     def of(self, entry: Entry) -> Sequence[Step]:

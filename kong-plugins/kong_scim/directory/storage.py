@@ -32,11 +32,11 @@ from kong_scim.directory.ports import (
     Conflict,
     ConsumerSync,
     Database,
-    Journal,
     NoConsumerSync,
-    NoJournal,
+    NoOutbox,
     NoSafety,
     Operation,
+    Outbox,
     Safety,
     Scope,
     UserState,
@@ -72,9 +72,9 @@ class SqlStorage(ScimStorage):
     :param db: Where statements run.
     :param scope: Whose resources; nothing of another scope is ever seen.
     :param consumer_sync: What a change of users and groups entails elsewhere.
-    :param journal: Where each change is written down.
+    :param outbox: Where each change is written down.
     :param safety: What holds back changes that take too many people's access away.
-    :param dry_run: Whether nothing of a change is kept but what the journal says of it.
+    :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
     """
 
     supports_cursors = True
@@ -85,7 +85,7 @@ class SqlStorage(ScimStorage):
         scope: Scope,
         provider: ScimProvider,
         consumer_sync: ConsumerSync | None = None,
-        journal: Journal | None = None,
+        outbox: Outbox | None = None,
         *,
         safety: Safety | None = None,
         dry_run: bool = False,
@@ -99,7 +99,7 @@ class SqlStorage(ScimStorage):
             scope,
             self._kinds,
             consumer_sync or NoConsumerSync(),
-            journal or NoJournal(),
+            outbox or NoOutbox(),
             safety or NoSafety(),
             clock,
             new_id,

@@ -31,7 +31,7 @@ from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.queries import in_scope, scope_params
 from kong_scim.directory.statements import Prepared, insert_into, prepare
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.events.outbox import Origin, Outbox, insert_row
+from kong_scim.events.outbox import EventOutbox, Origin, insert_row
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Callers:
 
     def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
         said = {"values": [{"attribute": "expires", "value": token.expires}]}
-        outbox = Outbox(db.dialect, scope, Origin(ACTOR, "", ""), clock=self._now)
+        outbox = EventOutbox(db.dialect, scope, Origin(ACTOR, "", ""), clock=self._now)
         event = outbox.notice(TOKEN, token.name, EXPIRY_WARNING, **said)
         warned = {**scope_params(scope), "name": token.name, "warned": token.expires}
         try:

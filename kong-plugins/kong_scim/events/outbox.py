@@ -70,8 +70,8 @@ class Origin:
     request_id: str
 
 
-class Outbox:
-    """The directory's journal: one event a change, in the tenant's outbox.
+class EventOutbox:
+    """Writes one event for each change into the tenant's outbox.
 
     A write that leaves a resource as it is is an event too where it wrote something in Kong (it
     repaired a consumer, or revoked a credential that somebody gave meanwhile), and only there.

@@ -51,7 +51,7 @@ class ProvisioningStorage(Protocol):
         expected_version: str | None = None,
         operation: Operation = "replace",
     ) -> Resource[Any]:
-        """Replace a resource, and say in the journal that the client asked for ``operation``."""
+        """Replace a resource, and say in the outbox that the client asked for ``operation``."""
 
     def refresh(
         self,

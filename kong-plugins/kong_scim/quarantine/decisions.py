@@ -12,7 +12,7 @@ from scim2_models import SCIMException
 from kong_scim.bridge import BridgeError
 from kong_scim.directory import queries
 from kong_scim.directory.values import instant
-from kong_scim.events.outbox import Outbox, insert_row
+from kong_scim.events.outbox import EventOutbox, insert_row
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
 from kong_scim.quarantine.guard import Ledger, moment
@@ -43,7 +43,7 @@ class Quarantine:
     :param outbox: Where decisions are written down.
     """
 
-    def __init__(self, ledger: Ledger, outbox: Outbox) -> None:
+    def __init__(self, ledger: Ledger, outbox: EventOutbox) -> None:
         self._ledger = ledger
         self._outbox = outbox
 

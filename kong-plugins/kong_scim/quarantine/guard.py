@@ -22,7 +22,7 @@ from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.events.ids import uuid7
-from kong_scim.events.outbox import Outbox
+from kong_scim.events.outbox import EventOutbox
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
 
@@ -139,7 +139,7 @@ class SafetyNet:
     :param dry_run: Whether nothing is to be written down.
     """
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, *, dry_run: bool = False) -> None:
+    def __init__(self, ledger: Ledger, outbox: EventOutbox, *, dry_run: bool = False) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._dry_run = dry_run

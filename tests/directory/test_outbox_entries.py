@@ -29,7 +29,7 @@ from kong_scim.directory.ports import Change, Conflict, Database, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.ids import uuid7
-from kong_scim.events.outbox import Origin, Outbox
+from kong_scim.events.outbox import EventOutbox, Origin
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -52,7 +52,7 @@ class Told:
 
     def __init__(self, db: Database, *values: str, consumer_sync: Any = None) -> None:
         self.db, self.scope = db, new_scope()
-        outbox = Outbox(db.dialect, self.scope, ORIGIN, values=values)
+        outbox = EventOutbox(db.dialect, self.scope, ORIGIN, values=values)
         self.storage = SqlStorage(db, self.scope, PROVIDER, consumer_sync, outbox, new_id=new_id)
 
     def events(self) -> list[dict[str, Any]]:
