@@ -16,7 +16,7 @@ from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.quarantine.decisions import Quarantine
-from kong_scim.quarantine.guard import Ledger, SafetyNet
+from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
 from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
@@ -76,7 +76,9 @@ class Provisioning:
         )
         safety = None
         if self.config.quarantine.enabled:
-            safety = SafetyNet(self._ledger(database, scope), outbox, dry_run=dry_run)
+            safety = QuarantineGuard(
+                self._deprovisionings(database, scope), outbox, dry_run=dry_run
+            )
         return SqlStorage(
             database,
             scope,
@@ -101,7 +103,7 @@ class Provisioning:
         scope, gateway = self._reached()
         database = GatewayDatabase(gateway, self.host.dialect)
         outbox = EventOutbox(self.host.dialect, scope, origin)
-        return Quarantine(self._ledger(database, scope), outbox)
+        return Quarantine(self._deprovisionings(database, scope), outbox)
 
     def events(self) -> tuple[Database, Scope, Kind]:
         """Return where the tenant's events are kept, and the resource type they have."""
@@ -153,9 +155,11 @@ class Provisioning:
                 raise
             dbless.commit(steps)  # it follows from nothing that was read
 
-    def _ledger(self, database: Database, scope: Scope) -> Ledger:
+    def _deprovisionings(self, database: Database, scope: Scope) -> Deprovisionings:
         kind = Kinds(self.provider).in_role("User")
-        return Ledger(database, scope, kind.name if kind else "User", self.config.quarantine)
+        return Deprovisionings(
+            database, scope, kind.name if kind else "User", self.config.quarantine
+        )
 
     @property
     def _scope(self) -> Scope:

@@ -19,7 +19,7 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.quarantine.decisions import NothingToRejectException, Quarantine
-from kong_scim.quarantine.guard import Ledger, QuarantineException, SafetyNet
+from kong_scim.quarantine.guard import Deprovisionings, QuarantineException, QuarantineGuard
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USER = next(each for each in PROVIDER.resource_types if each.name == "User")
@@ -61,15 +61,17 @@ class Histories(RuleBasedStateMachine):
         self.rules = Rules(users=4, share=40, at_least=1, window=60, memberships=4)
         self.db = SqliteDatabase(":memory:")
         outbox = EventOutbox("sqlite", SCOPE, Origin("idp", "::1", "r"), clock=lambda: self.now)
-        ledger = Ledger(self.db, SCOPE, "User", self.rules, clock=lambda: self.now)
-        self.quarantine = Quarantine(ledger, outbox)
+        deprovisionings = Deprovisionings(
+            self.db, SCOPE, "User", self.rules, clock=lambda: self.now
+        )
+        self.quarantine = Quarantine(deprovisionings, outbox)
         self.storage = SqlStorage(
             self.db,
             SCOPE,
             PROVIDER,
             GroupsOpen(),
             outbox=outbox,
-            safety=SafetyNet(ledger, outbox),
+            safety=QuarantineGuard(deprovisionings, outbox),
             clock=lambda: self.now,
         )
         self.users: dict[str, bool] = {}

@@ -18,10 +18,10 @@ from kong_scim.directory.ports import (
     Conflict,
     ConsumerSync,
     Database,
+    DeprovisioningGuard,
     Entry,
     HeldBackError,
     Outbox,
-    Safety,
     Scope,
 )
 from kong_scim.directory.writes import Writes
@@ -44,7 +44,7 @@ class DirectoryContext:
     kinds: Kinds
     consumer_sync: ConsumerSync
     outbox: Outbox
-    safety: Safety
+    safety: DeprovisioningGuard
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     dry_run: bool = False

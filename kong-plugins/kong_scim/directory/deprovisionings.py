@@ -33,7 +33,7 @@ quarantines = Table(
     info=_FOURTH,
 )
 
-departures = Table(
+deprovisionings = Table(
     "scim_departures",
     metadata,
     Column("workspace", TEXT, primary_key=True),
@@ -51,10 +51,10 @@ departures = Table(
 )
 Index(
     "scim_departures_order",
-    departures.c.workspace,
-    departures.c.tenant,
-    departures.c.state,
-    departures.c.at,
+    deprovisionings.c.workspace,
+    deprovisionings.c.tenant,
+    deprovisionings.c.state,
+    deprovisionings.c.at,
 )
 
 losses = Table(

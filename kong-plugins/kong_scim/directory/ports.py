@@ -212,7 +212,7 @@ class NoOutbox:
         return ()
 
 
-class Safety(Protocol):
+class DeprovisioningGuard(Protocol):
     """Holds back what takes too many people's access away at once."""
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
@@ -227,7 +227,7 @@ class Safety(Protocol):
         """Write down that a change was held back, and return what is raised."""
 
 
-class NoSafety:
+class NoDeprovisioningGuard:
     """Lets everything pass."""
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:

@@ -15,7 +15,7 @@ from kong_scim.directory.values import instant
 from kong_scim.events.outbox import EventOutbox, insert_row
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
-from kong_scim.quarantine.guard import Ledger, moment
+from kong_scim.quarantine.guard import Deprovisionings, moment
 
 Decision: TypeAlias = Literal["approve", "reject", "lift"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -43,8 +43,8 @@ class Quarantine:
     :param outbox: Where decisions are written down.
     """
 
-    def __init__(self, ledger: Ledger, outbox: EventOutbox) -> None:
-        self._ledger = ledger
+    def __init__(self, deprovisionings: Deprovisionings, outbox: EventOutbox) -> None:
+        self._deprovisionings = deprovisionings
         self._outbox = outbox
 
     def show(self) -> dict[str, Any]:
@@ -60,20 +60,20 @@ class Quarantine:
         (``membershipsAllowed``), and in ``membershipsHeld`` the first 1000 changes that are held
         back: ``{"id", "display", "memberships", "at"}``.
         """
-        ledger, now = self._ledger, self._ledger.clock()
-        given, dialect = ledger.params(now), ledger.db.dialect
+        deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
+        given, dialect = deprovisionings.params(now), deprovisionings.db.dialect
         listed = statements.listed(dialect)
         of_state = (statements.GONE, statements.WAITING)
-        *standing, ((kept),), lost, totals, removed, held = ledger.db.query(
+        *standing, ((kept),), lost, totals, removed, held = deprovisionings.db.query(
             [
-                *ledger.reads(given),
+                *deprovisionings.reads(given),
                 memberships.memberships(dialect).bind(given),
                 memberships.held(dialect).bind({**given, "limit": LISTED}),
                 statements.totals(dialect).bind(given),
                 *(listed.bind({**given, "wanted": each, "limit": LISTED}) for each in of_state),
             ]
         )
-        row, gone, users = ledger.standing(standing)
+        row, gone, users = deprovisionings.standing(standing)
         ids = [each["user_id"] for each in (*removed, *held)]
         names = self._names([*ids, *(each["resource_id"] for each in lost)])
         in_force = row["until"] > str(given["now"])
@@ -84,18 +84,18 @@ class Quarantine:
         taken = int(kept["taken"])
         memberships_ = int(kept["there"]) + taken
         shown: dict[str, Any] = {
-            "state": state if ledger.rules.enabled else "off",
+            "state": state if deprovisionings.rules.enabled else "off",
             "users": users,
             "gone": gone,
-            "allowed": ledger.rules.allowed(users),
-            "window": ledger.rules.window,
+            "allowed": deprovisionings.rules.allowed(users),
+            "window": deprovisionings.rules.window,
             "removedTotal": removed_total,
             "removed": [_user(each, names) for each in removed],
             "heldTotal": _total(totals, statements.WAITING),
             "held": [_user(each, names) for each in held],
             "memberships": memberships_,
             "membershipsTaken": taken,
-            "membershipsAllowed": ledger.rules.memberships_allowed(memberships_),
+            "membershipsAllowed": deprovisionings.rules.memberships_allowed(memberships_),
             "membershipsHeld": [_loss(each, names) for each in lost],
         }
         if in_force and row["since"]:
@@ -120,12 +120,12 @@ class Quarantine:
         :param actor: The name of the token it came with.
         :raises NothingToRejectException: For a rejection without a quarantine.
         """
-        ledger, now = self._ledger, self._ledger.clock()
-        lasting = timedelta(minutes=minutes) if minutes else ledger.window()
+        deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
+        lasting = timedelta(minutes=minutes) if minutes else deprovisionings.window()
         until = now if decision == "lift" else now + lasting
-        dialect = ledger.db.dialect
+        dialect = deprovisionings.db.dialect
         given = {
-            **ledger.params(now),
+            **deprovisionings.params(now),
             "becomes": _BECOMES[decision],
             "lasts": instant(until),
             "actor": actor,
@@ -136,12 +136,14 @@ class Quarantine:
             "if such requests go on",
             "lift": "it is over, and counting begins anew",
         }[decision]
-        notice = self._outbox.notice(QUARANTINE, ledger.scope.tenant, decision, detail=detail)
+        notice = self._outbox.notice(
+            QUARANTINE, deprovisionings.scope.tenant, decision, detail=detail
+        )
         decide = statements.decide(dialect, only_in_force=decision == "reject")
         try:
-            ledger.db.commit(
+            deprovisionings.db.commit(
                 [
-                    *ledger.first(given),
+                    *deprovisionings.first(given),
                     decide.bind(given),
                     insert_row(dialect).bind(notice),
                 ]
@@ -153,10 +155,14 @@ class Quarantine:
         return self.show()
 
     def _names(self, ids: list[str]) -> dict[str, str]:
-        statements_ = queries.some(self._ledger.db.dialect, self._ledger.scope, ids) if ids else []
+        statements_ = (
+            queries.some(self._deprovisionings.db.dialect, self._deprovisionings.scope, ids)
+            if ids
+            else []
+        )
         return {
             row["id"]: _name(json.loads(row["doc"]))
-            for rows in self._ledger.db.query(statements_)
+            for rows in self._deprovisionings.db.query(statements_)
             for row in rows
         }
 

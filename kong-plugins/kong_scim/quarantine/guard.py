@@ -60,7 +60,7 @@ def comes_back(change: Change) -> bool:
     )
 
 
-class Ledger:
+class Deprovisionings:
     """Where a tenant's departures are written down, and by which rules they count.
 
     :param users: The name of the resource type of users.
@@ -133,32 +133,34 @@ class Ledger:
         return row, gone, int(counted["there"]) + gone
 
 
-class SafetyNet:
-    """The directory's ``Safety``, by the rules of a configuration.
+class QuarantineGuard:
+    """The directory's ``DeprovisioningGuard``, by the rules of a configuration.
 
     :param dry_run: Whether nothing is to be written down.
     """
 
-    def __init__(self, ledger: Ledger, outbox: EventOutbox, *, dry_run: bool = False) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, deprovisionings: Deprovisionings, outbox: EventOutbox, *, dry_run: bool = False
+    ) -> None:
+        self._deprovisionings = deprovisionings
         self._outbox = outbox
         self._dry_run = dry_run
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
         """Return the steps that count a departure or a loss, where the change is one."""
-        ledger, dialect = self._ledger, self._ledger.db.dialect
-        operation, now = departure(change), ledger.clock()
+        deprovisionings, dialect = self._deprovisionings, self._deprovisionings.db.dialect
+        operation, now = departure(change), deprovisionings.clock()
         if operation is not None:
             given = self._given(change, now, operation)
             if self._is_new(change, given):
                 return [statements.pass_by(dialect).bind(given)]
-            return [*ledger.first(given), statements.depart(dialect).bind(given)]
+            return [*deprovisionings.first(given), statements.depart(dialect).bind(given)]
         if comes_back(change):
             given = self._given(change, now, "activate")
             return [statements.come_back(dialect).bind(given)]
         if lost:
             given = self._given(change, now, "") | {"taken": lost, "loss": uuid7()}
-            return [*ledger.first(given), memberships.lose(dialect).bind(given)]
+            return [*deprovisionings.first(given), memberships.lose(dialect).bind(given)]
         return ()
 
     def hold(self, change: Change, lost: int) -> Exception:
@@ -166,16 +168,16 @@ class SafetyNet:
 
         :return: A :class:`Conflict` where somebody let everything pass in the meantime.
         """
-        operation, now = departure(change), self._ledger.clock()
+        operation, now = departure(change), self._deprovisionings.clock()
         given = self._given(change, now, operation or "")
         held: Sql
         if operation is None:
-            scope = self._ledger.scope
+            scope = self._deprovisionings.scope
             held_id = f"held {scope.workspace} {scope.tenant} {change.resource_id}"
             given |= {"taken": lost, "loss": held_id}
-            held = memberships.hold(self._ledger.db.dialect).bind(given)
+            held = memberships.hold(self._deprovisionings.db.dialect).bind(given)
         else:
-            held = statements.hold(self._ledger.db.dialect).bind(given)
+            held = statements.hold(self._deprovisionings.db.dialect).bind(given)
         row = self._refused(given, now, held)
         if row is None and not self._is_new(change, given):
             reason = self._too_many(given) if operation else self._too_much(given, lost)
@@ -198,29 +200,35 @@ class SafetyNet:
         return False
 
     def _too_many(self, given: Mapping[str, Param]) -> str:
-        ledger = self._ledger
-        _, gone, of = ledger.standing(ledger.db.query(ledger.reads(given)))
+        _, gone, of = self._deprovisionings.standing(
+            self._deprovisionings.db.query(self._deprovisionings.reads(given))
+        )
+        window = self._deprovisionings.rules.window
         return (
-            f"{gone} of {of} users were deactivated or deleted within {ledger.rules.window} "
-            "minutes, and no more may be at once"
+            f"{gone} of {of} users were deactivated or deleted within {window} minutes, "
+            "and no more may be at once"
         )
 
     def _too_much(self, given: Mapping[str, Param], lost: int) -> str:
-        ledger = self._ledger
-        (((found),),) = ledger.db.query([memberships.memberships(ledger.db.dialect).bind(given)])
+        dialect = self._deprovisionings.db.dialect
+        (((found),),) = self._deprovisionings.db.query(
+            [memberships.memberships(dialect).bind(given)]
+        )
         taken, of = int(found["taken"]), int(found["there"]) + int(found["taken"])
-        allowed = ledger.rules.memberships_allowed(of)
+        rules = self._deprovisionings.rules
         return (
-            f"{taken} of {of} memberships of ACL groups were taken away within "
-            f"{ledger.rules.window} minutes, and {lost} more are too many at once: {allowed} may be"
+            f"{taken} of {of} memberships of ACL groups were taken away within {rules.window} "
+            f"minutes, and {lost} more are too many at once: {rules.memberships_allowed(of)} may be"
         )
 
     def _beginning(
         self, given: dict[str, Param], reason: str, operation: Departure | None
     ) -> list[Sql]:
         """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
-        dialect = self._ledger.db.dialect
-        notice = self._outbox.notice(QUARANTINE, self._ledger.scope.tenant, "begin", detail=reason)
+        dialect = self._deprovisionings.db.dialect
+        notice = self._outbox.notice(
+            QUARANTINE, self._deprovisionings.scope.tenant, "begin", detail=reason
+        )
         begin = statements.begin(dialect) if operation else memberships.begin(dialect)
         return [
             begin.bind({**given, "why": reason, "event": notice["id"]}),
@@ -231,15 +239,15 @@ class SafetyNet:
         self, given: dict[str, Param], now: datetime, held: Sql, *beginning: Sql
     ) -> dict[str, Any] | None:
         """Write a refusal down, and return the tenant's row; None where nothing is in force."""
-        ledger, dialect = self._ledger, self._ledger.db.dialect
+        deprovisionings, dialect = self._deprovisionings, self._deprovisionings.db.dialect
         state = statements.state(dialect).bind(given)
         if self._dry_run:
-            (rows,) = ledger.db.query([state])
+            (rows,) = deprovisionings.db.query([state])
         else:
-            later = {"rejected_until": instant(now + ledger.window())}
-            *_, after = ledger.db.commit(
+            later = {"rejected_until": instant(now + deprovisionings.window())}
+            *_, after = deprovisionings.db.commit(
                 [
-                    *ledger.first(given),
+                    *deprovisionings.first(given),
                     *beginning,
                     statements.refuse(dialect).bind({**given, **later}),
                     held,
@@ -250,7 +258,7 @@ class SafetyNet:
         return rows[0] if rows and rows[0]["until"] > str(given["now"]) else None
 
     def _given(self, change: Change, now: datetime, operation: str) -> dict[str, Param]:
-        return {**self._ledger.params(now, change.resource_id), "left_by": operation}
+        return {**self._deprovisionings.params(now, change.resource_id), "left_by": operation}
 
 
 def refusal(row: Mapping[str, Any]) -> QuarantineException:

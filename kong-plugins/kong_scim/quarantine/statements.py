@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from kong_scim.bridge import Dialect
-from kong_scim.directory.deprovisionings import departures, quarantines
+from kong_scim.directory.deprovisionings import deprovisionings, quarantines
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Prepared, insert_into, prepare
@@ -75,10 +75,10 @@ def _counted() -> Subquery:
     return (
         select(func.count().label("gone"))
         .where(
-            in_scope(departures),
-            departures.c.state == GONE,
-            _counts(departures.c.at),
-            departures.c.user_id != bindparam("user"),
+            in_scope(deprovisionings),
+            deprovisionings.c.state == GONE,
+            _counts(deprovisionings.c.at),
+            deprovisionings.c.user_id != bindparam("user"),
         )
         .subquery("counted")
     )
@@ -96,10 +96,10 @@ def _active_before() -> Select[Any]:
         values.c.num == 1,
     )
     changed = select(literal(1)).where(
-        in_scope(departures),
-        departures.c.user_id == resources.c.id,
-        _counts(departures.c.at),
-        departures.c.state.in_([literal(GONE), literal(BACK)]),
+        in_scope(deprovisionings),
+        deprovisionings.c.user_id == resources.c.id,
+        _counts(deprovisionings.c.at),
+        deprovisionings.c.state.in_([literal(GONE), literal(BACK)]),
     )
     return select(literal(1).label("one")).where(
         in_scope(resources),
@@ -154,7 +154,7 @@ def forgotten(table: Table) -> Delete:
 @lru_cache(maxsize=4)
 def purge(dialect: Dialect) -> Prepared:
     """Forget departures."""
-    return prepare(forgotten(departures), dialect)
+    return prepare(forgotten(deprovisionings), dialect)
 
 
 @lru_cache(maxsize=4)
@@ -168,12 +168,14 @@ def pass_by(dialect: Dialect) -> Prepared:
 def come_back(dialect: Dialect) -> Prepared:
     """Note that a user is active again who was not, unless its departure still counts."""
     row = select(*_columns(BACK))
-    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row.where(true()))
+    statement = insert_into(dialect, deprovisionings).from_select(
+        deprovisionings.c.keys(), row.where(true())
+    )
     new = {"state": BACK, "operation": bindparam("left_by"), "at": bindparam("now")}
     statement = statement.on_conflict_do_update(
-        index_elements=departures.primary_key.columns,
+        index_elements=deprovisionings.primary_key.columns,
         set_=new,
-        where=or_(departures.c.state != GONE, departures.c.at <= bindparam("after")),
+        where=or_(deprovisionings.c.state != GONE, deprovisionings.c.at <= bindparam("after")),
     )
     return prepare(statement, dialect)
 
@@ -186,10 +188,10 @@ def depart(dialect: Dialect) -> Prepared:
     row = select(*_columns(GONE)).where(
         or_(tenant_has(approved), and_(tenant_has(~in_force()), _one_more(counted)))
     )
-    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
+    statement = insert_into(dialect, deprovisionings).from_select(deprovisionings.c.keys(), row)
     new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
     statement = statement.on_conflict_do_update(
-        index_elements=departures.primary_key.columns, set_=new
+        index_elements=deprovisionings.primary_key.columns, set_=new
     )
     return prepare(statement, dialect, rows=1, label=HELD)
 
@@ -245,15 +247,15 @@ def refuse(dialect: Dialect) -> Prepared:
 def hold(dialect: Dialect) -> Prepared:
     """Write down whom a request that is held back would have removed."""
     row = select(*_columns(WAITING, refused=1)).where(tenant_has(holds()))
-    statement = insert_into(dialect, departures).from_select(departures.c.keys(), row)
-    held = departures.c.state == WAITING
+    statement = insert_into(dialect, deprovisionings).from_select(deprovisionings.c.keys(), row)
+    held = deprovisionings.c.state == WAITING
     new = {
-        "refused": departures.c.refused + 1,
-        "operation": case((held, bindparam("left_by")), else_=departures.c.operation),
-        "at": case((held, bindparam("now")), else_=departures.c.at),
+        "refused": deprovisionings.c.refused + 1,
+        "operation": case((held, bindparam("left_by")), else_=deprovisionings.c.operation),
+        "at": case((held, bindparam("now")), else_=deprovisionings.c.at),
     }
     statement = statement.on_conflict_do_update(
-        index_elements=departures.primary_key.columns, set_=new
+        index_elements=deprovisionings.primary_key.columns, set_=new
     )
     return prepare(statement, dialect)
 
@@ -275,9 +277,9 @@ def count(dialect: Dialect) -> Prepared:
 def totals(dialect: Dialect) -> Prepared:
     """Select how many departures there are, as ``state``, ``operation`` and ``total``."""
     statement = (
-        select(departures.c.state, departures.c.operation, func.count().label("total"))
-        .where(in_scope(departures))
-        .group_by(departures.c.state, departures.c.operation)
+        select(deprovisionings.c.state, deprovisionings.c.operation, func.count().label("total"))
+        .where(in_scope(deprovisionings))
+        .group_by(deprovisionings.c.state, deprovisionings.c.operation)
     )
     return prepare(statement, dialect)
 
@@ -286,9 +288,9 @@ def totals(dialect: Dialect) -> Prepared:
 def listed(dialect: Dialect) -> Prepared:
     """Select departures of one state (``wanted``), the first ``limit`` of them."""
     statement = (
-        select(departures)
-        .where(in_scope(departures), departures.c.state == bindparam("wanted"))
-        .order_by(departures.c.at, departures.c.user_id)
+        select(deprovisionings)
+        .where(in_scope(deprovisionings), deprovisionings.c.state == bindparam("wanted"))
+        .order_by(deprovisionings.c.at, deprovisionings.c.user_id)
         .limit(bindparam("limit"))
     )
     return prepare(statement, dialect)
@@ -319,12 +321,12 @@ def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
 def _columns(state: str, *, refused: int = 0) -> list[ColumnElement[Any]]:
     """Return a new row of a departure, in the order of the table."""
     given: dict[str, Any] = {
-        "workspace": bindparam("workspace", type_=departures.c.workspace.type),
-        "tenant": bindparam("tenant", type_=departures.c.tenant.type),
-        "user_id": bindparam("user", type_=departures.c.user_id.type),
+        "workspace": bindparam("workspace", type_=deprovisionings.c.workspace.type),
+        "tenant": bindparam("tenant", type_=deprovisionings.c.tenant.type),
+        "user_id": bindparam("user", type_=deprovisionings.c.user_id.type),
         "state": literal(state),
-        "operation": bindparam("left_by", type_=departures.c.operation.type),
-        "at": bindparam("now", type_=departures.c.at.type),
+        "operation": bindparam("left_by", type_=deprovisionings.c.operation.type),
+        "at": bindparam("now", type_=deprovisionings.c.at.type),
         "refused": literal(refused),
     }
-    return [given[column.name] for column in departures.c]
+    return [given[column.name] for column in deprovisionings.c]
