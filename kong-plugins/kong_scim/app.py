@@ -44,7 +44,7 @@ from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
 from kong_scim.tenant import NoDataError, Provisioning, check
-from kong_scim.waiting import MEMORY
+from kong_scim.worker_slots import MEMORY
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import STATES, Deliveries
 from kong_scim.events.webhooks.formats import Issuer
 from kong_scim.quarantine.decisions import DECISIONS, Quarantine
-from kong_scim.waiting import POLLS, Room
+from kong_scim.worker_slots import POLLS, WorkerSlots
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Endpoints:
         *,
         issuer: Issuer | None = None,
         audience: str = "",
-        waiting_room: Room = POLLS,
+        waiting_room: WorkerSlots = POLLS,
     ) -> None:
         self._describe = describe
         self._issuer = issuer

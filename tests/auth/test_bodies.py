@@ -12,7 +12,7 @@ from access_support import client, plugin_with
 from kong_scim import app as module
 from kong_scim.bridge import Bridge, BridgeError
 from kong_scim.bridge.client import PIECE
-from kong_scim.waiting import ORDINARY, Memory
+from kong_scim.worker_slots import ORDINARY, Memory
 from scim_traffic import answered, refused, user_body
 
 TOKENS = [{"name": "t", "value": "right"}]

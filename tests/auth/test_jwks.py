@@ -18,7 +18,7 @@ from host_processes import eventually
 from kong_scim.auth import issuer_keys
 from kong_scim.auth.errors import KeysUnavailableException
 from kong_scim.auth.issuer_keys import FetchedKeys, fetched
-from kong_scim.waiting import Room
+from kong_scim.worker_slots import WorkerSlots
 from receiver import raw_answer
 from scim_traffic import answered, refused
 
@@ -143,7 +143,7 @@ def test_a_slow_issuer_holds_few_workers() -> None:
         except KeysUnavailableException:
             outcomes.append("503")
 
-    places = Room(least=0, workers=16).places
+    places = WorkerSlots(least=0, workers=16).places
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:
         thread.start()

@@ -15,7 +15,7 @@ from kong_scim.auth.errors import KeysUnavailableException
 from kong_scim.counts import Failures
 from kong_scim.outgoing.fetching import fetched as fetched_within
 from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of
-from kong_scim.waiting import KEYS, Room
+from kong_scim.worker_slots import KEYS, WorkerSlots
 
 JOB = "keys"
 """What :class:`.Failures` calls a fetch."""
@@ -97,7 +97,7 @@ class FetchedKeys:
         floor: float,
         fetch: Callable[[str], bytes] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        waiting_room: Room = KEYS,
+        waiting_room: WorkerSlots = KEYS,
         failures: Failures | None = None,
     ) -> None:
         self._url = url

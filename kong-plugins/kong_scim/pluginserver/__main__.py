@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kong_scim import waiting
+from kong_scim import worker_slots
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.listener import Listener, SocketTakenError
 from kong_scim.pluginserver.logs import log_to_stderr
@@ -57,7 +57,7 @@ def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
     # interrupts something half done.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    waiting.furnish(options.workers, options.bodies)
+    worker_slots.furnish(options.workers, options.bodies)
     server = PluginServer(
         plugin,
         workers=options.workers,
@@ -159,10 +159,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--bodies",
         type=_at_least_one,
-        default=os.environ.get("KONG_SCIM_BODIES", str(waiting.BODIES)),
+        default=os.environ.get("KONG_SCIM_BODIES", str(worker_slots.BODIES)),
         metavar="MIB",
         help="of request bodies over 1 MiB, as many are held at once; more get a 503 "
-        f"(default: {waiting.BODIES}, or $KONG_SCIM_BODIES)",
+        f"(default: {worker_slots.BODIES}, or $KONG_SCIM_BODIES)",
     )
     parser.add_argument(
         "--event-timeout",

@@ -162,14 +162,14 @@ class Dispatcher:
         line = self._lines[target.name]
         if self._clock() < line.rests_until:
             return 0
-        room = (1 if line.failures >= FAILURES else AT_ONCE) - line.under_way
-        if room <= 0:
+        slots = (1 if line.failures >= FAILURES else AT_ONCE) - line.under_way
+        if slots <= 0:
             return 0
         now = self._now()
         # Twice the time of an exchange, and a tick to write it down.
         until = _shifted(now, timedelta(seconds=2 * self._sender.timeout + 5))
         try:
-            claimed = deliveries.claim(target.name, room, now, until)
+            claimed = deliveries.claim(target.name, slots, now, until)
         except BridgeError as error:
             if error.name in AWAY:
                 raise

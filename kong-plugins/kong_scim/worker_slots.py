@@ -20,7 +20,7 @@ SHARE = 4
 _DEFAULT_WORKERS = 16
 
 
-class Room:
+class WorkerSlots:
     """Places for one kind of wait, shared by everything in this process.
 
     :param least: How many there are however few workers; with 0 nobody waits then.
@@ -85,18 +85,18 @@ class Memory:
 MEMORY = Memory(BODIES * 1024 * 1024)
 """For the bodies of requests whose senders were let in."""
 
-POLLS = Room(least=0)
+POLLS = WorkerSlots(least=0)
 """For an event, at ``/Events/poll``."""
 
-KEYS = Room(least=1)
+KEYS = WorkerSlots(least=1)
 """For an issuer's keys."""
 
-KONG = Room(least=1)
+KONG = WorkerSlots(least=1)
 """For a DB-less Kong that is being given its consumers again."""
 
 
 def furnish(workers: int, bodies: int = BODIES) -> None:
     """Say how many workers the plugin server has, and how many MiB of large bodies it may hold."""
-    for room in (POLLS, KEYS, KONG):
-        room.furnish(workers)
+    for slots in (POLLS, KEYS, KONG):
+        slots.furnish(workers)
     MEMORY.capacity = bodies * 1024 * 1024
