@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARE = 4
-"""One worker in so many may wait in a room."""
+"""One worker in so many may be held by one kind of wait."""
 
 _DEFAULT_WORKERS = 16
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kong_scim.bridge import BridgeError, Param, Sql, Written
+from kong_scim.bridge import BridgeError, EntityCounts, Param, Sql
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.declarative_rows import ConsumerRow
@@ -259,7 +259,7 @@ def _statement(index: int, step: Mapping[str, Any]) -> Sql:
 
 
 def _param(value: Any) -> Param:
-    return Written() if value == vars(Written()) else value
+    return EntityCounts() if value == vars(EntityCounts()) else value
 
 
 def _run(

@@ -16,12 +16,12 @@ from kong_scim.bridge import (
     BRIDGE_VERSION,
     BridgeError,
     Delete,
+    EntityCounts,
     Revoke,
+    RollbackDryRun,
     Sql,
     Step,
-    Undo,
     Upsert,
-    Written,
 )
 from postgres import Postgres
 
@@ -79,9 +79,9 @@ def test_what_is_undone_is_counted_and_not_kept_and_what_comes_after_it_is(
             insert(undone),
             consumer(new_id(), identifier),
             Revoke(alice),
-            Undo(),
+            RollbackDryRun(),
             insert(kept),
-            Sql("SELECT $1::text AS written", (Written(),)),
+            Sql("SELECT $1::text AS written", (EntityCounts(),)),
         ]
     )
     assert [result.entities for result in results[1:3]] == [
@@ -105,7 +105,7 @@ def test_what_fails_before_it_is_undone_fails_as_a_whole(probe: Probe, postgres:
     name = new_id()
     taken = probe.post("/consumers", username=new_id())["username"]
     with pytest.raises(BridgeError) as refused:
-        probe.bridge.commit([consumer(taken), Undo(), insert(name)])
+        probe.bridge.commit([consumer(taken), RollbackDryRun(), insert(name)])
     assert (refused.value.name, refused.value.step) == ("unique constraint violation", 0)
     assert count(postgres, name) == 0
 

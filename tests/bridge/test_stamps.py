@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steps import acl, consumer, key, new_id, tags
 
-from kong_scim.bridge import Bridge, Delete, Revoke, Stamp
+from kong_scim.bridge import Bridge, Delete, LastEventTag, Revoke
 
 
 def test_a_stamp_is_put_on_whoever_the_commit_wrote_anything_of(any_bridge: Bridge) -> None:
@@ -19,7 +19,7 @@ def test_a_stamp_is_put_on_whoever_the_commit_wrote_anything_of(any_bridge: Brid
             Revoke(keyed),
             Revoke(other),
             Delete("consumers", gone),
-            Stamp("new"),
+            LastEventTag("new"),
         ]
     )
 
@@ -34,16 +34,16 @@ def test_a_stamp_is_put_on_who_is_named_and_taken_away(any_bridge: Bridge) -> No
     one, other = owners = [new_id(), new_id()]
     any_bridge.commit([consumer(new_id(), one, tags=["mine"]), consumer(new_id(), other)])
 
-    any_bridge.commit([Stamp("one", (*owners, new_id()))])
+    any_bridge.commit([LastEventTag("one", (*owners, new_id()))])
     assert [tags(any_bridge, each) for each in owners] == [
         ["mine", "scim-event:one"],
         ["scim-event:one"],
     ]
 
-    any_bridge.commit([Stamp("", tuple(owners))])
+    any_bridge.commit([LastEventTag("", tuple(owners))])
     assert [tags(any_bridge, each) for each in owners] == [["mine"], []]
 
 
 def test_a_commit_that_wrote_nothing_stamps_nobody(any_bridge: Bridge) -> None:
-    (result,) = any_bridge.commit([Stamp("one")])
+    (result,) = any_bridge.commit([LastEventTag("one")])
     assert result.data == []

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult, Written
+from kong_scim.bridge import BridgeError, Dialect, EntityCounts, Sql, Step, StepResult
 from kong_scim.directory import ddl
 
 _CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
@@ -96,7 +96,7 @@ def _bound(connection: psycopg.Connection[Any], statement: Sql) -> bytes:
     def literal(match: re.Match[str]) -> str:
         value = statement.params[int(match[1]) - 1]
         # no entities here, so nothing is ever written of them
-        value = "{}" if isinstance(value, Written) else value
+        value = "{}" if isinstance(value, EntityCounts) else value
         text = sql.Literal(value).as_string(connection)
         return f"({text})" if isinstance(value, int | float) else text.replace("\0", "")
 

@@ -12,7 +12,7 @@ Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 
 @dataclass(frozen=True)
-class Written:
+class EntityCounts:
     """A parameter of a step whose value only the bridge knows: the entities written so far.
 
     It stands for a JSON text that counts what the entity steps before it did in this commit, by
@@ -24,7 +24,7 @@ class Written:
     value: Literal["written"] = "written"
 
 
-Param: TypeAlias = Scalar | Written
+Param: TypeAlias = Scalar | EntityCounts
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class Revoke:
 
 
 @dataclass(frozen=True)
-class Stamp:
+class LastEventTag:
     """Say in a tag of consumers which event changed them last; answers their ids as ``data``.
 
-    It changes nothing of what :class:`Written` counts.
+    It changes nothing of what :class:`EntityCounts` counts.
 
     :param event: Its id; empty to take the tag away.
     :param consumers: Their ids, of whom some may be gone; None for those that the steps before it
@@ -98,11 +98,11 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Undo:
+class RollbackDryRun:
     """Take back what the steps before it wrote; those behind it, SQL only, are kept.
 
     So a dry run meets every guard and constraint, and its event is written with what
-    :class:`Written` counted. A scim-bridge that does not know it refuses the whole commit.
+    :class:`EntityCounts` counted. A scim-bridge that does not know it refuses the whole commit.
     """
 
     op: Literal["undo"] = "undo"
@@ -125,7 +125,7 @@ class Claim:
     op: Literal["claim"] = "claim"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke | Stamp | Claim | Undo
+Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | RollbackDryRun
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ class StepResult:
     entities: dict[str, int] = field(default_factory=dict)
 
 
-class Tally:
-    """Counts what the steps of one commit do to entities: the value of :class:`Written`."""
+class EntityCounter:
+    """Counts what the steps of one commit do to entities: the value of :class:`EntityCounts`."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}

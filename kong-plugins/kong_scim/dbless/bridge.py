@@ -19,13 +19,13 @@ from kong_scim.bridge import (
     Bridge,
     BridgeError,
     Claim,
+    LastEventTag,
     Mark,
+    RollbackDryRun,
     Rows,
     Sql,
-    Stamp,
     Step,
     StepResult,
-    Undo,
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
@@ -190,8 +190,10 @@ class DblessBridge:
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, memory = self._memory.store, self._memory
-        places = [place for place, step in enumerate(steps) if not isinstance(step, Sql | Undo)]
-        undone = any(isinstance(step, Undo) for step in steps)
+        places = [
+            place for place, step in enumerate(steps) if not isinstance(step, Sql | RollbackDryRun)
+        ]
+        undone = any(isinstance(step, RollbackDryRun) for step in steps)
         entities = [steps[place] for place in places]
         results: dict[int, StepResult] = {}
         number = None
@@ -232,7 +234,7 @@ class DblessBridge:
 
 def _named(step: Step, answer: StepResult) -> Step:
     """Return a stamp with the consumers that it was found to be about."""
-    if isinstance(step, Stamp):
+    if isinstance(step, LastEventTag):
         return replace(step, consumers=tuple(row["id"] for row in answer.data))
     return step
 
@@ -246,7 +248,7 @@ def _run(
     """Run the statements among some steps."""
     for place in places:
         step = steps[place]
-        if isinstance(step, Undo):
+        if isinstance(step, RollbackDryRun):
             results[place] = transaction.undo()
         if isinstance(step, Sql):
             try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kong_scim.bridge import Delete, Revoke, Stamp, Step, Upsert
+from kong_scim.bridge import Delete, LastEventTag, Revoke, Step, Upsert
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
@@ -50,7 +50,7 @@ _STEPS: Mapping[str, Any] = {
     "upsert": Upsert,
     "delete": Delete,
     "revoke": Revoke,
-    "stamp": Stamp,
+    "stamp": LastEventTag,
 }
 
 
@@ -83,7 +83,7 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
     """
     _forget(transaction, steps)
     for step in steps:
-        if isinstance(step, Stamp):
+        if isinstance(step, LastEventTag):
             _keep_stamp(transaction, scope, step)
         elif isinstance(step, Upsert) and step.dao not in _PROJECTED:
             _keep_credential(transaction, scope, step)
@@ -156,7 +156,9 @@ def credentials(
     return [Upsert(dao, entity) for dao, entity in given if entity is not None]
 
 
-def stamps(transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str]) -> list[Stamp]:
+def stamps(
+    transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str]
+) -> list[LastEventTag]:
     """Return the steps that say which event changed each of some consumers last."""
     found = transaction.connection.execute(
         "SELECT coalesce(event, ''), json_group_array(given.value)"
@@ -164,7 +166,7 @@ def stamps(transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str
         " ON consumer = given.value AND workspace = ? AND tenant = ? GROUP BY 1 ORDER BY 1",
         [json.dumps(list(consumers)), scope.workspace, scope.tenant],
     )
-    return [Stamp(event, tuple(json.loads(ids))) for event, ids in found]
+    return [LastEventTag(event, tuple(json.loads(ids))) for event, ids in found]
 
 
 def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
@@ -190,7 +192,7 @@ def _keep_credential(transaction: SqliteTransaction, scope: Scope, step: Upsert)
     )
 
 
-def _keep_stamp(transaction: SqliteTransaction, scope: Scope, step: Stamp) -> None:
+def _keep_stamp(transaction: SqliteTransaction, scope: Scope, step: LastEventTag) -> None:
     transaction.connection.executemany(
         "INSERT OR REPLACE INTO kong_stamps (consumer, workspace, tenant, event)"
         " VALUES (?, ?, ?, ?)",

@@ -9,7 +9,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException, NotFoundException
 
-from kong_scim.bridge import Sql, StepResult, Undo
+from kong_scim.bridge import RollbackDryRun, Sql, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.documents import Row
 from kong_scim.directory.graph import Graph
@@ -76,7 +76,7 @@ class DirectoryContext:
         outcome = entry.outcome
         for guard in self.safety.guards(entry.change, outcome.lost):
             writes.first(guard)
-        undo = [Undo()] if self.dry_run else []
+        undo = [RollbackDryRun()] if self.dry_run else []
         told = self.outbox.of(entry)
         try:
             return writes.commit([*outcome.claims, *outcome.steps, *undo, *told])

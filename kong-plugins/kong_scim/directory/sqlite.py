@@ -10,7 +10,16 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from kong_scim.bridge import BridgeError, Dialect, Sql, Step, StepResult, Tally, Undo, Written
+from kong_scim.bridge import (
+    BridgeError,
+    Dialect,
+    EntityCounter,
+    EntityCounts,
+    RollbackDryRun,
+    Sql,
+    Step,
+    StepResult,
+)
 from kong_scim.directory import ddl
 
 # Kong's names and codes (kong/db/errors.lua), as scim-bridge's sql.lua gives them.
@@ -35,8 +44,8 @@ class SqliteTransaction:
         self._timeout = timeout
         self.connection = connection
         """For what belongs into the same transaction and is no statement of the SCIM tables."""
-        self.tally = Tally()
-        """What that wrote: the value of a statement's parameter :class:`Written`."""
+        self.tally = EntityCounter()
+        """What that wrote: the value of a statement's parameter :class:`EntityCounts`."""
         self._steps = 0
 
     def run(self, statement: Sql) -> StepResult:
@@ -50,7 +59,7 @@ class SqliteTransaction:
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
         values = {
-            str(index): self.tally.text() if isinstance(value, Written) else value
+            str(index): self.tally.text() if isinstance(value, EntityCounts) else value
             for index, value in enumerate(statement.params, 1)
         }
         data: list[dict[str, Any]] = []
@@ -89,7 +98,8 @@ class SqliteTransaction:
             self.connection.set_progress_handler(lambda: time.monotonic() > until, PROGRESS)
 
     def undo(self) -> StepResult:
-        """Take back what was written so far (:class:`~kong_scim.bridge.Undo`); the tally stays."""
+        """Take back what was written so far (:class:`~kong_scim.bridge.RollbackDryRun`); the tally
+        stays."""
         self._steps += 1
         try:
             self.connection.execute("ROLLBACK")
@@ -138,7 +148,7 @@ class SqliteDatabase:
         with self.transaction() as transaction:
             results = []
             for index, step in enumerate(steps):
-                if isinstance(step, Undo):
+                if isinstance(step, RollbackDryRun):
                     results.append(transaction.undo())
                 elif isinstance(step, Sql):
                     results.append(transaction.run(step))

@@ -41,7 +41,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Insert, bindparam, insert, select
 
-from kong_scim.bridge import Dialect, Param, Stamp, Step, Written
+from kong_scim.bridge import Dialect, EntityCounts, LastEventTag, Param, Step
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.outbox import outbox
 from kong_scim.directory.ports import Access, Entry, Scope
@@ -51,7 +51,7 @@ from kong_scim.directory.values import instant, utc_now
 from kong_scim.events.ids import uuid7
 
 NOTHING_WRITTEN = "{}"
-"""The value of :class:`~kong_scim.bridge.Written` where no entity was."""
+"""The value of :class:`~kong_scim.bridge.EntityCounts` where no entity was."""
 
 _ROLES = frozenset({"roles", "entitlements"})
 
@@ -105,17 +105,17 @@ class EventOutbox:
         row |= {
             "version_before": entry.version_before,
             "version_after": entry.version_after,
-            "written": Written(),
+            "written": EntityCounts(),
         }
         if entry.counted:
             written = _insert_counted(self._dialect, taken_back=self._dry_run).bind(row)
         elif entry.version_before == entry.version_after:
-            written = _insert_if_written(self._dialect).bind({**row, "tally": Written()})
+            written = _insert_if_written(self._dialect).bind({**row, "tally": EntityCounts()})
         else:
             written = insert_row(self._dialect).bind(row)
         if self._dry_run or not entry.outcome.steps:
             return [written]
-        return [Stamp(str(row["id"])), written]
+        return [LastEventTag(str(row["id"])), written]
 
     def notice(
         self, resource_type: str, resource_id: str, operation: str, **said: Any
@@ -131,9 +131,9 @@ class EventOutbox:
         """Return the steps that write the event of a credential of a user, with its commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
         row = self.notice("User", user, operation)
-        counted = {"written": Written(), "tally": Written()}
+        counted = {"written": EntityCounts(), "tally": EntityCounts()}
         written = _insert_if_written(self._dialect).bind({**row, **counted})
-        return [Stamp(str(row["id"])), written]
+        return [LastEventTag(str(row["id"])), written]
 
     def _row(
         self, resource_type: str, resource_id: str, document: Mapping[str, Any]

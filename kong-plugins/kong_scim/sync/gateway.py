@@ -8,7 +8,16 @@ from typing import Any, Protocol
 from scim2_models import InvalidValueException, UniquenessException
 
 from kong_scim import cpu
-from kong_scim.bridge import BridgeError, Dialect, Rows, Sql, Step, StepResult, Undo, Upsert
+from kong_scim.bridge import (
+    BridgeError,
+    Dialect,
+    RollbackDryRun,
+    Rows,
+    Sql,
+    Step,
+    StepResult,
+    Upsert,
+)
 from kong_scim.directory.ports import Conflict
 from kong_scim.sync.ownership import taken_group
 
@@ -65,7 +74,7 @@ class GatewayDatabase:
             results = self._bridge.commit(steps)
         except BridgeError as error:
             step = steps[error.step] if error.step is not None else None
-            if step is None or isinstance(step, Sql | Undo):
+            if step is None or isinstance(step, Sql | RollbackDryRun):
                 raise
             raise _refusal(error, step) from error
         cpu.renew()
