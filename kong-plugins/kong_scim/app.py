@@ -25,7 +25,7 @@ from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
-from kong_scim.dbless.bridge import mark_key
+from kong_scim.dbless.bridge import epoch_key
 from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.events.credential_uses import Callers, Expiring, last_uses
@@ -162,7 +162,7 @@ class Plugin:
         def wake() -> None:
             nonlocal waking
             waking = bridge.wake(
-                mark=mark_key(self.config.tenant), secrets=self._event_worker.secrets
+                epoch=epoch_key(self.config.tenant), secrets=self._event_worker.secrets
             )
 
         self._do("tick", wake)
@@ -174,7 +174,7 @@ class Plugin:
             self._failures.note("guard", UNGUARDED)
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
-            "memory": lambda: provisioning.keep_kong_applied(waking.mark),
+            "memory": lambda: provisioning.keep_kong_applied(waking.epoch),
             "names": lambda: self._hold_names(provisioning),
             "tokens": lambda: self._callers.run(
                 *provisioning.events()[:2], self._authenticator.last_used

@@ -123,10 +123,10 @@ class Provisioning:
         ownership = Ownership(self.config, scope, self.host.dialect)
         return Backfill(self.config, database, scope, Kinds(self.provider), ownership).run()
 
-    def keep_kong_applied(self, mark: str | None) -> None:
+    def keep_kong_applied(self, epoch: str | None) -> None:
         """Put a DB-less Kong's memory right where it is not; one with a database needs nothing.
 
-        :param mark: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`mark_key`.
+        :param epoch: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`epoch_key`.
         :raises Exception: Also as :func:`~.reapply.keep_applied`.
         """
         if self.host.database != "off" or self.host.role == "data_plane":
@@ -136,7 +136,7 @@ class Provisioning:
         # Not through that bridge, which would wait for the turn that this has.
         consumer_sync = KongConsumerSync(self.config, self.bridge, declared=True)
         tenant = Tenant(scope, SqlStorage(database, scope, self.provider), consumer_sync)
-        keep_applied(self.bridge, memory, tenant, mark)
+        keep_applied(self.bridge, memory, tenant, epoch)
 
     def change_credential(self, asked: Asked) -> None:
         """Give a DB-less Kong a credential, which is kept, or take one away.

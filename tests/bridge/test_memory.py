@@ -14,7 +14,7 @@ from kong_scim.bridge import (
     Bridge,
     BridgeError,
     Delete,
-    Mark,
+    Epoch,
     Revoke,
     Sql,
     Step,
@@ -223,44 +223,44 @@ def test_a_check_says_what_would_be_and_changes_nothing(bridge: Bridge) -> None:
     assert refusal(bridge, consumer(name), check=True).code == 5
 
 
-# -- The mark --------------------------------------------------------------
+# -- The epoch -------------------------------------------------------------
 
 
-def test_a_commit_is_made_under_the_expected_mark_only(bridge: Bridge) -> None:
-    mark, owner = f"scim-bridge:{new_id()}", new_id()
+def test_a_commit_is_made_in_the_expected_epoch_only(bridge: Bridge) -> None:
+    key, owner = f"scim-bridge:{new_id()}", new_id()
     step = consumer(new_id(), owner)
 
-    assert refusal(bridge, step, mark=Mark(mark, "one")).name == "MARK"
-    assert refusal(bridge, step, mark=Mark(mark, "one"), check=True).name == "MARK"
+    assert refusal(bridge, step, epoch=Epoch(key, "one")).name == "MARK"
+    assert refusal(bridge, step, epoch=Epoch(key, "one"), check=True).name == "MARK"
     assert read(bridge, owner) is None
 
-    bridge.commit([], mark=Mark(mark, None, becomes="one"))
-    assert bridge.wake(mark=mark).mark == "one"
-    bridge.commit([step], mark=Mark(mark, "one", becomes="two"))
-    assert bridge.wake(mark=mark).mark == "two"
-    assert refusal(bridge, step, mark=Mark(mark, None)).name == "MARK"
+    bridge.commit([], epoch=Epoch(key, None, becomes="one"))
+    assert bridge.wake(epoch=key).epoch == "one"
+    bridge.commit([step], epoch=Epoch(key, "one", becomes="two"))
+    assert bridge.wake(epoch=key).epoch == "two"
+    assert refusal(bridge, step, epoch=Epoch(key, None)).name == "MARK"
     assert read(bridge, owner) is not None
 
 
-def test_a_check_sets_no_mark(bridge: Bridge) -> None:
-    mark = f"scim-bridge:{new_id()}"
+def test_a_check_begins_no_epoch(bridge: Bridge) -> None:
+    key = f"scim-bridge:{new_id()}"
 
-    bridge.commit([], mark=Mark(mark, None, becomes="one"), check=True)
+    bridge.commit([], epoch=Epoch(key, None, becomes="one"), check=True)
 
-    assert bridge.wake(mark=mark).mark is None
+    assert bridge.wake(epoch=key).epoch is None
 
 
 @requires_kong
-def test_a_configuration_that_is_loaded_takes_mark_and_rows_away_together(
+def test_a_configuration_that_is_loaded_takes_epoch_and_rows_away_together(
     dbless_kong: Probe,
 ) -> None:
-    mark, owner = f"scim-bridge:{new_id()}", new_id()
+    key, owner = f"scim-bridge:{new_id()}", new_id()
     step = consumer(new_id(), owner)
-    dbless_kong.bridge.commit([step], mark=Mark(mark, None, becomes="one"))
+    dbless_kong.bridge.commit([step], epoch=Epoch(key, None, becomes="one"))
 
     dbless_kong.admin.post("/config", json={"config": KONG_YML}).raise_for_status()
 
-    assert dbless_kong.bridge.wake(mark=mark).mark is None
+    assert dbless_kong.bridge.wake(epoch=key).epoch is None
     assert read(dbless_kong.bridge, owner) is None
 
 

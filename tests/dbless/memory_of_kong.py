@@ -15,7 +15,7 @@ from typing import Any
 from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.dbless import bridge
-from kong_scim.dbless.bridge import mark_key
+from kong_scim.dbless.bridge import epoch_key
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
@@ -69,7 +69,7 @@ class Gateway:
 
     def tick(self) -> None:
         self._calls = 0
-        mark = self.kong.mark(mark_key(CONFIG.tenant))
+        mark = self.kong.mark(epoch_key(CONFIG.tenant))
         self._provisioning().keep_kong_applied(mark)
 
     def give_key(self, consumer: str, key: str, **fields: Any) -> None:

@@ -14,9 +14,9 @@ from kong_scim.bridge.messages import (
     BridgeUnavailableError,
     Consumer,
     Delete,
+    Epoch,
     Host,
     KongCaller,
-    Mark,
     Opening,
     Request,
     Rows,
@@ -128,17 +128,17 @@ class Bridge:
             body += piece
         return bytes(body)
 
-    def wake(self, *, mark: str | None = None, secrets: Sequence[str] = ()) -> Waking:
+    def wake(self, *, epoch: str | None = None, secrets: Sequence[str] = ()) -> Waking:
         """Begin a tick, where there is no request to take over.
 
-        :param mark: The key of the :class:`Mark` that is wanted; a Kong with a database has none.
+        :param epoch: The key of the :class:`Epoch` that is wanted; a Kong with a database has none.
         :raises BridgeUnavailableError: As :meth:`begin`.
         """
-        answer = self._call("wake", {"mark": mark, "secrets": list(secrets)})
+        answer = self._call("wake", {"mark": epoch, "secrets": list(secrets)})
         return Waking(
             host=Host(**answer["host"]),
             secrets=dict(answer["secrets"] or {}),
-            mark=answer["mark"],
+            epoch=answer["mark"],
             asked=_asked(answer["asked"]),
             observed=answer["observed"],
             guarded=answer.get("guarded") is True,
@@ -194,11 +194,11 @@ class Bridge:
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
-        self, steps: Sequence[Step], *, mark: Mark | None = None, check: bool = False
+        self, steps: Sequence[Step], *, epoch: Epoch | None = None, check: bool = False
     ) -> list[StepResult]:
         """Apply every step, or none, and drop Kong's caches of what changed afterwards.
 
-        :param mark: What a DB-less Kong must have in its memory; it has steps on entities only.
+        :param epoch: What a DB-less Kong must have in its memory; it has steps on entities only.
         :param check: On a DB-less Kong: only find out whether the steps could be applied.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
@@ -207,8 +207,8 @@ class Bridge:
             "steps": [vars(step) for step in steps],
             "timeout": self._timeout,
         }
-        if mark is not None:
-            argument["mark"] = {"key": mark.key, "is": mark.expected, "becomes": mark.becomes}
+        if epoch is not None:
+            argument["mark"] = {"key": epoch.key, "is": epoch.expected, "becomes": epoch.becomes}
         if check:
             argument["check"] = True
         answer = self._call("commit", argument)

@@ -256,7 +256,7 @@ class Waking:
 
     host: Host
     secrets: Mapping[str, str | None]
-    mark: str | None
+    epoch: str | None
     asked: Asked | None = None
     observed: bool = False
     """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
@@ -292,7 +292,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Epoch:
     """A text in the memory of a DB-less Kong that is gone when it loads a configuration.
 
     It is kept in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
@@ -324,7 +324,7 @@ class BridgeError(Exception):
 
     :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
         as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
-        hold), ``MARK`` (a :class:`Mark` is not as expected), ``DECLARED`` (a DB-less Kong's
+        hold), ``MARK`` (a :class:`Epoch` is not as expected), ``DECLARED`` (a DB-less Kong's
         configuration declares the entity), ``GROUP_TAKEN`` (see :class:`Claim`; ``fields`` has the
         ``group``), ``CONFLICT`` (serialization failure or deadlock: run the request again),
         ``DATABASE`` (the database is away), ``PENDING`` (on a DB-less Kong: the change is stored

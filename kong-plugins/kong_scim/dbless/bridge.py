@@ -19,8 +19,8 @@ from kong_scim.bridge import (
     Bridge,
     BridgeError,
     Claim,
+    Epoch,
     LastEventTag,
-    Mark,
     RollbackDryRun,
     Rows,
     Sql,
@@ -54,7 +54,7 @@ class Memory:
         self._applied: dict[Scope, int] = {}
         self._changed = threading.Condition()
 
-    def mark(self, number: int) -> str:
+    def epoch(self, number: int) -> str:
         """Return the mark of a Kong that was told of everything up to a change of this store.
 
         A store that is put back from a copy has told it of less, and is noticed by that.
@@ -77,7 +77,7 @@ class Memory:
             return self._changed.wait_for(lambda: self._applied.get(scope, 0) > seen, seconds)
 
 
-def mark_key(tenant: str) -> str:
+def epoch_key(tenant: str) -> str:
     """Return the key of a tenant's mark in Kong's memory."""
     return f"scim-bridge:{tenant}"
 
@@ -203,9 +203,9 @@ class DblessBridge:
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
-                    mark = memory.mark(pending_log.told(transaction, self._scope))
-                    key = mark_key(self._scope.tenant)
-                    answers = self._bridge.commit(entities, mark=Mark(key, mark), check=True)
+                    epoch = memory.epoch(pending_log.last_applied(transaction, self._scope))
+                    key = epoch_key(self._scope.tenant)
+                    answers = self._bridge.commit(entities, epoch=Epoch(key, epoch), check=True)
                 except BridgeError as error:
                     error.step = None if error.step is None else places[error.step]
                     raise
@@ -224,7 +224,7 @@ class DblessBridge:
         done = [results[place] for place in range(len(steps))]
         if number is not None:
             try:
-                self._bridge.commit(entities, mark=Mark(key, mark, becomes=memory.mark(number)))
+                self._bridge.commit(entities, epoch=Epoch(key, epoch, becomes=memory.epoch(number)))
             except BridgeError as error:
                 raise _UntoldError(done, memory.applications(self._scope)) from error
             with store.writing() as transaction:

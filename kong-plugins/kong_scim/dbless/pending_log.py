@@ -92,7 +92,7 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
         [
             scope.workspace,
             scope.tenant,
-            told(transaction, scope),
+            last_applied(transaction, scope),
             json.dumps([vars(step) for step in steps]),
         ],
     )
@@ -105,7 +105,7 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
     return number
 
 
-def told(transaction: SqliteTransaction, scope: Scope) -> int:
+def last_applied(transaction: SqliteTransaction, scope: Scope) -> int:
     """Return the number of the last change that Kong was told of, or has yet to be; 0 for none."""
     found = transaction.connection.execute(
         "SELECT number FROM kong_told WHERE workspace = ? AND tenant = ?",

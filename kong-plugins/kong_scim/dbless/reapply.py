@@ -7,9 +7,9 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from kong_scim.bridge import Bridge, BridgeError, Delete, Mark, Revoke, Step
+from kong_scim.bridge import Bridge, BridgeError, Delete, Epoch, Revoke, Step
 from kong_scim.dbless import pending_log
-from kong_scim.dbless.bridge import PATIENCE, Memory, mark_key
+from kong_scim.dbless.bridge import PATIENCE, Memory, epoch_key
 from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
@@ -31,51 +31,51 @@ class Tenant:
     consumer_sync: KongConsumerSync
 
 
-def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, mark: str | None) -> None:
+def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, epoch: str | None) -> None:
     """See to it that Kong's memory has what the store says; does nothing where it has.
 
-    :param mark: The tenant's mark in Kong's memory.
+    :param epoch: The tenant's mark in Kong's memory.
     :raises BridgeError: When Kong cannot be told; it is tried again with the next tick.
     """
-    store, scope, key = memory.store, tenant.scope, mark_key(tenant.scope.tenant)
+    store, scope, key = memory.store, tenant.scope, epoch_key(tenant.scope.tenant)
     with store.turn(PATIENCE):
         with store.reading() as transaction:
             waiting = pending_log.pending(transaction, scope)
-            told = memory.mark(pending_log.told(transaction, scope))
-        if mark != told:
-            mark = bridge.wake(mark=key).mark  # a write may have come in between
-        if waiting is not None and mark == memory.mark(waiting.after):
-            mark = _apply_pending(bridge, waiting, Mark(key, mark, becomes=told))
-        if mark != told:
-            _apply_all(bridge, tenant, store, mark, told)
+            last_applied = memory.epoch(pending_log.last_applied(transaction, scope))
+        if epoch != last_applied:
+            epoch = bridge.wake(epoch=key).epoch  # a write may have come in between
+        if waiting is not None and epoch == memory.epoch(waiting.after):
+            epoch = _apply_pending(bridge, waiting, Epoch(key, epoch, becomes=last_applied))
+        if epoch != last_applied:
+            _apply_all(bridge, tenant, store, epoch, last_applied)
         if waiting is not None:
             with store.writing() as transaction:
                 pending_log.lift(transaction, waiting.number)
-        if mark != told or waiting is not None or not memory.applications(scope):
+        if epoch != last_applied or waiting is not None or not memory.applications(scope):
             memory.applied(scope)
 
 
-def _apply_pending(bridge: Bridge, waiting: pending_log.Pending, mark: Mark) -> str | None:
+def _apply_pending(bridge: Bridge, waiting: pending_log.Pending, epoch: Epoch) -> str | None:
     """Tell Kong what it has yet to be told, and return its mark then."""
     try:
-        bridge.commit(waiting.steps, mark=mark)
+        bridge.commit(waiting.steps, epoch=epoch)
     except BridgeError as error:
         if error.step is None:
             raise
         log.warning("a pending change cannot be applied to Kong any more: %s", error)
-        return mark.expected
+        return epoch.expected
     log.info("a pending change was applied to Kong")
-    return mark.becomes
+    return epoch.becomes
 
 
 def _apply_all(
-    bridge: Bridge, tenant: Tenant, store: LocalStore, mark: str | None, told: str
+    bridge: Bridge, tenant: Tenant, store: LocalStore, epoch: str | None, last_applied: str
 ) -> None:
     scope = tenant.scope
     # Whatever is loaded meanwhile takes this mark away, and the rest is refused.
     ours = f"applying {uuid.uuid4()}"
-    key = mark_key(scope.tenant)
-    bridge.commit([], mark=Mark(key, mark, becomes=ours))
+    key = epoch_key(scope.tenant)
+    bridge.commit([], epoch=Epoch(key, epoch, becomes=ours))
     total, done, clashes = tenant.storage.count_users(), 0, 0
     known: set[str] = set()
     log.info("tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, total)
@@ -91,15 +91,15 @@ def _apply_all(
             given: list[Step] = [*pending_log.credentials(transaction, scope, present, time.time())]
             given += pending_log.stamps(transaction, scope, present)
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
-        if mark is not None:  # not empty: what is no credential of the store's goes
+        if epoch is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]
         plans += [(each,) for each in given]
-        clashes += _commit(bridge, plans, Mark(key, ours))
+        clashes += _commit(bridge, plans, Epoch(key, ours))
         done += len(users)
         log.info("tenant %s: %d of %d users applied to Kong", scope.tenant, done, total)
     strays = bridge.tagged(f"scim:{scope.tenant}") - known
-    _commit(bridge, [(Delete("consumers", each),) for each in sorted(strays)], Mark(key, ours))
-    bridge.commit([], mark=Mark(key, ours, becomes=told))
+    _commit(bridge, [(Delete("consumers", each),) for each in sorted(strays)], Epoch(key, ours))
+    bridge.commit([], epoch=Epoch(key, ours, becomes=last_applied))
     log.info(
         "tenant %s: Kong has all %d users; %d could not be applied, see above",
         scope.tenant,
@@ -108,13 +108,13 @@ def _apply_all(
     )
 
 
-def _commit(bridge: Bridge, plans: list[tuple[Step, ...]], mark: Mark) -> int:
+def _commit(bridge: Bridge, plans: list[tuple[Step, ...]], epoch: Epoch) -> int:
     """Apply plans in one commit; those that Kong refuses are named and left out, and counted."""
     refused = 0
     while plans:
         owners = [number for number, plan in enumerate(plans) for _ in plan]
         try:
-            bridge.commit([step for plan in plans for step in plan], mark=mark)
+            bridge.commit([step for plan in plans for step in plan], epoch=epoch)
         except BridgeError as error:
             if error.step is None:
                 raise
