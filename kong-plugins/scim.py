@@ -13,4 +13,5 @@ from kong_scim.kong_schema import fields
 from kong_scim.plugin import Plugin  # noqa: F401
 
 Schema = fields()
-priority = 755  # after every guard, before what answers for an upstream (kong-facts 26)
+# After every guard, before plugins that answer for an upstream (docs/kong.md#priorities).
+priority = 755
