@@ -13,4 +13,5 @@ from kong_scim.app import Plugin  # noqa: F401
 from kong_scim.config.kong_schema import fields
 
 Schema = fields()
-priority = 755  # after every guard, before what answers for an upstream (kong-facts 26)
+# After every guard, before plugins that answer for an upstream (docs/kong.md#priorities).
+priority = 755

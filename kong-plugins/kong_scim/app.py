@@ -70,9 +70,11 @@ class Plugin:
     """The plugin as kong-pdk knows it: built with a configuration, called for each request.
 
     A configuration that cannot work does not stop the instance, because Kong would log that and go
-    on without the plugin (kong-facts 5): it is logged here, and each request is answered with 503.
+    on without the plugin (docs/kong.md#kong-fails-open): it is logged here, and each request is
+    answered with 503.
 
-    :param config: As Kong hands it over, with Kong's own keys among it (kong-facts 12).
+    :param config: As Kong hands it over, with Kong's own keys among it
+        (docs/kong.md#kong-adds-keys-to-the-configuration).
     """
 
     share: str | None = None
@@ -137,7 +139,8 @@ class Plugin:
         if self._defect is None and self.config.dry_run:
             response.headers[DRY_RUN] = "true"
         body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
-        # Terminal: a call of the PDK after it waits for ever (kong-facts 7).
+        # Terminal: with kong-pdk's server a call of the PDK after it waits for ever
+        # (docs/kong.md#the-server-of-kong-pdk-hangs).
         kong.response.exit(int(response.status), body, response.headers)
 
     def tick(self, kong: Any) -> None:

@@ -215,7 +215,7 @@ class TestHealth:
 @every_file
 class TestThePluginServersSocket:
     def test_it_is_on_a_volume_of_its_own(self, file: Composition) -> None:
-        """Kong's entrypoint deletes sockets in its prefix (kong-facts 10)."""
+        """Kong deletes sockets in its prefix (docs/kong.md#sockets-in-the-prefix-are-deleted)."""
         settings = file.kong_environment("kong")
         directory = "/run/kong-scim"
         assert settings["KONG_PLUGINSERVER_SCIM_SOCKET"] == f"{directory}/scim.socket"

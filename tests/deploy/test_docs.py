@@ -27,6 +27,18 @@ OF_KONG = {
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
+OF_ALL_PROVIDERS = {"index.md", "traffic.md"}
+OF_ONE_PROVIDER = sorted(
+    path for path in (ROOT / "docs/providers").glob("*.md") if path.name not in OF_ALL_PROVIDERS
+)
+
+SOURCES = sorted(
+    path
+    for room in ("kong-plugins", "tests")
+    for ending in ("*.py", "*.lua")
+    for path in (ROOT / room).rglob(ending)
+)
+
 
 def without_code(text: str) -> str:
     """Drop code blocks: their brackets are no links."""
@@ -57,6 +69,27 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert broken == []
 
 
+def test_comments_name_pages_and_titles_that_exist() -> None:
+    broken = []
+    for source in SOURCES:
+        for page, anchor in re.findall(r"\b(docs/[\w/]+\.md)(?:#([\w-]+))?", source.read_text()):
+            path = ROOT / page
+            if not path.exists() or (anchor and anchor not in anchors(path)):
+                broken.append(f"{named(source)}: {page}#{anchor}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_the_tests_that_it_names_exist(document: Path) -> None:
+    cited = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text())
+    missing = []
+    for file, test in cited:
+        path = ROOT / file
+        if not path.exists() or f"def {test}(" not in path.read_text():
+            missing.append(f"{file}::{test}")
+    assert missing == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
 def test_make_targets_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -71,7 +104,7 @@ def test_the_readme_starts_with_what_the_reader_gets_and_two_commands() -> None:
 
 
 def test_every_provider_has_a_page_that_the_index_and_the_readme_name() -> None:
-    pages = {path.name for path in (ROOT / "docs/providers").glob("*.md")} - {"index.md"}
+    pages = {path.name for path in OF_ONE_PROVIDER}
     assert len(pages) == 9
     for index in ("README.md", "docs/index.md", "docs/providers/index.md"):
         assert {page for page in pages if page in (ROOT / index).read_text()} == pages
@@ -80,9 +113,7 @@ def test_every_provider_has_a_page_that_the_index_and_the_readme_name() -> None:
 @pytest.mark.parametrize(
     "heading", ["Settings", "Attribute mapping", "Quirks", "Test", "Not supported"]
 )
-@pytest.mark.parametrize(
-    "page", sorted((ROOT / "docs/providers").glob("[!i]*.md")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("page", OF_ONE_PROVIDER, ids=lambda path: path.stem)
 def test_a_providers_page_answers_the_same_questions(page: Path, heading: str) -> None:
     assert re.search(rf"^## {heading}\b", page.read_text(), re.MULTILINE)
 

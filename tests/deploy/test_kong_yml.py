@@ -40,7 +40,7 @@ def postgres() -> Iterator[Postgres]:
 
 class TestWhatItSays:
     def test_the_scim_route_has_no_service(self, tree: dict[str, Any]) -> None:
-        """So nothing is passed on, whatever happens to the plugin server (kong-facts 5)."""
+        """So nothing is passed on without the plugin server (docs/kong.md#kong-fails-open)."""
         [route] = tree["routes"]
         assert route["paths"] == ["/scim/v2"]
         assert "service" not in route

@@ -65,7 +65,7 @@ def test_scim_py_loads_and_describes_itself(kong):
 
 
 def test_scim_py_answers_a_request(kong):
-    """Without scim-bridge, ``kong.scim.begin`` answers nil (kong-facts 1): that is a 503."""
+    """Without scim-bridge a call answers nil (docs/kong.md#methods-are-found-by-name)."""
     start = {"Name": "scim", "Config": json.dumps(CONFIG)}
     instance = kong.call("plugin.StartInstance", start)["Id"]
     outcome = kong.handle(instance)

@@ -442,7 +442,7 @@ def test_no_cache_keeps_what_is_personal(scim: httpx.Client) -> None:
 
 
 def test_an_answer_without_a_body_has_an_empty_text(scim: httpx.Client) -> None:
-    """A nil between status and headers would be lost on the way to Lua (kong-facts 2)."""
+    """A nil among arguments is lost on the way to Lua (docs/kong.md#values-change-on-the-way)."""
     user = new_user(scim)
     scim.delete(f"/Users/{user['id']}")
     assert last(scim).exit is not None

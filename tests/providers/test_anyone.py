@@ -23,7 +23,7 @@ from scim_traffic import (
     user_body,
 )
 
-# interop 18
+# docs/providers/traffic.md#user-names-in-any-case
 
 
 def test_a_user_name_is_unique_whatever_its_case_and_returned_as_sent(scim: httpx.Client) -> None:
@@ -41,7 +41,7 @@ def test_a_user_may_change_the_case_of_its_own_name(scim: httpx.Client) -> None:
     assert patched_user(scim, user["id"], operation)["userName"] == user["userName"].upper()
 
 
-# interop 19
+# docs/providers/traffic.md#content-types
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_another_content_type_is_415(scim: httpx.Client) -> None:
     refused(scim.post("/Users", content="<user/>", headers=headers), 415)
 
 
-# interop 20
+# docs/providers/traffic.md#refusals-are-scim-errors
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_without_a_token_nothing_can_be_told_from_the_answer(scim: httpx.Client)
     assert len(answers) == 1
 
 
-# interop 21
+# docs/providers/traffic.md#locations-are-used-as-they-are
 
 
 def test_locations_are_absolute_and_not_those_of_a_strangers_host_header(
@@ -121,7 +121,7 @@ def test_locations_are_absolute_and_not_those_of_a_strangers_host_header(
     assert "evil.example" not in scim.get(f"/Users/{user['id']}", headers=strange).text
 
 
-# interop 22
+# docs/providers/traffic.md#bursts-on-one-group
 
 
 def test_32_patches_at_once_on_one_group_lose_no_member(scim: httpx.Client) -> None:
@@ -137,7 +137,7 @@ def test_32_patches_at_once_on_one_group_lose_no_member(scim: httpx.Client) -> N
     assert members_of(scim, group["id"]) == set(users)
 
 
-# interop 23
+# docs/providers/traffic.md#one-member-of-thousands
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_member_who_is_nobody_is_refused_and_nothing_is_changed(scim: httpx.Cl
     assert members_of(scim, group["id"]) == set()
 
 
-# interop 24
+# docs/providers/traffic.md#clients-believe-the-configuration
 
 
 def test_the_service_provider_config_says_the_truth(scim: httpx.Client) -> None:
@@ -226,7 +226,7 @@ def test_the_service_provider_config_says_the_truth(scim: httpx.Client) -> None:
     assert page["itemsPerPage"] <= config["filter"]["maxResults"]
 
 
-# interop 25
+# docs/providers/traffic.md#attributes-nobody-knows
 
 
 def test_unknown_schemas_and_attributes_are_ignored_in_post_and_put(scim: httpx.Client) -> None:
@@ -256,7 +256,7 @@ def test_unknown_attributes_in_the_value_of_a_patch_are_ignored(scim: httpx.Clie
     answered(patch(scim, f"/Users/{user['id']}", {"op": "replace", "value": {"shoeSize": 45}}), 200)
 
 
-# interop 26
+# docs/providers/traffic.md#scim-11
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from scim_traffic import (
     user_body,
 )
 
-# interop 1
+# docs/providers/traffic.md#names-in-any-case
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_entra_writes_attribute_names_in_any_case(scim: httpx.Client) -> None:
     assert user["name"] == {"givenName": "A"}
 
 
-# interop 2
+# docs/providers/traffic.md#booleans-as-strings
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_no_boolean_is_refused(scim: httpx.Client) -> None:
     refused(patch(scim, f"/Users/{user['id']}", operation), 400, "invalidValue")
 
 
-# interop 3
+# docs/providers/traffic.md#members-in-the-value
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_member_that_is_removed_and_added_in_one_patch_stays(
     assert members_of(scim, group["id"]) == set(three)
 
 
-# interop 4
+# docs/providers/traffic.md#entries-that-are-not-there
 
 
 def test_entra_writes_a_work_address_that_is_not_there(scim: httpx.Client) -> None:
@@ -173,7 +173,7 @@ def test_entra_clears_a_number_that_is_not_there_and_nothing_appears(scim: httpx
     assert "phoneNumbers" not in patched_user(scim, user["id"], operation)
 
 
-# interop 5
+# docs/providers/traffic.md#a-manager-as-a-string
 
 
 @pytest.mark.parametrize("value", ["m-1", {"value": "m-1"}, [{"$ref": None, "value": "m-1"}]])
@@ -205,7 +205,7 @@ def test_entra_creates_with_a_manager_as_a_string(scim: httpx.Client) -> None:
     assert user[ENTERPRISE]["manager"]["value"] == "m-1"
 
 
-# interop 6
+# docs/providers/traffic.md#keys-that-are-paths
 
 
 def test_entra_replaces_dotted_qualified_and_filtered_keys_without_a_path(
@@ -226,7 +226,8 @@ def test_entra_replaces_dotted_qualified_and_filtered_keys_without_a_path(
     assert changed["nickName"] == "Bee"
 
 
-# interop 7 and 8
+# docs/providers/traffic.md#searches-for-nobody
+# docs/providers/traffic.md#spaces-as-plus
 
 
 def test_entra_tests_the_connection_with_a_name_that_nobody_has(scim: httpx.Client) -> None:
@@ -248,7 +249,7 @@ def test_entra_finds_a_group_whatever_the_case_and_without_its_members(
     assert "members" not in body["Resources"][0]
 
 
-# interop 9
+# docs/providers/traffic.md#schemas-of-its-own
 
 
 def test_entra_lists_schemas_of_its_own(scim: httpx.Client) -> None:
@@ -258,7 +259,7 @@ def test_entra_lists_schemas_of_its_own(scim: httpx.Client) -> None:
     assert group["schemas"] == [CORE_GROUP]
 
 
-# interop 10
+# docs/providers/traffic.md#disabled-users-are-looked-up
 
 
 def test_a_disabled_user_stays_readable_and_findable(scim: httpx.Client) -> None:
@@ -269,7 +270,7 @@ def test_a_disabled_user_stays_readable_and_findable(scim: httpx.Client) -> None
     assert [each["active"] for each in found["Resources"]] == [False]
 
 
-# interop 11
+# docs/providers/traffic.md#answers-to-a-patch
 
 
 def test_a_group_patch_is_answered_with_nothing_and_a_user_patch_with_the_user(
@@ -300,7 +301,7 @@ def test_a_group_patch_that_asks_for_attributes_gets_them(scim: httpx.Client) ->
     assert "meta" not in body
 
 
-# roles as JSON text
+# docs/providers/traffic.md#roles-as-json-text
 
 
 def test_entra_sends_roles_as_json_text_and_they_are_kept_as_sent(scim: httpx.Client) -> None:

@@ -19,7 +19,7 @@ from scim_traffic import (
     user_body,
 )
 
-# interop 12
+# docs/providers/traffic.md#everything-is-put-back
 
 
 def test_okta_puts_back_everything_it_got_with_one_field_changed(scim: httpx.Client) -> None:
@@ -74,7 +74,7 @@ def test_a_put_clears_what_it_leaves_out(scim: httpx.Client) -> None:
     assert ENTERPRISE not in answer
 
 
-# interop 13
+# docs/providers/traffic.md#a-group-is-renamed-with-its-id
 
 
 def test_okta_renames_a_group_with_its_id_in_the_value(scim: httpx.Client) -> None:
@@ -95,7 +95,7 @@ def test_another_id_in_the_value_is_ignored(scim: httpx.Client) -> None:
     assert get(scim, f"/Groups/{group['id']}")["displayName"] == name
 
 
-# interop 14
+# docs/providers/traffic.md#members-by-put
 
 
 def test_okta_replaces_the_members_with_a_put(scim: httpx.Client) -> None:
@@ -108,7 +108,7 @@ def test_okta_replaces_the_members_with_a_put(scim: httpx.Client) -> None:
     assert members_of(scim, group["id"]) == {two["id"]}
 
 
-# interop 15
+# docs/providers/traffic.md#a-password-at-creation
 
 
 def test_okta_creates_with_a_password_and_no_groups(scim: httpx.Client) -> None:
@@ -131,7 +131,7 @@ def test_okta_creates_with_a_password_and_no_groups(scim: httpx.Client) -> None:
     assert "1mz050nq" not in scim.get(f"/Users/{user['id']}?attributes=password").text
 
 
-# interop 16
+# docs/providers/traffic.md#deactivated-without-a-path
 
 
 def test_okta_deactivates_and_assigns_again(scim: httpx.Client) -> None:
@@ -148,7 +148,7 @@ def test_okta_links_a_user_whose_name_is_taken(scim: httpx.Client) -> None:
     assert [each["id"] for each in found["Resources"]] == [user["id"]]
 
 
-# interop 17
+# docs/providers/traffic.md#pages-by-index
 
 
 def test_okta_pages_by_index(scim: httpx.Client) -> None:

@@ -29,7 +29,8 @@ class Tokens:
     :param tokens: As Kong hands them to the plugin; a referenced value is the one at the instance's
         start, and never used.
     :param references: The vault reference of each token that has one, by the token's name. Its live
-        value comes with each request, so that a rotated secret counts at once (kong-facts 11).
+        value comes with each request, so that a rotated secret counts at once
+        (docs/kong.md#vault-values-go-stale).
     :param clock: In seconds since the epoch.
     """
 

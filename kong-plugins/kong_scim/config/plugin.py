@@ -295,8 +295,8 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
     """Return the vault reference of each token that has one, by the token's name.
 
     Kong resolves references before it starts an instance and leaves the reference itself in
-    ``$refs``, also inside nested records (kong-facts 11); the resolved value goes stale, so the
-    plugin asks for the live one on each request.
+    ``$refs``, also inside nested records; the resolved value goes stale, so the plugin asks for the
+    live one on each request (docs/kong.md#vault-values-go-stale).
     """
     found = {}
     tokens = raw.get("tokens")

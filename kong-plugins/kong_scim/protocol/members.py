@@ -1,7 +1,7 @@
 """The part of a group's PATCH that adds and removes members one by one.
 
 Such a PATCH is done without the group's members being read, so that it costs the same for a group
-of ten and of ten thousand (interop 22, 23).
+of ten and of ten thousand (docs/providers/traffic.md#one-member-of-thousands).
 """
 
 from __future__ import annotations

@@ -294,7 +294,10 @@ class _Index:
 
 
 def _by_value(operation: Operation) -> FilterNode | None:
-    """Return the filter that the value of a removal stands for (interop 3)."""
+    """Return the filter that the value of a removal stands for.
+
+    See docs/providers/traffic.md#members-in-the-value.
+    """
     if operation.op != PatchOperation.Op.remove:
         return None
     match operation.value:

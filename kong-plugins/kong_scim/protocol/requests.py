@@ -68,8 +68,9 @@ def decoded_path(path: str) -> str:
 
 
 def decoded_query(query: str) -> dict[str, str]:
-    """Return the query parameters; ``+`` and ``%20`` are spaces (interop 8).
+    """Return the query parameters; ``+`` and ``%20`` are spaces.
 
+    Entra sends either (docs/providers/traffic.md#spaces-as-plus).
     A list given twice is one list; of another parameter, the last counts. A name is matched without
     regard to case.
 

@@ -105,11 +105,14 @@ BUILT_IN_EXTENSIONS: dict[str, tuple[type[Extension], ...]] = {"User": (Enterpri
 
 POLICY = ScimPolicy(
     # JumpCloud, OneLogin, Google, Ping, SailPoint, Keycloak and authentik send schemas and
-    # attributes of their own with every resource (interop 9, 25).
+    # attributes of their own with every resource
+    # (docs/providers/traffic.md#attributes-nobody-knows).
     unknown=ScimPolicy.Unknown.ignore,
-    # Entra names the members to remove in the value (interop 3).
+    # Entra names the members to remove in the value
+    # (docs/providers/traffic.md#members-in-the-value).
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
-    # Entra replaces emails[type eq "work"].value of a user that has none (interop 4).
+    # Entra replaces emails[type eq "work"].value of a user that has none
+    # (docs/providers/traffic.md#entries-that-are-not-there).
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
 )
 
@@ -148,7 +151,10 @@ def _catalog(files: tuple[SchemaFile, ...]) -> tuple[tuple[Model, ...], tuple[Re
 
 
 def service_provider_config(config: PluginConfig) -> ServiceProviderConfig:
-    """Return what the service can do; clients choose PUT, PATCH and bulk by it (interop 24)."""
+    """Return what the service can do; clients choose PUT, PATCH and bulk by it.
+
+    See docs/providers/traffic.md#clients-believe-the-configuration.
+    """
     return ServiceProviderConfig(
         patch=Patch(supported=True),
         bulk=Bulk(

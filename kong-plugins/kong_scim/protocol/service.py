@@ -396,9 +396,10 @@ class KongScimService(ScimService):
         resource: Resource[Any],
         response_parameters: ResponseParameters[Any],
     ) -> ScimResponse:
-        """Answer a user's PATCH with the user (Okta reads it), a group's with 204 (interop 11).
+        """Answer a user's PATCH with the user (Okta reads it), a group's with 204.
 
-        A group is answered where the client asks for attributes of it (RFC 7644 §3.5.2).
+        A group is answered where the client asks for attributes of it (RFC 7644 §3.5.2). See
+        docs/providers/traffic.md#answers-to-a-patch.
         """
         if self.get_resource_type_of(resource).name == "Group":
             return super().patch_response(base_url, resource, response_parameters)

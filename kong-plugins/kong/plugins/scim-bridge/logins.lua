@@ -161,7 +161,7 @@ function _M.note(t, changes)
     if list[1] then
       t:set(row, table.concat(list, ","))
     elseif lmdb.get(row) then
-      t:set(row, nil) -- LMDB refuses to delete a row that is not there
+      t:set(row, nil) -- docs/kong.md#deleting-an-absent-key-fails
     end
   end
 end

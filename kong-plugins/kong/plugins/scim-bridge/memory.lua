@@ -263,7 +263,8 @@ local function write(tx, mark)
   for _, draft in ipairs(tx.drafts) do
     local changes = {}
     for id, change in pairs(draft.rows) do
-      if change.before or change.after then -- LMDB refuses to delete a row that is not there
+      -- to delete a row that is not there fails (docs/kong.md#deleting-an-absent-key-fails)
+      if change.before or change.after then
         own.note(t, draft.schema.name, id, change.after ~= nil)
         table.insert(changes, change)
       end

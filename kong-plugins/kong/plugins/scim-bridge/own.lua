@@ -32,7 +32,8 @@ function _M.has(name, id)
 end
 
 
---- Notes in a transaction on LMDB that an entity is SCIM's, or that it is no more.
+--- Notes in a transaction on LMDB that an entity is SCIM's, or that it is no more. Where it never was, this
+-- fails the transaction (docs/kong.md#deleting-an-absent-key-fails).
 function _M.note(t, name, id, present)
   t:set(key_of(name, id), present and "1" or nil)
 end

@@ -20,7 +20,10 @@ from kong_scim.protocol.limits import check_path, shown
 
 FORGOTTEN = "password"
 """Accepted and not kept: the gateway knows no passwords of people, and what is not stored cannot
-leak (interop 15; ServiceProviderConfig says changePassword false)."""
+leak; ServiceProviderConfig says changePassword false.
+
+See docs/providers/traffic.md#a-password-at-creation.
+"""
 
 
 class Selected(NamedTuple):
@@ -35,7 +38,9 @@ def canonical(
 ) -> tuple[dict[str, Any], list[Selected]]:
     """Return a payload in canonical form, and what it says of single entries of lists.
 
-    What only the server writes, and what no schema here knows, is left out (interop 12, 25).
+    What only the server writes, and what no schema here knows, is left out
+    (docs/providers/traffic.md#everything-is-put-back,
+    docs/providers/traffic.md#attributes-nobody-knows).
 
     :param urn: The schema whose attributes the payload holds: the resource's, or an extension's,
         whose attributes are in an object under its URN in the answer, too.

@@ -55,9 +55,9 @@ NodeT = TypeVar("NodeT", Comparison, Present, ValuePath)
 def lenient_filter(models: Models, text: str) -> str:
     """Return a filter in terms of what is stored, with operands of the types of their attributes.
 
-    Booleans are compared with booleans (Entra writes ``primary eq "True"``, interop 2), a complex
-    attribute means its ``value``, and a reference is compared as it is shown
-    (:mod:`kong_scim.protocol.references`).
+    Booleans are compared with booleans (Entra writes ``primary eq "True"``:
+    docs/providers/traffic.md#booleans-as-strings), a complex attribute means its ``value``, and a
+    reference is compared as it is shown (:mod:`kong_scim.protocol.references`).
 
     :raises InvalidFilterException: When it is empty, too large or malformed, or compares with what
         an attribute cannot have.

@@ -1,8 +1,9 @@
 """PATCH operations as real providers send them, in the form RFC 7644 §3.5.2 wants.
 
 Every operation comes out with a path: one without is split into one per attribute of its value, so
-that Entra's dotted, URN-qualified and filtered keys (interop 6) and Okta's plain objects (interop
-13, 16) are read by the same rules as a path.
+that Entra's dotted, URN-qualified and filtered keys (docs/providers/traffic.md#keys-that-are-paths)
+and Okta's plain objects (docs/providers/traffic.md#deactivated-without-a-path) are read by the same
+rules as a path.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def lenient_patch(
     """Return a PATCH request whose operations each have a path and a value in the declared shape.
 
     :raises PayloadTooLargeException: When there are more operations than ``max_operations``.
-    :raises InvalidPathException: When a path names nothing (interop 25).
+    :raises InvalidPathException: When a path names nothing
+        (docs/providers/traffic.md#attributes-nobody-knows).
     """
     result = {}
     for name, value in payload.items():
@@ -99,7 +101,8 @@ def _by_attribute(
 ) -> Iterator[Operation]:
     """Split the value for a whole resource or extension into one operation for each attribute.
 
-    What the server alone writes is left out: Okta sends the id back (interop 13).
+    What the server alone writes is left out: Okta sends the id back
+    (docs/providers/traffic.md#a-group-is-renamed-with-its-id).
     """
     schemas = schemas_of(model)
     urn = schemas.urn if parent.model is model else str(getattr(parent.model, "__schema__"))  # noqa: B009
@@ -136,7 +139,8 @@ def _write(
         _refuse_required(target)
     _check(target, value)
     if value is None and op == "add":
-        op = "replace"  # Entra adds an empty manager to clear it (interop 5)
+        # Entra adds an empty manager to clear it (docs/providers/traffic.md#a-manager-as-a-string).
+        op = "replace"
     yield {"op": op, "path": str(target), "value": value}
 
 
@@ -184,9 +188,10 @@ def _check(target: Path[Any], value: Any) -> None:
 def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Operation:
     """Return a removal; its value selects entries only where a list of them is the target.
 
-    Entra lists the members to remove in the value (interop 3), and also sends along the value of
-    what it removes. Without a value, the whole list goes; a value that selects nothing is refused,
-    since it may be a template that was not filled in, and everybody would go.
+    Entra lists the members to remove in the value (docs/providers/traffic.md#members-in-the-value),
+    and also sends along the value of what it removes. Without a value, the whole list goes; a
+    value that selects nothing is refused, since it may be a template that was not filled in, and
+    everybody would go.
     """
     operation: Operation = {"op": "remove"}
     if not path:

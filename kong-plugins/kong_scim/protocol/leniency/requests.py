@@ -1,7 +1,7 @@
 """Requests as real identity providers send them, in the form the models accept.
 
 The rule behind it: accept what a real client sends when its meaning is plain, answer in strict
-SCIM. Numbers after "interop" are those of the real traffic that ``tests/providers`` holds.
+SCIM. What providers send, and which test holds it, is in docs/providers/traffic.md.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def lenient_resource(
 
 
 def refuse_scim_1(payload: dict[str, Any], wanted: str) -> None:
-    """Refuse a body of SCIM 1.1, which cannot be told apart by its attributes (interop 26).
+    """Refuse a body of SCIM 1.1, which cannot be told apart by its attributes.
+
+    See docs/providers/traffic.md#scim-11.
 
     :raises InvalidVersionException: Naming the version and the schema wanted.
     """
@@ -93,9 +95,10 @@ def _is_list_of_text(value: Any) -> bool:
 
 
 def _known_schemas(schemas: Schemas, resource: dict[str, Any]) -> Any:
-    """Return the schemas of this service that a client lists (interop 9).
+    """Return the schemas of this service that a client lists.
 
-    A user by any schema is a user at this endpoint; but what is said to be a group is none.
+    A user by any schema is a user at this endpoint; but what is said to be a group is none
+    (docs/providers/traffic.md#schemas-of-its-own).
     """
     listed = resource.get("schemas")
     if isinstance(listed, str):

@@ -173,8 +173,9 @@ def _unwrapped(value: dict[str, Any]) -> Any:
 def _complex(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
     """Return one complex value; a plain string is its ``value`` sub-attribute.
 
-    Entra sends a manager as a string, and clears one with "" (interop 5); smaller providers send
-    roles and members as lists of strings.
+    Entra sends a manager as a string, and clears one with ""
+    (docs/providers/traffic.md#a-manager-as-a-string); smaller providers send roles and members
+    as lists of strings.
     """
     if isinstance(value, str):
         if not value.strip():
@@ -230,7 +231,8 @@ def _member(entry: dict[str, Any]) -> dict[str, Any]:
     """Return what identifies a member: the rest is the directory's to say.
 
     Okta and Entra put names and types of their own beside the id, which must neither be stored nor
-    contradict an immutable sub-attribute when the group is put back (interop 3, 12, 14).
+    contradict an immutable sub-attribute when the group is put back
+    (docs/providers/traffic.md#members-by-put).
     """
     if "value" not in entry:
         raise InvalidValueException(
@@ -244,7 +246,10 @@ def _member(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _boolean(attribute: Attribute, value: Any) -> Any:
-    """Return a boolean; Entra sends "True" and "False" (interop 2), and "" for one not set."""
+    """Return a boolean; Entra sends "True" and "False", and "" for one not set.
+
+    See docs/providers/traffic.md#booleans-as-strings.
+    """
     if isinstance(value, str):
         value = _BOOLEANS.get(value.strip().lower(), value) if value.strip() else None
     if value is None or isinstance(value, bool):
