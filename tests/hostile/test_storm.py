@@ -12,14 +12,14 @@ pytestmark = pytest.mark.long
 
 
 @pytest.mark.timeout(300)
-def test_a_minute_of_hostile_requests_breaks_nothing() -> None:
+def test_hostile_requests_break_nothing() -> None:
     """No 5xx, no hang, nothing held on to, nothing written that was refused, a good one after it.
 
-    Of memory a minute's requests show a large leak only, because the caches do not fill in it:
+    So few requests show a large leak of memory only, because the caches do not fill in them:
     small ones are for ``make fuzz``.
     """
     with running_gateway("sandbox") as gateway:
-        hold(Storm(gateway, seed=5, count=100_000, seconds=60).rage(), whole=False)
+        hold(Storm(gateway, seed=5, count=100_000, seconds=20).rage(), whole=False)
 
 
 def test_whoever_leaves_is_refused_at_once_while_another_tenant_sends_what_costs_most(
