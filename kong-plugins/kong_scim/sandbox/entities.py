@@ -106,7 +106,7 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     schema = DAOS[name]
     row = {"id": str(uuid.uuid4()), **entity}
     fill(name, row)
-    _write(connection, schema, row, known=None)
+    write(connection, schema, row, known=None)
     return select(connection, name, "id", row["id"])[0]
 
 
@@ -141,7 +141,7 @@ def upsert(
         same = " AND ".join(f'"{field}" = ?' for field in schema.cache_key)
         if _rows(connection, schema, f"WHERE {same}", [row[field] for field in schema.cache_key]):
             return False
-    _write(connection, schema, entity, known=known)
+    write(connection, schema, entity, known=known)
     return True
 
 
@@ -196,22 +196,26 @@ def _flat(schema: Dao, entity: Mapping[str, Any]) -> dict[str, Scalar]:
     return row
 
 
-def _write(
+def write(
     connection: sqlite3.Connection, schema: Dao, entity: Mapping[str, Any], known: Entity | None
 ) -> None:
+    """Write a new entity, or some fields of a known one.
+
+    :raises DaoError: As Kong's DAO would.
+    """
     now = int(time.time())
     row = _flat(schema, entity)
     row["created_at"] = known["created_at"] if known else now
     if not schema.owned:
         row["updated_at"] = now
-    names = ", ".join(f'"{column}"' for column in row)
-    places = ", ".join("?" * len(row))
-    changes = ", ".join(f'"{column}" = excluded."{column}"' for column in row)
-    statement = f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})'
     if known:
-        statement += f" ON CONFLICT (id) DO UPDATE SET {changes}"
+        changes = ", ".join(f'"{column}" = ?' for column in row)
+        statement = f'UPDATE "{schema.name}" SET {changes} WHERE id = ?'
+        values = [*row.values(), known["id"]]
+    else:
+        statement, values = _insertion(schema, row)
     try:
-        connection.execute(statement, list(row.values()))
+        connection.execute(statement, values)
     except sqlite3.IntegrityError as error:
         raise _violation(entity, error) from error
 
@@ -222,25 +226,46 @@ def primary_key_violation(fields: Mapping[str, Any]) -> DaoError:
     return DaoError(3, "primary key violation", message, fields)
 
 
+def unique_violation(fields: Mapping[str, Any]) -> DaoError:
+    """Return what Kong says of a value, or of several together, that another entity has."""
+    message = f"UNIQUE violation detected on '{lua(fields)}'"
+    return DaoError(5, "unique constraint violation", message, fields)
+
+
+def foreign_key_violation(key: Mapping[str, Any], field: str, name: str) -> DaoError:
+    """Return what Kong says of a reference to an entity that is not there."""
+    message = f"the foreign key '{lua(key)}' does not reference an existing '{name}' entity."
+    return DaoError(4, "foreign key violation", message, {field: key})
+
+
+def replace(
+    connection: sqlite3.Connection, name: str, entity: Mapping[str, Any], *, gone: bool
+) -> None:
+    """Write an entity as it is, or delete it alone, as LMDB does: neither is held to anything.
+
+    :param entity: A time to live is the moment when it ends.
+    """
+    schema = DAOS[name]
+    connection.execute(f'DELETE FROM "{schema.name}" WHERE id = ?', [entity["id"]])
+    if gone:
+        return
+    row = _flat(schema, entity)
+    if row.get("ttl") is not None:
+        row["ttl"] = int(entity["ttl"]) - int(time.time())
+    connection.execute(*_insertion(schema, row))
+
+
+def _insertion(schema: Dao, row: Mapping[str, Scalar]) -> tuple[str, list[Scalar]]:
+    names = ", ".join(f'"{column}"' for column in row)
+    places = ", ".join("?" * len(row))
+    return f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})', list(row.values())
+
+
 def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
     if failure is None:  # the one foreign key there is
-        consumer = entity["consumer"]["id"]
-        return DaoError(
-            4,
-            "foreign key violation",
-            f"the foreign key '{{id=\"{consumer}\"}}' does not reference an existing "
-            "'consumers' entity.",
-            {"consumer": {"id": consumer}},
-        )
+        return foreign_key_violation({"id": entity["consumer"]["id"]}, "consumer", "consumers")
     fields = {
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
     }
-    if "id" in fields:
-        return primary_key_violation(fields)
-    return DaoError(
-        5,
-        "unique constraint violation",
-        f"UNIQUE violation detected on '{lua(fields)}'",
-        fields,
-    )
+    return primary_key_violation(fields) if "id" in fields else unique_violation(fields)
