@@ -43,9 +43,6 @@ CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (
 
 CREDENTIALS = ("keyauth_credentials",)
 
-EVENT = "scim-event:"
-"""Before the id of the last event that changed a consumer, in a tag (``entities.lua``)."""
-
 _KEY_LENGTH = 32
 _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
 
@@ -61,12 +58,6 @@ def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity
         for entity in select(connection, "consumers", field, id_or_username):
             return entity
     return None
-
-
-def named(connection: sqlite3.Connection, name: str) -> list[Entity]:
-    """Return the consumers with a username or custom_id, in whatever case (``logins.lua``)."""
-    where = "WHERE lower(username) = lower(?) OR lower(custom_id) = lower(?) ORDER BY id"
-    return _rows(connection, DAOS["consumers"], where, [name, name])
 
 
 def page(
@@ -121,55 +112,9 @@ def fill(name: str, entity: Entity) -> None:
     validate(DAOS[name], entity)
 
 
-def upsert(
-    connection: sqlite3.Connection,
-    name: str,
-    entity: Mapping[str, Any],
-    *,
-    unless_present: bool = False,
-) -> bool:
-    """Write the given fields of an entity by its id, new or not, and return whether anything was.
-
-    :param unless_present: Do nothing where an entity with the same cache key is there.
-    :raises DaoError: As Kong's DAO would.
-    """
-    schema = DAOS[name]
-    known = next(iter(select(connection, name, "id", entity["id"])), None)
-    validate(schema, {**(known or {}), **entity})
-    if unless_present:
-        row = _flat(schema, entity)
-        same = " AND ".join(f'"{field}" = ?' for field in schema.cache_key)
-        if _rows(connection, schema, f"WHERE {same}", [row[field] for field in schema.cache_key]):
-            return False
-    write(connection, schema, entity, known=known)
-    return True
-
-
-def delete(connection: sqlite3.Connection, name: str, identifier: str) -> dict[str, int]:
-    """Delete an entity with all that belongs to it, and return how many went, by DAO."""
-    gone = {}
-    if name == "consumers":
-        for owned in (schema for schema in DAOS.values() if schema.owned):
-            count = delete_owned(connection, owned.name, identifier)
-            gone.update({owned.name: count} if count else {})
-    deleted = connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
-    return gone | ({name: deleted.rowcount} if deleted.rowcount else {})
-
-
-def delete_owned(connection: sqlite3.Connection, name: str, consumer: str) -> int:
-    """Delete the entities of one kind that belong to a consumer, and return how many went."""
-    return connection.execute(
-        f'DELETE FROM "{DAOS[name].name}" WHERE consumer = ?', [consumer]
-    ).rowcount
-
-
-def stamp(connection: sqlite3.Connection, consumers: Sequence[str], event: str) -> None:
-    """Say in a tag of consumers which event changed them last; no tag for an empty one."""
-    for identifier in consumers:
-        for consumer in select(connection, "consumers", "id", identifier):
-            tags = [tag for tag in consumer["tags"] or () if not tag.startswith(EVENT)]
-            tags += [f"{EVENT}{event}"] if event else []
-            upsert(connection, "consumers", {"id": identifier, "tags": tags})
+def delete(connection: sqlite3.Connection, name: str, identifier: str) -> None:
+    """Delete an entity with all that belongs to it."""
+    connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
 
 
 def _rows(

@@ -12,7 +12,8 @@ from typing import Any
 from starlette.types import Message, Send
 
 from kong_scim.sandbox.exchange import Exchange
-from kong_scim.sandbox.metrics import Metrics
+from kong_scim.sandbox.lua import facts
+from kong_scim.sandbox.lua.workers import Workers
 from kong_scim.sandbox.plugins import FileLogConfig
 from kong_scim.sandbox.router import Match
 
@@ -42,7 +43,11 @@ class Answering:
 
 
 def after(
-    exchange: Exchange, answer: Answering, metrics: Metrics, wrote: Callable[[], object]
+    exchange: Exchange,
+    answer: Answering,
+    bridge: Workers,
+    node_id: str,
+    wrote: Callable[[], object],
 ) -> None:
     """Count and log a request that has its answer.
 
@@ -51,13 +56,11 @@ def after(
     match = exchange.match
     if match is None:
         return
-    if exchange.refused is not None:
-        metrics.refused(exchange.refused)
     for plugin in match.route.plugins:
         if plugin.name == "scim":
-            below = exchange.raw_path.removeprefix(match.prefix.rstrip("/"))
-            tenant, took = plugin.config["tenant"], time.time() - answer.began
-            metrics.request(tenant, exchange.method, below, answer.status, took)
+            known = facts.of_request(exchange, node_id)
+            known["vars"]["request_time"] = str(time.time() - answer.began)
+            bridge.count(plugin.config["tenant"], {**known, "status": answer.status})
             if _is_write(exchange, answer.status):
                 wrote()
         elif plugin.name == "file-log":

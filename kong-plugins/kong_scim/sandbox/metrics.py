@@ -1,4 +1,4 @@
-"""What the sandbox shows at ``/metrics``: what scim-bridge counts, without any of Kong's own metrics.
+"""What the sandbox shows at ``/metrics``: what scim-bridge counts, and nothing of Kong's own.
 
 The names and labels are those of ``kong/plugins/scim-bridge/metrics.lua``, which declares them.
 """

@@ -1,7 +1,7 @@
 """Which lines of the shipped Lua were run, by all processes of a test run together.
 
-Where ``KONG_SCIM_LUA_COVERAGE`` names a directory, each process writes a file there as it ends. LuaJIT
-calls hooks in interpreted code only, so its compiler is off then.
+Where ``KONG_SCIM_LUA_COVERAGE`` names a directory, each process writes a file there as it ends.
+LuaJIT calls hooks in interpreted code only, so its compiler is off then.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""The sandbox's SQLite file as the bridge's Lua asks for it: SQL, Kong's entities, and LMDB's keys."""
+"""The sandbox's SQLite file as the Lua asks for it: SQL, Kong's entities, and LMDB's keys."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ class Database:
             self._own.sqlite = made
             self._all.append(made)
         return self._own.sqlite
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction that writes, or changes nothing where it fails."""
+        with self.turn:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
 
     # -- SQL ----------------------------------------------------------------
 
@@ -192,7 +205,7 @@ class Database:
             return _answer(lambda: entities.page(self.connection, name, size=1, equal=equal))
         return _answer(lambda: entities.select(self.connection, name, field, value))
 
-    def entity_write(self, name: str, text: str, known: bool) -> str:  # noqa: FBT001 - from Lua
+    def entity_write(self, name: str, text: str, known: bool) -> str:
         """Write a new entity, or the given fields of one that is there, and answer it."""
 
         def written() -> list[Entity]:
@@ -217,17 +230,11 @@ class Database:
 
     def lmdb_commit(self, text: str) -> str:
         """Do all of some operations or none, and answer what each found."""
-        with self.turn:
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            with self.writing():
                 found = [self._operate(**operation) for operation in json.loads(text)]
-            except (LookupError, sqlite3.Error) as error:
-                self.connection.execute("ROLLBACK")
-                return json.dumps({"error": str(error)})
-            except BaseException:
-                self.connection.execute("ROLLBACK")
-                raise
-            self.connection.execute("COMMIT")
+        except (LookupError, sqlite3.Error) as error:
+            return json.dumps({"error": str(error)})
         return json.dumps({"ok": found})
 
     def _operate(
@@ -257,7 +264,7 @@ def error(name: str, text: str) -> str:
     :param name: That of the function of ``kong/db/errors.lua``; ``text``: its arguments.
     """
     first, *others = json.loads(text)
-    made = {
+    made: dict[str, Callable[..., DaoError]] = {
         "unique_violation": entities.unique_violation,
         "primary_key_violation": entities.primary_key_violation,
         "foreign_key_violation_invalid_reference": entities.foreign_key_violation,
@@ -273,8 +280,8 @@ def error(name: str, text: str) -> str:
         "schema_violation": lambda fields: DaoError(
             2, "schema violation", f"schema violation ({lua(fields)})", fields
         ),
-    }[name]
-    return json.dumps(made(first, *others).body())
+    }
+    return json.dumps(made[name](first, *others).body())
 
 
 def _answer(function: Callable[[], Any]) -> str:

@@ -67,8 +67,8 @@ class Runtime:
         )
         coverage.watch(self._lua)
         functions = {"shipped": shipped, "stand_in": stand_in, **host}
-        begin = self._lua.eval("function(name, text) return assert(loadstring(text, '=' .. name)) end")
-        self._functions = begin("start.lua", stand_in("start.lua"))(self._table(functions))
+        begin = self._lua.eval("loadstring")(stand_in("start.lua"), "=start.lua")
+        self._functions = begin(self._table(functions))
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of ``start.lua``; an argument that is a mapping becomes a table."""

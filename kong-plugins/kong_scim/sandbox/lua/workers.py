@@ -124,8 +124,8 @@ class Workers:
                 json.dumps(
                     [
                         {
-                            "route_id": (each["route"] or {}).get("id"),
-                            "service_id": (each["service"] or {}).get("id"),
+                            "route_id": each.get("route", {}).get("id"),
+                            "service_id": each.get("service", {}).get("id"),
                         }
                         for each in guards
                     ]
@@ -136,7 +136,7 @@ class Workers:
     # -- What Lua asks ----------------------------------------------------------
 
     def _host(self) -> dict[str, Callable[..., Any]]:
-        of_text = {
+        of_text: dict[str, Callable[..., Any]] = {
             "query": self.database.query,
             "entity_filled": self.database.entity_filled,
             "entity_rows": self.database.entity_rows,
