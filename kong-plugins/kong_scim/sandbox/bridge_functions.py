@@ -55,7 +55,7 @@ class NodeFunctions:
     async def _call(self, name: str, text: str) -> str:
         answer, answered = self._store.bridge.call(name, text, self._facts)
         if answered is not None:
-            self.answered = answered
+            self.answered = {key: answered[key] for key in answered if key != "bridge_version"}
         return answer
 
     async def _elsewhere(self, name: str, text: str) -> str:

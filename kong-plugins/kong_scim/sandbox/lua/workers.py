@@ -118,19 +118,8 @@ class Workers:
         plugins = self._plugins
         if self._thread.configured != plugins:
             self._thread.configured = plugins
-            guards = [each for each in json.loads(plugins) if _is_guard(each)]
-            self._thread.runtime.call(
-                "configure",
-                json.dumps(
-                    [
-                        {
-                            "route_id": each.get("route", {}).get("id"),
-                            "service_id": each.get("service", {}).get("id"),
-                        }
-                        for each in guards
-                    ]
-                ),
-            )
+            guards = [_configuration(each) for each in json.loads(plugins) if _is_guard(each)]
+            self._thread.runtime.call("configure", json.dumps(guards))
         return self._thread.runtime
 
     # -- What Lua asks ----------------------------------------------------------
@@ -195,6 +184,11 @@ class Workers:
 
 def _is_guard(plugin: Mapping[str, Any]) -> bool:
     return plugin["name"] == "scim-bridge" and bool(plugin["enabled"])
+
+
+def _configuration(plugin: Mapping[str, Any]) -> dict[str, str]:
+    """Return what Kong's configuration of a plugin says of where it runs."""
+    return {f"{name}_id": plugin[name]["id"] for name in ("route", "service") if name in plugin}
 
 
 def _in_text(function: Callable[..., Any]) -> Callable[..., Any]:

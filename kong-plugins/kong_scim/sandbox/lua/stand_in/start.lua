@@ -98,8 +98,8 @@ local function session_of(request)
 end
 
 
---- Runs the access phase of scim-bridge; answers, as JSON, how the request ends, if it does, and what is known
--- of it then.
+--- Runs the access phase of scim-bridge; answers, as JSON, how the request ends, if it does, and what is
+-- known of it then.
 function _M.access(config, request)
   current.enter(request)
   local conf = json.decode(config)
