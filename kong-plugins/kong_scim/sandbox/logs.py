@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _READS = ("/.search", "/Events/poll")
+_OF_CONSUMER = ("id", "username", "custom_id")
 
 
 class Answering:
@@ -96,7 +97,7 @@ def _record(exchange: Exchange, match: Match, answer: Answering) -> dict[str, An
         "response": {"status": answer.status, "size": answer.size},
         "route": {"id": match.route.id, "name": match.route.name},
         "service": match.route.service and match.route.service.model_dump(include={"id", "name"}),
-        "consumer": consumer and {key: consumer[key] for key in ("id", "username", "custom_id")},
+        "consumer": consumer and {key: consumer.get(key) for key in _OF_CONSUMER},
         "scim": exchange.scim,
     }
     return {name: value for name, value in record.items() if value is not None}
