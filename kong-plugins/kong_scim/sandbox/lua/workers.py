@@ -33,6 +33,21 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _body: ContextVar[Callable[[], tuple[bytes | None, str | None]]] = ContextVar("body")
 
 
+class PluginServer:
+    """The plugin server as timers call it; that of the sandbox is called by its node instead."""
+
+    def listens(self) -> bool:
+        """Whether somebody listens at its socket."""
+        return True
+
+    def handle(self, configuration: str, method: str, asked: str | None) -> str | None:
+        """Call a method of an instance, and return what it answered.
+
+        :param asked: What an administrator asked for, as JSON.
+        """
+        raise NotImplementedError
+
+
 class _Thread(threading.local):
     runtime: Runtime | None = None
     configured: str = ""
@@ -42,12 +57,22 @@ class Workers:
     """Runs scim-bridge, in the thread that calls.
 
     :param database: What stands for Kong's database; ``dbless``: whether it has none.
+    :param plugin_server: Who is called by scim-bridge's own timers; None where they do not run.
+    :param settings: Of ``kong.configuration``, where they are other than the sandbox's.
     :ivar metrics: What scim-bridge counts.
-    :ivar posted: Called for each event that is posted within the node, with source and name.
     """
 
-    def __init__(self, database: Database, *, dbless: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        dbless: bool,
+        plugin_server: PluginServer | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.database = database
+        self._plugin_server = plugin_server
+        self._settings = settings or {}
         self.metrics = Metrics()
         self.caches = Caches()
         self.shared = SharedDictionary()
@@ -107,6 +132,10 @@ class Workers:
         """Show whether the guard is on for every route."""
         self._runtime().call("show_guarded", octets(tenant))
 
+    def run_timers(self, seconds: float) -> None:
+        """Run the timers of scim-bridge that are due after some seconds."""
+        self._runtime().call("run_timers", seconds)
+
     def execute(self, text: str) -> Any:
         """Run a text of Lua in the runtime of this thread; for tests."""
         return self._runtime().execute(text)
@@ -141,10 +170,14 @@ class Workers:
             "measure": self.metrics.measure,
             "log": _write_log,
         }
+        if self._plugin_server:
+            of_text["plugin_listens"] = self._plugin_server.listens
+            of_text["handle_event"] = self._plugin_server.handle
         return {
             **{name: _in_text(function) for name, function in of_text.items()},
             "roll_back": self.database.roll_back,
             "node": self._node,
+            "worker_id": lambda: 0 if self._plugin_server else 1,  # timers run in the first one
             "plugins": lambda: self._plugins,
             "cache_get": self.caches.get,
             "cache_put": self.caches.put,
@@ -178,6 +211,7 @@ class Workers:
                 "version": SERVER,
                 "workspace": WORKSPACE,
                 "trusted": {},
+                **self._settings,
             }
         )
 

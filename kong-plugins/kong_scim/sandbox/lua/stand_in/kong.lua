@@ -298,9 +298,12 @@ local modules = {
   },
   ["kong.runloop.plugin_servers"] = {
     load_plugin = function()
-      return true, { server_def = { socket = host.plugin_socket() }, rpc = {
+      return true, { server_def = { socket = "plugin.sock" }, rpc = {
+        --- Calls the plugin, which may have been asked something by the Admin API, and may answer that.
         handle_event = function(_, conf, method)
-          return host.handle_event(json.encode(conf), method)
+          local asked = ngx.ctx.scim_asked
+          local answered = host.handle_event(json.encode(conf), method, asked and json.encode(asked) or nil)
+          ngx.ctx.scim_answered = answered and json.decode(answered) or nil
         end,
       } }
     end,

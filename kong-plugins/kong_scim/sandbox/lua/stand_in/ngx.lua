@@ -39,9 +39,7 @@ ngx = {
   encode_base64 = host.encode_base64,
   decode_base64 = host.decode_base64,
   worker = {
-    id = function()
-      return 0
-    end,
+    id = host.worker_id,
     count = function() -- all threads share one memory, as the requests of one worker do
       return 1
     end,
@@ -97,8 +95,13 @@ ngx.req = {
 
 
 ngx.socket = {
-  connect = function(path)
-    return host.connect(path)
+  connect = function()
+    if not host.plugin_listens() then
+      return nil, "connection refused"
+    end
+    return { setkeepalive = function()
+      return true
+    end }
   end,
 }
 
@@ -120,12 +123,24 @@ function _M.request()
 end
 
 
---- Does what is due at once.
-function _M.run_timers()
-  while timers[1] and timers[1].delay == 0 and not timers[1].every do
+--- Runs the timers that are due, and those that these start.
+-- @param longest the delay that has gone by, in seconds; those that come again and again are run once, if it
+-- is more than 0
+function _M.run_timers(longest)
+  local again = {}
+  while timers[1] do
     local timer = table.remove(timers, 1)
-    ngx.ctx = {}
-    timer.fn(false, unpack(timer.arguments, 1, timer.arguments.n))
+    if timer.every or timer.delay > longest then
+      again[#again + 1] = timer
+    end
+    if timer.delay <= longest and (longest > 0 or not timer.every) then
+      ngx.ctx = {}
+      timer.fn(false, unpack(timer.arguments, 1, timer.arguments.n))
+    end
+  end
+
+  for i, timer in ipairs(again) do
+    timers[i] = timer
   end
 end
 

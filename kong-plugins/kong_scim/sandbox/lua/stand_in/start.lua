@@ -77,7 +77,7 @@ function _M.call(name, text, request)
   ngx.ctx.scim_asked = request.asked and json.decode(request.asked) or nil
   local answer = kong.scim[name](text)
   local answered = ngx.ctx.scim_answered
-  current.run_timers()
+  current.run_timers(0)
   return answer, answered and json.encode(answered) or nil
 end
 
@@ -95,6 +95,13 @@ local function session_of(request)
       return true
     end,
   } or nil
+end
+
+
+--- Runs the timers that are due after some seconds.
+function _M.run_timers(seconds)
+  current.enter({})
+  current.run_timers(seconds)
 end
 
 
