@@ -24,6 +24,7 @@ class Store:
     :param path: The SQLite file; it is made where there is none.
     :param dbless: Whether it has no SCIM tables and takes no writes but those of the bridge.
     :ivar entities: For reads of the event loop's thread; each sees the last commit.
+    :ivar database: The same file as the bridge has it.
     :ivar bridge: The only one that writes for SCIM.
     """
 
@@ -35,13 +36,13 @@ class Store:
         self.entities.executescript(LMDB)
         for statement in () if dbless else ddl.statements("sqlite"):
             self.entities.execute(statement)
-        self._database = Database(path, dbless=dbless)
-        self.bridge = Workers(self._database, dbless=dbless)
+        self.database = Database(path, dbless=dbless)
+        self.bridge = Workers(self.database, dbless=dbless)
 
     def close(self) -> None:
         """Close the file."""
         self.entities.close()
-        self._database.close()
+        self.database.close()
 
     def is_own(self, name: str, identifier: str) -> bool:
         """Whether SCIM may write an entity: with a database each, for there nothing is declared."""
@@ -49,7 +50,7 @@ class Store:
 
     def mark(self, key: str) -> str | None:
         """Return a mark of the memory, or None."""
-        return self._database.lmdb_get(key)
+        return self.database.lmdb_get(key)
 
     def load(self, consumers: Sequence[ConsumerRow]) -> None:
         """Replace everything by the consumers of a declarative file, as a DB-less Kong does.
@@ -65,7 +66,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction for the Admin API; what is cached is forgotten after it."""
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             yield connection
         self.bridge.caches.drop("cache")
 
