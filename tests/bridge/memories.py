@@ -46,7 +46,7 @@ def dbless_kong() -> Iterator[Probe]:
 
 @contextlib.contextmanager
 def sandbox_bridge(*, dbless: bool = True) -> Iterator[Bridge]:
-    """Make the bridge of a sandbox, in the shape of a DB-less Kong or not, without its processes."""
+    """Make the bridge of a sandbox, in the shape of a DB-less Kong or not, and no process."""
     with (
         tempfile.TemporaryDirectory(prefix="scim-memory-") as directory,
         ThreadPoolExecutor(1) as executor,

@@ -102,6 +102,16 @@ def test_who_is_made_anew_is_let_in_though_it_was_cached_that_nobody_is_there(
     assert status(node, owner) is None
 
 
+def test_every_node_is_told_what_to_drop_in_the_same_transaction(database_node: LuaNode) -> None:
+    owner = new_id()
+    database_node.bridge.commit([consumer(owner, username="alice")])
+
+    told = database_node.store.entities.execute("SELECT data FROM cluster_events").fetchall()
+
+    assert (f"consumers:{owner}",) in told
+    assert ("consumers:alice",) in told
+
+
 def test_the_log_says_the_tenant_and_the_groups_and_the_last_event(node: LuaNode) -> None:
     owner = new_id()
     acl = {"id": new_id(), "consumer": {"id": owner}, "group": "staff"}

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS keyauth_credentials (
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
+CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 
 CREDENTIALS = ("keyauth_credentials",)

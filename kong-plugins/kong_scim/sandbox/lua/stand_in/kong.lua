@@ -17,8 +17,8 @@ function Cache:get(key, options, load, ...)
   local text = host.cache_get(self.name, key) -- or Python keeps the cache closed until cache_put
   if not text then
     local ok, value, err = pcall(load, ...)
-    local keep = ok and err == nil
-    host.cache_put(self.name, key, keep and json.encode({ value = value }) or nil, (options or {}).ttl)
+    text = ok and err == nil and json.safe.encode({ value = value }) or nil
+    host.cache_put(self.name, key, text, (options or {}).ttl)
     if not ok then
       error(value, 0)
     end

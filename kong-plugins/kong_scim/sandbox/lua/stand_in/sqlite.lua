@@ -38,9 +38,14 @@ function _M.given_with(given, tag)
 end
 
 
---- There are no other nodes.
-function _M.invalidations()
-  return "SELECT 1"
+--- There are no other nodes: what they would be told last is kept for whoever looks.
+function _M.invalidations(events)
+  local rows = {}
+  for i, event in ipairs(events) do
+    rows[i] = ("(%s, %s)"):format(event[4], event[5])
+  end
+
+  return "DELETE FROM cluster_events; INSERT INTO cluster_events VALUES " .. table.concat(rows, ", ")
 end
 
 
