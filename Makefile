@@ -23,6 +23,9 @@ KONG ?= sandbox
 TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
+# Where the tests note which lines of the Lua plugin they ran, for the table that they end with.
+LUA_COVERAGE := $(CURDIR)/.cache/lua-coverage
+
 .PHONY: help
 help: ## show the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,7 +44,9 @@ sandbox: $(STAMP) ## a sandbox gateway on port 8000, to point an identity provid
 
 .PHONY: test
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@rm -rf $(LUA_COVERAGE) && mkdir -p $(LUA_COVERAGE)
+	@KONG_SCIM_LUA_COVERAGE=$(LUA_COVERAGE) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
+	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
@@ -50,6 +55,7 @@ check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 	luacheck --quiet kong-plugins/kong tests
+	luacheck --quiet --globals ngx -- kong-plugins/kong_scim_sandbox/lua
 
 .PHONY: format
 format: $(STAMP) ## put the code into shape

@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hosts import Gateway, running_gateway, variant
 from kong_process import requires_kong
+from kong_scim_sandbox.lua import coverage
+from kong_scim_sandbox.lua.runtime import shipped_directory
 
 
 def pytest_report_header() -> str:
@@ -22,6 +25,20 @@ def pytest_report_header() -> str:
         return "Kong: none, tests on a real Kong are skipped: KONG_SCIM_KONG names no binary"
     version = subprocess.run([kong, "version"], capture_output=True, text=True, check=True)
     return f"Kong: {kong}, {version.stdout.strip()}"
+
+
+def pytest_sessionfinish() -> None:
+    """Write which lines of Lua this process ran: a worker of xdist ends without notice."""
+    if coverage.VARIABLE in os.environ:
+        coverage.write()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show which lines of the shipped Lua the tests ran, where that is asked for."""
+    if coverage.VARIABLE in os.environ:
+        terminalreporter.section("Lua that was run")
+        for row in coverage.table(shipped_directory(), Path(os.environ[coverage.VARIABLE])):
+            terminalreporter.line(row)
 
 
 KONG_TIMEOUT = 600

@@ -91,13 +91,9 @@ class Declaration(BaseModel):
     name: str
     switches: dict[str, bool]
 
-    @property
-    def guarded(self) -> bool:
-        """Whether scim-bridge is on for every route (``stored.lua``)."""
-        return any(
-            each.name == "scim-bridge" and each.enabled and not each.route and not each.service
-            for each in self.plugins
-        )
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the plugins as scim-bridge looks at them, with what is not there left out."""
+        return [each.model_dump(exclude_none=True) for each in self.plugins]
 
     def switched(self, plugin: str, *, enabled: bool) -> Declaration:
         """Return the same with a plugin turned on or off.

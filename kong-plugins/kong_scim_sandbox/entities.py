@@ -39,12 +39,10 @@ CREATE TABLE IF NOT EXISTS keyauth_credentials (
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
+CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 
 CREDENTIALS = ("keyauth_credentials",)
-
-EVENT = "scim-event:"
-"""Before the id of the last event that changed a consumer, in a tag (``entities.lua``)."""
 
 _KEY_LENGTH = 32
 _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
@@ -61,12 +59,6 @@ def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity
         for entity in select(connection, "consumers", field, id_or_username):
             return entity
     return None
-
-
-def named(connection: sqlite3.Connection, name: str) -> list[Entity]:
-    """Return the consumers with a username or custom_id, in whatever case (``logins.lua``)."""
-    where = "WHERE lower(username) = lower(?) OR lower(custom_id) = lower(?) ORDER BY id"
-    return _rows(connection, DAOS["consumers"], where, [name, name])
 
 
 def page(
@@ -106,7 +98,7 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     schema = DAOS[name]
     row = {"id": str(uuid.uuid4()), **entity}
     fill(name, row)
-    _write(connection, schema, row, known=None)
+    write(connection, schema, row, known=None)
     return select(connection, name, "id", row["id"])[0]
 
 
@@ -121,55 +113,9 @@ def fill(name: str, entity: Entity) -> None:
     validate(DAOS[name], entity)
 
 
-def upsert(
-    connection: sqlite3.Connection,
-    name: str,
-    entity: Mapping[str, Any],
-    *,
-    unless_present: bool = False,
-) -> bool:
-    """Write the given fields of an entity by its id, new or not, and return whether anything was.
-
-    :param unless_present: Do nothing where an entity with the same cache key is there.
-    :raises DaoError: As Kong's DAO would.
-    """
-    schema = DAOS[name]
-    known = next(iter(select(connection, name, "id", entity["id"])), None)
-    validate(schema, {**(known or {}), **entity})
-    if unless_present:
-        row = _flat(schema, entity)
-        same = " AND ".join(f'"{field}" = ?' for field in schema.cache_key)
-        if _rows(connection, schema, f"WHERE {same}", [row[field] for field in schema.cache_key]):
-            return False
-    _write(connection, schema, entity, known=known)
-    return True
-
-
-def delete(connection: sqlite3.Connection, name: str, identifier: str) -> dict[str, int]:
-    """Delete an entity with all that belongs to it, and return how many went, by DAO."""
-    gone = {}
-    if name == "consumers":
-        for owned in (schema for schema in DAOS.values() if schema.owned):
-            count = delete_owned(connection, owned.name, identifier)
-            gone.update({owned.name: count} if count else {})
-    deleted = connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
-    return gone | ({name: deleted.rowcount} if deleted.rowcount else {})
-
-
-def delete_owned(connection: sqlite3.Connection, name: str, consumer: str) -> int:
-    """Delete the entities of one kind that belong to a consumer, and return how many went."""
-    return connection.execute(
-        f'DELETE FROM "{DAOS[name].name}" WHERE consumer = ?', [consumer]
-    ).rowcount
-
-
-def stamp(connection: sqlite3.Connection, consumers: Sequence[str], event: str) -> None:
-    """Say in a tag of consumers which event changed them last; no tag for an empty one."""
-    for identifier in consumers:
-        for consumer in select(connection, "consumers", "id", identifier):
-            tags = [tag for tag in consumer["tags"] or () if not tag.startswith(EVENT)]
-            tags += [f"{EVENT}{event}"] if event else []
-            upsert(connection, "consumers", {"id": identifier, "tags": tags})
+def delete(connection: sqlite3.Connection, name: str, identifier: str) -> None:
+    """Delete an entity with all that belongs to it."""
+    connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
 
 
 def _rows(
@@ -196,22 +142,26 @@ def _flat(schema: Dao, entity: Mapping[str, Any]) -> dict[str, Scalar]:
     return row
 
 
-def _write(
+def write(
     connection: sqlite3.Connection, schema: Dao, entity: Mapping[str, Any], known: Entity | None
 ) -> None:
+    """Write a new entity, or some fields of a known one.
+
+    :raises DaoError: As Kong's DAO would.
+    """
     now = int(time.time())
     row = _flat(schema, entity)
     row["created_at"] = known["created_at"] if known else now
     if not schema.owned:
         row["updated_at"] = now
-    names = ", ".join(f'"{column}"' for column in row)
-    places = ", ".join("?" * len(row))
-    changes = ", ".join(f'"{column}" = excluded."{column}"' for column in row)
-    statement = f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})'
     if known:
-        statement += f" ON CONFLICT (id) DO UPDATE SET {changes}"
+        changes = ", ".join(f'"{column}" = ?' for column in row)
+        statement = f'UPDATE "{schema.name}" SET {changes} WHERE id = ?'
+        values = [*row.values(), known["id"]]
+    else:
+        statement, values = _insertion(schema, row)
     try:
-        connection.execute(statement, list(row.values()))
+        connection.execute(statement, values)
     except sqlite3.IntegrityError as error:
         raise _violation(entity, error) from error
 
@@ -222,25 +172,46 @@ def primary_key_violation(fields: Mapping[str, Any]) -> DaoError:
     return DaoError(3, "primary key violation", message, fields)
 
 
+def unique_violation(fields: Mapping[str, Any]) -> DaoError:
+    """Return what Kong says of a value, or of several together, that another entity has."""
+    message = f"UNIQUE violation detected on '{lua(fields)}'"
+    return DaoError(5, "unique constraint violation", message, fields)
+
+
+def foreign_key_violation(key: Mapping[str, Any], field: str, name: str) -> DaoError:
+    """Return what Kong says of a reference to an entity that is not there."""
+    message = f"the foreign key '{lua(key)}' does not reference an existing '{name}' entity."
+    return DaoError(4, "foreign key violation", message, {field: key})
+
+
+def replace(
+    connection: sqlite3.Connection, name: str, entity: Mapping[str, Any], *, gone: bool
+) -> None:
+    """Write an entity as it is, or delete it alone, as LMDB does: neither is held to anything.
+
+    :param entity: A time to live is the moment when it ends.
+    """
+    schema = DAOS[name]
+    connection.execute(f'DELETE FROM "{schema.name}" WHERE id = ?', [entity["id"]])
+    if gone:
+        return
+    row = _flat(schema, entity)
+    if row.get("ttl") is not None:
+        row["ttl"] = int(entity["ttl"]) - int(time.time())
+    connection.execute(*_insertion(schema, row))
+
+
+def _insertion(schema: Dao, row: Mapping[str, Scalar]) -> tuple[str, list[Scalar]]:
+    names = ", ".join(f'"{column}"' for column in row)
+    places = ", ".join("?" * len(row))
+    return f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})', list(row.values())
+
+
 def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
     if failure is None:  # the one foreign key there is
-        consumer = entity["consumer"]["id"]
-        return DaoError(
-            4,
-            "foreign key violation",
-            f"the foreign key '{{id=\"{consumer}\"}}' does not reference an existing "
-            "'consumers' entity.",
-            {"consumer": {"id": consumer}},
-        )
+        return foreign_key_violation({"id": entity["consumer"]["id"]}, "consumer", "consumers")
     fields = {
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
     }
-    if "id" in fields:
-        return primary_key_violation(fields)
-    return DaoError(
-        5,
-        "unique constraint violation",
-        f"UNIQUE violation detected on '{lua(fields)}'",
-        fields,
-    )
+    return primary_key_violation(fields) if "id" in fields else unique_violation(fields)

@@ -25,7 +25,6 @@ from kong_scim_sandbox.admin import admin_api
 from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.exchange import SERVER
-from kong_scim_sandbox.metrics import Metrics
 from kong_scim_sandbox.mp_rpc import PluginInstances, RpcClient
 from kong_scim_sandbox.node import Node, scim_plugins
 from kong_scim_sandbox.plugin_process import PluginProcess
@@ -112,7 +111,7 @@ def run(options: Options, write: Callable[[str], None]) -> None:
 
 def default_config() -> str:
     """Return the declarative file that comes with the sandbox."""
-    return files("kong_scim.sandbox").joinpath("kong.yml").read_text()
+    return files("kong_scim_sandbox").joinpath("kong.yml").read_text()
 
 
 @dataclass
@@ -132,12 +131,13 @@ class _Sandbox:
         instances = PluginInstances(client, self._instance_config, self.process.ready)
         self.process.ended = instances.reset
         upstreams = Upstreams(ECHO_HOST if self.echo else None)
-        metrics = Metrics()
+        metrics = self.store.bridge.metrics
         metrics.observed = _declares(self.declaration, "prometheus")
+        self.store.bridge.configure(self.declaration.rows())
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
-                node = Node(self.declaration, instances, self.store, executor, metrics)
+                node = Node(self.declaration, instances, self.store, executor)
                 proxy = Proxy(
                     router=Router(self.declaration.routes),
                     instances=instances,
@@ -146,8 +146,6 @@ class _Sandbox:
                     executor=executor,
                     node_id=node.id,
                     port=self.port,
-                    metrics=metrics,
-                    guarded=lambda: node.guarded,
                     wrote=node.tick_soon,
                 )
 
@@ -155,6 +153,7 @@ class _Sandbox:
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
                     metrics.observed = _declares(declaration, "prometheus")
+                    self.store.bridge.configure(declaration.rows())
 
                 ticks = asyncio.create_task(node.tick_for_ever())
                 api = admin_api(self.store, self._status, node, configure, metrics)

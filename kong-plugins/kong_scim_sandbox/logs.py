@@ -12,7 +12,8 @@ from typing import Any
 from starlette.types import Message, Send
 
 from kong_scim_sandbox.exchange import Exchange
-from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.lua import facts
+from kong_scim_sandbox.lua.workers import Workers
 from kong_scim_sandbox.plugins import FileLogConfig
 from kong_scim_sandbox.router import Match
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _READS = ("/.search", "/Events/poll")
+_OF_CONSUMER = ("id", "username", "custom_id")
 
 
 class Answering:
@@ -42,7 +44,11 @@ class Answering:
 
 
 def after(
-    exchange: Exchange, answer: Answering, metrics: Metrics, wrote: Callable[[], object]
+    exchange: Exchange,
+    answer: Answering,
+    bridge: Workers,
+    node_id: str,
+    wrote: Callable[[], object],
 ) -> None:
     """Count and log a request that has its answer.
 
@@ -51,13 +57,11 @@ def after(
     match = exchange.match
     if match is None:
         return
-    if exchange.refused is not None:
-        metrics.refused(exchange.refused)
     for plugin in match.route.plugins:
         if plugin.name == "scim":
-            below = exchange.raw_path.removeprefix(match.prefix.rstrip("/"))
-            tenant, took = plugin.config["tenant"], time.time() - answer.began
-            metrics.request(tenant, exchange.method, below, answer.status, took)
+            known = facts.of_request(exchange, node_id)
+            known["vars"]["request_time"] = str(time.time() - answer.began)
+            bridge.count(plugin.config["tenant"], {**known, "status": answer.status})
             if _is_write(exchange, answer.status):
                 wrote()
         elif plugin.name == "file-log":
@@ -93,7 +97,7 @@ def _record(exchange: Exchange, match: Match, answer: Answering) -> dict[str, An
         "response": {"status": answer.status, "size": answer.size},
         "route": {"id": match.route.id, "name": match.route.name},
         "service": match.route.service and match.route.service.model_dump(include={"id", "name"}),
-        "consumer": consumer and {key: consumer[key] for key in ("id", "username", "custom_id")},
+        "consumer": consumer and {key: consumer.get(key) for key in _OF_CONSUMER},
         "scim": exchange.scim,
     }
     return {name: value for name, value in record.items() if value is not None}

@@ -1,12 +1,13 @@
-"""What the sandbox shows at ``/metrics``, after ``kong/plugins/scim-bridge/metrics.lua``.
+"""What the sandbox shows at ``/metrics``: what scim-bridge counts, and nothing of Kong's own.
 
-None of Kong's own metrics is there, only those of SCIM, under the same names.
+The names and labels are those of ``kong/plugins/scim-bridge/metrics.lua``, which declares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Iterator
+from threading import Lock
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,86 +21,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-_LATENCIES = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
-
-_COUNTERS = {
-    "requests": (
-        "kong_scim_requests_total",
-        "SCIM requests by operation and HTTP status",
-        ("tenant", "operation", "status"),
-    ),
-    "refused": (
-        "kong_scim_suspended_refused_total",
-        "Requests of suspended consumers that were refused",
-        ("tenant",),
-    ),
-    "events": (
-        "kong_scim_events_total",
-        "Events sealed by this node, once for each of their types",
-        ("tenant", "type"),
-    ),
-    "deliveries": (
-        "kong_scim_deliveries_total",
-        "Attempts to deliver events made by this node: delivered, failed or dead",
-        ("tenant", "target", "result"),
-    ),
-    "failures": (
-        "kong_scim_failures_total",
-        "Failures of this node's work beside requests, by job, and by the webhook they are about",
-        ("tenant", "job", "target"),
-    ),
-}
-
-_GAUGES = {
-    "guarded": (
-        "kong_scim_guard_enabled",
-        "Whether scim-bridge guards every route of this node: 1, or 0",
-        ("tenant",),
-    ),
-    "outbox_pending": ("kong_scim_outbox_pending", "Events that wait to be sealed", ("tenant",)),
-    "outbox_oldest": ("kong_scim_outbox_oldest_seconds", "Age of the oldest of them", ("tenant",)),
-    "deliveries_pending": (
-        "kong_scim_deliveries_pending",
-        "Deliveries that wait for their target",
-        ("tenant", "target"),
-    ),
-    "deliveries_oldest": (
-        "kong_scim_deliveries_oldest_seconds",
-        "Age of the oldest of them",
-        ("tenant", "target"),
-    ),
-    "measured": (
-        "kong_scim_measured_timestamp_seconds",
-        "When this node's plugin server measured the gauges of SCIM last",
-        ("tenant",),
-    ),
-}
-
-_VERBS = {
-    "collection": {"GET": "list", "HEAD": "list", "POST": "create"},
-    "resource": {
-        "GET": "read",
-        "HEAD": "read",
-        "PUT": "replace",
-        "PATCH": "patch",
-        "DELETE": "delete",
-    },
-}
-_KINDS = ("users", "groups", "events")
-_OF_EVENTS = ("chain", "deliveries", "poll")
-_OTHERS = {
-    **dict.fromkeys(
-        ("serviceproviderconfig", "resourcetypes", "schemas", "openapi.json", "jwks.json"),
-        "discovery",
-    ),
-    "bulk": "bulk",
-    "me": "me",
-    ".search": "search",
-}
-
 
 class Metrics:
-    """The registry.
+    """The registry of Kong's prometheus plugin.
 
     :ivar observed: Whether the prometheus plugin is declared.
     """
@@ -107,18 +31,9 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.observed = False
+        self._lock = Lock()
         self._registry = CollectorRegistry()
-        self._counters = {
-            word: Counter(*of, registry=self._registry) for word, of in _COUNTERS.items()
-        }
-        self._gauges = {word: Gauge(*of, registry=self._registry) for word, of in _GAUGES.items()}
-        self._latency = Histogram(
-            "kong_scim_request_latency_ms",
-            "Total latency of SCIM requests in milliseconds",
-            ("tenant", "operation"),
-            buckets=_LATENCIES,
-            registry=self._registry,
-        )
+        self._declared: dict[str, Counter | Gauge | Histogram] = {}
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format; nothing where nobody may look."""
@@ -128,40 +43,36 @@ class Metrics:
         """Yield what there is, with the values so far."""
         yield from self._registry.collect()
 
-    def request(self, tenant: str, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a request.
+    def declare(self, kind: str, name: str, explanation: str, labels: str, buckets: str) -> None:
+        """Have a metric, once for all threads.
 
-        :param path: Below the route's prefix.
+        :param kind: ``counter``, ``gauge`` or ``histogram``.
+        :param name: Without Kong's ``kong_``.
+        :param labels: A JSON list of names; ``buckets``: one of numbers, of a histogram.
         """
-        operation = _operation(method, path)
-        self._counters["requests"].labels(tenant, operation, str(status)).inc()
-        self._latency.labels(tenant, operation).observe(seconds * 1000)
-
-    def refused(self, tenant: str) -> None:
-        """Count a request of a suspended consumer."""
-        self._counters["refused"].labels(tenant).inc()
-
-    def guarded(self, tenant: str, *, guarded: bool) -> None:
-        """Show whether the guard is on for every route."""
-        self._gauges["guarded"].labels(tenant).set(int(guarded))
-
-    def report(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Take what the plugin server counted and measured."""
-        for sample in samples:
-            if sample["metric"] in self._gauges:
-                self._gauges[sample["metric"]].labels(*sample["labels"]).set(sample["value"])
+        with self._lock:
+            if name in self._declared:
+                return
+            arguments = (f"kong_{name}", explanation, json.loads(labels))
+            if kind == "histogram":
+                limits = json.loads(buckets)
+                made: Counter | Gauge | Histogram = Histogram(
+                    *arguments, buckets=limits, registry=self._registry
+                )
             else:
-                self._counters[sample["metric"]].labels(*sample["labels"]).inc(sample["value"])
+                made = {"counter": Counter, "gauge": Gauge}[kind](
+                    *arguments, registry=self._registry
+                )
+            self._declared[name] = made
 
+    def measure(self, name: str, verb: str, value: float, labels: str) -> None:
+        """Count, set or observe a value, or reset a metric.
 
-def _operation(method: str, path: str) -> str:
-    """Return the word for a request (``kong/plugins/scim-bridge/operations.lua``)."""
-    first, second = [*path.lower().removeprefix("/").split("/"), ""][:2]
-    if first not in _KINDS:
-        return _OTHERS.get(first) or ("search" if (first, method) == ("", "GET") else "other")
-    if second == ".search":
-        return f"{first}.search"
-    if first == "events" and second in _OF_EVENTS:
-        return f"events.{second}"
-    verb = _VERBS["resource" if second else "collection"].get(method)
-    return f"{first}.{verb}" if verb else "other"
+        :param verb: ``inc``, ``set``, ``observe`` or ``reset``.
+        :param labels: A JSON list of the labels' values.
+        """
+        metric = self._declared[name]
+        if verb == "reset":
+            metric.clear()
+        else:
+            getattr(metric.labels(*json.loads(labels)), verb)(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,6 @@ from typing import Any
 
 from kong_scim_sandbox.bridge_functions import NodeFunctions
 from kong_scim_sandbox.declarative import Declaration, Route
-from kong_scim_sandbox.metrics import Metrics
 from kong_scim_sandbox.mp_rpc import PluginInstances
 from kong_scim_sandbox.pdk import TimerPdk
 from kong_scim_sandbox.plugins import Plugin
@@ -44,14 +44,8 @@ class Node:
     instances: PluginInstances
     store: Store
     executor: Executor
-    metrics: Metrics
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def guarded(self) -> bool:
-        """Whether the guard is on for every route."""
-        return self.declaration.guarded
 
     def tick_soon(self) -> None:
         """Have the next tick come soon: there is something that somebody may have to be told of."""
@@ -62,7 +56,7 @@ class Node:
         while True:
             self._asked.clear()
             for _, plugin in scim_plugins(self.declaration):
-                self.metrics.guarded(plugin.config["tenant"], guarded=self.guarded)
+                self.store.bridge.show_guarded(plugin.config["tenant"])
                 try:
                     await self._call(plugin, "tick")
                 except Exception:
@@ -90,6 +84,7 @@ class Node:
     async def _call(
         self, plugin: Plugin, method: str, asked: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        functions = NodeFunctions(self.store, self.executor, self.id, asked, self)
+        text = json.dumps(asked) if asked else None
+        functions = NodeFunctions(self.store, self.executor, self.id, text, self)
         await self.instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
         return functions.answered

@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from kong_scim_sandbox import authentication, front, guards, logs
 from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.exchange import ClientGoneError, Exchange
-from kong_scim_sandbox.metrics import Metrics
 from kong_scim_sandbox.mp_rpc import Exit, PluginInstances
 from kong_scim_sandbox.pdk import RequestPdk
 from kong_scim_sandbox.plugins import Plugin
@@ -26,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 _GUARDS: dict[str, Callable[..., None]] = {
     "key-auth": authentication.key_auth,
-    "scim-bridge": guards.suspended,
     "acl": guards.acl,
 }
 
@@ -52,8 +50,6 @@ class Proxy:
     executor: Executor
     node_id: str
     port: int
-    metrics: Metrics
-    guarded: Callable[[], bool]
     wrote: Callable[[], object] = lambda: None
     """Called after a write by SCIM was answered."""
     sessions: authentication.Sessions = field(default_factory=authentication.Sessions)
@@ -68,7 +64,7 @@ class Proxy:
             await self._answer(exchange)
         finally:
             exchange.close()
-        logs.after(exchange, answer, self.metrics, self.wrote)
+        logs.after(exchange, answer, self.store.bridge, self.node_id, self.wrote)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -91,7 +87,7 @@ class Proxy:
         if exchange.scope["scheme"] not in match.route.protocols:
             _refuse_protocol(exchange, match)
         if match.route.hides_identity:
-            guards.hide_identity(exchange)
+            guards.hide_identity(exchange, self.store.bridge, self.node_id)
         try:
             await self._run_plugins(exchange, match)
         finally:
@@ -113,6 +109,8 @@ class Proxy:
                 authentication.session(exchange, plugin.config, database, self.sessions)
             elif plugin.name == "ldap-auth":
                 await authentication.ldap_auth(exchange, plugin.config)
+            elif plugin.name == "scim-bridge":
+                guards.suspended(exchange, plugin.config, self.store.bridge, self.node_id)
             elif plugin.name in _GUARDS:
                 _GUARDS[plugin.name](exchange, plugin.config, database)
 
@@ -120,9 +118,7 @@ class Proxy:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
             await exchange.body_size(plugin.config["max_body_size"])
-        bridge = BridgeFunctions(
-            exchange, self.store, self.executor, self.node_id, guarded=self.guarded()
-        )
+        bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
         pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
         await self.instances.handle_event(plugin, "access", pdk)
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)

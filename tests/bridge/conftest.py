@@ -113,6 +113,12 @@ def sandbox_memory() -> Iterator[Bridge]:
         yield bridge
 
 
+@pytest.fixture(scope="session")
+def sandbox_database() -> Iterator[Bridge]:
+    with memories.sandbox_bridge(dbless=False) as bridge:
+        yield bridge
+
+
 KONG_MEMORY = pytest.param("dbless_kong", marks=requires_kong)
 KONG_DATABASE = pytest.param("probe", marks=requires_kong)
 
@@ -123,7 +129,7 @@ def memory(request: pytest.FixtureRequest) -> Bridge:
     return _bridge_of(request)
 
 
-@pytest.fixture(params=["sandbox_memory", KONG_MEMORY, KONG_DATABASE])
+@pytest.fixture(params=["sandbox_memory", "sandbox_database", KONG_MEMORY, KONG_DATABASE])
 def any_bridge(request: pytest.FixtureRequest) -> Bridge:
     """The bridge of a Kong, be it DB-less or not."""
     return _bridge_of(request)

@@ -45,13 +45,13 @@ def dbless_kong() -> Iterator[Probe]:
 
 
 @contextlib.contextmanager
-def sandbox_bridge() -> Iterator[Bridge]:
-    """Make the bridge of a sandbox in the shape of a DB-less Kong, without its processes."""
+def sandbox_bridge(*, dbless: bool = True) -> Iterator[Bridge]:
+    """Make the bridge of a sandbox, in the shape of a DB-less Kong or not, and no process."""
     with (
         tempfile.TemporaryDirectory(prefix="scim-memory-") as directory,
         ThreadPoolExecutor(1) as executor,
     ):
-        store = Store(Path(directory) / "kong.sqlite", dbless=True)
+        store = Store(Path(directory) / "kong.sqlite", dbless=dbless)
         functions = NodeFunctions(store, executor, "node").by_name()
 
         async def awaited(name: str, text: str) -> str:

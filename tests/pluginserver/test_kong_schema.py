@@ -11,8 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kong_scim.config import kong_schema
-from kong_scim.config.plugin import ConfigurationError, PluginConfig, parse
+from kong_scim.config.plugin import ConfigurationError, PluginConfig, kong_schema, parse
 
 ROOT = Path(__file__).parents[2]
 

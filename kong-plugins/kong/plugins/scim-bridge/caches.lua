@@ -4,14 +4,13 @@
 local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
 local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local stored = require "kong.plugins.scim-bridge.stored"
 local uuid = require("kong.tools.uuid").uuid
 
 
-local kong   = kong
-local concat = table.concat
-local fmt    = string.format
+local kong = kong
 
 
 local EVENT = "scim-bridge"
@@ -79,21 +78,15 @@ end
 
 --- A statement that tells every node, this one too, to drop the caches; part of the transaction.
 -- It holds where this worker dies right after COMMIT, and where a request that read the old row
--- before COMMIT caches it late. A node skips its own events, hence the stranger's id; one second
--- ahead, so that no poll passes by before the transaction is visible (kong/cluster_events).
+-- before COMMIT caches it late.
 function _M.invalidations(connector, events)
-  local rows = {}
+  local told = {}
   for key, cache in pairs(keys_of(events)) do
-    rows[#rows + 1] = fmt("('%s', '%s', clock_timestamp() + interval '1 second', " ..
-                          "clock_timestamp() + interval '%d seconds', %s, %s)",
-                          uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
-                          connector:escape_literal(cache.invalidation_channel),
-                          connector:escape_literal(key))
+    told[#told + 1] = { uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
+                        connector:escape_literal(cache.invalidation_channel), connector:escape_literal(key) }
   end
 
-  return not rows[1] and "SELECT 1"
-         or 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES ' ..
-            concat(rows, ", ")
+  return told[1] and postgres.invalidations(told) or "SELECT 1"
 end
 
 

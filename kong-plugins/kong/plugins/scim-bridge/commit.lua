@@ -4,20 +4,13 @@ local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local memory = require "kong.plugins.scim-bridge.memory"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local sql = require "kong.plugins.scim-bridge.sql"
 
 
 local kong  = kong
 local given = envelope.given
-
-
-local STAMP = [[
-  UPDATE consumers
-     SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
-                array_remove(ARRAY[%s]::text[], NULL),
-         updated_at = CURRENT_TIMESTAMP(0)
-   WHERE id IN (%s) RETURNING id, ws_id]]
 
 
 local ON_BEHALF = [[
@@ -28,15 +21,8 @@ local ON_BEHALF = [[
    WHERE c.id = %s]]
 local ON_BEHALF_OF_CONSUMERS = { "oauth2_tokens", "oauth2_authorization_codes" }
 
--- Who gives a group already may go on beside others of the same tenant; who does not is alone.
-local LOCK = [[
-  SELECT CASE WHEN EXISTS (%s)
-              THEN pg_advisory_xact_lock_shared(hashtextextended(%s, 0))
-              ELSE pg_advisory_xact_lock(hashtextextended(%s, 0)) END]]
-
 -- by the index on acls.group; a statement of its own, which sees what was committed before the lock
 local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
-local GIVEN = [[SELECT FROM acls WHERE "group" = %s AND ws_id = %s]]
 local LOCK_PREFIX = "scim-bridge acl group "
 
 
@@ -74,9 +60,9 @@ local function stamp(tx, ids, prefix, tag)
     quoted[i] = connector:escape_literal(id)
   end
 
-  local rows, err = connector:query(STAMP:format(connector:escape_literal(prefix),
-                                                 tag and connector:escape_literal(tag) or "NULL",
-                                                 table.concat(quoted, ", ")))
+  local rows, err = connector:query(postgres.stamp(connector:escape_literal(prefix),
+                                                   tag and connector:escape_literal(tag) or "NULL",
+                                                   table.concat(quoted, ", ")))
   for _, row in ipairs(rows or tx.raise(err)) do
     table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
   end
@@ -106,9 +92,10 @@ local function taken(tx, groups, tag)
   local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
   for _, group in ipairs(groups) do
     local key = connector:escape_literal(LOCK_PREFIX .. group.key)
-    local given_by_any = GIVEN:format(connector:escape_literal(group.name), workspace)
-    local given_by_us = given_by_any .. " AND " .. connector:escape_literal(tag) .. " = ANY (tags)"
-    execute(tx, LOCK:format(given_by_us, key, key))
+    local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
+    local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
+    -- who gives it already may go on beside others of the same tenant; who does not is alone
+    execute(tx, postgres.lock(given_by_us, key))
 
     local rows, err = connector:query(TAKEN:format(given_by_us, given_by_any))
     if (rows or tx.raise(err))[1].taken == 1 then

@@ -2,6 +2,7 @@
 -- among the usernames and custom_ids of consumers. Directories ignore case, and so does the look-up.
 
 local lmdb = require "resty.lmdb"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 local sha256_hex = require("kong.tools.sha256").sha256_hex
 
@@ -13,10 +14,6 @@ local null = ngx.null
 local FOUND = { ttl = 60, neg_ttl = 60 } -- seconds; a consumer that gets or loses a name drops it at once
 local LDAP = "ldap_auth_cache:" -- before the id of a credential (kong/plugins/ldap-auth/access.lua)
 local USERID = "x-authenticated-userid" -- of oauth2, which sets or clears it: on whose behalf a token is
-
-local IDS = [[
-  SELECT id FROM consumers
-   WHERE ws_id = %s AND (LOWER(username) = LOWER(%s) OR LOWER(custom_id) = LOWER(%s))]]
 
 
 local _M = {}
@@ -185,8 +182,8 @@ end
 
 local function find_in_database(name, workspace)
   local connector = kong.db.connector
-  local quoted = connector:escape_literal(name)
-  local rows, err = connector:query(IDS:format(connector:escape_literal(workspace), quoted, quoted), "read")
+  local statement = postgres.named(connector:escape_literal(workspace), connector:escape_literal(name))
+  local rows, err = connector:query(statement, "read")
   if not rows then
     return nil, err
   end

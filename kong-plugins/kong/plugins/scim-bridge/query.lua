@@ -2,6 +2,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local own = require "kong.plugins.scim-bridge.own"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 local yield = require("kong.tools.yield").yield
@@ -14,17 +15,6 @@ local given = envelope.given
 
 local PAGE = 1000
 local KEYS = { "id", "username", "custom_id" }
-
--- as JSON text, which keeps empty lists; %s are the groups and the condition
-local CONSUMERS = [[
-  SELECT json_build_object('id', id, 'username', username, 'custom_id', custom_id,
-                           'tags', COALESCE(tags, '{}'), 'acls', %s)::text AS entity
-    FROM consumers WHERE ws_id = %s AND (%s)]]
-
-local ACLS = [[
-  COALESCE((SELECT json_agg(json_build_object('id', a.id, 'group', a.group,
-                                              'tags', COALESCE(a.tags, '{}')) ORDER BY a.group)
-              FROM acls a WHERE a.consumer_id = consumers.id), '[]')]]
 
 
 --- The values asked for by each key that could be there at all.
@@ -58,8 +48,7 @@ local function consumers_by_sql(connector, by_key)
 
   if conditions[1] then
     local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
-    return CONSUMERS:format(kong.db.daos.acls and ACLS or "'[]'::json", workspace,
-                            table.concat(conditions, " OR "))
+    return postgres.consumers(kong.db.daos.acls ~= nil, workspace, table.concat(conditions, " OR "))
   end
 end
 
@@ -134,7 +123,7 @@ end
 
 --- Runs everything in one message to PostgreSQL and one transaction.
 local function run(connector, conn, statements, by_key, timeout)
-  local texts = { sql.begin(timeout) }
+  local texts = { sql.begin(timeout, true) }
   for i, statement in ipairs(statements) do
     table.insert(texts, envelope.at_step(i - 1, statement, sql.text, connector, statement))
   end

@@ -1,6 +1,7 @@
 -- SQL text with $1, $2, ... on Kong's Postgres connector, and what went wrong with it.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
 local kong = kong
@@ -67,11 +68,12 @@ end
 
 --- The text that begins a transaction whose statements each end within `timeout` milliseconds.
 -- Kong gives a statement up after pg_timeout; PostgreSQL would go on with it, for nobody.
-function _M.begin(timeout)
+-- @param is_read whether it only reads
+function _M.begin(timeout, is_read)
   timeout = envelope.given(timeout) or TIMEOUT
   envelope.expect(type(timeout) == "number" and timeout >= 1, "`timeout` must be a number of milliseconds")
   local most = math.min(timeout, 0.9 * (kong.configuration.pg_timeout or timeout))
-  return fmt("BEGIN; SET LOCAL statement_timeout = %d", math.max(1, most))
+  return postgres.begin(math.max(1, most), is_read)
 end
 
 

@@ -1,0 +1,100 @@
+-- The SQL of the bridge's own, in PostgreSQL's words: all that another database would say otherwise. Values
+-- are given as literals.
+
+local fmt = string.format
+
+
+-- as JSON text, which keeps empty lists; %s are the groups and the condition
+local CONSUMERS = [[
+  SELECT json_build_object('id', id, 'username', username, 'custom_id', custom_id,
+                           'tags', COALESCE(tags, '{}'), 'acls', %s)::text AS entity
+    FROM consumers WHERE ws_id = %s AND (%s)]]
+
+local ACLS = [[
+  COALESCE((SELECT json_agg(json_build_object('id', a.id, 'group', a.group,
+                                              'tags', COALESCE(a.tags, '{}')) ORDER BY a.group)
+              FROM acls a WHERE a.consumer_id = consumers.id), '[]')]]
+
+local STAMP = [[
+  UPDATE consumers
+     SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
+                array_remove(ARRAY[%s]::text[], NULL),
+         updated_at = CURRENT_TIMESTAMP(0)
+   WHERE id IN (%s) RETURNING id, ws_id]]
+
+local LOCK = [[
+  SELECT CASE WHEN EXISTS (%s)
+              THEN pg_advisory_xact_lock_shared(hashtextextended(%s, 0))
+              ELSE pg_advisory_xact_lock(hashtextextended(%s, 0)) END]]
+
+local NAMED = [[
+  SELECT id FROM consumers
+   WHERE ws_id = %s AND (LOWER(username) = LOWER(%s) OR LOWER(custom_id) = LOWER(%s))]]
+
+local INVALIDATIONS = 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES '
+local INVALIDATION = "('%s', '%s', clock_timestamp() + interval '1 second', " ..
+                     "clock_timestamp() + interval '%d seconds', %s, %s)"
+
+
+local _M = {}
+
+
+--- Begins a transaction whose statements each end within some milliseconds.
+-- @param is_read whether it only reads, of which PostgreSQL makes nothing
+function _M.begin(milliseconds, is_read)
+  return fmt("BEGIN; SET LOCAL statement_timeout = %d", milliseconds)
+end
+
+
+--- Replaces the tag of consumers that begins with a prefix; for the tag NULL there is none afterwards.
+function _M.stamp(prefix, tag, ids)
+  return fmt(STAMP, prefix, tag, ids)
+end
+
+
+--- Selects a row for each consumer that is in an ACL group.
+function _M.given(group, workspace)
+  return fmt('SELECT FROM acls WHERE "group" = %s AND ws_id = %s', group, workspace)
+end
+
+
+--- The same, of those that are in it by a tag.
+function _M.given_with(given, tag)
+  return given .. " AND " .. tag .. " = ANY (tags)"
+end
+
+
+--- Waits for its turn with a key until the transaction ends. Where the condition, a SELECT, finds something
+-- it may go on beside others of which the same holds.
+function _M.lock(condition, key)
+  return fmt(LOCK, condition, key, key)
+end
+
+
+--- Tells each node to drop some keys from its caches.
+-- A node skips its own events, hence the stranger's id; one second ahead, so that no poll passes by before
+-- the transaction is visible (kong/cluster_events).
+-- @param events a list of { id, node, ttl, channel, key }: the last two are literals
+function _M.invalidations(events)
+  local rows = {}
+  for i, event in ipairs(events) do
+    rows[i] = fmt(INVALIDATION, unpack(event))
+  end
+
+  return INVALIDATIONS .. table.concat(rows, ", ")
+end
+
+
+--- Selects consumers, each as the JSON text `entity`.
+function _M.consumers(with_acls, workspace, condition)
+  return fmt(CONSUMERS, with_acls and ACLS or "'[]'::json", workspace, condition)
+end
+
+
+--- Selects the ids of the consumers with a username or custom_id, in whatever case.
+function _M.named(workspace, name)
+  return fmt(NAMED, workspace, name, name)
+end
+
+
+return _M

@@ -1,0 +1,324 @@
+-- `kong` as far as scim-bridge uses it, over `host`: functions of Python that answer texts and numbers.
+
+local host, json, current, dao, connector = ...
+
+
+local node = json.decode(host.node())
+
+
+-- -- Caches: one memory for all threads, as texts ---------------------------
+
+local Cache = {}
+Cache.__index = Cache
+
+
+--- What is cached, or what `load` answers, which is cached then; nil is a value too.
+function Cache:get(key, options, load, ...)
+  local text = host.cache_get(self.name, key) -- or Python keeps the cache closed until cache_put
+  if not text then
+    local ok, value, err = pcall(load, ...)
+    text = ok and err == nil and json.safe.encode({ value = value }) or nil
+    host.cache_put(self.name, key, text, (options or {}).ttl)
+    if not ok then
+      error(value, 0)
+    end
+    return value, err
+  end
+
+  return json.decode(text).value
+end
+
+
+function Cache:invalidate_local(key)
+  host.cache_drop(self.name, key)
+end
+Cache.invalidate = Cache.invalidate_local
+
+
+function Cache:purge()
+  host.cache_drop(self.name)
+end
+
+
+local function new_cache(name)
+  return setmetatable({ name = name, invalidation_channel = "invalidations" }, Cache)
+end
+
+
+-- -- Events within the node -------------------------------------------------
+
+local handlers = {}
+
+
+local function handlers_of(source, event)
+  local key = source .. " " .. event
+  handlers[key] = handlers[key] or {}
+  return handlers[key]
+end
+
+
+local worker_events = {}
+
+
+function worker_events.register(handler, source, event)
+  table.insert(handlers_of(source, event), handler)
+end
+
+
+function worker_events.post(source, event, data)
+  for _, handler in ipairs(handlers_of(source, event)) do
+    handler(data)
+  end
+
+  return true
+end
+
+
+-- -- The database -----------------------------------------------------------
+
+local db = { strategy = node.dbless and "off" or "postgres", errors = dao.errors, connector = connector }
+db.daos = dao.daos(db)
+for name, each in pairs(db.daos) do
+  db[name] = each
+end
+
+
+--- The plugins that are declared, which the sandbox does not keep in its database.
+db.plugins = {
+  each = function()
+    local rows, i = json.decode(host.plugins()), 0
+    return function()
+      i = i + 1
+      return rows[i]
+    end
+  end,
+}
+
+
+-- -- The rest of the PDK ----------------------------------------------------
+
+local function of_request(name)
+  return function()
+    return current.request()[name]
+  end
+end
+
+
+local function header(name)
+  local value = (current.request().headers or {})[name:lower()]
+  return type(value) == "table" and value[1] or value
+end
+
+
+local function logger(level)
+  return function(...)
+    local parts = {}
+    for i = 1, select("#", ...) do
+      parts[i] = type(select(i, ...)) == "table" and json.encode((select(i, ...)))
+                 or tostring((select(i, ...)))
+    end
+    host.log(level, table.concat(parts))
+  end
+end
+
+
+kong = {
+  version = node.version,
+  default_workspace = node.workspace,
+  configuration = {
+    database = node.database,
+    role = node.role,
+    pg_timeout = node.pg_timeout,
+    db_update_frequency = 5,
+    loaded_plugins = { prometheus = true },
+  },
+  db = db,
+  cache = new_cache("cache"),
+  core_cache = new_cache("core_cache"),
+  worker_events = worker_events,
+  cluster_events = { strategy = { event_ttl = 3600 } },
+  node = {
+    get_id = of_request("node_id"),
+  },
+  vault = {
+    is_reference = host.is_reference,
+    get = host.secret,
+  },
+  ip = {
+    is_trusted = function(address)
+      return node.trusted[address] == true
+    end,
+  },
+  request = {
+    get_method = of_request("method"),
+    get_path = of_request("path"),
+    get_raw_path = of_request("raw_path"),
+    get_raw_query = of_request("raw_query"),
+    get_forwarded_scheme = of_request("scheme"),
+    get_forwarded_host = of_request("host"),
+    get_headers = of_request("headers"),
+    get_header = header,
+  },
+  router = { get_route = of_request("route") },
+  client = {
+    get_ip = of_request("client_ip"),
+    get_forwarded_ip = of_request("client_ip"),
+    get_consumer = of_request("consumer"),
+    get_credential = of_request("credential"),
+    load_consumer = function(id)
+      return db.consumers:select({ id = id })
+    end,
+    authenticate = function(consumer, credential)
+      local request = current.request()
+      request.consumer, request.credential = consumer, credential
+      request.authenticated = true
+    end,
+  },
+  ctx = { shared = {} },
+  log = {
+    set_serialize_value = function(name, value)
+      current.request().serialized[name] = value
+    end,
+  },
+  response = {
+    get_status = of_request("status"),
+    --- Ends the request: nothing that comes after it is run.
+    exit = function(status, body)
+      error({ exit = { status = status, body = body } })
+    end,
+  },
+}
+
+
+for _, level in ipairs({ "debug", "info", "notice", "warn", "err" }) do
+  kong.log[level] = logger(level)
+end
+
+
+-- -- Modules of Kong --------------------------------------------------------
+
+local function deep_copy(value)
+  if type(value) ~= "table" then
+    return value
+  end
+
+  local copy = {}
+  for name, each in pairs(value) do
+    copy[name] = deep_copy(each)
+  end
+  return setmetatable(copy, getmetatable(value))
+end
+
+
+local function deepcompare(one, other)
+  if type(one) ~= "table" or type(other) ~= "table" then
+    return one == other
+  end
+
+  for name, value in pairs(one) do
+    if not deepcompare(value, other[name]) then
+      return false
+    end
+  end
+  for name in pairs(other) do
+    if one[name] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+
+local function shallow_copy(value)
+  local copy = {}
+  for name, each in pairs(value) do
+    copy[name] = each
+  end
+  return copy
+end
+
+
+local function metric(kind)
+  return function(_, name, help, labels, buckets)
+    host.metric(kind, name, help, json.encode(labels), json.encode(buckets or {}))
+    local made = {}
+    for _, verb in ipairs({ "inc", "set", "observe" }) do
+      made[verb] = function(_, value, of)
+        local texts = {}
+        for i, each in ipairs(of) do
+          texts[i] = tostring(each)
+        end
+        host.measure(name, verb, value, json.encode(setmetatable(texts, json.array_mt)))
+      end
+    end
+    function made.reset()
+      host.measure(name, "reset", 0, "[]")
+    end
+    return made
+  end
+end
+
+
+local modules = {
+  ["cjson"] = json,
+  ["cjson.safe"] = json.safe,
+  ["kong.constants"] = {
+    CJSON_MAX_PRECISION = 16,
+    ENTITY_CACHE_STORE = setmetatable({}, { __index = function()
+      return "cache"
+    end }),
+  },
+  ["kong.tools.uuid"] = {
+    uuid = host.uuid,
+    is_valid_uuid = function(value)
+      return type(value) == "string" and host.is_uuid(value)
+    end,
+  },
+  ["kong.tools.yield"] = { yield = function() end },
+  ["kong.tools.uri"] = { escape = host.escape },
+  ["kong.tools.sha256"] = { sha256_hex = host.sha256_hex },
+  ["kong.tools.table"] = { cycle_aware_deep_copy = deep_copy },
+  ["kong.observability.tracing.request_id"] = { get = of_request("request_id") },
+  ["kong.plugins.acl.groups"] = {
+    get_consumer_groups = function(id)
+      local groups = {}
+      for acl, err in db.acls:each_for_consumer({ id = id }) do
+        if err then
+          return nil, err
+        end
+        groups[#groups + 1] = acl.group
+      end
+      return groups
+    end,
+  },
+  ["kong.plugins.prometheus.exporter"] = {
+    get_prometheus = function()
+      return { counter = metric("counter"), gauge = metric("gauge"), histogram = metric("histogram") }
+    end,
+  },
+  ["kong.runloop.plugin_servers"] = {
+    load_plugin = function()
+      return true, { server_def = { socket = "plugin.sock" }, rpc = {
+        --- Calls the plugin, which may have been asked something by the Admin API, and may answer that.
+        handle_event = function(_, conf, method)
+          local asked = ngx.ctx.scim_asked
+          local answered = host.handle_event(json.encode(conf), method, asked and json.encode(asked) or nil)
+          ngx.ctx.scim_answered = answered and json.decode(answered) or nil
+        end,
+      } }
+    end,
+  },
+  ["ngx.base64"] = { decode_base64url = host.decode_base64url },
+  ["pl.tablex"] = { deepcompare = deepcompare },
+  ["table.clone"] = shallow_copy,
+  ["table.nkeys"] = function(value)
+    local count = 0
+    for _ in pairs(value) do
+      count = count + 1
+    end
+    return count
+  end,
+}
+
+
+return modules

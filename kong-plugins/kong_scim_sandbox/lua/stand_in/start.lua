@@ -1,0 +1,153 @@
+-- Begins a runtime: puts up the stand-ins for what Kong gives its plugins, loads the shipped scim-bridge, and
+-- answers the functions that Python calls.
+
+local host = ...
+
+
+local function stand_in(name, ...)
+  return assert(loadstring(host.stand_in(name), "=" .. name))(...)
+end
+
+
+local current = stand_in("ngx.lua", host)
+local json = stand_in("json.lua")
+local dao = stand_in("dao.lua", host, json)
+local connector = stand_in("connector.lua", host, json)
+local lmdb = stand_in("lmdb.lua", host, json)
+local modules = stand_in("kong.lua", host, json, current, dao, connector)
+
+modules["resty.lmdb"] = lmdb.lmdb
+modules["resty.lmdb.transaction"] = lmdb.transaction
+modules["kong.db.declarative"] = lmdb.declarative
+modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua")
+
+
+for name, module in pairs(modules) do
+  package.loaded[name] = module
+end
+
+
+--- The shipped modules, by their names.
+table.insert(package.loaders, 2, function(name)
+  local text = host.shipped(name)
+  return text and assert(loadstring(text, "@" .. name)) or "\n\tno module of the plugin: " .. name
+end)
+
+
+local handler = require "kong.plugins.scim-bridge.handler"
+local metrics = require "kong.plugins.scim-bridge.metrics"
+local stored = require "kong.plugins.scim-bridge.stored"
+
+
+--- Runs a function; answers true and what it answers, or false and a text.
+local function safely(fn, ...)
+  local function say(err)
+    if type(err) == "table" and err.exit then
+      return err
+    end
+    return debug.traceback(type(err) == "table" and json.encode(err) or tostring(err), 2)
+  end
+
+  local arguments, n = { ... }, select("#", ...)
+  local ok, result = xpcall(function()
+    return fn(unpack(arguments, 1, n))
+  end, say)
+  return ok, result
+end
+
+
+local _M = {}
+
+
+--- Does what Kong does when a worker starts.
+function _M.init_worker()
+  handler:init_worker()
+end
+
+
+--- Gives the worker the configurations of scim-bridge that it goes by from now on.
+function _M.configure(text)
+  handler:configure(json.decode(text))
+end
+
+
+--- Calls a function of kong.scim.
+function _M.call(name, text, request)
+  current.enter(request)
+  ngx.ctx.scim_asked = request.asked and json.decode(request.asked) or nil
+  local answer = kong.scim[name](text)
+  local answered = ngx.ctx.scim_answered
+  current.run_timers(0)
+  return answer, answered and json.encode(answered) or nil
+end
+
+
+--- The session plugin's object, as far as the guard looks at it.
+local function session_of(request)
+  local session = request.session
+  return session and {
+    meta = { creation_time = session.began },
+    get_data = function()
+      return { session.consumer, session.credential }
+    end,
+    destroy = function()
+      request.ended = true
+      return true
+    end,
+  } or nil
+end
+
+
+--- Runs the timers that are due after some seconds.
+function _M.run_timers(seconds)
+  current.enter({})
+  current.run_timers(seconds)
+end
+
+
+--- Runs the access phase of scim-bridge; answers, as JSON, how the request ends, if it does, and what is
+-- known of it then.
+function _M.access(config, request)
+  current.enter(request)
+  local conf = json.decode(config)
+  request.serialized = {}
+  kong.ctx.shared = { authenticated_session = session_of(request), authenticated_jwt_token = request.token }
+  ngx.ctx.scim_identity_hidden = request.identity_hidden
+
+  local ok, result = safely(handler.access, handler, conf)
+  if not ok and type(result) ~= "table" then
+    error(result, 0)
+  end
+
+  return json.encode({
+    exit = not ok and result.exit or nil,
+    scim = request.serialized.scim,
+    ended = request.ended,
+    authenticated = request.authenticated,
+    consumer = request.authenticated and request.consumer or nil,
+  })
+end
+
+
+--- Runs the rewrite phase of scim-bridge; answers the names of the headers that it takes off.
+function _M.rewrite(config, request)
+  current.enter(request)
+  handler:rewrite(json.decode(config))
+  return json.encode(setmetatable(request.cleared, json.array_mt))
+end
+
+
+--- Counts a request of a route that has the plugin `scim`.
+function _M.count(tenant, request)
+  current.enter(request)
+  metrics.request(tenant)
+end
+
+
+--- Shows whether the guard is on for every route, as tick.lua does before it calls the plugin.
+function _M.show_guarded(tenant)
+  metrics.guarded(tenant, stored.is_guarded(kong.default_workspace))
+end
+
+
+return _M

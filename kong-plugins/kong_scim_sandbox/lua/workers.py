@@ -1,0 +1,263 @@
+"""The bridge of a sandbox: scim-bridge in one LuaJIT for each thread, over one database."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from kong_scim.cli import vault
+from kong_scim_sandbox.entities import WORKSPACE
+from kong_scim_sandbox.exchange import SERVER
+from kong_scim_sandbox.lua import database
+from kong_scim_sandbox.lua.database import Database
+from kong_scim_sandbox.lua.memory import Caches, SharedDictionary
+from kong_scim_sandbox.lua.runtime import Runtime, octets, text_of
+from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.router import escaped
+
+_log = logging.getLogger("kong")
+
+_LEVELS = {"debug": 10, "info": 20, "notice": 20, "warn": 30, "err": 40}
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_body: ContextVar[Callable[[], tuple[bytes | None, str | None]]] = ContextVar("body")
+
+
+class PluginServer:
+    """The plugin server as timers call it; that of the sandbox is called by its node instead."""
+
+    def listens(self) -> bool:
+        """Whether somebody listens at its socket."""
+        return True
+
+    def handle(self, configuration: str, method: str, asked: str | None) -> str | None:
+        """Call a method of an instance, and return what it answered.
+
+        :param asked: What an administrator asked for, as JSON.
+        """
+        raise NotImplementedError
+
+
+class _Thread(threading.local):
+    runtime: Runtime | None = None
+    configured: str = ""
+
+
+class Workers:
+    """Runs scim-bridge, in the thread that calls.
+
+    :param database: What stands for Kong's database; ``dbless``: whether it has none.
+    :param plugin_server: Who is called by scim-bridge's own timers; None where they do not run.
+    :param settings: Of ``kong.configuration``, where they are other than the sandbox's.
+    :ivar metrics: What scim-bridge counts.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        dbless: bool,
+        plugin_server: PluginServer | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.database = database
+        self._plugin_server = plugin_server
+        self._settings = settings or {}
+        self.metrics = Metrics()
+        self.caches = Caches()
+        self.shared = SharedDictionary()
+        self._dbless = dbless
+        self._plugins = "[]"
+        self._thread = _Thread()
+
+    # -- What Python asks -----------------------------------------------------
+
+    def configure(self, plugins: list[dict[str, Any]]) -> None:
+        """Go by these plugins from now on.
+
+        :param plugins: As Kong's DAO has them: ``id``, ``name``, ``enabled``, ``config`` and, where
+            they are not for every request, ``route`` and ``service``.
+        """
+        self._plugins = json.dumps(plugins)
+        self.caches.drop("core_cache")
+
+    def call(
+        self,
+        function: str,
+        text: str,
+        facts: Mapping[str, Any],
+        body: Callable[[], tuple[bytes | None, str | None]] = lambda: (None, None),
+    ) -> tuple[str, dict[str, Any] | None]:
+        """Call a function of ``kong.scim``; return its answer, and what it was told by ``answer``.
+
+        :param facts: Of the request, as octets (:mod:`.facts`).
+        :param body: Returns the body of the request, or the path of the file that it is in.
+        """
+        runtime = self._runtime()
+        token = _body.set(body)
+        try:
+            found = runtime.call("call", function, octets(text), facts)
+        finally:
+            _body.reset(token)
+            self.database.roll_back()
+        answer, answered = found if isinstance(found, tuple) else (found, None)
+        return text_of(answer), json.loads(text_of(answered)) if answered else None
+
+    def access(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the access phase of scim-bridge; return how the request ends, and what is known."""
+        answer = self._runtime().call("access", json.dumps(config), facts)
+        outcome: dict[str, Any] = json.loads(text_of(answer))
+        return outcome
+
+    def rewrite(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+        """Run the rewrite phase of scim-bridge; return the headers that it takes off."""
+        names: list[str] = json.loads(self._runtime().call("rewrite", json.dumps(config), facts))
+        return [text_of(octets(name)) for name in names]
+
+    def count(self, tenant: str, facts: Mapping[str, Any]) -> None:
+        """Count a request of a route that has the plugin ``scim``."""
+        self._runtime().call("count", octets(tenant), facts)
+
+    def show_guarded(self, tenant: str) -> None:
+        """Show whether the guard is on for every route."""
+        self._runtime().call("show_guarded", octets(tenant))
+
+    def run_timers(self, seconds: float) -> None:
+        """Run the timers of scim-bridge that are due after some seconds."""
+        self._runtime().call("run_timers", seconds)
+
+    def execute(self, text: str) -> Any:
+        """Run a text of Lua in the runtime of this thread; for tests."""
+        return self._runtime().execute(text)
+
+    def _runtime(self) -> Runtime:
+        if self._thread.runtime is None:
+            self._thread.runtime = Runtime(self._host())
+            self._thread.runtime.call("init_worker")
+        plugins = self._plugins
+        if self._thread.configured != plugins:
+            self._thread.configured = plugins
+            guards = [_configuration(each) for each in json.loads(plugins) if _is_guard(each)]
+            self._thread.runtime.call("configure", json.dumps(guards))
+        return self._thread.runtime
+
+    # -- What Lua asks ----------------------------------------------------------
+
+    def _host(self) -> dict[str, Callable[..., Any]]:
+        of_text: dict[str, Callable[..., Any]] = {
+            "query": self.database.query,
+            "entity_filled": self.database.entity_filled,
+            "entity_rows": self.database.entity_rows,
+            "entity_write": self.database.entity_write,
+            "entity_delete": self.database.entity_delete,
+            "lmdb_get": self.database.lmdb_get,
+            "lmdb_commit": self.database.lmdb_commit,
+            "schemas": self.database.schemas,
+            "error": database.error,
+            "is_reference": vault.is_reference,
+            "secret": vault.get,
+            "metric": self.metrics.declare,
+            "measure": self.metrics.measure,
+            "log": _write_log,
+        }
+        if self._plugin_server:
+            of_text["plugin_listens"] = self._plugin_server.listens
+            of_text["handle_event"] = self._plugin_server.handle
+        return {
+            **{name: _in_text(function) for name, function in of_text.items()},
+            "roll_back": self.database.roll_back,
+            "node": self._node,
+            "worker_id": lambda: 0 if self._plugin_server else 1,  # timers run in the first one
+            "plugins": lambda: self._plugins,
+            "cache_get": self.caches.get,
+            "cache_put": self.caches.put,
+            "cache_drop": self.caches.drop,
+            "shared_get": self.shared.get,
+            "shared_set": self.shared.set,
+            "shared_safe_set": self.shared.set,
+            "shared_safe_add": self.shared.add,
+            "shared_incr": self.shared.increase,
+            "shared_delete": self.shared.delete,
+            "now": time.time,
+            "sleep": time.sleep,
+            "uuid": lambda: str(uuid.uuid4()),
+            "is_uuid": lambda value: _UUID.fullmatch(value) is not None,
+            "escape": escaped,
+            "sha256_hex": lambda value: hashlib.sha256(value.encode("latin-1")).hexdigest(),
+            "encode_base64": lambda value: base64.b64encode(value.encode("latin-1")).decode(),
+            "decode_base64": lambda value: _decoded(value, b"+/"),
+            "decode_base64url": lambda value: _decoded(value, b"-_"),
+            "re_match": _re_match,
+            "body_data": lambda: _of_body(0),
+            "body_file": lambda: _of_body(1),
+        }
+
+    def _node(self) -> str:
+        return json.dumps(
+            {
+                "dbless": self._dbless,
+                "database": "off" if self._dbless else "sqlite",
+                "role": "traditional",
+                "version": SERVER,
+                "workspace": WORKSPACE,
+                "trusted": {},
+                **self._settings,
+            }
+        )
+
+
+def _is_guard(plugin: Mapping[str, Any]) -> bool:
+    return plugin["name"] == "scim-bridge" and bool(plugin["enabled"])
+
+
+def _configuration(plugin: Mapping[str, Any]) -> dict[str, str]:
+    """Return what Kong's configuration of a plugin says of where it runs."""
+    return {f"{name}_id": plugin[name]["id"] for name in ("route", "service") if name in plugin}
+
+
+def _in_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes and answers octets where this one takes and answers texts."""
+
+    def called(*arguments: Any) -> Any:
+        given = [text_of(each) if isinstance(each, str) else each for each in arguments]
+        answer = function(*given)
+        return octets(answer) if isinstance(answer, str) else answer
+
+    return called
+
+
+def _of_body(index: int) -> str | None:
+    found = _body.get()()[index]
+    return found.decode("latin-1") if isinstance(found, bytes) else found
+
+
+def _decoded(value: str, alternative: bytes) -> str | None:
+    try:
+        padded = value + "=" * (-len(value) % 4)
+        return base64.b64decode(padded, alternative, validate=True).decode("latin-1")
+    except ValueError:
+        return None
+
+
+def _re_match(subject: str, pattern: str) -> tuple[str | None, str | None]:
+    """Match as ``ngx.re`` does with the option ``u``: a text that is no UTF-8 is an error."""
+    try:
+        subject.encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        return None, str(error)
+    found = re.search(pattern.replace("(?<", "(?P<"), subject)
+    return (found[0], None) if found else (None, None)
+
+
+def _write_log(level: str, text: str) -> None:
+    _log.log(_LEVELS[level], "%s", text)

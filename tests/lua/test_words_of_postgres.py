@@ -1,0 +1,150 @@
+"""The SQL of the bridge's own, as it ships, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from lupa import luajit21
+
+from kong_scim_sandbox.lua import coverage
+from kong_scim_sandbox.lua.runtime import PREFIX, shipped
+from postgres import running_postgres
+
+TABLES = """
+CREATE TABLE consumers (id uuid PRIMARY KEY, ws_id uuid, username text, custom_id text,
+                        tags text[], updated_at timestamptz);
+CREATE TABLE acls (id uuid PRIMARY KEY, ws_id uuid, consumer_id uuid, "group" text, tags text[]);
+CREATE TABLE cluster_events (id uuid, node_id uuid, "at" timestamptz, expire_at timestamptz,
+                             channel text, data text);
+"""
+"""What of Kong's tables these statements touch."""
+
+WORKSPACE = "00000000-0000-0000-0000-000000000001"
+ALICE = "00000000-0000-0000-0000-00000000000a"
+BOB = "00000000-0000-0000-0000-00000000000b"
+
+LUA = luajit21.LuaRuntime(encoding="latin-1")
+coverage.watch(LUA)
+
+
+def literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with running_postgres() as postgres:
+        yield postgres.dsn
+
+
+@pytest.fixture
+def connection(server: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(server) as connected:
+        connected.execute(TABLES)
+        for identifier, name, tags in (
+            (ALICE, "Alice", ["scim", "scim-event:1"]),
+            (BOB, "bob", None),
+        ):
+            connected.execute(
+                "INSERT INTO consumers VALUES (%s, %s, %s, %s, %s, now() - interval '1 day')",
+                (identifier, WORKSPACE, name, f"C-{name}", tags),
+            )
+        yield connected
+        connected.rollback()
+
+
+@pytest.fixture
+def words() -> Any:
+    name = f"{PREFIX}postgres"
+    return LUA.eval("loadstring")(shipped(name), f"@{name}")()
+
+
+def rows(connection: psycopg.Connection[Any], statement: str) -> list[tuple[Any, ...]]:
+    return connection.execute(statement.encode()).fetchall()
+
+
+def test_a_stamp_takes_the_place_of_the_one_before(
+    connection: psycopg.Connection[Any], words: Any
+) -> None:
+    both = f"{literal(ALICE)}, {literal(BOB)}"
+    stamped = words.stamp(literal("scim-event:"), literal("scim-event:2"), both)
+    assert {str(row[0]) for row in rows(connection, stamped)} == {ALICE, BOB}
+    tags = "SELECT tags FROM consumers ORDER BY id"
+    assert rows(connection, tags) == [(["scim", "scim-event:2"],), (["scim-event:2"],)]
+
+    rows(connection, words.stamp(literal("scim-event:"), "NULL", both))
+    assert rows(connection, tags) == [(["scim"],), ([],)]
+
+
+def test_consumers_come_with_their_groups(connection: psycopg.Connection[Any], words: Any) -> None:
+    connection.execute(
+        "INSERT INTO acls VALUES (gen_random_uuid(), %s, %s, 'staff', '{mine}'),"
+        " (gen_random_uuid(), %s, %s, 'dev', NULL)",
+        (WORKSPACE, ALICE, WORKSPACE, ALICE),
+    )
+    condition = f"username IN ({literal('Alice')})"
+
+    ((text,),) = rows(connection, words.consumers(True, literal(WORKSPACE), condition))
+    found = json.loads(text)
+
+    assert (found["id"], found["custom_id"], found["tags"]) == (
+        ALICE,
+        "C-Alice",
+        ["scim", "scim-event:1"],
+    )
+    assert [(each["group"], each["tags"]) for each in found["acls"]] == [
+        ("dev", []),
+        ("staff", ["mine"]),
+    ]
+    ((text,),) = rows(connection, words.consumers(False, literal(WORKSPACE), condition))
+    assert json.loads(text)["acls"] == []
+
+
+def test_a_consumer_is_found_by_each_name_in_whatever_case(
+    connection: psycopg.Connection[Any], words: Any
+) -> None:
+    for name, found in (("ALICE", [ALICE]), ("c-BOB", [BOB]), ("nobody", [])):
+        statement = words.named(literal(WORKSPACE), literal(name))
+        assert [str(row[0]) for row in rows(connection, statement)] == found
+
+
+def test_who_gives_a_group_is_told_by_the_tag(
+    connection: psycopg.Connection[Any], words: Any
+) -> None:
+    connection.execute(
+        "INSERT INTO acls VALUES (gen_random_uuid(), %s, %s, 'staff', '{ours}')",
+        (WORKSPACE, ALICE),
+    )
+    given = words.given(literal("staff"), literal(WORKSPACE))
+    ours, theirs = (words.given_with(given, literal(tag)) for tag in ("ours", "theirs"))
+    assert [len(rows(connection, each)) for each in (given, ours, theirs)] == [1, 1, 0]
+    modes = []
+    for condition in (ours, theirs):
+        rows(connection, words.lock(condition, literal(f"key of {len(modes)}")))
+        held = "SELECT mode FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        modes.append(len(rows(connection, held)))
+    assert modes == [1, 2]
+
+
+def test_every_node_is_told_what_to_drop(connection: psycopg.Connection[Any], words: Any) -> None:
+    told = [[ALICE, BOB, 60, literal("invalidations"), literal("a'b")]]
+    statement = words.invalidations(LUA.table_from(told, recursive=True))
+
+    connection.execute(statement.encode())
+
+    late = "extract(epoch from expire_at - clock_timestamp()) BETWEEN 55 AND 61"
+    assert rows(connection, f"SELECT channel, data, {late} FROM cluster_events") == [
+        ("invalidations", "a'b", True)
+    ]
+
+
+def test_a_statement_of_a_transaction_ends_in_time(server: str, words: Any) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(words.begin(20).encode())
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(20)")
+        connection.execute("ROLLBACK")
