@@ -22,8 +22,8 @@ from kong_scim.cli.audit import user_timeline
 from kong_scim.cli.client import Client
 from kong_scim.cli.printing import failure, safe
 from kong_scim_demo.kong import KongError, declaration, running
-from kong_scim_demo.scenario import Endpoints, ExpectationError, Story
-from kong_scim_demo.table import View
+from kong_scim_demo.scenario import ExpectationError, Scenario, Urls
+from kong_scim_demo.table import LiveTable
 from kong_scim_sandbox.plugin_process import end_with_parent
 
 _STOP_TIMEOUT = 20
@@ -40,13 +40,13 @@ class SandboxError(RuntimeError):
     """The sandbox of the demo does not start."""
 
 
-def play(endpoints: Endpoints, console: Console) -> bool:
+def play(endpoints: Urls, console: Console) -> bool:
     """Play the story, and return whether every expectation held.
 
     Where the access log is known, what it and the audit trail say of one person comes after it.
     """
-    view = View(console)
-    with contextlib.closing(Story(endpoints, view)) as story:
+    view = LiveTable(console)
+    with contextlib.closing(Scenario(endpoints, view)) as story:
         with view.shown():
             try:
                 story.play()
@@ -57,7 +57,7 @@ def play(endpoints: Endpoints, console: Console) -> bool:
     return True
 
 
-def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -> None:
+def _tell(endpoints: Urls, access_log: Path, user: str, console: Console) -> None:
     client = Client(endpoints.scim, endpoints.token)
     gone = f'resourceId eq "{user}" and operation eq "delete"'
     deadline = time.monotonic() + _SEALED_WITHIN
@@ -70,7 +70,7 @@ def _tell(endpoints: Endpoints, access_log: Path, user: str, console: Console) -
 
 
 @contextlib.contextmanager
-def on_kong(binary: str) -> Iterator[Endpoints]:
+def on_kong(binary: str) -> Iterator[Urls]:
     """Run a real Kong, DB-less, until the end of the block; nothing of it is left then.
 
     :raises ~kong_scim_demo.kong.KongError: With its output, when it does not start.
@@ -80,7 +80,7 @@ def on_kong(binary: str) -> Iterator[Endpoints]:
 
 
 @contextlib.contextmanager
-def on_sandbox(database: str) -> Iterator[Endpoints]:
+def on_sandbox(database: str) -> Iterator[Urls]:
     """Run a sandbox on free ports until the end of the block; nothing of it is left then.
 
     :param database: ``sqlite`` or ``off``.
@@ -118,13 +118,13 @@ def on_sandbox(database: str) -> Iterator[Endpoints]:
                 process.wait()
 
 
-def _endpoints(process: subprocess.Popen[str], token: str, errors: Path) -> Endpoints:
+def _endpoints(process: subprocess.Popen[str], token: str, errors: Path) -> Urls:
     said: dict[str, str] = {}
     for line in process.stdout or ():
         name, _, value = line.strip().partition(": ")
         said[name] = value
         if name == "Admin API":
-            return Endpoints(
+            return Urls(
                 scim=said["SCIM base URL"],
                 token=token,
                 admin=value,
@@ -205,7 +205,7 @@ def demo(  # noqa: PLR0917 - one parameter per option
         except (SandboxError, KongError) as error:
             raise failure(str(error)) from error
     elif token and admin_url and api_url:
-        held = play(Endpoints(scim_url, token, admin_url, api_url, group), console)
+        held = play(Urls(scim_url, token, admin_url, api_url, group), console)
     else:
         raise click.UsageError("--scim-url needs --token, --admin-url and --api-url as well")
     click.echo("demo: ok" if held else "demo: failed")

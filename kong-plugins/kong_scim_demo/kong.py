@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from kong_scim_demo.scenario import Endpoints
+from kong_scim_demo.scenario import Urls
 from kong_scim_sandbox.plugin_process import end_with_parent
 
 GROUP = "api-users"
@@ -36,7 +36,7 @@ class KongError(RuntimeError):
 
 
 @contextlib.contextmanager
-def running(binary: str) -> Iterator[Endpoints]:
+def running(binary: str) -> Iterator[Urls]:
     """Run a DB-less Kong with two workers and a plugin server until the end of the block.
 
     :param binary: Path of the ``kong`` command line (3.9).
@@ -56,7 +56,7 @@ def running(binary: str) -> Iterator[Endpoints]:
         _await(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
         _await(lambda: _connected(directory / "plugin.sock"), "the plugin server does not listen")
         base = f"http://127.0.0.1:{proxy}"
-        yield Endpoints(
+        yield Urls(
             scim=f"{base}/scim/v2",
             token=token,
             admin=f"http://127.0.0.1:{admin}",

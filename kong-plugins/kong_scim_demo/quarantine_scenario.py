@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from kong_scim_demo.runner import Teller, expect
-from kong_scim_demo.table import Row
+from kong_scim_demo.runner import Runner, expect
+from kong_scim_demo.table import TableRow
 
 _IDP = "identity provider"
 _ADMIN = "administrator"
@@ -20,7 +20,7 @@ PEOPLE = 225
 """More than by default may lose their access at once: half of all memberships, and 100 at least."""
 
 
-class Mistake:
+class QuarantineScenario:
     """Plays it: a group that most people are in is deleted, and held back until somebody decides.
 
     People who have just come may go, as whoever tests a provider deletes them again; what they are
@@ -30,7 +30,7 @@ class Mistake:
     :param domain: Of the people's names.
     """
 
-    def __init__(self, tell: Teller, scim: httpx.Client, domain: str) -> None:
+    def __init__(self, tell: Runner, scim: httpx.Client, domain: str) -> None:
         self._tell = tell
         self._scim = scim
         self._domain = domain
@@ -84,7 +84,7 @@ class Mistake:
                 f"{found['window']} minutes"
             )
 
-        row = Row(_ADMIN, "GET /Quarantine", f"200, {expected}")
+        row = TableRow(_ADMIN, "GET /Quarantine", f"200, {expected}")
         answer = self._tell.one(row, lambda: self._scim.get("/Quarantine"), (200, effect))
         found: dict[str, Any] = answer.json()
         return found
@@ -103,7 +103,7 @@ class Mistake:
             expect(len(people) == PEOPLE, f"{len(people)} were created")
             return f"{PEOPLE} more people"
 
-        row = Row(_IDP, f"POST /Bulk: {PEOPLE} people", "200, each 201")
+        row = TableRow(_IDP, f"POST /Bulk: {PEOPLE} people", "200, each 201")
         body = {"schemas": [_BULK], "Operations": operations}
         self._tell.one(row, lambda: self._scim.post("/Bulk", json=body), (200, pushed))
         return people
@@ -112,7 +112,7 @@ class Mistake:
         members = [{"value": each} for each in self.left]
         name = f"contractors-{self._domain}"
         body = {"schemas": [_GROUP], "displayName": name, "members": members}
-        row = Row(_IDP, f"POST /Groups: {PEOPLE} members", "201")
+        row = TableRow(_IDP, f"POST /Groups: {PEOPLE} members", "201")
         effect = f"{PEOPLE} people are let in"
         answer = self._tell.one(
             row, lambda: self._scim.post("/Groups", json=body), (201, lambda _: effect)
@@ -124,7 +124,7 @@ class Mistake:
         return found
 
     def _delete(self, group: str, status: int, effect: Callable[[], str], *, by: str = "") -> None:
-        row = Row(_IDP, f"{by}DELETE /Groups/…", str(status))
+        row = TableRow(_IDP, f"{by}DELETE /Groups/…", str(status))
         path = f"/Groups/{group}"
         self._tell.one(row, lambda: self._scim.delete(path), (status, lambda _: effect()))
 
@@ -136,6 +136,6 @@ class Mistake:
             expect(answer.json()["state"] == state, f"the tenant is {answer.json()['state']}")
             return effect
 
-        row = Row(_ADMIN, f"POST /Quarantine: {decision}", f"200, {state}")
+        row = TableRow(_ADMIN, f"POST /Quarantine: {decision}", f"200, {state}")
         body = {"decision": decision}
         self._tell.one(row, lambda: self._scim.post("/Quarantine", json=body), (200, decided))

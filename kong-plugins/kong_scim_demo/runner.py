@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
-from kong_scim_demo.table import Row, View
+from kong_scim_demo.table import LiveTable, TableRow
 
 _FAILURES = (httpx.HTTPError, ValueError, KeyError, TypeError)
 """What an answer may be but what is expected."""
@@ -27,19 +27,19 @@ def expect(condition: bool, otherwise: str = "") -> None:
         raise ExpectationError(otherwise)
 
 
-class Teller:
+class Runner:
     """Shows requests and what became of them.
 
     Both methods raise :class:`ExpectationError`, or :class:`httpx.HTTPError` where an endpoint
     does not answer; the row is shown before.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: LiveTable) -> None:
         self._view = view
 
     def one(
         self,
-        row: Row,
+        row: TableRow,
         send: Callable[[], httpx.Response],
         outcome: tuple[int, Callable[[httpx.Response], str]],
     ) -> httpx.Response:
@@ -62,7 +62,7 @@ class Teller:
 
     def many(
         self,
-        row: Row,
+        row: TableRow,
         items: Sequence[str],
         send: Callable[[str], httpx.Response],
         outcome: tuple[int | Mapping[int, int], Callable[[], str]],
@@ -92,7 +92,7 @@ class Teller:
             self._failed(row, error)
         self._view.end(row)
 
-    def _failed(self, row: Row, error: Exception) -> None:
+    def _failed(self, row: TableRow, error: Exception) -> None:
         row.held = False
         if str(error):
             row.answer = f"{row.answer} ({error})".strip()
@@ -100,7 +100,7 @@ class Teller:
         raise error if isinstance(error, httpx.HTTPError) else ExpectationError(str(error))
 
 
-def _timed(row: Row, send: Callable[[], httpx.Response]) -> httpx.Response:
+def _timed(row: TableRow, send: Callable[[], httpx.Response]) -> httpx.Response:
     started = time.perf_counter()
     answer = send()
     took = (time.perf_counter() - started) * 1000

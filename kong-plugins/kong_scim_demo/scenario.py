@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
-from kong_scim_demo.quarantine_scenario import Mistake
-from kong_scim_demo.runner import ExpectationError, Teller
+from kong_scim_demo.quarantine_scenario import QuarantineScenario
+from kong_scim_demo.runner import ExpectationError, Runner
 from kong_scim_demo.runner import expect as _expect
-from kong_scim_demo.table import Row, View
+from kong_scim_demo.table import LiveTable, TableRow
 
-__all__ = ["Endpoints", "ExpectationError", "Story"]
+__all__ = ["ExpectationError", "Scenario", "Urls"]
 
 _USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 _GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -35,7 +35,7 @@ Tony Hoare
 
 
 @dataclass(frozen=True)
-class Endpoints:
+class Urls:
     """Where the story plays.
 
     :param scim: SCIM base URL.
@@ -54,7 +54,7 @@ class Endpoints:
     access_log: Path | None = None
 
 
-class Story:
+class Scenario:
     """Plays the story, one row after the other, and stops where an expectation does not hold.
 
     :ivar heroine: The SCIM id of the person whom most of it is about, once she is there.
@@ -62,9 +62,9 @@ class Story:
 
     heroine: str | None = None
 
-    def __init__(self, endpoints: Endpoints, view: View) -> None:
+    def __init__(self, endpoints: Urls, view: LiveTable) -> None:
         self._endpoints = endpoints
-        self._tell = Teller(view)
+        self._tell = Runner(view)
         self._scim = httpx.Client(
             base_url=endpoints.scim,
             headers={"Authorization": f"Bearer {endpoints.token}"},
@@ -74,7 +74,7 @@ class Story:
         self._app = httpx.Client(timeout=60)
         # Names of this run only, so that it may be played on a gateway with other people on it.
         self._domain = f"demo-{secrets.token_hex(3)}.example"
-        self._mistake = Mistake(self._tell, self._scim, self._domain)
+        self._mistake = QuarantineScenario(self._tell, self._scim, self._domain)
         self._users: dict[str, str] = {}
         self._groups: dict[str, str] = {}
 
@@ -114,7 +114,7 @@ class Story:
 
         query = f'GET /Users?filter=userName eq "{name}"'
         self._tell.one(
-            Row(_IDP, query, "200, totalResults 0, no Resources"),
+            TableRow(_IDP, query, "200, totalResults 0, no Resources"),
             lambda: self._scim.get("/Users", params={"filter": f'userName eq "{name}"'}),
             (200, nobody),
         )
@@ -146,7 +146,7 @@ class Story:
             return f"{len(people)} consumers, tagged scim"
 
         expected = f"201 each, and {len(people)} consumers"
-        self._tell.many(Row(_IDP, "POST /Users", expected), people, push, (201, there))
+        self._tell.many(TableRow(_IDP, "POST /Users", expected), people, push, (201, there))
 
     def _push_groups(self) -> None:
         names = list(self._users)
@@ -171,11 +171,13 @@ class Story:
             return f"{sum(map(len, groups.values()))} ACL groups of {len(names)} consumers"
 
         expected = "201 each, and every member in its ACL groups"
-        self._tell.many(Row(_IDP, "POST /Groups", expected), list(groups), push, (201, applied))
+        self._tell.many(
+            TableRow(_IDP, "POST /Groups", expected), list(groups), push, (201, applied)
+        )
 
     def _give_key(self, name: str) -> str:
         answer = self._tell.one(
-            Row(_ADMIN, f"POST /consumers/{name}/key-auth", "201 with a key"),
+            TableRow(_ADMIN, f"POST /consumers/{name}/key-auth", "201 with a key"),
             lambda: self._new_key(name),
             (201, lambda _: "one more API key"),
         )
@@ -246,7 +248,7 @@ class Story:
             return "the consumer is gone"
 
         self._tell.one(
-            Row(_IDP, f"DELETE {_short(path)}", "204, and no such consumer"),
+            TableRow(_IDP, f"DELETE {_short(path)}", "204, and no such consumer"),
             lambda: self._scim.delete(path),
             (204, gone),
         )
@@ -264,14 +266,14 @@ class Story:
 
         self._mistake.approve("a clean-up is coming, and it is meant")
         expected = "204 each, and no consumer left"
-        row = Row(_IDP, "DELETE what is left", expected)
+        row = TableRow(_IDP, "DELETE what is left", expected)
         self._tell.many(row, paths, self._scim.delete, (204, empty))
         self._mistake.lift()
 
     # -- How it is told ---------------------------------------------------
 
     def _call(self, key: str, status: int, effect: str, *, times: int = 1) -> None:
-        row = Row(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status))
+        row = TableRow(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status))
 
         def send() -> httpx.Response:
             return self._app.get(self._endpoints.api, headers={"apikey": key})
@@ -290,7 +292,7 @@ class Story:
         outcome: tuple[int, Callable[[httpx.Response], str]],
     ) -> None:
         body = {"schemas": [_PATCH], "Operations": [operation]}
-        row = Row(_IDP, f"PATCH {_short(path)}: {what}", expected)
+        row = TableRow(_IDP, f"PATCH {_short(path)}: {what}", expected)
         self._tell.one(row, lambda: self._scim.patch(path, json=body), outcome)
 
     # -- What the administrator sees --------------------------------------

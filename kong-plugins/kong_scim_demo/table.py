@@ -18,7 +18,7 @@ _LINES_OF_A_ROW = 2
 
 
 @dataclass
-class Row:
+class TableRow:
     """One thing that happens, what is expected of it, and what became of it.
 
     :param who: Who asks: the identity provider, an administrator, or an application.
@@ -36,12 +36,12 @@ class Row:
     held: bool | None = None
 
 
-class View:
+class LiveTable:
     """The rows so far."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._rows: list[Row] = []
+        self._rows: list[TableRow] = []
         self._live: Live | None = None
 
     @contextmanager
@@ -63,11 +63,11 @@ class View:
         finally:
             self._console.print(self._table(self._rows))
 
-    def begin(self, row: Row) -> None:
+    def begin(self, row: TableRow) -> None:
         """Add a row that runs from now on."""
         self._rows.append(row)
 
-    def end(self, row: Row) -> None:
+    def end(self, row: TableRow) -> None:
         """Show a row whose outcome is known."""
         if self._live is not None:
             self._live.refresh()
@@ -87,7 +87,7 @@ class View:
         return max(1, (self._console.height - _FRAME) // _LINES_OF_A_ROW)
 
     @staticmethod
-    def _table(rows: Sequence[Row]) -> Table:
+    def _table(rows: Sequence[TableRow]) -> Table:
         table = Table(
             title="Kong SCIM: from the identity provider to the next request", expand=True
         )

@@ -17,11 +17,11 @@ from pydantic_core import ErrorDetails
 
 from kong_scim_sandbox.declarative_rows import (
     ConsumerRow,
+    DeclaredRow,
     File,
     PluginRow,
     Reference,
     RouteRow,
-    Row,
     ServiceRow,
 )
 from kong_scim_sandbox.places import DeclarationError, DirectoryContext, Document
@@ -156,7 +156,7 @@ def _complaint(problem: ErrorDetails) -> tuple[DirectoryContext, str]:
     return place, f"{place[-1]}: unknown field, or one that this sandbox does not have"
 
 
-def _identifier(kind: str, row: Row, *names: object) -> str:
+def _identifier(kind: str, row: DeclaredRow, *names: object) -> str:
     return row.id or str(uuid.uuid5(_NAMESPACE, ":".join([kind, *map(str, names)])))
 
 

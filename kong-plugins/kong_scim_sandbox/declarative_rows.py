@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
-class Row(BaseModel):
+class DeclaredRow(BaseModel):
     """What every entity has."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -29,7 +29,7 @@ class Foreign(BaseModel):
 Reference: TypeAlias = str | Foreign | None
 
 
-class PluginRow(Row):
+class PluginRow(DeclaredRow):
     """An entry of ``plugins``, at the top or in a service or route."""
 
     name: str
@@ -41,7 +41,7 @@ class PluginRow(Row):
     route: Reference = None
 
 
-class RouteRow(Row):
+class RouteRow(DeclaredRow):
     """An entry of ``routes``. Timeouts and buffering are read and have no effect here."""
 
     name: str | None = None
@@ -76,7 +76,7 @@ class RouteRow(Row):
         return self
 
 
-class ServiceRow(Row):
+class ServiceRow(DeclaredRow):
     """An entry of ``services``. Retries are read and have no effect here."""
 
     name: str | None = None
@@ -104,21 +104,21 @@ class ServiceRow(Row):
         return self
 
 
-class KeyRow(Row):
+class KeyRow(DeclaredRow):
     """An entry of ``keyauth_credentials``."""
 
     key: str | None = None
     consumer: str | None = None
 
 
-class AclRow(Row):
+class AclRow(DeclaredRow):
     """An entry of ``acls``."""
 
     group: str
     consumer: str | None = None
 
 
-class ConsumerRow(Row):
+class ConsumerRow(DeclaredRow):
     """An entry of ``consumers``, with its credentials and groups."""
 
     username: str | None = None

@@ -41,11 +41,11 @@ _STEP_METHODS = {
 }
 
 
-class RpcError(Exception):
+class PluginServerRpcError(Exception):
     """The plugin server answered with an error, or not at all."""
 
 
-class ConnectionLostError(RpcError):
+class ConnectionLostError(PluginServerRpcError):
     """The plugin server is not there, or went away before it answered."""
 
 
@@ -59,7 +59,7 @@ class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
         self.headers = headers
 
 
-class Pdk(Protocol):
+class SandboxPdk(Protocol):
     """What a plugin may call of Kong, for one request."""
 
     def lookup(self, method: str) -> Any:
@@ -77,17 +77,18 @@ class RpcClient:
     async def call(self, method: str, argument: Any) -> Any:
         """Send one request and return its result.
 
-        :raises RpcError: With the plugin server's message, or what happened to the connection.
+        :raises PluginServerRpcError: With the plugin server's message, or what happened to the
+            connection.
         """
         try:
             async with asyncio.timeout(READ_TIMEOUT):
                 return await self._call(method, argument)
         except TimeoutError:
-            raise RpcError(f"no answer to {method} within {READ_TIMEOUT:g} s") from None
+            raise PluginServerRpcError(f"no answer to {method} within {READ_TIMEOUT:g} s") from None
         except (OSError, EOFError) as error:
             raise ConnectionLostError(f"{method}: {error}") from error
         except (ValueError, msgpack.UnpackException) as error:
-            raise RpcError(f"{method}: {error or type(error).__name__}") from error
+            raise PluginServerRpcError(f"{method}: {error or type(error).__name__}") from error
 
     async def _call(self, method: str, argument: Any) -> Any:
         connection = self._from_pool() or await _Connection.open(self._socket)
@@ -99,10 +100,10 @@ class RpcClient:
             raise
         if answer[0] != 1 or answer[1] != message_id:
             connection.close()
-            raise RpcError(f"unexpected message from the plugin server: {answer[:2]!r}")
+            raise PluginServerRpcError(f"unexpected message from the plugin server: {answer[:2]!r}")
         self._idle.append(connection)
         if answer[2] is not None:
-            raise RpcError(_text(answer[2]))
+            raise PluginServerRpcError(_text(answer[2]))
         return answer[3]
 
     def _from_pool(self) -> _Connection | None:
@@ -175,7 +176,7 @@ class PluginInstances:
         self._ids.clear()
         self._client.close()
 
-    async def handle_event(self, plugin: Plugin, phase: str, pdk: Pdk) -> None:
+    async def handle_event(self, plugin: Plugin, phase: str, pdk: SandboxPdk) -> None:
         """Run one phase of a plugin.
 
         A plugin server that fails ends the phase and is logged; the request goes on, as in Kong.
@@ -184,12 +185,12 @@ class PluginInstances:
         """
         try:
             await self._bridge_loop(await self._begin(plugin, phase), pdk)
-        except RpcError as error:
+        except PluginServerRpcError as error:
             _log.error("plugin %s: %s", plugin.name, error)
 
     async def _begin(self, plugin: Plugin, phase: str) -> dict[str, Any]:
         """Begin an event, and return its first step."""
-        failure = RpcError("no plugin server")
+        failure = PluginServerRpcError("no plugin server")
         for _ in range(_ATTEMPTS):
             await self._ready()
             try:
@@ -200,7 +201,7 @@ class PluginInstances:
                 # done anything, so once more is safe.
                 failure = error
                 await asyncio.sleep(_ATTEMPT_DELAY)
-            except RpcError as error:
+            except PluginServerRpcError as error:
                 if "no plugin instance" not in str(error).lower():
                     raise
                 failure = error
@@ -226,7 +227,7 @@ class PluginInstances:
                 self._ids[plugin.id] = plugin, identifier
             return identifier
 
-    async def _bridge_loop(self, step: dict[str, Any], pdk: Pdk) -> None:
+    async def _bridge_loop(self, step: dict[str, Any], pdk: SandboxPdk) -> None:
         event_id = step["EventId"]
         while step["Data"] != "ret":
             method = _text(step["Data"]["Method"])
@@ -237,7 +238,7 @@ class PluginInstances:
             step = await self._client.call(_STEP_METHODS.get(method, "plugin.Step"), answer)
 
 
-async def _call_pdk_method(pdk: Pdk, method: str, arguments: Any) -> Any:
+async def _call_pdk_method(pdk: SandboxPdk, method: str, arguments: Any) -> Any:
     function = pdk.lookup(method)
     if function is None:
         _log.error("could not find pdk method: %s", method)
