@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 
 from hosts import Gateway
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.directory.documents import Row, model
+from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.values import Value, rows, uniques
 from kong_scim.protocol.resources import provider
@@ -265,7 +265,7 @@ class Tables:
         for row in self.rows["scim_unique"]:
             claims[row["resource_id"]].add((row["tenant"], row["attr"], row["digest"]))
         for columns in self.rows["scim_resources"]:
-            row, kind = Row.read(columns), self._kinds.of(columns["type"])
+            row, kind = StoredRow.read(columns), self._kinds.of(columns["type"])
             resource, who = model(kind, row), f"{row.type} {row.display!r} ({row.id})"
             wanted = set(map(_comparable, rows(kind, resource)))
             yield from _differ(f"{who}: scim_values", values[row.id], wanted)

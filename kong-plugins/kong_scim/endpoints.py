@@ -17,7 +17,7 @@
     Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
     acknowledged: ``{"sets": {id: token}, "moreAvailable": false}``.
 ``GET /Quarantine``
-    How the tenant's quarantine stands: :meth:`.Quarantine.show`.
+    How the tenant's quarantine stands: :meth:`.QuarantineDecisions.show`.
 ``POST /Quarantine`` with ``{"decision": "approve", "minutes": 60}``
     Decides: ``approve``, ``reject`` or ``lift``; the minutes are those of an approval.
 ``POST /Events/deliveries/replay`` with ``{"ids": [1, 2]}`` or ``{"failed": true}``
@@ -47,7 +47,7 @@ from kong_scim.counts import unforeseen
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import STATES, Deliveries
 from kong_scim.events.webhooks.formats import Issuer
-from kong_scim.quarantine.decisions import DECISIONS, Quarantine
+from kong_scim.quarantine.decisions import DECISIONS, QuarantineDecisions
 from kong_scim.worker_slots import POLLS, WorkerSlots
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Endpoints:
         self,
         trail: Callable[[], Trail],
         deliveries: Callable[[], Deliveries],
-        quarantine: Callable[[], Quarantine],
+        quarantine: Callable[[], QuarantineDecisions],
         callers: Callable[[], list[dict[str, Any]]],
         describe: Callable[[], dict[str, Any]],
         *,

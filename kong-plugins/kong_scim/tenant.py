@@ -9,13 +9,13 @@ from scim2_models import ScimProvider
 
 from kong_scim.bridge import Asked, Bridge, BridgeError, Host
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.dbless.bridge import DblessBridge, Memory, memory
+from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
-from kong_scim.quarantine.decisions import Quarantine
+from kong_scim.quarantine.decisions import QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
 from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
@@ -95,7 +95,7 @@ class Provisioning:
             dry_run=dry_run,
         )
 
-    def quarantine(self, origin: Origin) -> Quarantine:
+    def quarantine(self, origin: Origin) -> QuarantineDecisions:
         """Return the tenant's quarantine.
 
         :param origin: Of the request, for the event that a decision leaves in the same commit.
@@ -103,7 +103,7 @@ class Provisioning:
         scope, gateway = self._reached()
         database = GatewayDatabase(gateway, self.host.dialect)
         outbox = EventOutbox(self.host.dialect, scope, origin)
-        return Quarantine(self._deprovisionings(database, scope), outbox)
+        return QuarantineDecisions(self._deprovisionings(database, scope), outbox)
 
     def events(self) -> tuple[Database, Scope, Kind]:
         """Return where the tenant's events are kept, and the resource type they have."""
@@ -173,7 +173,7 @@ class Provisioning:
             return self._scope, self.bridge
         return self._scope, DblessBridge(self.bridge, self._memory(), self._scope)
 
-    def _memory(self) -> Memory:
+    def _memory(self) -> KongMemory:
         if self.data is None:
             raise NoDataError(
                 "This Kong has no database, so the plugin server must keep what lasts: start it "

@@ -57,7 +57,7 @@ BODIES = 64
 """MiB of bodies larger than :data:`ORDINARY`, all together, where nobody says otherwise."""
 
 
-class Memory:
+class BodyMemory:
     """Bytes of large request bodies that this process may hold at once.
 
     :ivar capacity: In bytes: all of them together. A body above it never fits.
@@ -82,7 +82,7 @@ class Memory:
                 self._held -= counted if fits else 0
 
 
-MEMORY = Memory(BODIES * 1024 * 1024)
+MEMORY = BodyMemory(BODIES * 1024 * 1024)
 """For the bodies of requests whose senders were let in."""
 
 POLLS = WorkerSlots(least=0)

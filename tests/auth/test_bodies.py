@@ -12,7 +12,7 @@ from access_support import client, plugin_with
 from kong_scim import app as module
 from kong_scim.bridge import Bridge, BridgeError
 from kong_scim.bridge.client import PIECE
-from kong_scim.worker_slots import ORDINARY, Memory
+from kong_scim.worker_slots import ORDINARY, BodyMemory
 from scim_traffic import answered, refused, user_body
 
 TOKENS = [{"name": "t", "value": "right"}]
@@ -103,15 +103,15 @@ def test_a_body_that_says_nothing_is_not_fetched(
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+def memory(monkeypatch: pytest.MonkeyPatch) -> BodyMemory:
     """What a plugin server may hold of large bodies: 4 MiB."""
-    own = Memory(4 * MIB)
+    own = BodyMemory(4 * MIB)
     monkeypatch.setattr(module, "MEMORY", own)
     return own
 
 
 def test_a_body_that_does_not_fit_beside_others_is_503_until_they_are_answered(
-    monkeypatch: pytest.MonkeyPatch, memory: Memory
+    monkeypatch: pytest.MonkeyPatch, memory: BodyMemory
 ) -> None:
     plugin, directory = plugin_with(monkeypatch, tokens=TOKENS, max_body_size=4 * MIB)
     scim = client(plugin, token="right")
@@ -125,7 +125,7 @@ def test_a_body_that_does_not_fit_beside_others_is_503_until_they_are_answered(
 
 
 def test_a_body_of_ordinary_size_never_waits_for_large_ones(
-    monkeypatch: pytest.MonkeyPatch, memory: Memory
+    monkeypatch: pytest.MonkeyPatch, memory: BodyMemory
 ) -> None:
     """A deactivation must not be refused for the sake of somebody's import."""
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS)
@@ -134,7 +134,9 @@ def test_a_body_of_ordinary_size_never_waits_for_large_ones(
         answered(post(client(plugin, token="right"), body_of(ORDINARY)), 201)
 
 
-def test_a_body_that_can_never_fit_is_413(monkeypatch: pytest.MonkeyPatch, memory: Memory) -> None:
+def test_a_body_that_can_never_fit_is_413(
+    monkeypatch: pytest.MonkeyPatch, memory: BodyMemory
+) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, max_body_size=64 * MIB)
     scim = client(plugin, token="right")
     assert str(4 * MIB) in refused(post(scim, body_of(4 * MIB + 1)), 413)
@@ -143,7 +145,7 @@ def test_a_body_that_can_never_fit_is_413(monkeypatch: pytest.MonkeyPatch, memor
 
 @pytest.mark.parametrize("body", [b"[" * 3 * MIB, body_of(3 * MIB)[:-1], b" " * 3 * MIB])
 def test_whatever_becomes_of_a_body_its_place_is_free_again(
-    monkeypatch: pytest.MonkeyPatch, memory: Memory, body: bytes
+    monkeypatch: pytest.MonkeyPatch, memory: BodyMemory, body: bytes
 ) -> None:
     plugin, _ = plugin_with(monkeypatch, tokens=TOKENS, max_body_size=4 * MIB)
     scim = client(plugin, token="right")
@@ -153,7 +155,7 @@ def test_whatever_becomes_of_a_body_its_place_is_free_again(
 
 
 def test_a_kong_that_has_less_of_a_body_than_it_said_ends_the_request(
-    monkeypatch: pytest.MonkeyPatch, memory: Memory
+    monkeypatch: pytest.MonkeyPatch, memory: BodyMemory
 ) -> None:
     def fail(_self: Bridge, _size: int) -> bytes:
         raise BridgeError("INTERNAL", "Kong has less of the body than it said")

@@ -7,7 +7,7 @@ from typing import Any
 from directory_support import PROVIDER
 
 from kong_scim.bridge import Scalar, Sql
-from kong_scim.directory.documents import Row, model
+from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.values import rows, uniques
@@ -33,7 +33,7 @@ def assert_rows_agree(db: Database, scope: Scope) -> None:
     values: set[tuple[Any, ...]] = set()
     unique: set[tuple[str, str, str]] = set()
     for columns in select(db, _RESOURCES, *where):
-        row, kind = Row.read(columns), kinds.of(columns["type"])
+        row, kind = StoredRow.read(columns), kinds.of(columns["type"])
         resource = model(kind, row)
         for value in rows(kind, resource):
             number = None if value.num is None else float(value.num)

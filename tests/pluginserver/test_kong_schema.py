@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kong_scim.config.plugin import ConfigurationError, PluginConfig, kong_schema, parse
+from kong_scim.config import kong_schema
+from kong_scim.config.plugin import ConfigurationError, PluginConfig, parse
 
 ROOT = Path(__file__).parents[2]
 

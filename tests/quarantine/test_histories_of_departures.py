@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kong_scim.bridge import Sql
-from kong_scim.config.plugin import Quarantine as Rules
+from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.plugin import parse
 from kong_scim.directory.ports import Access, Change, Outcome, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.protocol.resources import provider
-from kong_scim.quarantine.decisions import NothingToRejectException, Quarantine
+from kong_scim.quarantine.decisions import NothingToRejectException, QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineException, QuarantineGuard
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
@@ -64,7 +64,7 @@ class Histories(RuleBasedStateMachine):
         deprovisionings = Deprovisionings(
             self.db, SCOPE, "User", self.rules, clock=lambda: self.now
         )
-        self.quarantine = Quarantine(deprovisionings, outbox)
+        self.quarantine = QuarantineDecisions(deprovisionings, outbox)
         self.storage = SqlStorage(
             self.db,
             SCOPE,

@@ -7,7 +7,7 @@ from projection_support import PersonModel, config, person
 from scim2_models import EnterpriseUser, InvalidValueException
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping
-from kong_scim.sync.record import Record
+from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.wanted import check_mapping, gone, wanted
 
 EMPLOYEE = f"{EnterpriseUser.__schema__}:employeeNumber"
@@ -158,7 +158,7 @@ def test_the_extension_says_which_consumer_and_which_groups():
     user = person()
     consumer = wanted(config(), user, ["b", "a"])
 
-    assert Record.of(consumer).to_scim() == {
+    assert KongUserRecord.of(consumer).to_scim() == {
         "consumerId": user.id,
         "username": "alice",
         "accessGroups": ["a", "b"],
@@ -169,4 +169,4 @@ def test_the_extension_says_which_consumer_and_which_groups():
 def test_a_user_without_consumer_shows_none():
     consumer = wanted(config(on_deactivate="delete"), person(active=False), ["a"])
 
-    assert Record.of(consumer).to_scim() == {"accessGroups": [], "suspended": True}
+    assert KongUserRecord.of(consumer).to_scim() == {"accessGroups": [], "suspended": True}

@@ -21,13 +21,13 @@ Algorithm = Literal[
 """Of signatures with a key pair. With a shared secret, or without a key, there is none."""
 
 
-class Record(BaseModel):
+class StrictRecord(BaseModel):
     """A record of the configuration."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
 
-class Token(Record):
+class Token(StrictRecord):
     """A bearer token an identity provider may present."""
 
     model_config = ConfigDict(
@@ -113,7 +113,7 @@ class Token(Record):
 _WITH_ISSUER: dict[str, Any] = {"if_field": "issuer", "if_match": {"required": True}}
 
 
-class Jwt(Record):
+class Jwt(StrictRecord):
     """JWT bearer tokens of one issuer; off without an issuer."""
 
     model_config = ConfigDict(
@@ -199,7 +199,7 @@ class Jwt(Record):
         return self
 
 
-class Limits(Record):
+class Limits(StrictRecord):
     """How much is too much. What is counted is counted for each plugin server."""
 
     failed_attempts: Annotated[int, Field(ge=0, le=100000)] = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kong_scim.config.auth import Record
+from kong_scim.config.auth import StrictRecord
 
 POLL = "poll"
 """The name of the target that is not called, and polls instead."""
@@ -15,7 +15,7 @@ POLL = "poll"
 SecretFile = Annotated[str, Field(pattern=r"^/", max_length=1024)] | None
 
 
-class Webhook(Record):
+class Webhook(StrictRecord):
     """Somebody who is told of changes over HTTP."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
@@ -65,7 +65,7 @@ class Webhook(Record):
         return self
 
 
-class Events(Record):
+class Events(StrictRecord):
     """What is told of each change, beside what happened to which resource."""
 
     values: Annotated[

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kong_scim.config.auth import Record
+from kong_scim.config.auth import StrictRecord
 from kong_scim.spelling import format_character, has_control, one_spelling
 
 
-class GroupMapping(Record):
+class GroupMapping(StrictRecord):
     """Which ACL groups a tenant's provider may fill, and how a displayName becomes one's name.
 
     The map comes first, then the pattern, then the name as it is; then the prefix.
@@ -114,7 +114,7 @@ class GroupMapping(Record):
         return any(name == each or re.fullmatch(each, name) for each in self.allow)
 
 
-class RoleMapping(Record):
+class RoleMapping(StrictRecord):
     """Whether a user's roles and entitlements become ACL groups too, and under which names."""
 
     enabled: bool = Field(

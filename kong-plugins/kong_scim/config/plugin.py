@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from kong_scim.config.auth import SCOPES, Jwt, Limits, Record, Scope, Token
+from kong_scim.config.auth import SCOPES, Jwt, Limits, Scope, StrictRecord, Token
 from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
-from kong_scim.config.quarantine import Quarantine
+from kong_scim.config.quarantine import QuarantineConfig
 
 RESERVED_TENANTS = frozenset({"suspended"})
 """Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
@@ -46,7 +46,7 @@ __all__ = [
     "Jwt",
     "Limits",
     "PluginConfig",
-    "Quarantine",
+    "QuarantineConfig",
     "RoleMapping",
     "Scope",
     "Token",
@@ -60,7 +60,7 @@ class ConfigurationError(ValueError):
     """The configuration cannot work. The message names the field and says what to change."""
 
 
-class ConsumerMapping(Record):
+class ConsumerMapping(StrictRecord):
     """Which attributes of a user name its consumer."""
 
     username: str = Field(
@@ -100,7 +100,7 @@ class ConsumerMapping(Record):
         return self
 
 
-class PluginConfig(Record):
+class PluginConfig(StrictRecord):
     """The configuration of one instance of the plugin: one identity provider on one route."""
 
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
@@ -179,8 +179,8 @@ class PluginConfig(Record):
     events: Events = Field(
         default_factory=Events, description="What is told of each change of a resource."
     )
-    quarantine: Quarantine = Field(
-        default_factory=Quarantine, description="How many users gone at once are too many."
+    quarantine: QuarantineConfig = Field(
+        default_factory=QuarantineConfig, description="How many users gone at once are too many."
     )
     dry_run: bool = Field(
         default=False,

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kong_scim.config.auth import Record
+from kong_scim.config.auth import StrictRecord
 
 MEMBERSHIPS_AT_LEAST = 100
 """So many memberships may be taken away by default, however few there are."""
 
 
-class Quarantine(Record):
+class QuarantineConfig(StrictRecord):
     """How many people may leave at once, and how much access may be taken away from those who stay,
     before somebody has to say that this is meant.
     """

@@ -44,7 +44,7 @@ _NOT_READY = (
 )
 
 
-class Memory:
+class KongMemory:
     """The local store, and what is known of how far Kong's memory agrees with it."""
 
     def __init__(self, directory: Path) -> None:
@@ -82,18 +82,18 @@ def epoch_key(tenant: str) -> str:
     return f"scim-bridge:{tenant}"
 
 
-_memories: dict[Path, Memory] = {}
+_memories: dict[Path, KongMemory] = {}
 _opening = threading.Lock()
 
 
-def memory(directory: Path) -> Memory:
+def memory(directory: Path) -> KongMemory:
     """Return the one of this process: instances of the plugin come and go, and share it.
 
     :raises ~kong_scim.dbless.local_store.StoreError: When the directory cannot be used.
     """
     with _opening:
         if directory not in _memories:
-            _memories[directory] = Memory(directory)
+            _memories[directory] = KongMemory(directory)
         return _memories[directory]
 
 
@@ -114,7 +114,7 @@ class _UntoldError(Exception):
 class DblessBridge:
     """``query`` and ``commit`` as :class:`~kong_scim.bridge.Bridge` has them."""
 
-    def __init__(self, bridge: Bridge, memory: Memory, scope: Scope) -> None:
+    def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope) -> None:
         self._bridge = bridge
         self._memory = memory
         self._scope = scope

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Epoch, Revoke, Step
 from kong_scim.dbless import pending_log
-from kong_scim.dbless.bridge import PATIENCE, Memory, epoch_key
+from kong_scim.dbless.bridge import PATIENCE, KongMemory, epoch_key
 from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.ports import Scope
 from kong_scim.directory.storage import SqlStorage
@@ -31,7 +31,7 @@ class Tenant:
     consumer_sync: KongConsumerSync
 
 
-def keep_applied(bridge: Bridge, memory: Memory, tenant: Tenant, epoch: str | None) -> None:
+def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str | None) -> None:
     """See to it that Kong's memory has what the store says; does nothing where it has.
 
     :param epoch: The tenant's mark in Kong's memory.

@@ -11,7 +11,7 @@ from scim2_models import InvalidValueException, NotFoundException
 
 from kong_scim.bridge import RollbackDryRun, Sql, StepResult
 from kong_scim.directory import queries
-from kong_scim.directory.documents import Row
+from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
@@ -108,7 +108,9 @@ _NAMES = {False: ("userName", "externalId"), True: ("displayName", "externalId")
 """The attributes that are names, of a group or else of a user."""
 
 
-def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None) -> Row:
+def found(
+    kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None
+) -> StoredRow:
     """Return the row of a resource that must be there.
 
     :raises ~scim2_models.NotFoundException: When it is not.
@@ -116,7 +118,7 @@ def found(kind: Kind, resource_id: str, rows: Rows, expected_version: str | None
     """
     if not rows:
         raise NotFoundException(detail=f"{kind.name} {resource_id[:200]!r} not found")
-    row = Row.read(rows[0])
+    row = StoredRow.read(rows[0])
     if expected_version is not None and row.etag != expected_version:
         raise Conflict(detail="The resource was changed by somebody else: read it again")
     return row

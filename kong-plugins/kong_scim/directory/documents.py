@@ -23,7 +23,7 @@ _LENIENT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredRow:
     """A row of ``scim_resources``.
 
     :param doc: The resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``.
@@ -38,7 +38,7 @@ class Row:
     modified: str
 
     @classmethod
-    def read(cls, columns: Mapping[str, Any]) -> Row:
+    def read(cls, columns: Mapping[str, Any]) -> StoredRow:
         """Take it from what a database returned."""
         return cls(
             id=columns["id"],
@@ -60,7 +60,7 @@ class Row:
         display = self.doc.get("displayName") or self.doc.get("userName")
         return None if display is None else str(display)
 
-    def changed(self, *, doc: Mapping[str, Any] | None = None, now: datetime) -> Row:
+    def changed(self, *, doc: Mapping[str, Any] | None = None, now: datetime) -> StoredRow:
         """Return the row one version later."""
         return replace(
             self,
@@ -94,7 +94,7 @@ def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
 
 def model(
     kind: Kind,
-    row: Row,
+    row: StoredRow,
     *,
     groups: Iterable[Mapping[str, Any]] | None = None,
     members: Iterable[Mapping[str, Any]] | None = None,

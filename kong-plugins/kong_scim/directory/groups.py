@@ -15,7 +15,7 @@ from scim2_models import InvalidValueException, Resource
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of, version_of
-from kong_scim.directory.documents import Row, document, model, record_of, with_record
+from kong_scim.directory.documents import StoredRow, document, model, record_of, with_record
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Change, Entry, Operation, Outcome, UserChange, UserState
@@ -36,7 +36,7 @@ class _Neighbourhood:
     :param version: Of the tenant's graph; None where the tenant has no row yet.
     """
 
-    rows: Mapping[str, Row]
+    rows: Mapping[str, StoredRow]
     graph: Graph
     version: int | None
 
@@ -54,7 +54,7 @@ class Groups:
         """
         moment = instant(self._context.clock())
         doc = document(kind, resource)
-        row = Row(self._context.new_id(), kind.name, 1, doc, moment, moment)
+        row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         add = _ids(resource)
         around = self._around(add, []) if add else _Neighbourhood({}, graph_of(), None)
         _refuse_unknown(add, around)
@@ -180,8 +180,8 @@ class Groups:
         self,
         operation: Operation,
         kind: Kind,
-        row: Row,
-        after: Row | None,
+        row: StoredRow,
+        after: StoredRow | None,
         *,
         add: Collection[str],
         remove: Collection[str],
@@ -238,7 +238,7 @@ class Groups:
         if kind is None:
             return change, context.consumer_sync.of(change)
         users = [row for row in around.rows.values() if row.type == kind.name]
-        affected: list[tuple[Row, UserChange]] = []
+        affected: list[tuple[StoredRow, UserChange]] = []
         for row in users:
             before, after = around.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
@@ -293,12 +293,12 @@ class Groups:
             edges += context.read(queries.edges(dialect, [node["id"] for node in further]))
             nodes += further
         return rows, _Neighbourhood(
-            rows={node["id"]: Row.read(node) for node in nodes},
+            rows={node["id"]: StoredRow.read(node) for node in nodes},
             graph=graph_of(*edges),
             version=version_of(version),
         )
 
-    def _shown(self, ids: Iterable[str], rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+    def _shown(self, ids: Iterable[str], rows: Mapping[str, StoredRow]) -> list[dict[str, Any]]:
         return [
             self._member({"id": each, "type": rows[each].type, "display": rows[each].display})
             for each in sorted(ids)
@@ -337,7 +337,7 @@ def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
         )
 
 
-def _refuse_itself(row: Row, add: Iterable[str]) -> None:
+def _refuse_itself(row: StoredRow, add: Iterable[str]) -> None:
     """Refuse a group as a member of itself; in a circle with others it may be."""
     if row.id in add:
         raise InvalidValueException(

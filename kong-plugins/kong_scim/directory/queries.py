@@ -94,7 +94,7 @@ def _one(dialect: Dialect) -> Prepared:
 
 
 def row_columns() -> list[ColumnElement[Any]]:
-    """Return the columns :meth:`~kong_scim.directory.documents.Row.read` wants."""
+    """Return the columns :meth:`~kong_scim.directory.documents.StoredRow.read` wants."""
     c = resources.c
     return [c.id, c.type, c.version, c.doc, c.created, c.modified]
 

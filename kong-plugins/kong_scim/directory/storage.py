@@ -25,7 +25,7 @@ from kong_scim.bridge import BridgeError
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
-from kong_scim.directory.documents import Row, group_values, keeps, model
+from kong_scim.directory.documents import StoredRow, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
@@ -157,7 +157,7 @@ class SqlStorage(ScimStorage):
             ) from error
         if where is not None and where.direction == "previous":
             page.reverse()
-        found_rows = [Row.read(columns) for columns in page]
+        found_rows = [StoredRow.read(columns) for columns in page]
         ends: list[Position] = []
         if by_cursor and page:
             ends = [
@@ -200,7 +200,9 @@ class SqlStorage(ScimStorage):
         select = queries.edges if kind.role == "User" else queries.direct_members
         return select(self._context.db.dialect, ids)
 
-    def _models(self, rows: Iterable[Row], memberships: Mapping[str, Rows]) -> list[Resource[Any]]:
+    def _models(
+        self, rows: Iterable[StoredRow], memberships: Mapping[str, Rows]
+    ) -> list[Resource[Any]]:
         group_kind = self._kinds.in_role("Group")
         graph = graph_of(
             *(found for name, found in memberships.items() if self._kinds.of(name).role == "User")
@@ -311,7 +313,7 @@ class SqlStorage(ScimStorage):
             users = []
             for columns in found_rows:
                 try:
-                    user = model(kind, Row.read(columns))
+                    user = model(kind, StoredRow.read(columns))
                 except Exception as error:  # whatever may be stored there
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
                     counts_of(context.scope.tenant).add("failures", "memory", "")

@@ -10,7 +10,7 @@ from scim2_models import Resource
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, found, graph_of
 from kong_scim.directory.documents import (
-    Row,
+    StoredRow,
     document,
     group_values,
     model,
@@ -43,7 +43,7 @@ class Users:
         """
         moment = instant(self._context.clock())
         doc = with_record(kind, document(kind, resource), None)
-        row = Row(self._context.new_id(), kind.name, 1, doc, moment, moment)
+        row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
         outcome = self._entails(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
@@ -134,7 +134,7 @@ class Users:
 
     def _current(
         self, kind: Kind, resource_id: str, expected_version: str | None
-    ) -> tuple[Row, tuple[GroupRef, ...]]:
+    ) -> tuple[StoredRow, tuple[GroupRef, ...]]:
         context = self._context
         edges = queries.edges(context.db.dialect, [resource_id]) if kind.role == "User" else []
         rows, above = context.read(context.one(kind, resource_id), edges)

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
 from kong_scim.directory import queries
-from kong_scim.directory.documents import Row
+from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import HELD, REFUSED, Conflict, Database, HeldBackError, Scope
 from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
@@ -64,7 +64,7 @@ class Writes:
 
     # -- Rows -------------------------------------------------------------
 
-    def create(self, kind: Kind, row: Row, resource: Resource[Any]) -> None:
+    def create(self, kind: Kind, row: StoredRow, resource: Resource[Any]) -> None:
         """Store a new resource."""
         columns: dict[str, Scalar] = {
             "id": row.id,
@@ -82,7 +82,9 @@ class Writes:
         self._claim(row.id, uniques(kind, resource))
         self._insert_values(row.id, rows(kind, resource))
 
-    def update(self, kind: Kind, row: Row, before: Resource[Any], after: Resource[Any]) -> None:
+    def update(
+        self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
+    ) -> None:
         """Store the new state of a resource that is guarded at the version it was read."""
         columns: dict[str, Scalar] = {
             "resource": row.id,

@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from kong_scim.bridge import BridgeError, Dialect, Sql
 from kong_scim.counts import counts_of, unforeseen
-from kong_scim.directory.documents import Row, model
+from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.outbox import chains, outbox
 from kong_scim.directory.ports import Conflict, Database, Scope
@@ -130,7 +130,7 @@ class Trail:
                 chain = replace(chain, length=event["sequence"], hash=event["hash"])
                 created = columns["created"]
                 doc = {name: value for name, value in event.items() if name != "id"}
-                row = Row(event["id"], self._kind.name, 1, doc, created, created)
+                row = StoredRow(event["id"], self._kind.name, 1, doc, created, created)
                 writes.create(self._kind, row, model(self._kind, row))
                 sealed.append(event)
             announced = [step for event in sealed for step in self._announce(event)]

@@ -40,7 +40,7 @@ class NotWaitingError(Exception):
     """Kong sent a step to an event that had not asked for one."""
 
 
-class Event:
+class PluginEvent:
     """One event.
 
     :param event_id: Kong repeats it in each step.

@@ -15,7 +15,7 @@ from kong_pdk.pdk import Kong
 
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.answers import refusal
-from kong_scim.pluginserver.event import Event, KongGoneError, NotWaitingError
+from kong_scim.pluginserver.event import KongGoneError, NotWaitingError, PluginEvent
 from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.pool import Job, WorkerPool
@@ -53,7 +53,7 @@ class PluginServer:
     :param queue: How many more may wait; above that, an event is refused with 503 at once. The
         plugin's attribute ``share`` says whose part of both an event takes; without it, nobody's.
     :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
-    :param hangup_timeout: The same where Kong hung up, see :class:`.event.Event`.
+    :param hangup_timeout: The same where Kong hung up, see :class:`.event.PluginEvent`.
     :param apart: Events with workers of their own: requests may wait for what these do, and however
         many do, these must not wait for them.
     """
@@ -72,7 +72,7 @@ class PluginServer:
         self._instances = Instances(plugin.plugin_class)
         self._event_timeout = event_timeout
         self._hangup_timeout = hangup_timeout
-        self._events: dict[int, Event] = {}
+        self._events: dict[int, PluginEvent] = {}
         self._events_changed = threading.Condition()
         self._next_event = random_base()
         self._draining = False
@@ -189,7 +189,7 @@ class PluginServer:
 
     # -- The worker's part ------------------------------------------------
 
-    def _run(self, event: Event, instance: Instance) -> None:
+    def _run(self, event: PluginEvent, instance: Instance) -> None:
         if instance.plugin is None:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
@@ -209,7 +209,7 @@ class PluginServer:
         self._run_part(event, begin, rests)
 
     def _run_part(
-        self, event: Event, part: Callable[[], None], rests: list[Job] | None = None
+        self, event: PluginEvent, part: Callable[[], None], rests: list[Job] | None = None
     ) -> None:
         """Run a part of an event, and end the event unless the rest of it was put off."""
         if event.lost is None:  # else Kong went away while it waited for a worker
@@ -228,15 +228,15 @@ class PluginServer:
         if event.lost is not None:
             log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
 
-    def _refuse_for_want_of_room(self, event: Event) -> None:
+    def _refuse_for_want_of_room(self, event: PluginEvent) -> None:
         log.warning("event %d (%s) refused: the queue is full", event.id, event.phase)
         event.finish(refusal(event.phase, 503, BUSY, retry_after=1))
 
     # ---------------------------------------------------------------------
 
-    def _open_event(self, phase: str, call: Call) -> Event:
+    def _open_event(self, phase: str, call: Call) -> PluginEvent:
         with self._events_changed:
-            event = Event(
+            event = PluginEvent(
                 self._next_event,
                 phase,
                 call,

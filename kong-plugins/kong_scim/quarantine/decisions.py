@@ -37,7 +37,7 @@ class NothingToRejectException(SCIMException):
     _default_detail = "This tenant is not in quarantine: there is nothing to reject"
 
 
-class Quarantine:
+class QuarantineDecisions:
     """A tenant's.
 
     :param outbox: Where decisions are written down.

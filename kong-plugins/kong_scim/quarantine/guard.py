@@ -16,7 +16,7 @@ from typing import Any, Literal
 from scim2_models import SCIMException
 
 from kong_scim.bridge import Param, Sql
-from kong_scim.config.plugin import Quarantine as Rules
+from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.quarantine import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory import queries
 from kong_scim.directory.ports import Change, Conflict, Database, Scope

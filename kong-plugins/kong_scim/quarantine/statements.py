@@ -111,7 +111,8 @@ def _active_before() -> Select[Any]:
 
 
 def _one_more(counted: Subquery) -> ColumnElement[bool]:
-    """Whether one more may leave: :meth:`~kong_scim.config.quarantine.Quarantine.allowed` in SQL.
+    """Whether one more may leave: :meth:`~kong_scim.config.quarantine.QuarantineDecisions.allowed`
+    in SQL.
 
     The user at hand is active before and has not left yet, so it is among those who are there. More
     users than ``enough`` need not be counted: the number binds before the share does.

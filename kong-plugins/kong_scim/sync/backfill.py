@@ -16,7 +16,7 @@ from sqlalchemy import and_, bindparam, literal_column, select
 from kong_scim.bridge import BridgeError, Dialect, Sql, Step
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
-from kong_scim.directory.documents import Row, model
+from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.names import acl_groups, consumer_names
 from kong_scim.directory.ports import Database, Scope, UserState
@@ -24,7 +24,7 @@ from kong_scim.directory.statements import Prepared, prepare
 from kong_scim.directory.tables import resources
 from kong_scim.sync.names import given_group
 from kong_scim.sync.ownership import Ownership
-from kong_scim.sync.record import Record
+from kong_scim.sync.record import KongUserRecord
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ class Backfill:
         rows = self._read(_users(self._db.dialect), kind, last)
         steps: list[Step] = []
         for row in rows:
-            user = model(kind, Row.read(row))
-            names = self._ownership.held(UserState(user), Record.stored(user))
+            user = model(kind, StoredRow.read(row))
+            names = self._ownership.held(UserState(user), KongUserRecord.stored(user))
             steps += self._ownership.keeps(row["id"], names)
         self._commit(rows, steps)
         return str(rows[-1]["id"]) if rows else ""

@@ -20,7 +20,7 @@ from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
 from kong_scim.sync.names import access_groups, refuse_hidden, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan
-from kong_scim.sync.record import Record
+from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
@@ -219,7 +219,7 @@ class KongConsumerSync:
         :param moment: When it changes; None where nothing changes.
         """
         config, before, after = self._config, change.before, change.after
-        stored = Record.stored(before.user) if before else Record()
+        stored = KongUserRecord.stored(before.user) if before else KongUserRecord()
         if after is None:
             return _Case(change, stored, gone(config, change.id, stored.consumer_id), claims=False)
         target = wanted(
@@ -302,7 +302,7 @@ class _Case:
     """
 
     change: UserChange
-    stored: Record
+    stored: KongUserRecord
     wanted: Wanted
     claims: bool
 
@@ -314,16 +314,16 @@ class _Case:
         had = self.stored.consumer_id is not None
         return had and self.wanted.present and self.wanted.id not in present
 
-    def record(self, target: Wanted, *, changed: bool, moment: datetime) -> Record | None:
+    def record(self, target: Wanted, *, changed: bool, moment: datetime) -> KongUserRecord | None:
         """Return what the user must show from now on, or None where it does already."""
         if self.change.after is None:
             return None
-        record = Record.of(target)
+        record = KongUserRecord.of(target)
         if self.change.before is self.change.after and record == self.stored.at(None):
             return None  # the user is not written
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
-        return None if record == Record.stored(self.change.after.user) else record
+        return None if record == KongUserRecord.stored(self.change.after.user) else record
 
 
 def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:

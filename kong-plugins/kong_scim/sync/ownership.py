@@ -29,7 +29,7 @@ from kong_scim.sync.names import (
     role_groups,
     shown,
 )
-from kong_scim.sync.record import Record
+from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.wanted import Wanted, names_of
 
 Names: TypeAlias = Mapping[str, str]
@@ -141,7 +141,7 @@ class Ownership:
 
     # -- Names of consumers -----------------------------------------------
 
-    def held(self, before: UserState, stored: Record) -> Names:
+    def held(self, before: UserState, stored: KongUserRecord) -> Names:
         """Return the names that a user holds."""
         named = names_of(self._config.consumer, before.user)[1]
         username = stored.username if stored.consumer_id else None

@@ -14,7 +14,7 @@ SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
 
 
 @dataclass(frozen=True)
-class Record:
+class KongUserRecord:
     """The extension's values. Without ``consumer_id`` the user has no consumer."""
 
     consumer_id: str | None = None
@@ -25,7 +25,7 @@ class Record:
     last_change: datetime | None = None
 
     @classmethod
-    def stored(cls, user: Resource[Any]) -> Record:
+    def stored(cls, user: Resource[Any]) -> KongUserRecord:
         """Read what a user was stored with; an empty record where it has none."""
         model = type(user).get_extension_models().get(SCHEMA)
         extension: Any = user[model] if model else None
@@ -41,7 +41,7 @@ class Record:
         )
 
     @classmethod
-    def of(cls, wanted: Wanted) -> Record:
+    def of(cls, wanted: Wanted) -> KongUserRecord:
         """Say what a user will be; a deactivated one without a consumer is suspended as well."""
         if not wanted.present:
             return cls(suspended=True, revoked_at=wanted.revoked_at)
@@ -53,7 +53,7 @@ class Record:
             revoked_at=wanted.revoked_at,
         )
 
-    def at(self, moment: datetime | None) -> Record:
+    def at(self, moment: datetime | None) -> KongUserRecord:
         """Return the record with the moment of its last change."""
         return replace(self, last_change=moment)
 
