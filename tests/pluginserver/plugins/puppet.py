@@ -14,7 +14,7 @@ print("a plugin that prints when it is loaded")
 
 
 class Plugin:
-    gate = threading.PluginEvent()
+    gate = threading.Event()
     """What ``compute`` waits for, in the servers that run inside the tests."""
     seen: list[object] = []  # noqa: RUF012 - shared with the test on purpose
 
