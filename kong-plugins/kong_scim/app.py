@@ -22,7 +22,15 @@ from scim2_server.service import is_json_media_type
 from kong_scim import __version__, cpu
 from kong_scim.auth.authenticator import Authenticator, Caller
 from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
-from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
+from kong_scim.bridge import (
+    Bridge,
+    BridgeError,
+    BridgeUnavailableError,
+    DatabaseDownError,
+    Host,
+    Opening,
+    Waking,
+)
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
 from kong_scim.dbless.bridge import epoch_key
@@ -224,14 +232,14 @@ class Plugin:
         bridge = Bridge(kong)
         waking = bridge.wake()
         if self._defect is not None or waking.asked is None:
-            bridge.answer(BridgeError("INTERNAL", self._defect or "nothing was asked"))
+            bridge.answer(BridgeError(self._defect or "nothing was asked"))
             return
         try:
             self._provisioning(bridge, waking.host).change_credential(waking.asked)
         except BridgeError as error:
             bridge.answer(error)
         except (NoDataError, StoreError) as error:
-            bridge.answer(BridgeError("DATABASE", str(error)))
+            bridge.answer(DatabaseDownError(str(error)))
         else:
             bridge.answer(None)
 

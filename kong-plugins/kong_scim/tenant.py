@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scim2_models import ScimProvider
 
-from kong_scim.bridge import Asked, Bridge, BridgeError, Host
+from kong_scim.bridge import Asked, Bridge, Host, ReadOnlyError, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
@@ -150,9 +150,7 @@ class Provisioning:
         steps = [asked.step, *outbox.of_credential(asked.user, asked.step.op)]
         try:
             dbless.commit(steps)
-        except BridgeError as error:
-            if error.name != "CONFLICT":
-                raise
+        except TransactionConflictError:
             dbless.commit(steps)  # it follows from nothing that was read
 
     def _deprovisionings(self, database: Database, scope: Scope) -> Deprovisionings:
@@ -168,7 +166,7 @@ class Provisioning:
     def _reached(self) -> tuple[Scope, Gateway]:
         """Return whose rows these are, and by what they and Kong's consumers are reached."""
         if self.host.role == "data_plane":
-            raise BridgeError("READ_ONLY", DATA_PLANE)
+            raise ReadOnlyError(DATA_PLANE)
         if self.host.database != "off":
             return self._scope, self.bridge
         return self._scope, DblessBridge(self.bridge, self._memory(), self._scope)

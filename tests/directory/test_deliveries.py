@@ -11,7 +11,7 @@ import pytest
 from directory_support import create_user, new_id, new_scope, user
 from joserfc import jwk
 
-from kong_scim.bridge import BridgeError, Sql
+from kong_scim.bridge import Sql, bridge_error
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.kinds import Kinds
@@ -287,7 +287,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
 
         def picky(done: Any) -> None:
             if any("bad" in each.answer.text for each in done):
-                raise BridgeError("BAD_REQUEST", "invalid byte sequence")
+                raise bridge_error("BAD_REQUEST", "invalid byte sequence")
             record(done)
 
         monkeypatch.setattr(world.deliveries, "record", picky)

@@ -13,7 +13,7 @@ from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.app import Plugin
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import bridge_error
 from kong_scim.counts import counts_of
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.ports import Conflict
@@ -204,11 +204,11 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        (BridgeError("DATABASE", "connection refused"), (503, None, "5")),
-        (BridgeError("PENDING", "secret of the store"), (503, None, "2")),
-        (BridgeError("CONFLICT", "deadlock"), (503, None, "1")),
-        (BridgeError("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
-        (BridgeError("INTERNAL", "secret of the bridge"), (500, None, None)),
+        (bridge_error("DATABASE", "connection refused"), (503, None, "5")),
+        (bridge_error("PENDING", "secret of the store"), (503, None, "2")),
+        (bridge_error("CONFLICT", "deadlock"), (503, None, "1")),
+        (bridge_error("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
+        (bridge_error("INTERNAL", "secret of the bridge"), (500, None, None)),
         (ValueError("secret of the code"), (500, None, None)),
     ],
 )
@@ -273,7 +273,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
     monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
-    away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
+    away, busy = bridge_error("DATABASE", "the database is away"), bridge_error("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
     with caplog.at_level(logging.INFO):
         for _ in range(len(failures)):
@@ -323,7 +323,7 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("failure", [ValueError(), BridgeError("DATABASE", "away")])
+@pytest.mark.parametrize("failure", [ValueError(), bridge_error("DATABASE", "away")])
 def test_a_tick_that_cannot_even_begin_is_said_and_counted(
     caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:

@@ -14,7 +14,17 @@ from uuid import uuid4
 
 from scim2_models import EnterpriseUser, Extension, Resource, Schema, UniquenessException, User
 
-from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
+from kong_scim.bridge import (
+    Acl,
+    BridgeError,
+    Consumer,
+    Delete,
+    Revoke,
+    Rows,
+    Step,
+    Upsert,
+    bridge_error,
+)
 from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
 from kong_scim.sync.consumers import KongConsumerSync
@@ -83,7 +93,7 @@ class KongModel:
             case Upsert(dao="acls", entity=entity, unless_present=unless_present):
                 owner = entity["consumer"]["id"]
                 if owner not in self.consumers:
-                    raise BridgeError("foreign key violation", "no consumer", code=4, step=index)
+                    raise bridge_error("foreign key violation", "no consumer", code=4, step=index)
                 if entity["group"] in self.groups(owner):
                     assert unless_present
                     return
@@ -106,7 +116,7 @@ class KongModel:
             value = entity.get(name)
             for id_, row in self.consumers.items():
                 if value is not None and row.get(name) == value and id_ != entity["id"]:
-                    raise BridgeError(
+                    raise bridge_error(
                         "unique constraint violation",
                         f"UNIQUE violation detected on '{{{name}=\"{value}\"}}'",
                         code=5,

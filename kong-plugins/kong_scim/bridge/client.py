@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
 from kong_scim.bridge.messages import (
     Acl,
     Asked,
-    BridgeError,
-    BridgeUnavailableError,
     Consumer,
     Delete,
     Epoch,
@@ -124,7 +123,7 @@ class Bridge:
             asked = {"from": len(body), "length": min(PIECE, size - len(body))}
             piece = base64.b64decode(self._call("body", asked)["piece"])
             if not piece:
-                raise BridgeError("INTERNAL", "Kong has less of the body than it said")
+                raise BridgeError("Kong has less of the body than it said")
             body += piece
         return bytes(body)
 
@@ -242,7 +241,7 @@ class Bridge:
         if error is not None and error.get("name") == "BRIDGE_VERSION":
             raise BridgeUnavailableError(error["message"])
         if error is not None:
-            raise BridgeError(
+            raise bridge_error(
                 error.get("name") or "INTERNAL",
                 error.get("message") or "the bridge gave no message",
                 code=error.get("code") or 0,

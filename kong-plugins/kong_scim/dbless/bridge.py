@@ -20,12 +20,15 @@ from kong_scim.bridge import (
     BridgeError,
     Claim,
     Epoch,
+    EpochChangedError,
     LastEventTag,
+    NotAppliedYetError,
     RollbackDryRun,
     Rows,
     Sql,
     Step,
     StepResult,
+    TransactionConflictError,
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
@@ -161,32 +164,32 @@ class DblessBridge:
             # It is a change already, and pending: the tick tells Kong of it.
             if self._memory.await_application(self._scope, untold.seen, PATIENCE):
                 return untold.results
-            raise BridgeError("PENDING", "it is written, and Kong is not told yet") from untold
+            raise NotAppliedYetError("it is written, and Kong is not told yet") from untold
         except BridgeError as error:
             self._wait(error, seen)
-        raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
+        raise TransactionConflictError("Kong was given its consumers in the meantime")
 
     def _wait(self, error: BridgeError, seen: int) -> None:
         """Wait until Kong was told of everything since then; raise any other error.
 
         At once, too, where many wait for that already.
         """
-        if error.name != "MARK":
+        if not isinstance(error, EpochChangedError):
             raise error
         with KONG.place() as may_wait:
             if may_wait and self._memory.await_application(self._scope, seen, PATIENCE):
                 return
-        raise BridgeError("MARK", _NOT_READY)
+        raise EpochChangedError(_NOT_READY)
 
     def _in_turn(self, do: Callable[[], T]) -> T:
         try:
             with self._memory.store.turn(PATIENCE):
                 with self._memory.store.reading() as transaction:
                     if pending_log.is_pending(transaction, self._scope):
-                        raise BridgeError("MARK", _NOT_READY)
+                        raise EpochChangedError(_NOT_READY)
                 return do()
         except BusyError:
-            raise BridgeError("MARK", _NOT_READY) from None
+            raise EpochChangedError(_NOT_READY) from None
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, memory = self._memory.store, self._memory

@@ -21,7 +21,7 @@ from scim2_models import (
 from scim2_server.storage import ScimStorage, SearchPage
 
 from kong_scim import cpu
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import StatementTimeoutError
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
@@ -148,9 +148,7 @@ class SqlStorage(ScimStorage):
             return SearchPage(int(counted[0]["total"]), [])
         try:
             counted, page = context.read([search.total()], [search.page(where)])
-        except BridgeError as error:
-            if error.name != "TIMEOUT":
-                raise
+        except StatementTimeoutError as error:
             raise TooManyException(
                 detail="The search took too long in the gateway's database and was stopped: narrow "
                 "the filter, or ask for a smaller page"

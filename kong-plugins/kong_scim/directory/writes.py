@@ -14,7 +14,16 @@ from typing import Any
 from scim2_models import Resource, UniquenessException
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from kong_scim.bridge import BridgeError, Dialect, Scalar, Sql, Step, StepResult
+from kong_scim.bridge import (
+    BridgeError,
+    Dialect,
+    RowCountError,
+    Scalar,
+    Sql,
+    Step,
+    StepResult,
+    TransactionConflictError,
+)
 from kong_scim.directory import queries
 from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.kinds import Kind
@@ -155,9 +164,9 @@ class Writes:
         return results[len(guards) :]
 
     def _explained(self, error: BridgeError) -> Exception:
-        if error.name == "CONFLICT":
+        if isinstance(error, TransactionConflictError):
             return Conflict(detail="Somebody else changed the same resources: try again")
-        if error.name != "ROW_COUNT":
+        if not isinstance(error, RowCountError):
             return error
         if error.label == HELD:
             return HeldBackError()

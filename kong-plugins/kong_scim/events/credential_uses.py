@@ -25,7 +25,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from kong_scim.bridge import BridgeError, Dialect
+from kong_scim.bridge import BridgeError, Dialect, RowCountError
 from kong_scim.directory.callers import callers
 from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.queries import in_scope, scope_params
@@ -109,9 +109,7 @@ class Callers:
         warned = {**scope_params(scope), "name": token.name, "warned": token.expires}
         try:
             db.commit([_warned(db.dialect).bind(warned), insert_row(db.dialect).bind(event)])
-        except BridgeError as error:
-            if error.name != "ROW_COUNT":
-                raise
+        except RowCountError:
             return  # another node has, or this one before it was started anew
         log.warning(
             "tenant %s: token %s expires at %s, in %d days: make the next one",

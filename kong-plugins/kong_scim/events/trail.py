@@ -18,7 +18,7 @@ from typing import Any
 from scim2_models import SCIMException
 from sqlalchemy import bindparam, delete, select, update
 
-from kong_scim.bridge import BridgeError, Dialect, Sql
+from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Dialect, Sql
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kind
@@ -40,9 +40,6 @@ BATCH = 100
 
 MOST_ASIDE = 1000
 """Events of the outbox that are set aside at most."""
-
-_AWAY = frozenset({"DATABASE", "READ_ONLY", "MARK"})
-"""Errors of the bridge that say nothing of what was to be written."""
 
 
 class _UnfitError(Exception):
@@ -142,9 +139,9 @@ class Trail:
         steps = [compile(taken, self._db.dialect, rows=len(waiting)), *announced]
         try:
             done: list[dict[str, Any]] = self._committed(writes, steps, sealed)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in _AWAY:
-                raise
             raise _UnfitError(str(error)) from None
         except SCIMException:
             raise _UnfitError("an event of its id is in the trail already") from None

@@ -13,7 +13,7 @@ from typing import Any
 from scim2_models import SCIMException
 from sqlalchemy import and_, bindparam, literal_column, select
 
-from kong_scim.bridge import BridgeError, Dialect, Sql, Step
+from kong_scim.bridge import Dialect, RowCountError, Sql, Step, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.documents import StoredRow, model
@@ -64,9 +64,7 @@ class Backfill:
                     last = work(kind, last)
                     if not last:
                         break
-        except BridgeError as error:
-            if error.name not in {"ROW_COUNT", "CONFLICT"}:
-                raise
+        except (RowCountError, TransactionConflictError):
             return False
         return True
 

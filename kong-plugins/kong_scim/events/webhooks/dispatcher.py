@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import GATEWAY_AWAY, BridgeError
 from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries, Delivery
@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 
 JOB = "deliveries"
 """What :class:`.Failures` calls this work."""
-
-AWAY = frozenset({"DATABASE", "CONFLICT", "READ_ONLY", "MARK"})
-"""Errors of the bridge that say nothing of what was to be written: the next tick tries again."""
 
 AT_ONCE = 4
 """Requests under way to one target."""
@@ -170,9 +167,9 @@ class Dispatcher:
         until = _shifted(now, timedelta(seconds=2 * self._sender.timeout + 5))
         try:
             claimed = deliveries.claim(target.name, slots, now, until)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in AWAY:
-                raise
             self._failures.note(JOB, str(error), target.name)
             line.rests_until = self._clock() + LONGEST_REST
             return 0
@@ -240,9 +237,9 @@ class Dispatcher:
         """Write attempts down; one that the database does not take keeps no other from it."""
         try:
             deliveries.record(attempts)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in AWAY:
-                raise
             if len(attempts) > 1:
                 for attempt in attempts:
                     self._record(deliveries, [attempt])
