@@ -20,8 +20,8 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
-from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
-from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.dispatcher import Dispatcher
+from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
 

@@ -16,8 +16,8 @@ from kong_scim.events.retention import Retention
 from kong_scim.events.signing import SigningKeyError
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
-from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
-from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.dispatcher import Dispatcher
+from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
 from kong_scim.events.webhooks.http import Sender
 from kong_scim.files import WatchedFile
 

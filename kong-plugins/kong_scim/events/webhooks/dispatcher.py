@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from kong_scim.bridge import GATEWAY_AWAY, BridgeError
 from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries, Delivery
-from kong_scim.events.webhooks.formats import Format, Issuer, Message, signed_json, wanted
+from kong_scim.events.webhooks.formats import FORMATS, Secrets, Target, UnsignedError, wanted
 from kong_scim.events.webhooks.http import Answer, Sender
 
 log = logging.getLogger(__name__)
@@ -47,21 +47,6 @@ BETWEEN_BURIALS = 30.0
 """Seconds between two looks for what is to be given up."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Somebody who is told of events.
-
-    :param events: Labels of those it wants (:func:`~.messages.labels`); none for all.
-    :param audience: The ``aud`` of its tokens.
-    """
-
-    name: str
-    url: str
-    format: Format = "json"
-    events: tuple[str, ...] = ()
-    audience: str = ""
-
-
 @dataclass
 class _Line:
     """What is known of a target at this node."""
@@ -69,21 +54,6 @@ class _Line:
     under_way: int = 0
     failures: int = 0
     rests_until: float = 0.0
-
-
-@dataclass
-class Secrets:
-    """What messages are signed with.
-
-    :param of_target: By the target's name.
-    """
-
-    of_target: Mapping[str, str] = field(default_factory=dict)
-    issuer: Issuer | None = None
-
-
-class UnsignedError(Exception):
-    """There is nothing to sign a message with; the text says which setting gives it."""
 
 
 class Dispatcher:
@@ -186,7 +156,7 @@ class Dispatcher:
             answer = Answer(error="the stored event cannot be read", is_final=True)
         else:
             try:
-                message = self._message(target, delivery.event, secrets, now)
+                message = FORMATS[target.format].build(delivery.event, target, secrets, now)
                 sending = self._threads.submit(
                     self._sender.post, target.url, message.headers, message.body
                 )
@@ -200,19 +170,6 @@ class Dispatcher:
         answered: Future[Answer] = Future()
         answered.set_result(answer)
         return answered
-
-    @staticmethod
-    def _message(
-        target: Target, event: Mapping[str, Any], secrets: Secrets, now: datetime
-    ) -> Message:
-        if target.format == "set":
-            if secrets.issuer is None:
-                raise UnsignedError("there is no signing key that can sign (events.signing_key)")
-            return secrets.issuer.push(event, target.audience or target.url, now)
-        secret = secrets.of_target.get(target.name)
-        if not secret:
-            raise UnsignedError("the target's secret has no value")
-        return signed_json(event, secret, now)
 
     def _collect(self, deliveries: Deliveries) -> None:
         attempts: dict[Future[Answer], Attempt] = {}
@@ -252,10 +209,8 @@ class Dispatcher:
             # Else its lease ends, and it is sent again.
 
     def _judged(self, target: Target, delivery: Delivery, at: datetime, answer: Answer) -> Attempt:
-        # RFC 8935 §2.2: 202 and nothing else says that a token was taken.
-        taken = answer.status == 202 if target.format == "set" else 200 <= answer.status < 300
         now = self._now()
-        if taken:
+        if FORMATS[target.format].accepted(answer.status):
             return Attempt(delivery.number, at, answer, "delivered", now)
         pause = min(FIRST_PAUSE * 2 ** min(max(delivery.attempts - 1, 0), 20), LONGEST_PAUSE)
         pause *= random.uniform(0.5, 1)  # noqa: S311 - spreads contenders, no secret
