@@ -21,6 +21,7 @@ from kong_scim.sync.names import access_groups, refuse_hidden, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
@@ -326,18 +327,24 @@ class _Case:
         return None if record == KongUserRecord.stored(self.change.after.user) else record
 
 
-def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
-    """Say what the steps of one user are to its access."""
-    held = {acl.id: acl.group for acl in present.acls} if present else {}
-    gone = [held[step.id] for step in steps if isinstance(step, Delete) and step.dao == "acls"]
+def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
+    """Return what the steps of one user do to its access."""
+    targets = {target.dao: target for target in TARGETS}
+    held: dict[str, str] = {}
+    if present is not None:
+        for target in TARGETS:
+            held |= target.held(present)
+    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in targets}
     return Access(
-        consumer=target.id,
+        consumer=wanted_.id,
         added=tuple(
-            str(step.entity["group"])
+            targets[step.dao].group_of(step)
             for step in steps
-            if isinstance(step, Upsert) and step.dao == "acls"
+            if isinstance(step, Upsert) and step.dao in targets
         ),
-        removed=tuple(sorted(gone if target.present else held.values())),
+        removed=tuple(
+            sorted(name for id_, name in held.items() if id_ in deleted or not wanted_.present)
+        ),
         revokes=any(isinstance(step, Revoke) for step in steps),
-        suspended=target.suspended if target.present else None,
+        suspended=wanted_.suspended if wanted_.present else None,
     )
