@@ -271,7 +271,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
-    monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
+    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
     away, busy = bridge_error("DATABASE", "the database is away"), bridge_error("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
@@ -311,7 +311,7 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(Provisioning, "events", lambda _: ("db", "scope"))
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
-    monkeypatch.setattr(plugin._callers, "run", job("tokens"))
+    monkeypatch.setattr(plugin._tick._callers, "run", job("tokens"))
     monkeypatch.setattr(plugin._event_worker, "run", job("events"))
     monkeypatch.setattr(plugin._event_worker, "measure", job("metrics"))
     counts_of("ticking").take()
@@ -351,7 +351,7 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
             plugin.tick(Waking())
 
     monkeypatch.setattr(Provisioning, "events", lambda _: ())
-    monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
+    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
     plugin.tick(Waking())
     assert runs == [0]
