@@ -1,4 +1,4 @@
-"""One instance of the plugin: configuration in, requests in, answers out."""
+"""The plugin as Kong runs it: one instance takes a configuration, and answers each request."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ GUARD = "Kong-SCIM-Guard"
 
 
 class Plugin:
-    """The plugin as kong-pdk knows it: built with a configuration, called for each request.
+    """The plugin as kong-pdk knows it: it is built with a configuration, and called for each
+    request.
 
     A configuration that cannot work does not stop the instance, because Kong would log that and go
     on without the plugin (docs/kong.md#kong-fails-open): it is logged here, and each request is

@@ -1,4 +1,4 @@
-"""What a failure of the gateway is in SCIM's terms: the one place that translates them."""
+"""Translates failures of the gateway to SCIM errors; no other module does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directory, projection and bridge put together: one SCIM change is one commit."""
+"""Puts directory, sync and bridge together for one tenant: one SCIM change is one commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DATA_PLANE = (
 
 
 class NoDataError(Exception):
-    """A Kong without a database, and a plugin server without a place of its own."""
+    """Kong has no database, and the plugin server was not given a directory for its data."""
 
 
 def check(config: PluginConfig, provider: ScimProvider) -> None:

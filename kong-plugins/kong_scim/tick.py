@@ -1,4 +1,4 @@
-"""The tick: what a plugin instance does about once a second, without a request."""
+"""The tick: the jobs that a plugin instance does about once a second, without a request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GATEWAY_FAILURES = (
 
 
 class Tick:
-    """The jobs of one tenant that no request waits for; each fails by itself.
+    """Runs the jobs of one tenant that no request waits for. Each job fails by itself.
 
     :param provisioning: Makes the tenant's provisioning over the bridge of a tick.
     :param last_used: Tells when which credentials were last accepted.

@@ -55,7 +55,7 @@ USES = Uses()
 
 @dataclass(frozen=True)
 class Caller:
-    """What a request says of who sent it.
+    """The parts of a request that say who sent it.
 
     :param secrets: Live values by vault reference.
     :param consumer: The one that Kong authenticated, or None.
@@ -68,7 +68,7 @@ class Caller:
 
 
 class Authenticator:
-    """Lets callers in, or refuses them.
+    """Finds out who calls, or refuses the request.
 
     :param references: The vault reference of each token that has one, by the token's name.
     :param rate_limits: Shared by every instance of the plugin in this process.

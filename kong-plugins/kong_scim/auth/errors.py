@@ -1,4 +1,5 @@
-"""What a caller is told who is not let in: statuses and challenges of RFC 6750 and RFC 6585.
+"""The errors of a caller who is not let in, with the statuses and challenges of RFC 6750 and RFC
+6585.
 
 A description goes into a header and to strangers: it names no token, no value and no address.
 """

@@ -36,7 +36,7 @@ class _Registry(JWSRegistry):
 
 
 class JwtVerifier:
-    """Accepts the JWTs of one issuer.
+    """Verifies the JWTs of one issuer.
 
     :param keys: Where its keys are; None for what the configuration says.
     :param failures: Where it is noted that they cannot be fetched.

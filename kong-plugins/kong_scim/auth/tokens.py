@@ -27,7 +27,7 @@ _NOTHING = bytes(32)
 
 
 class TokenFile:
-    """The tokens of a file, one a line, as they are now; see :class:`~kong_scim.files.WatchedFile`.
+    """The tokens of a file, one on each line, read again when the file changes.
 
     A file that is empty for a moment lets nobody in.
     """

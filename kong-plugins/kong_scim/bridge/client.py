@@ -1,4 +1,4 @@
-"""The client of ``kong.scim.*``."""
+"""Calls the functions of ``kong.scim.*``, which scim-bridge puts on Kong's global table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PIECE = 1024 * 1024
 
 
 class Pdk(Protocol):
-    """The part of kong-pdk's object this module uses."""
+    """The part of kong-pdk's object that this module uses."""
 
     @property
     def scim(self) -> Any: ...
@@ -47,7 +47,7 @@ STATEMENT_TIMEOUT = 4.0
 
 
 class Bridge:
-    """``begin`` or ``wake``, ``body``, ``query`` and ``commit``, each one step of the RPC.
+    """Calls scim-bridge; each method is one step of the RPC.
 
     :param timeout: In seconds: how long one statement of ``query`` and ``commit`` may take.
     """

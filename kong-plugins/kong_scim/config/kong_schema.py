@@ -1,4 +1,5 @@
-"""Kong's schema of the plugin, its JSON Schema and its reference table, from one pydantic model.
+"""Makes Kong's schema of the plugin, its JSON Schema and its reference page from one pydantic
+model.
 
 ``python -m kong_scim.config.kong_schema`` with ``--kong``, ``--lua``, ``--json-schema`` or
 ``--markdown`` writes one of them to stdout.

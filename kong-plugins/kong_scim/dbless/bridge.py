@@ -1,4 +1,4 @@
-"""A bridge to a DB-less Kong: SCIM's tables are beside Python, Kong's entities in Kong's memory.
+"""Runs commits on a DB-less Kong: SCIM's tables are in SQLite, Kong's entities in Kong's memory.
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
 the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
@@ -48,7 +48,7 @@ _NOT_READY = (
 
 
 class KongMemory:
-    """The local store, and what is known of how far Kong's memory agrees with it."""
+    """The local store, together with how far Kong's memory agrees with it."""
 
     def __init__(self, directory: Path) -> None:
         self.store = LocalStore(directory)
@@ -101,7 +101,7 @@ def memory(directory: Path) -> KongMemory:
 
 
 class _UntoldError(Exception):
-    """A change was made in the store, and Kong did not take what it had agreed to.
+    """The change is in the store, and Kong did not apply it, though it had accepted the check.
 
     It loaded a configuration in between, most likely.
 

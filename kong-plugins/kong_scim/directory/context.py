@@ -1,4 +1,4 @@
-"""Where resources are kept, and what every write of them needs."""
+"""The context of reads and writes: the database, the tenant, and what every write needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class DirectoryContext:
-    """One scope of a database.
+    """Reads and writes of one tenant in one database.
 
     :param clock: This moment, in UTC.
     :param new_id: An id that no resource has.

@@ -1,4 +1,4 @@
-"""Who left a tenant lately, and whether too many did: what the safety net counts.
+"""The tables that the deprovisioning guard counts in: who left a tenant lately.
 
 One row per user, so that nobody counts twice. The row of the tenant is locked by whatever writes a
 departure, so that the count is exact however many do at once, on whichever node.

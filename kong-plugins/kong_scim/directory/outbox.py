@@ -1,4 +1,4 @@
-"""The outbox: an event is written here in the commit of the change it tells of.
+"""The table of the outbox: an event is inserted here by the commit of the change it tells of.
 
 The tick takes it from here into the tenant's audit trail a moment later. ``position`` is drawn
 while the rows of the resource are locked, so that of two events of one resource the later one has

@@ -1,4 +1,4 @@
-"""The reading statements, compiled once per process and number of ids."""
+"""The statements that read."""
 
 from __future__ import annotations
 

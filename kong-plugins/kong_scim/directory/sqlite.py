@@ -1,4 +1,5 @@
-"""The SCIM tables in a SQLite file: for the sandbox, for DB-less Kong, and for tests."""
+"""Runs the statements of the directory on a SQLite file: for the sandbox, DB-less Kong and
+tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCIM resources in SQL: what scim2-server's handler reads and writes."""
+"""Stores SCIM resources in SQL: the storage that scim2-server's handler reads and writes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pause(attempt: int) -> None:
 
 
 class SqlStorage(ScimStorage):
-    """A scope's resources in a database, each write one commit with what it entails.
+    """The resources of one scope in a database. Each write is one commit with its steps in Kong.
 
     Attributes that a client can only write, such as ``password``, are not stored: nobody signs in
     with them here.

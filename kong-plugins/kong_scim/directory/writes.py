@@ -1,4 +1,4 @@
-"""The writing statements of one change, guards first.
+"""Collects the writing statements of one change, guards first, and commits them.
 
 The order is the same for every change (tenant, then rows by id), so that two of them never wait
 for each other in a circle.

@@ -1,4 +1,4 @@
-"""What is kept of a tenant's credentials: when they were last used, and who expires soon.
+"""Keeps when a tenant's tokens were last used, and warns of those that expire soon.
 
 No request writes anything for it: the tick of each node writes down what its own process has seen,
 a first use at once, and later ones at most once in :data:`BETWEEN_WRITES`. That a token expires
@@ -60,7 +60,7 @@ class Expiring:
 
 
 class Callers:
-    """One instance's part in it, for as long as its configuration holds.
+    """Warns of tokens that expire, and stores when tokens were last used.
 
     :param clock: Seconds that only go forward.
     """

@@ -1,4 +1,4 @@
-"""What Kong's ``/metrics`` shows of a tenant's events: counts since the last report, and gauges."""
+"""Reports counts and gauges of a tenant's events to Kong's ``/metrics``."""
 
 from __future__ import annotations
 

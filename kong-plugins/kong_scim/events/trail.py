@@ -1,4 +1,4 @@
-"""The audit trail of a tenant: events taken from the outbox, in order, and sealed into a chain.
+"""The audit trail of a tenant: events are taken from the outbox in order, and sealed into a chain.
 
 Writers never wait for one another: they leave their events in the outbox, and one tick at a time
 gives them their places. A sealed event is a resource as any other, so that it is found, sorted and
@@ -47,7 +47,7 @@ class _UnfitError(Exception):
 
 
 class Trail:
-    """A tenant's trail.
+    """The audit trail of one tenant.
 
     :param kind: The resource type of events.
     :param announce: Returns what is to be committed with an event when it is sealed.

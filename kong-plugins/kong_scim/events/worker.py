@@ -1,4 +1,4 @@
-"""What comes after a change: the trail it is sealed into, and who is told of it."""
+"""The event worker seals, drops and delivers a tenant's events with each tick."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ISSUER = "kong-scim"
 
 
 class EventWorker:
-    """One instance's part in it: what lives longer than a tick.
+    """Does the event work of one plugin instance; its state lives longer than a tick.
 
     :param references: Vault references by webhook, and of the signing key by an empty name.
     :param failures: Where failures are noted.

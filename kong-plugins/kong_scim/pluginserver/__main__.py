@@ -1,4 +1,4 @@
-"""``python -m kong_scim.pluginserver``: the command line."""
+"""``python -m kong_scim.pluginserver``: the command line of the plugin server."""
 
 from __future__ import annotations
 

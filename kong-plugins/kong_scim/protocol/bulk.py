@@ -1,4 +1,4 @@
-"""Bulk requests (RFC 7644 §3.7): lenient operations, and groups that are in each other."""
+"""Reads bulk requests (RFC 7644 §3.7), and creates groups that refer to each other."""
 
 from __future__ import annotations
 

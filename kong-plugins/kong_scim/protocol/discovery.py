@@ -1,4 +1,4 @@
-"""What clients learn of this service: its endpoints, methods, schemas and resource types."""
+"""Serves what clients ask about the service itself: its endpoints, schemas and resource types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What this service serves: Users, Groups and Events, extensions, and the capabilities it has.
+"""The resource types that are served (Users, Groups, Events), their extensions, and the
+capabilities.
 
 The models are those of scim2-models (RFC 7643 §8), with the few differences that real directories
 need; each says which.

@@ -1,4 +1,5 @@
-"""The SCIM protocol of this service: scim2-server's, with the steps that real providers need else.
+"""The SCIM protocol of this service: scim2-server's, with the steps that real providers need
+changed.
 
 No input or output happens here; :mod:`kong_scim.protocol.handler` calls the storage between the
 steps.
@@ -58,7 +59,7 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class SecretStorage(Protocol):
-    """A storage that keeps secrets."""
+    """A storage that keeps secrets for all nodes."""
 
     def secret(self, name: str) -> bytes:
         """Return a secret, the same at every node."""

@@ -1,4 +1,4 @@
-"""What is wrong with a request, in words of this service and never in those of a library.
+"""Says what is wrong with a request in sentences of this service, and never in those of a library.
 
 scim2-models, scim2-server and pydantic say what they refuse to a programmer who uses them: with the
 names of Python classes, and links to their own pages. Whoever reads an error of SCIM sees none of

@@ -1,4 +1,4 @@
-"""The names that were stored before they were held, and those that another mapping gives now.
+"""Holds the names that were stored before names were held, or that a new mapping gives.
 
 Run once by each instance of the plugin: so that what an older version stored is nobody else's
 either, and after a change of ``groups`` what a group gives from now on.

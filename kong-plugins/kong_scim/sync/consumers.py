@@ -1,4 +1,4 @@
-"""What a change of the directory entails in Kong: the directory's ``ConsumerSync``."""
+"""Works out which steps on Kong's consumers a change of the directory needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
 class Consumers(Protocol):
-    """Where Kong's consumers are read: :class:`kong_scim.bridge.Bridge`."""
+    """Reads Kong's consumers: :class:`kong_scim.bridge.Bridge`."""
 
     def query(
         self,
@@ -39,7 +39,7 @@ class Consumers(Protocol):
 
 
 class KongConsumerSync:
-    """Steps on Kong's consumers and ACL groups for each user that a change affects.
+    """Works out the steps on Kong's consumers and groups for each user that a change affects.
 
     However many users there are, Kong is read once, and a second time only where a consumer is gone
     that was there before. What is there is compared with what is wanted, and not with what was
@@ -282,7 +282,7 @@ def _user_name(state: UserState | None) -> str | None:
 
 @dataclass(frozen=True)
 class Reapplication:
-    """What Kong lacks of a user.
+    """The steps that give Kong what it lacks of a user.
 
     :param consumer: The id of the consumer it is to have, or None for none.
     :param refused: Why it cannot be applied, such as a name that is another consumer's.
@@ -296,7 +296,7 @@ class Reapplication:
 
 @dataclass(frozen=True)
 class _Case:
-    """One affected user.
+    """One user that a change affects.
 
     :param stored: What it shows of its consumer before the change.
     :param claims: Whether it wants a name for its consumer that it did not have.

@@ -1,4 +1,4 @@
-"""The gateway as the directory's database: SQL and Kong's entities in one commit."""
+"""The gateway as the directory's database: SQL and Kong's entities are written in one commit."""
 
 from __future__ import annotations
 

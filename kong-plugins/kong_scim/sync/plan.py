@@ -1,4 +1,4 @@
-"""What to do about the consumer that is there, so that it becomes the wanted one."""
+"""Plans the steps from the consumer that is there to the consumer that is wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deliveries of a tenant in its database: what is to be sent to whom, and what was tried.
+"""Stores a tenant's deliveries: what is to be sent to which target, and each attempt.
 
 A delivery is made in the commit that seals its event. Several nodes work at once: each claims with
 one statement, for a while (a lease), and only what no earlier delivery of the same resource to the
@@ -39,7 +39,7 @@ STATES = ("pending", "delivered", "dead")
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery that was claimed.
+    """A delivery that this node has claimed and is to send.
 
     :param attempts: How often it was tried, this time among it.
     :param event: In SCIM JSON form; None where what is stored cannot be read.
@@ -53,7 +53,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one try.
+    """The result of one attempt to send a delivery.
 
     :param state: What the delivery is from now on.
     :param due: Not before when it is tried again.

@@ -1,4 +1,4 @@
-"""Sends what is due, tick by tick: each target for itself, so that a dead one delays no other.
+"""The dispatcher sends due deliveries with each tick. A target that is down delays no other.
 
 Requests run on threads of their own, and a tick does not wait for a slow one: what it became is
 written down by a later tick. Where the process dies in between, the lease ends and it is sent
@@ -49,7 +49,7 @@ BETWEEN_BURIALS = 30.0
 
 @dataclass
 class _Line:
-    """What is known of a target at this node."""
+    """The state of a target at this node: requests under way, failures in a row, pause."""
 
     under_way: int = 0
     failures: int = 0
@@ -57,7 +57,7 @@ class _Line:
 
 
 class Dispatcher:
-    """Delivers to a tenant's targets.
+    """Sends the due deliveries of a tenant to its targets.
 
     Nothing that a receiver answers, that is stored, or that a clock says keeps it from the others:
     each target, each delivery and each answer fails by itself.

@@ -53,7 +53,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Target:
-    """Somebody who is told of events.
+    """A receiver of events.
 
     :param format: A key of :data:`FORMATS`.
     :param events: Labels of those it wants (:func:`labels`); none for all.
@@ -69,7 +69,7 @@ class Target:
 
 @dataclass
 class Secrets:
-    """What messages are signed with.
+    """The secrets and keys that messages are signed with.
 
     :param of_target: By the target's name.
     """

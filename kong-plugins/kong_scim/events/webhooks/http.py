@@ -1,4 +1,4 @@
-"""One HTTP POST to a stranger: what may be called, for how long, and how much of it is read."""
+"""Sends one HTTP POST to a receiver, with limits on its address, its time and its answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LONGEST_WAIT = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a POST.
+    """The result of a POST.
 
     :param status: The HTTP status, or 0 where there was no whole answer.
     :param error: Why there was none, without anything of the URL or the message; empty otherwise.
@@ -57,7 +57,7 @@ class Answer:
 
 
 class Sender:
-    """Sends, within limits.
+    """Sends POST requests within limits.
 
     :param allow_http: Whether a target may be called without TLS.
     :param allow_hosts: Names of hosts that may have a private or link-local address.

@@ -1,4 +1,4 @@
-"""The target ACL groups: a membership is a row of ``acls``, which the acl plugin asks."""
+"""The target ACL groups: a membership is a row of ``acls``, which Kong's acl plugin reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kong_scim.sync.wanted import Wanted
 
 
 class AclGroups:
-    """ACL groups of a consumer; those that do not carry the tenant's tag stay as they are."""
+    """ACL groups of a consumer. Those that do not carry the tenant's tag are never deleted."""
 
     dao = "acls"
 
