@@ -38,7 +38,7 @@ class Counts:
         return taken
 
     def put_back(self, taken: Counter[tuple[str, ...]]) -> None:
-        """Count once more what could not be told."""
+        """Add what could not be reported to the counts again."""
         with self._lock:
             self._counts.update(taken)
 

@@ -143,7 +143,7 @@ class TestTheEnd:
         world.person(changes=1)
         (first,) = world.claim()
         late = NOON + timedelta(days=3)
-        assert world.deliveries.bury(NOON, late) == 0
+        assert world.deliveries.give_up_old(NOON, late) == 0
         world.db.commit(
             [
                 Sql(
@@ -152,8 +152,8 @@ class TestTheEnd:
                 )
             ]
         )
-        assert world.deliveries.bury(NOON, NOON) == 0  # somebody is trying
-        assert world.deliveries.bury(NOON, late) == 1
+        assert world.deliveries.give_up_old(NOON, NOON) == 0  # somebody is trying
+        assert world.deliveries.give_up_old(NOON, late) == 1
         (following,) = world.claim(now=late)
         assert following.event["versionAfter"] == 2
 

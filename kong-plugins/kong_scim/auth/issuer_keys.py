@@ -82,7 +82,7 @@ class FetchedKeys:
     At most one thread fetches at a time, and no request is held up by an issuer whose keys are
     known: those count on while it is asked, and up to :data:`KEPT` while it does not answer.
 
-    :param floor: In seconds, between two fetches: a stranger's invented ids cause no more.
+    :param floor: In seconds, between two fetches: ids that somebody invents cause no more.
     :param fetch: Returns the document; any exception is a failure.
     :param clock: In seconds, from anywhere on.
     :param waiting_room: Where requests wait for a fetch of any instance of the plugin; more are

@@ -77,7 +77,7 @@ class JwtVerifier:
             token = jwt.decode(given, self._key, registry=self._registry)
         except KeysUnavailableException:
             raise
-        except Exception:  # a stranger wrote it, and whatever it does to a library is a wrong token
+        except Exception:  # whatever this text does to a library, it is a wrong token
             raise InvalidTokenException from None
         try:
             self._claims.validate(token.claims)

@@ -107,7 +107,7 @@ class EventWorker:
             scope,
             kind,
             lambda event: deliveries.steps(
-                # Receivers act on what they are told: of what did not happen they are not.
+                # A dry run changed nothing, so no receiver may act on it.
                 event,
                 [] if event.get("dryRun") else [*self._dispatcher.who_wants(event), *polled],
                 datetime.now(UTC),

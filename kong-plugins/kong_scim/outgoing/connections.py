@@ -80,7 +80,7 @@ class Connections(httpcore.NetworkBackend):
 
     @contextmanager
     def within(self, seconds: float, *, private: bool) -> Iterator[None]:
-        """Hold this thread to a time for everything together: a stranger may send a byte a second.
+        """Limit the time of everything this thread does: a server may send a byte a second.
 
         :param private: Whether a host may have a private or link-local address.
         """

@@ -350,7 +350,7 @@ class KongScimService(DiscoveryService):
         if isinstance(exception, SCIMException):
             return exception
         if isinstance(exception, RecursionError):
-            # The limits are below what any parser here can take; this is the net under them.
+            # The limits are below what any parser here can take; this catches what they miss.
             return InvalidSyntaxException(detail="The request nests too deeply")
         return self._failures(exception)
 

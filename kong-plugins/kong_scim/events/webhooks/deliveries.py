@@ -192,9 +192,9 @@ class Deliveries:
             deliveries.c.state == "pending",
         ]
 
-    def bury(self, before: datetime, now: datetime) -> int:
+    def give_up_old(self, before: datetime, now: datetime) -> int:
         """Give up what has been pending since before a moment, and return how many those are."""
-        statement = _bury(self._db.dialect).bind(
+        statement = _give_up_old(self._db.dialect).bind(
             {**self._where, "before": instant(before), "now": instant(now)}
         )
         (result,) = self._db.commit([statement])
@@ -368,7 +368,7 @@ def _bring_forward(dialect: Dialect, column: str) -> Prepared:
 
 
 @lru_cache(maxsize=4)
-def _bury(dialect: Dialect) -> Prepared:
+def _give_up_old(dialect: Dialect) -> Prepared:
     statement = (
         update(deliveries)
         .where(

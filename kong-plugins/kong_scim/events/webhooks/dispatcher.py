@@ -43,12 +43,12 @@ FAILURES = 5
 LONGEST_REST = 15.0
 """Seconds that it is left alone at most before it is tried with one request."""
 
-BETWEEN_BURIALS = 30.0
-"""Seconds between two looks for what is to be given up."""
+BETWEEN_LOOKS_FOR_OLD = 30.0
+"""Seconds between two looks for deliveries that are too old."""
 
 
 @dataclass
-class _Line:
+class _TargetState:
     """The state of a target at this node: requests under way, failures in a row, pause."""
 
     under_way: int = 0
@@ -83,12 +83,12 @@ class Dispatcher:
         self._give_up = give_up
         self._clock = clock
         self._now = now
-        self._lines = {target.name: _Line() for target in targets}
+        self._states = {target.name: _TargetState() for target in targets}
         self._threads = ThreadPoolExecutor(
             max(1, AT_ONCE * len(self._targets)), thread_name_prefix="webhooks"
         )
         self._under_way: dict[Future[Answer], tuple[Target, Delivery, datetime]] = {}
-        self._next_burial = 0.0
+        self._next_look_for_old = 0.0
 
     def who_wants(self, event: Mapping[str, Any]) -> list[str]:
         """Return the names of the targets that are told of an event."""
@@ -113,23 +113,23 @@ class Dispatcher:
                 break
         not_done = bool(self._under_way)
         self._collect(deliveries)
-        if self._clock() >= self._next_burial:
-            self._next_burial = self._clock() + BETWEEN_BURIALS
-            self._bury(deliveries)
+        if self._clock() >= self._next_look_for_old:
+            self._next_look_for_old = self._clock() + BETWEEN_LOOKS_FOR_OLD
+            self._give_up_old(deliveries)
         return not_done
 
-    def _bury(self, deliveries: Deliveries) -> None:
+    def _give_up_old(self, deliveries: Deliveries) -> None:
         now = self._now()
         deliveries.bring_forward(now)
-        dead = deliveries.bury(_shifted(now, -self._give_up), now)
+        dead = deliveries.give_up_old(_shifted(now, -self._give_up), now)
         if dead:
             log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
 
     def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
-        line = self._lines[target.name]
-        if self._clock() < line.rests_until:
+        state = self._states[target.name]
+        if self._clock() < state.rests_until:
             return 0
-        slots = (1 if line.failures >= FAILURES else AT_ONCE) - line.under_way
+        slots = (1 if state.failures >= FAILURES else AT_ONCE) - state.under_way
         if slots <= 0:
             return 0
         now = self._now()
@@ -141,11 +141,11 @@ class Dispatcher:
             raise
         except BridgeError as error:
             self._failures.note(JOB, str(error), target.name)
-            line.rests_until = self._clock() + LONGEST_REST
+            state.rests_until = self._clock() + LONGEST_REST
             return 0
         for delivery in claimed:
             self._under_way[self._sent(target, delivery, secrets, now)] = (target, delivery, now)
-            line.under_way += 1
+            state.under_way += 1
         return len(claimed)
 
     def _sent(
@@ -175,12 +175,12 @@ class Dispatcher:
         attempts: dict[Future[Answer], Attempt] = {}
         for future in [future for future in self._under_way if future.done()]:
             target, delivery, at = self._under_way[future]
-            attempts[future] = self._judged(target, delivery, at, self._answer(target, future))
+            attempts[future] = self._result_of(target, delivery, at, self._answer(target, future))
         self._record(deliveries, list(attempts.values()))
         # Only now: what could not be written down is tried again with the next tick.
         for future, attempt in attempts.items():
             target, _, _ = self._under_way.pop(future)
-            self._learn(target, attempt)
+            self._note_result(target, attempt)
             deliveries.count(target.name, attempt)
 
     def _answer(self, target: Target, future: Future[Answer]) -> Answer:
@@ -208,7 +208,9 @@ class Dispatcher:
                 self._record(deliveries, [replace(attempt, answer=plain)])
             # Else its lease ends, and it is sent again.
 
-    def _judged(self, target: Target, delivery: Delivery, at: datetime, answer: Answer) -> Attempt:
+    def _result_of(
+        self, target: Target, delivery: Delivery, at: datetime, answer: Answer
+    ) -> Attempt:
         now = self._now()
         if FORMATS[target.format].accepted(answer.status):
             return Attempt(delivery.number, at, answer, "delivered", now)
@@ -225,23 +227,23 @@ class Dispatcher:
         except (ValueError, TypeError, OverflowError):
             return True  # a moment that is none would never pass
 
-    def _learn(self, target: Target, attempt: Attempt) -> None:
-        line = self._lines[target.name]
-        line.under_way -= 1
+    def _note_result(self, target: Target, attempt: Attempt) -> None:
+        state = self._states[target.name]
+        state.under_way -= 1
         if attempt.state == "delivered":
-            line.failures, line.rests_until = 0, 0.0
+            state.failures, state.rests_until = 0, 0.0
             self._failures.over(JOB, target.name)
             return
         if attempt.answer.is_final:  # of what is stored, and not of the target
             return
-        line.failures += 1
+        state.failures += 1
         rest = attempt.answer.retry_after or 0.0
-        if line.failures >= FAILURES:
-            rest = max(rest, min(2.0 ** (line.failures - FAILURES), LONGEST_REST))
-        if line.failures == FAILURES:
+        if state.failures >= FAILURES:
+            rest = max(rest, min(2.0 ** (state.failures - FAILURES), LONGEST_REST))
+        if state.failures == FAILURES:
             why = attempt.answer.error or f"it was answered {attempt.answer.status}"
             log.warning("target %s does not take what it is sent, and rests: %s", target.name, why)
-        line.rests_until = max(line.rests_until, self._clock() + rest if rest else 0.0)
+        state.rests_until = max(state.rests_until, self._clock() + rest if rest else 0.0)
 
 
 _EARLIEST, _LATEST = (

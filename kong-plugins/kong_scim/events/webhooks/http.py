@@ -92,7 +92,7 @@ class Sender:
         return self._timeout
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send, whatever happens: no answer of a stranger makes this raise."""
+        """Send a message; no answer of a receiver makes this raise."""
         start = time.monotonic()
         try:
             answer = self._post(httpx.URL(url), headers, body)
@@ -158,6 +158,6 @@ def _seconds(retry_after: str | None) -> float | None:
         moment = parsedate_to_datetime(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         left = (moment - datetime.now(UTC)).total_seconds()
-    except Exception:  # email.utils raises more than it says, and a stranger chose the text
+    except Exception:  # email.utils raises more than it says, and the receiver chose the text
         return None
     return min(max(0.0, left), LONGEST_WAIT)
