@@ -139,28 +139,18 @@ def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Let others compute while the block waits for something else."""
+def waiting(*, gives_way: bool = True) -> Iterator[None]:
+    """Let others compute while the block waits for something else.
+
+    :param gives_way: Whether the block pauses for what is urgent. What holds a lock that urgent
+        requests need next must not.
+    """
     allowance = _allowance.get()
     if allowance is None or not allowance.gives_way:
         yield
         return
     _give_back(allowance)
-    try:
-        yield
-    finally:
-        _go_on(allowance)
-
-
-@contextmanager
-def holding_others_up() -> Iterator[None]:
-    """Give way to nobody in the block: others, urgent ones too, wait for its end."""
-    allowance = _allowance.get()
-    if allowance is None or not allowance.gives_way:
-        yield
-        return
-    _give_back(allowance)
-    allowance.gives_way = False
+    allowance.gives_way = gives_way
     try:
         yield
     finally:

@@ -84,7 +84,7 @@ class LocalStore:
         :raises BusyError: When somebody else takes longer.
         """
         urgent = cpu.is_urgent()
-        with cpu.holding_others_up():
+        with cpu.waiting(gives_way=False):
             if not self._take_turn(patience, urgent=urgent):
                 raise BusyError("somebody else has been writing all the time")
             try:
