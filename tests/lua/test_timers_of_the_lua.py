@@ -83,7 +83,7 @@ def test_who_asks_for_a_tick_gets_one_soon(node: LuaNode) -> None:
     node.workers.run_timers(0.5)
     before = len(node.plugin_server.methods)
 
-    node.bridge.soon()
+    node.bridge.request_tick()
     node.workers.run_timers(0.5)
 
     assert len(node.plugin_server.methods) > before
@@ -119,16 +119,16 @@ def test_hiding_headers_by_a_plugin_of_a_route_is_refused(node: LuaNode) -> None
     assert "exit" not in node.workers.access(config, {"identity_hidden": True})
 
 
-# -- Configurations as they are stored --------------------------------------------
+# -- Live configurations --------------------------------------------
 
 
-def test_a_configuration_is_taken_as_it_is_stored_as_soon_as_it_changes(node: LuaNode) -> None:
+def test_a_changed_configuration_counts_for_the_next_request(node: LuaNode) -> None:
     def tenant() -> str:
         found: str = node.lua(
             """
-            local stored = require "kong.plugins.scim-bridge.stored"
+            local live_config = require "kong.plugins.scim-bridge.live_config"
             old = old or { tenant = "a", __plugin_id = "p1" }
-            return stored.current(old).tenant
+            return live_config.current(old).tenant
             """
         )
         return found
@@ -281,8 +281,8 @@ def test_a_call_in_another_version_of_the_wire_is_refused(node: LuaNode) -> None
     for text, name in (
         ('{"bridge_version": 1}', "BRIDGE_VERSION"),
         ("[", "BAD_REQUEST"),
-        ('{"bridge_version": 4, "steps": "\\u0000"}', "BAD_REQUEST"),
-        ('{"bridge_version": 4, "steps": 1}', "BAD_REQUEST"),
+        ('{"bridge_version": 5, "steps": "\\u0000"}', "BAD_REQUEST"),
+        ('{"bridge_version": 5, "steps": 1}', "BAD_REQUEST"),
     ):
         answer, _ = node.workers.call("commit", text, {"node_id": "n"})
         assert json.loads(answer)["error"]["name"] == name

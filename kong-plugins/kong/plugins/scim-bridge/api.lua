@@ -6,9 +6,9 @@
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local instances = require "kong.plugins.scim-bridge.instances"
-local own = require "kong.plugins.scim-bridge.own"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local request_id = require "kong.observability.tracing.request_id"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 
@@ -58,8 +58,8 @@ end
 
 --- The plugin whose tenant a consumer belongs to.
 local function plugin_of(consumer)
-  for _, tag in ipairs(own.has("consumers", consumer.id) and consumer.tags or {}) do
-    for _, row in ipairs(stored.rows()) do
+  for _, tag in ipairs(owned_entities.is_owned("consumers", consumer.id) and consumer.tags or {}) do
+    for _, row in ipairs(live_config.rows()) do
       if tag == "scim:" .. row.config.tenant then
         return row
       end
@@ -86,7 +86,7 @@ end
 --- Has the plugin server keep a change of one credential and commit it; answers as the Admin API does.
 local function change(self, step, status, body)
   local row = plugin_of(self.consumer)
-  ngx.ctx.scim_asked = {
+  ngx.ctx.scim_admin_request = {
     step = step,
     user = user_of(self.consumer),
     address = ngx.var.remote_addr,
@@ -94,14 +94,14 @@ local function change(self, step, status, body)
   }
   instances.call(row, "credential")
 
-  local answer = ngx.ctx.scim_answered
+  local answer = ngx.ctx.scim_admin_answer
   if not answer then
     return refuse(503, "The SCIM plugin server does not answer")
   elseif answer.message then
     return kong.response.exit(STATUS[answer.code] or 503, answer)
   end
 
-  tick.soon()
+  tick.request()
   return kong.response.exit(status, body)
 end
 

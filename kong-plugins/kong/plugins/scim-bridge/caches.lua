@@ -6,7 +6,7 @@ local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 local uuid = require("kong.tools.uuid").uuid
 
 
@@ -80,13 +80,13 @@ end
 -- It holds where this worker dies right after COMMIT, and where a request that read the old row
 -- before COMMIT caches it late.
 function _M.invalidations(connector, events)
-  local told = {}
+  local rows = {}
   for key, cache in pairs(keys_of(events)) do
-    told[#told + 1] = { uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
+    rows[#rows + 1] = { uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
                         connector:escape_literal(cache.invalidation_channel), connector:escape_literal(key) }
   end
 
-  return told[1] and postgres.invalidations(told) or "SELECT 1"
+  return rows[1] and postgres.invalidations(rows) or "SELECT 1"
 end
 
 
@@ -139,7 +139,7 @@ local function publish(events, is_revocation)
     kong.cache:purge()
   end
 
-  local is_guarded = is_revocation and stored.is_guarded(ngx.ctx.workspace or kong.default_workspace)
+  local is_guarded = is_revocation and live_config.is_guarded(ngx.ctx.workspace or kong.default_workspace)
   await_workers(is_guarded and ALL_WORKERS_SAW_REVOCATION or ALL_WORKERS_SAW)
   if kong.db.strategy == "postgres" then
     assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))

@@ -54,15 +54,15 @@ end
 
 --- One statement for any number of consumers, where their DAO would take three for each.
 -- Its events are for the guard's cache only: whoever else listens has no use for this tag.
-local function stamp(tx, ids, prefix, tag)
+local function replace_tag(tx, ids, prefix, tag)
   local connector, quoted = tx.connector, {}
   for i, id in ipairs(ids) do
     quoted[i] = connector:escape_literal(id)
   end
 
-  local rows, err = connector:query(postgres.stamp(connector:escape_literal(prefix),
-                                                   tag and connector:escape_literal(tag) or "NULL",
-                                                   table.concat(quoted, ", ")))
+  local rows, err = connector:query(postgres.replace_tag(connector:escape_literal(prefix),
+                                                         tag and connector:escape_literal(tag) or "NULL",
+                                                         table.concat(quoted, ", ")))
   for _, row in ipairs(rows or tx.raise(err)) do
     table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
   end
@@ -105,7 +105,7 @@ local function taken(tx, groups, tag)
 end
 
 
---- A step of a dry run: what was written so far is not kept, and no cache is to be told of it.
+--- Rolls back what the steps of a dry run wrote so far. No cache is invalidated for it.
 local function undo(tx)
   execute(tx, "ROLLBACK; " .. tx.begin)
   for i = #tx.events, 1, -1 do
@@ -146,8 +146,8 @@ local function in_postgres(arg)
     end,
   }
 
-  function tx.stamp(...)
-    stamp(tx, ...)
+  function tx.replace_tag(...)
+    replace_tag(tx, ...)
   end
 
   function tx.on_behalf(...)

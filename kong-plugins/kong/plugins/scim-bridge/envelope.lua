@@ -6,7 +6,7 @@ local cjson = require("cjson.safe").new()
 local kong = kong
 
 
-local VERSION = 4
+local VERSION = 5
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 

@@ -1,6 +1,6 @@
 -- Calls of the plugin server without a request of an identity provider.
 
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 local kong = kong
@@ -70,8 +70,8 @@ local called = {}
 function _M.call(row, method)
   local id = row.id .. ":" .. method
   local conf = called[id]
-  if not conf or not stored.same(row, conf) then
-    conf = stored.made(row, { __plugin_id = id })
+  if not conf or not live_config.is_same(row, conf) then
+    conf = live_config.new_conf(row, { __plugin_id = id })
     called[id] = conf
   end
 

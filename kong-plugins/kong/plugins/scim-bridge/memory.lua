@@ -9,7 +9,7 @@ local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local lmdb = require "resty.lmdb"
 local logins = require "kong.plugins.scim-bridge.logins"
-local own = require "kong.plugins.scim-bridge.own"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local transaction = require "resty.lmdb.transaction"
 local deep_copy = require("kong.tools.table").cycle_aware_deep_copy
@@ -84,7 +84,7 @@ local function drafting(tx, dao)
     local change = draft.rows[id]
     if not change then
       change = { before = stored:select({ id = id }) }
-      if change.before and not own.has(schema.name, id) then
+      if change.before and not owned_entities.is_owned(schema.name, id) then
         envelope.raise("DECLARED", DECLARED)
       end
       draft.rows[id] = change
@@ -222,9 +222,9 @@ local function drafting(tx, dao)
 end
 
 
---- The rows of our own in LMDB are gone with everything else when Kong loads a configuration, and the mark
--- with them: it says whose rows are there.
-local function mark_of(key)
+--- Reads the epoch of a tenant: a key in LMDB beside Kong's entities, which Kong deletes with SCIM's rows
+-- when it loads a configuration.
+local function read_epoch(key)
   local value, err = lmdb.get(key)
   if err then
     envelope.raise("DATABASE", "LMDB does not answer: " .. err)
@@ -234,18 +234,18 @@ local function mark_of(key)
 end
 
 
-local function expect_mark(mark)
-  local value = mark_of(mark.key)
-  if value ~= given(mark.is) then
+local function expect_epoch(epoch)
+  local value = read_epoch(epoch.key)
+  if value ~= given(epoch.expected) then
     envelope.raise("MARK", LOADED)
   end
 end
 
 
-local function write(tx, mark)
+local function write(tx, epoch)
   local t, phase = transaction.begin(OPERATIONS_HINT), ngx.get_phase()
-  if mark then
-    t:get(mark.key)
+  if epoch then
+    t:get(epoch.key)
   end
 
   for _, name in ipairs({ "delete_entity_for_txn", "insert_entity_for_txn" }) do
@@ -265,7 +265,7 @@ local function write(tx, mark)
     for id, change in pairs(draft.rows) do
       -- to delete a row that is not there fails (docs/kong.md#deleting-an-absent-key-fails)
       if change.before or change.after then
-        own.note(t, draft.schema.name, id, change.after ~= nil)
+        owned_entities.set_owned(t, draft.schema.name, id, change.after ~= nil)
         table.insert(changes, change)
       end
     end
@@ -274,8 +274,8 @@ local function write(tx, mark)
     end
   end
 
-  if mark and is_set(mark.becomes) then
-    t:set(mark.key, mark.becomes)
+  if epoch and is_set(epoch.becomes) then
+    t:set(epoch.key, epoch.becomes)
   end
 
   local ok, err = t:commit()
@@ -284,16 +284,16 @@ local function write(tx, mark)
   end
 
   -- Another worker loaded a configuration after we looked: what was written counts for nothing.
-  if mark and t[1].result ~= given(mark.is) then
+  if epoch and t[1].result ~= given(epoch.expected) then
     local forget = transaction.begin(1)
-    forget:set(mark.key, nil)
+    forget:set(epoch.key, nil)
     forget:commit()
     envelope.raise("MARK", LOADED)
   end
 end
 
 
-local function stamp(tx, ids, prefix, tag)
+local function replace_tag(tx, ids, prefix, tag)
   local consumers = tx.db.daos.consumers
   for _, id in ipairs(ids) do
     local consumer = consumers.strategy:select({ id = id })
@@ -348,10 +348,11 @@ end
 
 
 --- Commits steps on entities, all or none.
--- @param arg.mark { key, is, becomes }: nothing is written unless the mark is as given (null: absent)
--- @param arg.check only say whether it could be written
+-- @param arg.epoch { key, expected, becomes }: nothing is written unless the epoch is as expected, where null
+-- is none
+-- @param arg.check whether nothing is written, and the answer only says what would be
 function _M.commit(arg)
-  local mark, events = given(arg.mark), {}
+  local epoch, events = given(arg.epoch), {}
   local tx = {
     events = events,
     drafts = {},
@@ -364,19 +365,19 @@ function _M.commit(arg)
     return drafting(tx, dao)
   end)
 
-  function tx.stamp(...)
-    stamp(tx, ...)
+  function tx.replace_tag(...)
+    replace_tag(tx, ...)
   end
   tx.taken = taken
 
-  if mark then
-    expect_mark(mark)
+  if epoch then
+    expect_epoch(epoch)
   end
 
   local results = entities.run(tx, arg.steps)
   if not given(arg.check) then
     local is_revocation = revocations.note(events)
-    write(tx, mark)
+    write(tx, epoch)
     caches.publish(events, is_revocation)
   end
 
@@ -384,7 +385,7 @@ function _M.commit(arg)
 end
 
 
-_M.mark_of = mark_of
+_M.read_epoch = read_epoch
 
 
 return _M

@@ -15,7 +15,7 @@ local ACLS = [[
                                               'tags', COALESCE(a.tags, '{}')) ORDER BY a.group)
               FROM acls a WHERE a.consumer_id = consumers.id), '[]')]]
 
-local STAMP = [[
+local REPLACE_TAG = [[
   UPDATE consumers
      SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
                 array_remove(ARRAY[%s]::text[], NULL),
@@ -47,8 +47,8 @@ end
 
 
 --- Replaces the tag of consumers that begins with a prefix; for the tag NULL there is none afterwards.
-function _M.stamp(prefix, tag, ids)
-  return fmt(STAMP, prefix, tag, ids)
+function _M.replace_tag(prefix, tag, ids)
+  return fmt(REPLACE_TAG, prefix, tag, ids)
 end
 
 

@@ -1,7 +1,7 @@
 -- kong.scim.query: rows of the SCIM tables, and Kong's consumers with their ACL groups.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local own = require "kong.plugins.scim-bridge.own"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
 local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
@@ -92,7 +92,7 @@ local function consumers_by_dao(by_key)
           custom_id = consumer.custom_id or ngx.null,
           tags = array(consumer.tags or {}),
           acls = acls_of(consumer),
-          declared = not own.has("consumers", consumer.id),
+          declared = not owned_entities.is_owned("consumers", consumer.id),
         })
       end
     end
@@ -110,7 +110,7 @@ local function tagged(tag)
       envelope.raise("DATABASE", err)
     end
     for _, each in ipairs(consumer.tags or {}) do
-      if each == tag and own.has("consumers", consumer.id) then
+      if each == tag and owned_entities.is_owned("consumers", consumer.id) then
         table.insert(ids, consumer.id)
       end
     end
