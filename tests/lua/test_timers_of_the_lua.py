@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,35 @@ def test_who_asks_for_a_tick_gets_one_soon(node: LuaNode) -> None:
     node.workers.run_timers(0.5)
 
     assert len(node.plugin_server.methods) > before
+
+
+# -- Which Kong it was written for ---------------------------------------------------
+
+
+def test_a_kong_of_another_release_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version, warnings in (("3.9.3", 0), ("3.9.1.2", 0), ("3.90.0", 1), ("4.0.0", 1)):
+        caplog.clear()
+        node = LuaNode(tmp_path / f"{version}.sqlite", dbless=True, version=version)
+        node.bridge.wake()
+        node.bridge.wake()
+        said = f"written for Kong 3.9 and this is Kong {version}:"
+        assert caplog.text.count(said) == warnings, version
+        node.store.close()
+
+
+def test_a_kong_without_a_private_function_does_not_start(node: LuaNode) -> None:
+    error = node.lua(
+        """
+        local name = "kong.plugins.scim-bridge.kong_internals"
+        package.loaded[name] = nil
+        package.loaded["resty.lmdb"] = {}
+        kong.version = "4.0.0"
+        return select(2, pcall(require, name))
+        """
+    )
+    assert "for Kong 3.9 and this is Kong 4.0.0, which has no `get` in resty.lmdb" in error
 
 
 # -- Whether the guard is on, and for whom ---------------------------------------
@@ -263,7 +293,7 @@ def test_a_host_that_is_none_is_not_repeated(node: LuaNode) -> None:
 
 
 def test_a_large_body_is_read_in_pieces_and_one_that_is_too_large_not_at_all(
-    node: LuaNode, tmp_path: Any
+    node: LuaNode, tmp_path: Path
 ) -> None:
     body = bytes(range(256)) * 100
     (tmp_path / "body").write_bytes(body)

@@ -3,6 +3,7 @@
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local memory = require "kong.plugins.scim-bridge.memory"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
@@ -89,7 +90,7 @@ end
 --- See entities.lua. Groups come in the order of their keys, so that two never wait in a circle.
 local function taken(tx, groups, tag)
   local connector = tx.connector
-  local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
+  local workspace = connector:escape_literal(internals.workspace())
   for _, group in ipairs(groups) do
     local key = connector:escape_literal(LOCK_PREFIX .. group.key)
     local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
@@ -132,12 +133,12 @@ end
 
 
 local function in_postgres(arg)
-  local connector, events = kong.db.connector, {}
+  local connector, events = internals.connector(), {}
   local conn = sql.connect(connector)
   local tx = {
     connector = connector,
     conn = conn,
-    db = caches.recorder(kong.db, events),
+    db = internals.recorder(events),
     events = events,
     sql = run_sql,
     undo = undo,
@@ -185,7 +186,7 @@ end
 
 local function commit(arg)
   envelope.expect(type(arg.steps) == "table", "`steps` must be a list")
-  if kong.db.strategy == "postgres" then
+  if internals.has_database() then
     return in_postgres(arg)
   end
 

@@ -1,6 +1,7 @@
 -- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge/ documents it).
 
 local cjson = require("cjson.safe").new()
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 
 
 local kong = kong
@@ -12,7 +13,7 @@ local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
 
 
 cjson.decode_array_with_array_mt(true)
-cjson.encode_number_precision(require("kong.constants").CJSON_MAX_PRECISION)
+cjson.encode_number_precision(internals.JSON_PRECISION)
 
 
 local _M = { VERSION = VERSION, decode = cjson.decode, encode = cjson.encode }

@@ -5,6 +5,7 @@ local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
 local identity = require "kong.plugins.scim-bridge.identity"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
@@ -35,6 +36,7 @@ function ScimBridgeHandler:init_worker()
     report = envelope.wrap(metrics.report),
   }
 
+  internals.init_worker()
   metrics.init_worker()
   caches.init_worker()
   logins.init_worker()

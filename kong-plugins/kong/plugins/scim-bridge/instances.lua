@@ -1,5 +1,6 @@
 -- Calls of the plugin server without a request of an identity provider.
 
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
@@ -14,9 +15,7 @@ local _M = {}
 
 --- The plugin as its plugin server describes it.
 function _M.plugin()
-  -- not at the top: this module is also loaded by the command line, where that one breaks
-  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin(PLUGIN)
-  return ok and plugin or error(plugin)
+  return internals.load_plugin(PLUGIN)
 end
 
 
@@ -75,8 +74,8 @@ function _M.call(row, method)
     called[id] = conf
   end
 
-  ngx.ctx.plugin_id = id
-  ngx.ctx.workspace = row.ws_id
+  internals.set_plugin(id)
+  internals.set_workspace(row.ws_id)
   _M.plugin().rpc:handle_event(conf, method)
 end
 

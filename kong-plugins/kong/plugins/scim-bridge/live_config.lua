@@ -3,7 +3,8 @@
 
 local clone = require "table.clone"
 local deepcompare = require("pl.tablex").deepcompare
-local uuid = require("kong.tools.uuid").uuid
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
 local kong = kong
@@ -11,15 +12,6 @@ local kong = kong
 
 local PLUGIN, GUARD = "scim", "scim-bridge"
 local POLL_INTERVAL = 0.5 -- seconds
-local NEVER_EXPIRES = { ttl = 0 }
-local VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
-local SERIAL = "plugins_iterator:__seq__" -- in the shared dictionary `kong`, as there
-local ADDED = { "route_id", "service_id", "consumer_id", "plugin_instance_name", "__plugin_id", "__ws_id",
-                "__key__" } -- by the iterator
-local DIGEST = [[
-  SELECT md5(string_agg(CONCAT_WS(' ', id, enabled, config, route_id, service_id, consumer_id), ' '
-                        ORDER BY id)) AS digest
-    FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
 
 
 local _M = {}
@@ -36,7 +28,7 @@ end
 
 --- The rows of the enabled `scim` plugins, read again when any plugin changes.
 function _M.rows()
-  local version, err = kong.core_cache:get(VERSION, NEVER_EXPIRES, uuid)
+  local version, err = internals.plugins_version()
   if not version then
     error(err)
   end
@@ -116,10 +108,10 @@ end
 --- Makes a new configuration of a row's values, for which the plugin server starts another instance.
 function _M.new_conf(row, conf)
   local new = clone(row.config)
-  for _, added in ipairs(ADDED) do
+  for _, added in ipairs(internals.ADDED_TO_CONFIGURATIONS) do
     new[added] = conf[added]
   end
-  new.__seq__ = ngx.shared.kong:incr(SERIAL, 1, 0)
+  new.__seq__ = internals.next_sequence()
   return new
 end
 
@@ -168,7 +160,7 @@ local function poll(premature)
     return
   end
 
-  local rows, err = kong.db.connector:query(DIGEST, "read")
+  local rows, err = internals.connector():query(postgres.plugins_digest(), "read")
   if not rows then
     if not failing then -- one line, and not two a second
       kong.log.warn("whether a configuration of scim was changed could not be read: ", err)
@@ -179,7 +171,7 @@ local function poll(premature)
 
   local found = rows[1] and rows[1].digest or "none"
   if digest and found ~= digest then
-    kong.core_cache:invalidate_local(VERSION)
+    internals.reload_plugins()
   end
   digest, failing = found, false
 end

@@ -2,6 +2,7 @@
 -- a request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local read_epoch = require("kong.plugins.scim-bridge.memory").read_epoch
 local live_config = require "kong.plugins.scim-bridge.live_config"
 
@@ -13,14 +14,9 @@ local given = envelope.given
 local _M = {}
 
 
-local function workspace()
-  return ngx.ctx.workspace or kong.default_workspace
-end
-
-
 --- Whether the guard is on for every route of the request's, or the tick's, workspace.
 function _M.is_guarded()
-  return live_config.is_guarded(workspace())
+  return live_config.is_guarded(internals.workspace())
 end
 
 
@@ -32,7 +28,7 @@ function _M.host()
     role = kong.configuration.role,
     kong_version = kong.version,
     node_id = kong.node.get_id(),
-    workspace = workspace(),
+    workspace = internals.workspace(),
   }
 end
 
@@ -52,7 +48,7 @@ end
 function _M.wake(arg)
   local references, key = given(arg.secrets) or {}, given(arg.epoch)
   local epoch
-  if key and kong.db.strategy == "off" then
+  if key and not internals.has_database() then
     epoch = read_epoch(key)
   end
 

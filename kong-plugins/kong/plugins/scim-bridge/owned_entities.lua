@@ -3,10 +3,7 @@
 -- configuration. A tag would not do, because a configuration may declare any tag.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local lmdb = require "resty.lmdb"
-
-
-local kong = kong
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 
 
 local _M = {}
@@ -19,11 +16,11 @@ end
 
 --- Whether SCIM may write an entity. With a database it may write all, because nothing is declared there.
 function _M.is_owned(name, id)
-  if kong.db.strategy ~= "off" then
+  if internals.has_database() then
     return true
   end
 
-  local value, err = lmdb.get(key_of(name, id))
+  local value, err = internals.lmdb_get(key_of(name, id))
   if err then
     envelope.raise("DATABASE", "LMDB does not answer: " .. err)
   end

@@ -31,6 +31,11 @@ local NAMED = [[
   SELECT id FROM consumers
    WHERE ws_id = %s AND (LOWER(username) = LOWER(%s) OR LOWER(custom_id) = LOWER(%s))]]
 
+local PLUGINS_DIGEST = [[
+  SELECT md5(string_agg(CONCAT_WS(' ', id, enabled, config, route_id, service_id, consumer_id), ' '
+                        ORDER BY id)) AS digest
+    FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
+
 local INVALIDATIONS = 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES '
 local INVALIDATION = "('%s', '%s', clock_timestamp() + interval '1 second', " ..
                      "clock_timestamp() + interval '%d seconds', %s, %s)"
@@ -88,6 +93,12 @@ end
 --- Selects consumers, each as the JSON text `entity`.
 function _M.consumers(with_acls, workspace, condition)
   return fmt(CONSUMERS, with_acls and ACLS or "'[]'::json", workspace, condition)
+end
+
+
+--- Selects a digest of the configurations of scim and scim-bridge.
+function _M.plugins_digest()
+  return PLUGINS_DIGEST
 end
 
 

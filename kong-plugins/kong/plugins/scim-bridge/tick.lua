@@ -2,6 +2,7 @@
 -- second, right after a write, and right after a tick that left some work. One worker of each node runs it.
 
 local instances = require "kong.plugins.scim-bridge.instances"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 
@@ -45,7 +46,7 @@ local function run(premature)
   end
 
   running = true
-  ngx.shared.kong:delete(REQUEST) -- a write from here on requests another tick
+  internals.shared():delete(REQUEST) -- a write from here on requests another tick
   local ok, err = pcall(function()
     local rows, current = live_config.rows()
     if serial ~= current then
@@ -66,7 +67,7 @@ local function run(premature)
   if not ok then
     kong.log.err("the tick failed: ", err)
   end
-  if ngx.shared.kong:get(REQUEST) then -- its event may have come while this tick ran
+  if internals.shared():get(REQUEST) then -- its event may have come while this tick ran
     schedule()
   end
 end
@@ -89,8 +90,8 @@ end
 --- Requests a tick before the next second, since something was written. It does not wait for the tick, and
 -- where the request fails the next second's tick does the work.
 function _M.request()
-  if ngx.shared.kong:safe_add(REQUEST, true, _M.INTERVAL) then
-    local ok, err = kong.worker_events.post(SOURCE, REQUESTED, {})
+  if internals.shared():safe_add(REQUEST, true, _M.INTERVAL) then
+    local ok, err = internals.send_event(SOURCE, REQUESTED, {})
     if not ok then
       kong.log.warn("the tick is not requested: ", err)
     end
@@ -114,7 +115,7 @@ function _M.init_worker()
     kong.log.warn("this is a data plane, where the next push of the control plane wipes what is written: ",
                   "the plugin scim answers 501 here. Send provisioning to a traditional or a DB-less Kong")
   elseif kong.configuration.role ~= "control_plane" then
-    kong.worker_events.register(schedule, SOURCE, REQUESTED)
+    internals.on_event(schedule, SOURCE, REQUESTED)
     assert(ngx.timer.at(0, run))
     assert(ngx.timer.every(_M.INTERVAL, run))
   end
