@@ -149,23 +149,25 @@ class Plugin:
             self._tick.run(Bridge(kong))
 
     def credential(self, kong: Any) -> None:
-        """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
+        """Make or delete a consumer's credential for an administrator of a DB-less Kong.
 
         :param kong: The PDK object of that request.
         """
         bridge = Bridge(kong)
         waking = bridge.wake()
-        if self._defect is not None or waking.asked is None:
-            bridge.answer(BridgeError(self._defect or "nothing was asked"))
+        if self._defect is not None or waking.admin_request is None:
+            bridge.answer_admin_request(
+                BridgeError(self._defect or "there is no request of an administrator")
+            )
             return
         try:
-            self._provisioning(bridge, waking.host).change_credential(waking.asked)
+            self._provisioning(bridge, waking.host).change_credential(waking.admin_request)
         except BridgeError as error:
-            bridge.answer(error)
+            bridge.answer_admin_request(error)
         except (NoDataError, StoreError) as error:
-            bridge.answer(DatabaseDownError(str(error)))
+            bridge.answer_admin_request(DatabaseDownError(str(error)))
         else:
-            bridge.answer(None)
+            bridge.answer_admin_request(None)
 
     def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
         return Provisioning(self.config, bridge, host, self.provider, context.data_directory())

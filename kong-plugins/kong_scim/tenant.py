@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scim2_models import ScimProvider
 
-from kong_scim.bridge import Asked, Bridge, Host, ReadOnlyError, TransactionConflictError
+from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
@@ -138,16 +138,16 @@ class Provisioning:
         tenant = Tenant(scope, SqlStorage(database, scope, self.provider), consumer_sync)
         keep_applied(self.bridge, memory, tenant, epoch)
 
-    def change_credential(self, asked: Asked) -> None:
-        """Give a DB-less Kong a credential, which is kept, or take one away.
+    def change_credential(self, request: AdminRequest) -> None:
+        """Do what an administrator of a DB-less Kong asked for: make a credential or delete one.
 
         :raises Exception: Also as a commit does.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
         outbox = EventOutbox(
-            self.host.dialect, self._scope, Origin(ADMIN, asked.address, asked.request_id)
+            self.host.dialect, self._scope, Origin(ADMIN, request.address, request.request_id)
         )
-        steps = [asked.step, *outbox.of_credential(asked.user, asked.step.op)]
+        steps = [request.step, *outbox.of_credential(request.user, request.step.op)]
         try:
             dbless.commit(steps)
         except TransactionConflictError:

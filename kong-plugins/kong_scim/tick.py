@@ -123,4 +123,4 @@ class Tick:
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
         if self._event_worker.run(*provisioning.events(), waking.secrets):
-            bridge.soon()
+            bridge.request_tick()

@@ -22,7 +22,8 @@ class NodeFunctions:
     """The functions that need no request of a client.
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
-    :param asked: A change of a credential that an administrator asked for (``api.lua``), as JSON.
+    :param admin_request: A change of a credential that an administrator admin_request for
+        (``api.lua``), as JSON.
     :param ticking: What is told to tick soon; None for nothing.
     """
 
@@ -31,24 +32,24 @@ class NodeFunctions:
         store: Store,
         executor: Executor,
         node_id: str,
-        asked: str | None = None,
+        admin_request: str | None = None,
         ticking: Ticking | None = None,
     ) -> None:
         self._ticking = ticking
         self._store = store
         self._executor = executor
         self.answered: dict[str, Any] | None = None
-        """What became of what was asked."""
-        self._facts: dict[str, Any] = {"node_id": node_id, "asked": asked}
+        """What became of what was admin_request."""
+        self._facts: dict[str, Any] = {"node_id": node_id, "admin_request": admin_request}
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
         """Return the functions by the names under which plugins call them."""
         return {
             "kong.scim.wake": lambda text: self._call("wake", text),
-            "kong.scim.answer": lambda text: self._call("answer", text),
+            "kong.scim.answer_admin_request": lambda text: self._call("answer_admin_request", text),
             "kong.scim.query": lambda text: self._elsewhere("query", text),
             "kong.scim.commit": lambda text: self._elsewhere("commit", text),
-            "kong.scim.soon": self._soon,
+            "kong.scim.request_tick": self._soon,
             "kong.scim.report": lambda text: self._call("report", text),
         }
 
@@ -69,7 +70,7 @@ class NodeFunctions:
     async def _soon(self, text: str) -> str:
         if self._ticking is not None:
             self._ticking.tick_soon()
-        return await self._call("soon", text)
+        return await self._call("request_tick", text)
 
 
 class BridgeFunctions(NodeFunctions):

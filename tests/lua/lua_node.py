@@ -50,7 +50,16 @@ class LuaNode:
             {"id": "p2", "name": "scim-bridge", "enabled": True},
         ]
         self.workers.configure(self.plugins)
-        names = ("wake", "answer", "query", "commit", "soon", "report", "begin", "body")
+        names = (
+            "wake",
+            "answer_admin_request",
+            "query",
+            "commit",
+            "request_tick",
+            "report",
+            "begin",
+            "body",
+        )
         functions = {name: self._function(name) for name in names}
         self.bridge = Bridge(SimpleNamespace(scim=SimpleNamespace(**functions)))
         self.facts: dict[str, Any] = {"node_id": "node"}

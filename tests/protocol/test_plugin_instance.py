@@ -370,7 +370,7 @@ class Waking:
         question = json.loads(text)
         host = {**Kong.host, "kong_version": "3.9.1", "node_id": "n1", "workspace": "w1"}
         answer = {"bridge_version": question["bridge_version"], "host": host, "secrets": {}}
-        rest = {"mark": None, "asked": None, "observed": self._observed, "guarded": True}
+        rest = {"epoch": None, "admin_request": None, "observed": self._observed, "guarded": True}
         return json.dumps({"ok": {**answer, **rest}})
 
 

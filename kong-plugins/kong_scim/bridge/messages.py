@@ -256,13 +256,14 @@ class KongCaller:
 class Waking:
     """The answer of ``wake``: the host, the live secrets, and the epoch of a DB-less Kong.
 
-    ``asked`` is what an administrator asked for at the Admin API, if that is why (``api.lua``).
+    :param admin_request: What an administrator asked for through the Admin API (``api.lua``), where
+        that is why the plugin server was called.
     """
 
     host: Host
     secrets: Mapping[str, str | None]
     epoch: str | None
-    asked: Asked | None = None
+    admin_request: AdminRequest | None = None
     observed: bool = False
     """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
     guarded: bool = False
@@ -284,14 +285,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A credential of one of SCIM's consumers, to be given or taken away at Kong's Admin API."""
+class AdminRequest:
+    """What an administrator asked for through Kong's Admin API: a consumer's credential is made or
+    deleted."""
 
     step: Upsert | Delete
     user: str
     """The id of the consumer's user."""
     address: str
-    """From where it was asked."""
+    """The address of the administrator."""
     request_id: str
     """Kong's own."""
 

@@ -26,6 +26,9 @@ from kong_scim_sandbox.router import escaped
 
 _log = logging.getLogger("kong")
 
+KONG = "3.9.3"
+"""The Kong that the stand-ins were read from."""
+
 _LEVELS = {"debug": 10, "info": 20, "notice": 20, "warn": 30, "err": 40}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -208,7 +211,7 @@ class Workers:
                 "dbless": self._dbless,
                 "database": "off" if self._dbless else "sqlite",
                 "role": "traditional",
-                "version": SERVER,
+                "version": f"{KONG} ({SERVER})",
                 "workspace": WORKSPACE,
                 "trusted": {},
                 **self._settings,

@@ -301,9 +301,9 @@ local modules = {
       return true, { server_def = { socket = "plugin.sock" }, rpc = {
         --- Calls the plugin, which may have been asked something by the Admin API, and may answer that.
         handle_event = function(_, conf, method)
-          local asked = ngx.ctx.scim_asked
-          local answered = host.handle_event(json.encode(conf), method, asked and json.encode(asked) or nil)
-          ngx.ctx.scim_answered = answered and json.decode(answered) or nil
+          local request = ngx.ctx.scim_admin_request
+          local answered = host.handle_event(json.encode(conf), method, request and json.encode(request) or nil)
+          ngx.ctx.scim_admin_answer = answered and json.decode(answered) or nil
         end,
       } }
     end,

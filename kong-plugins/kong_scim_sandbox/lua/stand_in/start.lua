@@ -36,7 +36,7 @@ end)
 
 local handler = require "kong.plugins.scim-bridge.handler"
 local metrics = require "kong.plugins.scim-bridge.metrics"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 --- Runs a function; answers true and what it answers, or false and a text.
@@ -74,9 +74,9 @@ end
 --- Calls a function of kong.scim.
 function _M.call(name, text, request)
   current.enter(request)
-  ngx.ctx.scim_asked = request.asked and json.decode(request.asked) or nil
+  ngx.ctx.scim_admin_request = request.admin_request and json.decode(request.admin_request) or nil
   local answer = kong.scim[name](text)
-  local answered = ngx.ctx.scim_answered
+  local answered = ngx.ctx.scim_admin_answer
   current.run_timers(0)
   return answer, answered and json.encode(answered) or nil
 end
@@ -146,7 +146,7 @@ end
 
 --- Shows whether the guard is on for every route, as tick.lua does before it calls the plugin.
 function _M.show_guarded(tenant)
-  metrics.guarded(tenant, stored.is_guarded(kong.default_workspace))
+  metrics.guarded(tenant, live_config.is_guarded(kong.default_workspace))
 end
 
 
