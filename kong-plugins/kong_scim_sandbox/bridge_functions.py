@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any
 
 from kong_scim_sandbox.exchange import Exchange
 from kong_scim_sandbox.lua import facts
 from kong_scim_sandbox.store import Store
-
-
-class Ticking(Protocol):
-    """What ticks: the :class:`~kong_scim_sandbox.node.Node`."""
-
-    def tick_soon(self) -> None: ...
 
 
 class NodeFunctions:
@@ -24,7 +18,6 @@ class NodeFunctions:
     :param executor: Where SQLite works, so that a large query does not hold up every request.
     :param admin_request: A change of a credential that an administrator admin_request for
         (``api.lua``), as JSON.
-    :param ticking: What is told to tick soon; None for nothing.
     """
 
     def __init__(
@@ -33,13 +26,11 @@ class NodeFunctions:
         executor: Executor,
         node_id: str,
         admin_request: str | None = None,
-        ticking: Ticking | None = None,
     ) -> None:
-        self._ticking = ticking
         self._store = store
         self._executor = executor
         self.answered: dict[str, Any] | None = None
-        """What became of what was admin_request."""
+        """The answer to that request, if there is one."""
         self._facts: dict[str, Any] = {"node_id": node_id, "admin_request": admin_request}
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
@@ -49,14 +40,14 @@ class NodeFunctions:
             "kong.scim.answer_admin_request": lambda text: self._call("answer_admin_request", text),
             "kong.scim.query": lambda text: self._elsewhere("query", text),
             "kong.scim.commit": lambda text: self._elsewhere("commit", text),
-            "kong.scim.request_tick": self._soon,
+            "kong.scim.request_tick": lambda text: self._call("request_tick", text),
             "kong.scim.report": lambda text: self._call("report", text),
         }
 
     async def _call(self, name: str, text: str) -> str:
         answer, answered = self._store.bridge.call(name, text, self._facts)
         if answered is not None:
-            self.answered = {key: answered[key] for key in answered if key != "bridge_version"}
+            self.answered = answered
         return answer
 
     async def _elsewhere(self, name: str, text: str) -> str:
@@ -66,11 +57,6 @@ class NodeFunctions:
         called = loop.run_in_executor(self._executor, bridge.call, name, text, self._facts)
         answer, _ = await asyncio.shield(called)
         return answer
-
-    async def _soon(self, text: str) -> str:
-        if self._ticking is not None:
-            self._ticking.tick_soon()
-        return await self._call("request_tick", text)
 
 
 class BridgeFunctions(NodeFunctions):

@@ -19,22 +19,7 @@ ROUTE = "/scim-bridge/consumers/:consumers/:credential"
 
 def admin(node: LuaNode, route: str, method: str, **params: Any) -> tuple[int, Any]:
     """Call a route of ``api.lua`` as Kong's Admin API does; return status and body."""
-    answer = node.lua(
-        f"""
-        local cjson = require "cjson"
-        ngx.ctx = {{}}
-        local api = require("kong.plugins.scim-bridge.api")["{route}"]
-        local self = {{ params = cjson.decode([==[{json.dumps(params)}]==]) }}
-        local ok, err = pcall(function()
-          api.before(self)
-          api.{method}(self)
-        end)
-        assert(not ok and err.exit, tostring(err))
-        return cjson.encode(err.exit)
-        """
-    )
-    found = json.loads(answer)
-    return found["status"], found.get("body")
+    return node.workers.admin(route, method, params, {"vars": {"remote_addr": "192.0.2.1"}})
 
 
 def person(node: LuaNode, username: str) -> str:
@@ -185,9 +170,9 @@ def test_a_credential_goes_to_the_plugin_server_of_its_tenant(memory_node: LuaNo
     )
 
     assert (status, made["key"], made["consumer"]) == (201, "k1", {"id": identifier})
-    asked = memory_node.plugin_server.asked[-1]
-    assert (asked["step"]["op"], asked["step"]["dao"]) == ("upsert", "keyauth_credentials")
-    assert asked["user"] == "u1"
+    request = memory_node.plugin_server.requests[-1]
+    assert (request["step"]["op"], request["step"]["dao"]) == ("upsert", "keyauth_credentials")
+    assert request["user"] == "u1"
 
 
 def test_what_the_plugin_server_refuses_is_answered(memory_node: LuaNode) -> None:
@@ -222,10 +207,10 @@ def test_a_credential_is_taken_away(memory_node: LuaNode) -> None:
     call = {"consumers": owner, "credential": "key-auth"}
 
     assert admin(memory_node, f"{ROUTE}/:id", "DELETE", **call, id=key)[0] == 204
-    assert memory_node.plugin_server.asked[-1]["step"]["id"] == key
-    before = len(memory_node.plugin_server.asked)
+    assert memory_node.plugin_server.requests[-1]["step"]["id"] == key
+    before = len(memory_node.plugin_server.requests)
     assert admin(memory_node, f"{ROUTE}/:id", "DELETE", **call, id=str(uuid.uuid4()))[0] == 204
-    assert len(memory_node.plugin_server.asked) == before
+    assert len(memory_node.plugin_server.requests) == before
 
 
 def test_with_a_database_it_is_kongs_own_admin_api_that_does_it(database_node: LuaNode) -> None:

@@ -11,7 +11,7 @@ import pytest
 from lupa import luajit21
 
 from kong_scim_sandbox.lua import coverage
-from kong_scim_sandbox.lua.runtime import PREFIX, shipped
+from kong_scim_sandbox.lua.runtime import shipped
 from postgres import running_postgres
 
 TABLES = """
@@ -59,7 +59,7 @@ def connection(server: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def words() -> Any:
-    name = f"{PREFIX}postgres"
+    name = "kong.plugins.scim-bridge.postgres"
     return LUA.eval("loadstring")(shipped(name), f"@{name}")()
 
 

@@ -66,6 +66,7 @@ end
 
 --- kong.scim.answer_admin_request: keeps the plugin server's answer for api.lua.
 function _M.answer_admin_request(arg)
+  arg.bridge_version = nil
   ngx.ctx.scim_admin_answer = arg
   return {}
 end
