@@ -180,13 +180,13 @@ class Plugin:
             "memory": lambda: provisioning.keep_kong_applied(waking.epoch),
             "names": lambda: self._hold_names(provisioning),
             "tokens": lambda: self._callers.run(
-                *provisioning.events()[:2], self._authenticator.last_used
+                provisioning.database(), self._authenticator.last_used
             ),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
         if waking.observed:
             jobs["metrics"] = lambda: self._event_worker.measure(
-                *provisioning.events()[:2], bridge.report
+                provisioning.database(), bridge.report
             )
         for name, job in jobs.items():
             self._do(name, job)
@@ -213,7 +213,7 @@ class Plugin:
         self._names_are_held = self._names_are_held or provisioning.hold_names()
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
-        if self._event_worker.run(*provisioning.events(), waking.secrets):
+        if self._event_worker.run(provisioning.database(), provisioning.event_kind, waking.secrets):
             bridge.soon()
 
     def credential(self, kong: Any) -> None:
@@ -356,8 +356,8 @@ class Plugin:
     ) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
-            lambda: Trail(*provisioning.events()),
-            lambda: Deliveries(*provisioning.events()[:2]),
+            lambda: Trail(provisioning.database(), provisioning.event_kind),
+            lambda: Deliveries(provisioning.database()),
             lambda: provisioning.quarantine(origin),
             lambda: self._listed_callers(provisioning),
             lambda: self._description(opening),
@@ -367,7 +367,7 @@ class Plugin:
         return endpoints.answer(opening.request, identity)
 
     def _listed_callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
-        used = last_uses(*provisioning.events()[:2], self._authenticator.last_used())
+        used = last_uses(provisioning.database(), self._authenticator.last_used())
         listed = []
         for token in self.config.tokens if self.config.auth == "bearer" else ():
             said = token.model_dump(include={"name", "scopes", "expires", "networks"})
