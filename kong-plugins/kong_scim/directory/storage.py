@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -32,7 +30,6 @@ from kong_scim.directory.documents import StoredRow, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
-    Conflict,
     ConsumerSync,
     DeprovisioningGuard,
     NoConsumerSync,
@@ -42,6 +39,7 @@ from kong_scim.directory.ports import (
     Outbox,
     UserState,
 )
+from kong_scim.directory.retries import retried
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.statements import Statement, insert_into
 from kong_scim.directory.tables import secrets as tenant_secrets
@@ -50,19 +48,10 @@ from kong_scim.directory.values import utc_now
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 50
-"""How often a change of members is tried that others keep overtaking."""
-
 
 def new_uuid() -> str:
     """Return a random id."""
     return str(uuid.uuid4())
-
-
-def pause(attempt: int) -> None:
-    """Wait a moment, longer with each attempt, so that contenders do not meet again."""
-    with cpu.waiting():
-        time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - no secret
 
 
 class SqlStorage(ScimStorage):
@@ -91,7 +80,6 @@ class SqlStorage(ScimStorage):
         dry_run: bool = False,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
-        pause: Callable[[int], None] = pause,
     ) -> None:
         self._kinds = Kinds(provider)
         self._context = DirectoryContext(
@@ -106,7 +94,6 @@ class SqlStorage(ScimStorage):
         )
         self._users = Users(self._context)
         self._groups = Groups(self._context)
-        self._pause = pause
 
     # -- Reading ----------------------------------------------------------
 
@@ -351,21 +338,18 @@ class SqlStorage(ScimStorage):
         :raises Conflict: When it is not at the expected version, or keeps being overtaken.
         """
         kind = self._kinds.of(resource_type)
-        for attempt in range(ATTEMPTS):
-            try:
-                return self._groups.patch(
-                    kind,
-                    group_id,
-                    patch=patch,
-                    add=add,
-                    remove=remove,
-                    expected_version=expected_version,
-                )
-            except Conflict:
-                if expected_version is not None:
-                    raise
-                self._pause(attempt)
-        raise Conflict(detail="Others keep changing the same resources: try again")
+
+        def attempt() -> Resource[Any]:
+            return self._groups.patch(
+                kind,
+                group_id,
+                patch=patch,
+                add=add,
+                remove=remove,
+                expected_version=expected_version,
+            )
+
+        return attempt() if expected_version is not None else retried(attempt)
 
     def _writer(self, kind: Kind) -> Users | Groups:
         return self._groups if kind.role == "Group" else self._users
