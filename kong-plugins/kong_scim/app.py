@@ -290,8 +290,8 @@ class Plugin:
     ) -> ScimResponse | None:
         """Return the answer to a request that is none for SCIM, or None."""
         endpoints = Endpoints(
-            lambda: Trail(*provisioning.events()),
-            lambda: Deliveries(*provisioning.events()[:2]),
+            lambda: Trail(provisioning.database(), provisioning.event_kind),
+            lambda: Deliveries(provisioning.database()),
             lambda: provisioning.quarantine(origin),
             lambda: self._listed_callers(provisioning),
             lambda: self._description(opening),
@@ -301,7 +301,7 @@ class Plugin:
         return endpoints.answer(opening.request, identity)
 
     def _listed_callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
-        used = last_uses(*provisioning.events()[:2], self._authenticator.last_used())
+        used = last_uses(provisioning.database(), self._authenticator.last_used())
         listed = []
         for token in self.config.tokens if self.config.auth == "bearer" else ():
             said = token.model_dump(include={"name", "scopes", "expires", "networks"})

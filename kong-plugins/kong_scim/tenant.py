@@ -11,8 +11,8 @@ from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, Transact
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
+from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.quarantine.decisions import QuarantineDecisions
@@ -69,25 +69,20 @@ class Provisioning:
         :param origin: Of the request, for the event that each write leaves in the same commit.
         :param may_give_roles: Whether the caller may change roles and entitlements.
         """
-        scope, gateway = self._reached()
-        database, dry_run = GatewayDatabase(gateway, self.host.dialect), self.config.dry_run
-        outbox = EventOutbox(
-            self.host.dialect, scope, origin, values=self.config.events.values, dry_run=dry_run
-        )
+        gateway, dry_run = self._gateway(), self.config.dry_run
+        database = self._database(gateway)
+        outbox = EventOutbox(database, origin, values=self.config.events.values, dry_run=dry_run)
         safety = None
         if self.config.quarantine.enabled:
-            safety = QuarantineGuard(
-                self._deprovisionings(database, scope), outbox, dry_run=dry_run
-            )
+            safety = QuarantineGuard(self._deprovisionings(database), outbox, dry_run=dry_run)
         return SqlStorage(
             database,
-            scope,
             self.provider,
             KongConsumerSync(
                 self.config,
                 gateway,
+                Ownership(self.config, database),
                 declared=self.host.database == "off",
-                ownership=Ownership(self.config, scope, self.host.dialect),
                 may_give_roles=may_give_roles,
             ),
             outbox,
@@ -100,28 +95,26 @@ class Provisioning:
 
         :param origin: Of the request, for the event that a decision leaves in the same commit.
         """
-        scope, gateway = self._reached()
-        database = GatewayDatabase(gateway, self.host.dialect)
-        outbox = EventOutbox(self.host.dialect, scope, origin)
-        return QuarantineDecisions(self._deprovisionings(database, scope), outbox)
+        database = self.database()
+        outbox = EventOutbox(database, origin)
+        return QuarantineDecisions(self._deprovisionings(database), outbox)
 
-    def events(self) -> tuple[Database, Scope, Kind]:
-        """Return where the tenant's events are kept, and the resource type they have."""
-        scope, gateway = self._reached()
-        return (
-            GatewayDatabase(gateway, self.host.dialect),
-            scope,
-            Kinds(self.provider).of("Event"),
-        )
+    def database(self) -> TenantDatabase:
+        """Return where the tenant's rows are."""
+        return self._database(self._gateway())
+
+    @property
+    def event_kind(self) -> Kind:
+        """The resource type of events."""
+        return Kinds(self.provider).of("Event")
 
     def hold_names(self) -> bool:
         """Hold what is stored and not held yet, and return whether that was all; see `backfill`."""
-        scope, gateway = self._reached()
+        database = self.database()
         if self.config.dry_run:
             return True
-        database = GatewayDatabase(gateway, self.host.dialect)
-        ownership = Ownership(self.config, scope, self.host.dialect)
-        return Backfill(self.config, database, scope, Kinds(self.provider), ownership).run()
+        ownership = Ownership(self.config, database)
+        return Backfill(self.config, database, Kinds(self.provider), ownership).run()
 
     def keep_kong_applied(self, epoch: str | None) -> None:
         """Put a DB-less Kong's memory right where it is not; one with a database needs nothing.
@@ -131,11 +124,13 @@ class Provisioning:
         """
         if self.host.database != "off" or self.host.role == "data_plane":
             return
-        memory, scope = self._memory(), self._scope
-        database = GatewayDatabase(DblessBridge(self.bridge, memory, scope), self.host.dialect)
+        memory = self._memory()
+        database = self._database(DblessBridge(self.bridge, memory, self._scope))
         # Not through that bridge, which would wait for the turn that this has.
-        consumer_sync = KongConsumerSync(self.config, self.bridge, declared=True)
-        tenant = Tenant(scope, SqlStorage(database, scope, self.provider), consumer_sync)
+        consumer_sync = KongConsumerSync(
+            self.config, self.bridge, Ownership(self.config, database), declared=True
+        )
+        tenant = Tenant(self._scope, SqlStorage(database, self.provider), consumer_sync)
         keep_applied(self.bridge, memory, tenant, epoch)
 
     def change_credential(self, request: AdminRequest) -> None:
@@ -144,32 +139,32 @@ class Provisioning:
         :raises Exception: Also as a commit does.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
-        outbox = EventOutbox(
-            self.host.dialect, self._scope, Origin(ADMIN, request.address, request.request_id)
-        )
+        origin = Origin(ADMIN, request.address, request.request_id)
+        outbox = EventOutbox(self._database(dbless), origin)
         steps = [request.step, *outbox.of_credential(request.user, request.step.op)]
         try:
             dbless.commit(steps)
         except TransactionConflictError:
             dbless.commit(steps)  # it follows from nothing that was read
 
-    def _deprovisionings(self, database: Database, scope: Scope) -> Deprovisionings:
+    def _deprovisionings(self, database: TenantDatabase) -> Deprovisionings:
         kind = Kinds(self.provider).in_role("User")
-        return Deprovisionings(
-            database, scope, kind.name if kind else "User", self.config.quarantine
-        )
+        return Deprovisionings(database, kind.name if kind else "User", self.config.quarantine)
 
     @property
     def _scope(self) -> Scope:
         return Scope(self.host.workspace, self.config.tenant)
 
-    def _reached(self) -> tuple[Scope, Gateway]:
-        """Return whose rows these are, and by what they and Kong's consumers are reached."""
+    def _database(self, gateway: Gateway) -> TenantDatabase:
+        return TenantDatabase(GatewayDatabase(gateway, self.host.dialect), self._scope)
+
+    def _gateway(self) -> Gateway:
+        """Return what reaches the tenant's rows and Kong's consumers."""
         if self.host.role == "data_plane":
             raise ReadOnlyError(DATA_PLANE)
         if self.host.database != "off":
-            return self._scope, self.bridge
-        return self._scope, DblessBridge(self.bridge, self._memory(), self._scope)
+            return self.bridge
+        return DblessBridge(self.bridge, self._memory(), self._scope)
 
     def _memory(self) -> KongMemory:
         if self.data is None:

@@ -97,12 +97,12 @@ class Tick:
         jobs: dict[str, Callable[[], object]] = {
             "memory": lambda: provisioning.keep_kong_applied(waking.epoch),
             "names": lambda: self._hold_names(provisioning),
-            "tokens": lambda: self._callers.run(*provisioning.events()[:2], self._last_used),
+            "tokens": lambda: self._callers.run(provisioning.database(), self._last_used),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
         if waking.observed:
             jobs["metrics"] = lambda: self._event_worker.measure(
-                *provisioning.events()[:2], bridge.report
+                provisioning.database(), bridge.report
             )
         for name, job in jobs.items():
             self._do(name, job)
@@ -122,5 +122,5 @@ class Tick:
         self._names_are_held = self._names_are_held or provisioning.hold_names()
 
     def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
-        if self._event_worker.run(*provisioning.events(), waking.secrets):
+        if self._event_worker.run(provisioning.database(), provisioning.event_kind, waking.secrets):
             bridge.request_tick()

@@ -124,7 +124,7 @@ def test_a_stored_user_that_cannot_be_read_keeps_no_other_from_a_kong_that_lost_
     """Else one damaged row would lock everybody out, and no deactivation would be told of."""
     alice, bob = create(gateway, "user-alice"), create(gateway, "user-bob")
     damage = Sql("UPDATE scim_resources SET doc = $1 WHERE id = $2", ("{", bob.id))
-    gateway.storage()._context.db.commit([damage])
+    gateway.storage()._context.database.commit([damage])
 
     gateway.load()
     gateway.tick()

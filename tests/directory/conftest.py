@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from databases import PostgresDatabase
 
-from kong_scim.directory.ports import Database
+from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 from postgres import Postgres, running_postgres
 

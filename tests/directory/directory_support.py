@@ -11,7 +11,8 @@ from scim2_models import Extension, Resource, ResourceType, Schema, ScimProvider
 from scim2_server.utils import parametrize
 
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
-from kong_scim.directory.ports import Change, ConsumerSync, Database, Outcome, Scope
+from kong_scim.directory.database import Database, Scope, TenantDatabase
+from kong_scim.directory.ports import Change, ConsumerSync, Outcome
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.extensions import schemas_directory
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
@@ -108,7 +109,11 @@ def storage_on(
     provider: ScimProvider = PROVIDER,
 ) -> SqlStorage:
     return SqlStorage(
-        db, scope or new_scope(), provider, consumer_sync, clock=ticking(), new_id=new_id
+        TenantDatabase(db, scope or new_scope()),
+        provider,
+        consumer_sync,
+        clock=ticking(),
+        new_id=new_id,
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from directory_support import PROVIDER
 
 from kong_scim.bridge import Scalar, Sql
+from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Database, Scope
 from kong_scim.directory.values import rows, uniques
 
 _RESOURCES = "SELECT * FROM scim_resources WHERE workspace = $1 AND tenant = $2"

@@ -105,7 +105,7 @@ _ACME: dict[str, st.SearchStrategy[Any]] = {
     "site": urls,
     "tags": st.lists(texts, max_size=3),
     "scores": st.lists(integers, max_size=3),
-    "desk": _some(floor=integers, slots=texts),
+    "desk": _some(floor=integers, room=texts),
     "projects": st.lists(
         _some(value=texts, share=numbers, labels=st.lists(texts, max_size=2), primary=st.none()),
         max_size=2,

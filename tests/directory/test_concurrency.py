@@ -25,7 +25,8 @@ from directory_support import (
 from scim2_models import InvalidValueException, NotFoundException, UniquenessException
 from stored_rows import assert_rows_agree, memberships
 
-from kong_scim.directory.ports import Conflict, Database, Scope
+from kong_scim.directory.database import Database, Scope
+from kong_scim.directory.ports import Conflict
 from kong_scim.directory.storage import SqlStorage
 
 MANY = 32

@@ -14,8 +14,8 @@ from joserfc import jwk
 from kong_scim.bridge import Sql, bridge_error
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
+from kong_scim.directory.database import Database, TenantDatabase
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
@@ -35,12 +35,12 @@ class World:
 
     def __init__(self, db: Database, *targets: str) -> None:
         self.db, self.scope = db, new_scope()
-        outbox = EventOutbox(db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"))
-        self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
-        self.deliveries = Deliveries(db, self.scope)
+        database = TenantDatabase(db, self.scope)
+        outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"))
+        self.storage = SqlStorage(database, PROVIDER, None, outbox, new_id=new_id)
+        self.deliveries = Deliveries(database)
         self.trail = Trail(
-            db,
-            self.scope,
+            database,
             Kinds(PROVIDER).of("Event"),
             lambda event: self.deliveries.steps(event, targets, NOON),
         )

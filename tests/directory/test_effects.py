@@ -25,7 +25,8 @@ from directory_support import (
 from scim2_models import UniquenessException
 
 from kong_scim.bridge import Sql
-from kong_scim.directory.ports import Change, Conflict, Database, Outcome, UserState
+from kong_scim.directory.database import Database
+from kong_scim.directory.ports import Change, Conflict, Outcome, UserState
 from kong_scim.directory.storage import SqlStorage
 
 

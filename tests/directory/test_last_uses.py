@@ -10,7 +10,7 @@ import pytest
 from directory_support import new_scope
 
 from kong_scim.bridge import BridgeError, Sql, bridge_error
-from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.database import Database, Scope, TenantDatabase
 from kong_scim.events.credential_uses import BETWEEN_WRITES, Callers, Expiring, last_uses
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ class Node:
         self.callers = Callers(expiring, clock=lambda: self.seconds, now=lambda: self.now)
 
     def tick(self) -> None:
-        self.callers.run(self.db, self.scope, lambda: self.used)
+        self.callers.run(TenantDatabase(self.db, self.scope), lambda: self.used)
 
     def warnings(self) -> list[tuple[str, str]]:
         """Return token and expiry of each event that waits in the outbox."""
@@ -96,12 +96,12 @@ def test_the_last_use_is_the_latest_of_all_nodes(database: Database, scope: Scop
     late.used = {"idp": NOW + timedelta(hours=1)}
     for node in (late, early):
         node.tick()
-    found = last_uses(database, scope)
+    found = last_uses(TenantDatabase(database, scope))
     assert found["idp"] == "2026-06-01T01:00:00.000000+00:00"
     assert found["jwt:client"] == "2026-06-01T00:00:00.000000+00:00"
-    newest = last_uses(database, scope, {"idp": NOW + timedelta(hours=2)})
+    newest = last_uses(TenantDatabase(database, scope), {"idp": NOW + timedelta(hours=2)})
     assert newest["idp"].startswith("2026-06-01T02")
-    assert last_uses(database, new_scope()) == {}
+    assert last_uses(TenantDatabase(database, new_scope())) == {}
 
 
 def test_uses_are_written_once_a_minute_and_where_there_are_new_ones(
@@ -123,4 +123,4 @@ def test_uses_are_written_once_a_minute_and_where_there_are_new_ones(
             node.used = {"idp": NOW + timedelta(seconds=second)}
         node.tick()
     assert counting.commits == 3
-    assert last_uses(database, scope)["idp"].startswith("2026-06-01T00:01:59")
+    assert last_uses(TenantDatabase(database, scope))["idp"].startswith("2026-06-01T00:01:59")

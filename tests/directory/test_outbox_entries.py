@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from scim2_models import InvalidValueException, UniquenessException
 
 from kong_scim.bridge import BridgeError, Sql
-from kong_scim.directory.ports import Change, Conflict, Database, Outcome
+from kong_scim.directory.database import Database, TenantDatabase
+from kong_scim.directory.ports import Change, Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
-from kong_scim.events.ids import uuid7
-from kong_scim.events.outbox import EventOutbox, Origin
+from kong_scim.events.outbox import EventOutbox, Origin, uuid7
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -52,8 +52,9 @@ class Told:
 
     def __init__(self, db: Database, *values: str, consumer_sync: Any = None) -> None:
         self.db, self.scope = db, new_scope()
-        outbox = EventOutbox(db.dialect, self.scope, ORIGIN, values=values)
-        self.storage = SqlStorage(db, self.scope, PROVIDER, consumer_sync, outbox, new_id=new_id)
+        database = TenantDatabase(db, self.scope)
+        outbox = EventOutbox(database, ORIGIN, values=values)
+        self.storage = SqlStorage(database, PROVIDER, consumer_sync, outbox, new_id=new_id)
 
     def events(self) -> list[dict[str, Any]]:
         text = "SELECT * FROM scim_outbox WHERE tenant = $1 ORDER BY position"

@@ -26,7 +26,8 @@ from directory_support import (
 from scim2_models import NotFoundException
 
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
-from kong_scim.directory.ports import Conflict, Database, Scope
+from kong_scim.directory.database import Database, Scope
+from kong_scim.directory.ports import Conflict
 from kong_scim.directory.storage import SqlStorage
 
 STATEMENTS = range(1, 4)

@@ -18,7 +18,7 @@ from directory_support import (
 from scim2_models import ResourceType
 
 from kong_scim.bridge import Sql
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from postgres import Postgres

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from scim2_models import Resource, SearchRequest
 from strategies import OPERATORS, SORTABLE, bodies, filters, teams, texts
 
-from kong_scim.directory.ports import Database
+from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 

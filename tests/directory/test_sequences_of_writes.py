@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scim2_models import InvalidValueException, Resource, UniquenessException
 from stored_rows import assert_rows_agree, memberships
 
-from kong_scim.directory.ports import Database
+from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 
 _NAMES = ["ann", "Ann", "bob", "İ", "a'b"]

@@ -17,7 +17,7 @@ from scim2_models import Extension, Path, Schema, ScimFilter, ScimProvider
 from scim2_server.utils import parametrize
 
 from kong_scim.config.plugin import parse
-from kong_scim.directory.ports import Database
+from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.protocol import references
 from kong_scim.protocol.leniency.filters import lenient_filter

@@ -7,7 +7,7 @@ from directory_support import USERS, Recorder, create_user, names, request, stor
 from sqlalchemy import select
 
 from kong_scim.directory import ddl, statements
-from kong_scim.directory.ports import Database
+from kong_scim.directory.database import Database
 from kong_scim.directory.statements import compile_alike
 from kong_scim.directory.tables import resources
 

@@ -35,7 +35,8 @@ from scim2_models import (
 
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.costs import MOST
-from kong_scim.directory.ports import Conflict, Database, Outcome, Scope
+from kong_scim.directory.database import Database, Scope
+from kong_scim.directory.ports import Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.resources import EnterpriseUser, Group, User

@@ -6,7 +6,7 @@ import pytest
 from scim2_models import ScimProvider
 from scim2_server.testing import ScimStorageContract
 
-from kong_scim.directory.ports import Database, Scope
+from kong_scim.directory.database import Database, Scope, TenantDatabase
 from kong_scim.directory.storage import SqlStorage
 
 pytestmark = pytest.mark.long
@@ -15,4 +15,4 @@ pytestmark = pytest.mark.long
 class TestSqlStorage(ScimStorageContract):
     @pytest.fixture
     def storage(self, database: Database, provider: ScimProvider) -> SqlStorage:
-        return SqlStorage(database, Scope("workspace", "tenant"), provider)
+        return SqlStorage(TenantDatabase(database, Scope("workspace", "tenant")), provider)

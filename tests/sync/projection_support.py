@@ -26,8 +26,11 @@ from kong_scim.bridge import (
     bridge_error,
 )
 from kong_scim.config.plugin import PluginConfig, parse
+from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
+from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.sync.consumers import KongConsumerSync
+from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.record import SCHEMA
 
 _SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -35,6 +38,10 @@ KongUser = Extension.from_schema(
     Schema.model_validate(json.loads((_SCHEMAS / "kong-user.json").read_text()))
 )
 PersonModel = User[EnterpriseUser | KongUser]  # type: ignore[valid-type]
+
+
+NO_NAMES = TenantDatabase(SqliteDatabase(":memory:"), Scope("default", "okta"))
+"""Where nobody holds a name in Kong yet."""
 
 
 def config(**fields: Any) -> PluginConfig:
@@ -234,7 +241,9 @@ class Directory:
         return dict(shown or {})
 
     def _write(self, change: Change) -> Outcome:
-        outcome = KongConsumerSync(self.config, self.kong, self.clock).of(change)
+        outcome = KongConsumerSync(
+            self.config, self.kong, Ownership(self.config, NO_NAMES), clock=self.clock
+        ).of(change)
         self.kong.apply(outcome.steps)
         for user in change.users:
             if user.after is None:

@@ -16,7 +16,9 @@ from scim2_models import UniquenessException
 
 from host_processes import TOKENS
 from hosts import GROUP, Gateway, scim_client
-from kong_scim.directory.ports import Change, Scope, UserState
+from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.ports import Change, UserState
+from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.sync.names import access_groups
 from kong_scim.sync.ownership import Ownership
 from scim_traffic import (
@@ -402,7 +404,9 @@ def test_roles_are_changed_by_who_may_change_groups_too(
 
 
 def ownership(**fields: Any) -> Ownership:
-    return Ownership(config(**fields), Scope("w", "okta"), "sqlite")
+    return Ownership(
+        config(**fields), TenantDatabase(SqliteDatabase(":memory:"), Scope("w", "okta"))
+    )
 
 
 AS_KONG: dict[str, Any] = {"auth": "kong", "group_scopes": {"provisioners": ["scim:admin"]}}

@@ -32,7 +32,7 @@ from kong_scim.bridge import (
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.worker_slots import KONG
 

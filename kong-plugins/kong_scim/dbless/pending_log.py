@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kong_scim.bridge import Delete, LastEventTag, Revoke, Step, Upsert
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
 _TABLES = (

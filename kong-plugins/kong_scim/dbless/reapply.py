@@ -11,7 +11,7 @@ from kong_scim.bridge import Bridge, BridgeError, Delete, Epoch, Revoke, Step
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.bridge import PATIENCE, KongMemory, epoch_key
 from kong_scim.dbless.local_store import LocalStore
-from kong_scim.directory.ports import Scope
+from kong_scim.directory.database import Scope
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.sync.consumers import KongConsumerSync
 

@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from scim2_models import InvalidValueException, NotFoundException
 
 from kong_scim.bridge import RollbackDryRun, Sql, StepResult
 from kong_scim.directory import queries
+from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
     Conflict,
     ConsumerSync,
-    Database,
     DeprovisioningGuard,
     Entry,
     HeldBackError,
     Outbox,
-    Scope,
 )
 from kong_scim.directory.writes import Writes
 from kong_scim.spelling import format_character
 
-Rows = list[dict[str, Any]]
+Rows = list[Row]
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class DirectoryContext:
     :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
     """
 
-    db: Database
-    scope: Scope
+    database: TenantDatabase
     kinds: Kinds
     consumer_sync: ConsumerSync
     outbox: Outbox
@@ -51,20 +48,12 @@ class DirectoryContext:
 
     def read(self, *parts: Sequence[Sql]) -> list[Rows]:
         """Run several groups of statements in one step, and return the rows of each group."""
-        found = iter(self.db.query([statement for part in parts for statement in part]))
+        found = iter(self.database.query([statement for part in parts for statement in part]))
         return [[row for _ in part for row in next(found)] for part in parts]
 
     def one(self, kind: Kind, resource_id: str) -> list[Sql]:
         """Select a resource's row."""
-        return [queries.one(self.db.dialect, self.scope, kind.name, resource_id)]
-
-    def graph_version(self) -> list[Sql]:
-        """Select what :func:`version_of` reads."""
-        return [queries.graph_version(self.db.dialect, self.scope)]
-
-    def writes(self) -> Writes:
-        """Begin a change."""
-        return Writes(self.db, self.scope)
+        return [self.database.bind(queries.ONE, type=kind.name, id=resource_id)]
 
     def commit(self, writes: Writes, entry: Entry) -> list[StepResult]:
         """Commit a change with what it entails, and with what the outbox says of it.

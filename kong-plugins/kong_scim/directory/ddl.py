@@ -11,17 +11,8 @@ import argparse
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from kong_scim.bridge import Dialect
-from kong_scim.directory.callers import callers
-from kong_scim.directory.deprovisionings import deprovisionings
-from kong_scim.directory.names import acl_groups
-from kong_scim.directory.outbox import outbox
-from kong_scim.directory.secrets import secrets
 from kong_scim.directory.statements import dialect_of
 from kong_scim.directory.tables import metadata
-
-# Imported for the tables they add.
-_ADDED = (acl_groups, callers, deprovisionings, outbox, secrets)
-assert all(table.metadata is metadata for table in _ADDED)  # noqa: S101
 
 
 def statements(dialect: Dialect, migration: str | None = None) -> list[str]:

@@ -60,7 +60,7 @@ class Groups:
         _refuse_unknown(add, around)
         name = row.display or ""
         graph = around.graph.with_group(row.id, name, add=add)
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         if add:
             self._guard_graph(writes, around, exclusive=_nests(add, around))
         created = model(kind, row)
@@ -89,7 +89,7 @@ class Groups:
         """
         context, group_id = self._context, str(resource.id)
         rows, held = context.read(
-            context.one(kind, group_id), queries.direct_members(context.db.dialect, [group_id])
+            context.one(kind, group_id), queries.direct_members(context.database, [group_id])
         )
         row = found(kind, group_id, rows, expected_version)
         wanted, present = _ids(resource), {member["id"] for member in held}
@@ -158,7 +158,7 @@ class Groups:
         rows, around = self._read_around(context.one(kind, group_id), [], [group_id], below=True)
         row = found(kind, group_id, rows, expected_version)
         parents = sorted(around.graph.parents(group_id))
-        writes = context.writes()
+        writes = Writes(context.database)
         writes.guard({row.id: row.version, **dict.fromkeys(parents)})
         self._guard_graph(writes, around, exclusive=True)
         moment = instant(context.clock())
@@ -198,7 +198,7 @@ class Groups:
         renamed = after is not None and after.display != row.display
         name = (after or row).display or ""
         graph = around.graph.with_group(row.id, name, add=add, remove=remove)
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         writes.guard({row.id: row.version if exact or after is not None else None})
         self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
         if after is None:
@@ -276,21 +276,21 @@ class Groups:
         :param groups: The group, where it exists: the groups above it are wanted.
         :param below: Whether everything below the group is wanted too.
         """
-        context, dialect = self._context, self._context.db.dialect
+        context, database = self._context, self._context.database
         wanted = [*members, *groups] if below else list(members)
         # The version comes first: what is read after it and changes meanwhile fails the guard.
         version, rows, nodes, above = context.read(
-            context.graph_version(),
+            [database.bind(queries.GRAPH_VERSION)],
             first,
-            queries.some(dialect, context.scope, wanted),
-            queries.edges(dialect, [*members, *groups]),
+            queries.some(database, wanted),
+            queries.edges(database, [*members, *groups]),
         )
         edges = [above]
         group_kind = context.kinds.in_role("Group")
         nesting = [node["id"] for node in nodes if group_kind and node["type"] == group_kind.name]
         if nesting:
-            (further,) = context.read(queries.below(dialect, nesting))
-            edges += context.read(queries.edges(dialect, [node["id"] for node in further]))
+            (further,) = context.read(queries.below(database, nesting))
+            edges += context.read(queries.edges(database, [node["id"] for node in further]))
             nodes += further
         return rows, _Neighbourhood(
             rows={node["id"]: StoredRow.read(node) for node in nodes},

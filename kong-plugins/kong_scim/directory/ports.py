@@ -1,9 +1,7 @@
 """The ports of the directory: what others implement for it, and the values that cross them.
 
-:class:`Database` is where its statements run (the bridge, or a database of the tests).
 :class:`ConsumerSync` is what must be committed together with a change: the directory knows which
-    users a
-change affects and with which groups, and nothing of Kong's entities.
+users a change affects and with which groups, and nothing of Kong's entities.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from scim2_models import PreconditionFailedException, Resource
 
-from kong_scim.bridge import Dialect, Sql, Step, StepResult
+from kong_scim.bridge import Sql, Step
 
 Operation = Literal["create", "replace", "patch", "delete"]
 
@@ -37,30 +35,6 @@ REFUSED = "refused: "
 
 class HeldBackError(Exception):
     """The deprovisioning guard refused the change; nothing was written."""
-
-
-class Database(Protocol):
-    """Runs compiled statements. One call is one step of the RPC."""
-
-    @property
-    def dialect(self) -> Dialect: ...
-
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
-        """Return the rows of each statement."""
-
-    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
-        """Apply every step or none.
-
-        :raises ~kong_scim.bridge.BridgeError: ``ROW_COUNT`` with the step whose guard did not hold.
-        """
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The workspace and tenant of resources. Nothing of one scope is visible in another."""
-
-    workspace: str
-    tenant: str
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,11 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import UnaryExpression
 
-from kong_scim.bridge import Dialect, Sql
-from kong_scim.directory.ports import Scope
-from kong_scim.directory.related import looked_up
-from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.related import NotByIndex, looked_up
+from kong_scim.directory.statements import Statement
 from kong_scim.directory.tables import members, resources, tenants
 
 CHUNK = 4096
@@ -53,72 +51,59 @@ def padded(items: Sequence[T]) -> list[T]:
     return [*items, *[items[-1]] * (size - len(items))]
 
 
-def scope_params(scope: Scope) -> dict[str, str]:
-    """Return the values of the parameters that :func:`in_scope` names."""
-    return {"workspace": scope.workspace, "tenant": scope.tenant}
-
-
 def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
     """Return the condition that a row is of the scope."""
     return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
 
 
-def in_scope_by_id(dialect: Dialect) -> ColumnElement[bool]:
-    """Return the condition that a row which is looked up by its id is of the scope."""
-    if dialect == "postgresql":
-        return in_scope()
-    # SQLite would take the index on the scope for better than some look-ups by id, and read all
-    # rows of the tenant; behind a plus, a column is not looked up by.
-    plus: operators.custom_op[Any] = operators.custom_op("+")
-    return and_(
-        *(
-            UnaryExpression[str](resources.c[name], operator=plus) == bindparam(name)
-            for name in ("workspace", "tenant")
-        )
-    )
+_IN_SCOPE_BY_ID = and_(
+    *(NotByIndex(resources.c[name]) == bindparam(name) for name in ("workspace", "tenant"))
+)
+"""The condition that a row which is looked up by its id is of the scope.
+
+SQLite would take the index on the scope for better than some look-ups by id, and read all rows of
+the tenant."""
+
+ROW = (
+    resources.c.id,
+    resources.c.type,
+    resources.c.version,
+    resources.c.doc,
+    resources.c.created,
+    resources.c.modified,
+)
+"""The columns that :meth:`~kong_scim.directory.documents.StoredRow.read` wants."""
+
+_OF_TYPE = resources.c.type == bindparam("type")
+
+ONE = Statement(select(*ROW).where(resources.c.id == bindparam("id"), _OF_TYPE, _IN_SCOPE_BY_ID))
+"""Selects the row of a resource, by its ``type`` and ``id``."""
+
+GRAPH_VERSION = Statement(select(tenants.c.graph_version).where(in_scope(tenants)))
+"""Selects the version of the tenant's group graph; no row where nothing was nested yet."""
+
+AFTER = Statement(
+    select(*ROW)
+    .where(_IN_SCOPE_BY_ID, _OF_TYPE, resources.c.id > bindparam("last"))
+    .order_by(resources.c.id)
+    .limit(bindparam("limit"))
+)
+"""Selects rows of a ``type`` in the order of their ids, ``limit`` of those behind the ``last``."""
+
+COUNT = Statement(select(func.count().label("total")).where(in_scope(), _OF_TYPE))
+"""Selects how many resources of a ``type`` there are, as ``total``."""
 
 
-def one(dialect: Dialect, scope: Scope, kind_name: str, resource_id: str) -> Sql:
-    """Select a resource's row."""
-    return _one(dialect).bind({**scope_params(scope), "type": kind_name, "id": resource_id})
-
-
-@lru_cache(maxsize=4)
-def _one(dialect: Dialect) -> Prepared:
-    statement = select(*row_columns()).where(
-        resources.c.id == bindparam("id"),
-        resources.c.type == bindparam("type"),
-        in_scope_by_id(dialect),
-    )
-    return prepare(statement, dialect)
-
-
-def row_columns() -> list[ColumnElement[Any]]:
-    """Return the columns :meth:`~kong_scim.directory.documents.StoredRow.read` wants."""
-    c = resources.c
-    return [c.id, c.type, c.version, c.doc, c.created, c.modified]
-
-
-def graph_version(dialect: Dialect, scope: Scope) -> Sql:
-    """Select the version of the tenant's group graph; no row where nothing was nested yet."""
-    return _graph_version(dialect).bind(scope_params(scope))
-
-
-@lru_cache(maxsize=4)
-def _graph_version(dialect: Dialect) -> Prepared:
-    return prepare(select(tenants.c.graph_version).where(in_scope(tenants)), dialect)
-
-
-def edges(dialect: Dialect, ids: Sequence[str]) -> list[Sql]:
+def edges(database: TenantDatabase, ids: Sequence[str]) -> list[Sql]:
     """Select (member_id, group_id, display) for every group above the given members."""
-    return _by_ids(_edges, dialect, ids)
+    return _by_ids(_edges, database, ids)
 
 
 @lru_cache(maxsize=64)
-def _edges(dialect: Dialect, count: int) -> Prepared:
+def _edges(count: int) -> Statement:
     seeds = select(members.c.member_id, members.c.group_id)
     seeds = seeds.where(members.c.member_id.in_(_id_params(count)))
-    return prepare(_edges_above(dialect, seeds), dialect)
+    return Statement(lambda dialect: _edges_above(dialect, seeds))
 
 
 def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
@@ -131,123 +116,84 @@ def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
     return group.add_columns(up.c.member_id, up.c.group_id)
 
 
-def direct_members(dialect: Dialect, group_ids: Sequence[str]) -> list[Sql]:
+def direct_members(database: TenantDatabase, group_ids: Sequence[str]) -> list[Sql]:
     """Select (group_id, id, type, display) of the direct members of groups."""
-    return _by_ids(_direct_members, dialect, group_ids)
+    return _by_ids(_direct_members, database, group_ids)
 
 
 @lru_cache(maxsize=64)
-def _direct_members(dialect: Dialect, count: int) -> Prepared:
-    statement = (
+def _direct_members(count: int) -> Statement:
+    return Statement(
         select(members.c.group_id, resources.c.id, resources.c.type, resources.c.display)
         .join_from(members, resources, resources.c.id == members.c.member_id)
         .where(members.c.group_id.in_(_id_params(count)))
         .order_by(members.c.group_id, members.c.member_id)
     )
-    return prepare(statement, dialect)
 
 
-def some(dialect: Dialect, scope: Scope, ids: Sequence[str]) -> list[Sql]:
+def some(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
     """Select the rows of resources, of whatever type."""
-    return _by_ids(_some, dialect, ids, scope_params(scope))
+    return _by_ids(_some, database, ids)
 
 
 @lru_cache(maxsize=64)
-def _some(dialect: Dialect, count: int) -> Prepared:
-    statement = select(*row_columns()).where(
-        resources.c.id.in_(_id_params(count)), in_scope_by_id(dialect)
-    )
-    return prepare(statement, dialect)
+def _some(count: int) -> Statement:
+    return Statement(select(*ROW).where(resources.c.id.in_(_id_params(count)), _IN_SCOPE_BY_ID))
 
 
-def below(dialect: Dialect, group_ids: Sequence[str]) -> list[Sql]:
+def below(database: TenantDatabase, group_ids: Sequence[str]) -> list[Sql]:
     """Select the rows of all members of groups, those of nested groups too; some may come twice."""
-    return _by_ids(_below, dialect, group_ids)
+    return _by_ids(_below, database, group_ids)
 
 
 @lru_cache(maxsize=64)
-def _below(dialect: Dialect, count: int) -> Prepared:
-    down = (
-        select(resources.c.id)
-        .where(resources.c.id.in_(_id_params(count)))
-        .cte("down", recursive=True)
-    )
+def _below(count: int) -> Statement:
+    seeds = select(resources.c.id).where(resources.c.id.in_(_id_params(count)))
+    return Statement(lambda dialect: _members_below(dialect, seeds))
+
+
+def _members_below(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
+    down = seeds.cte("down", recursive=True)
     nested = (members, and_(NESTED, members.c.group_id == down.c.id))
     down = down.union(looked_up(dialect, down, [members.c.member_id], nested))
     member = (members, members.c.group_id == down.c.id)
     its_row = (resources, resources.c.id == members.c.member_id)
-    return prepare(looked_up(dialect, down, row_columns(), member, its_row), dialect)
+    return looked_up(dialect, down, ROW, member, its_row)
 
 
-def lock(dialect: Dialect, versions: Mapping[str, int | None]) -> list[Sql]:
+def lock(database: TenantDatabase, versions: Mapping[str, int | None]) -> list[Sql]:
     """Lock rows in the order of their ids, and return (id, version) of each.
 
     :param versions: By id, the version the row must have, or None where any will do. Fewer rows
         than named means that one is gone, or of another version.
     """
-    return [_lock_part(dialect, part) for part in chunks(sorted(versions.items()), LOCK_CHUNK)]
+    return [_lock_part(database, part) for part in chunks(sorted(versions.items()), LOCK_CHUNK)]
 
 
-def _lock_part(dialect: Dialect, part: Sequence[tuple[str, int | None]]) -> Sql:
+def _lock_part(database: TenantDatabase, part: Sequence[tuple[str, int | None]]) -> Sql:
     names = padded([name for name, version in part if version is None])
     pairs = padded([(name, version) for name, version in part if version is not None])
-    params: dict[str, Any] = {f"id{index}": name for index, name in enumerate(names)}
+    params: dict[str, Param] = {f"id{index}": name for index, name in enumerate(names)}
     for index, (name, version) in enumerate(pairs):
         params |= {f"guarded{index}": name, f"version{index}": version}
-    statement = _lock(dialect, len(names), len(pairs)).bind(params)
+    statement = database.bind(_lock(len(names), len(pairs)), **params)
     return replace(statement, rows=len(part), label="version")
 
 
 @lru_cache(maxsize=256)
-def _lock(dialect: Dialect, names: int, pairs: int) -> Prepared:
+def _lock(names: int, pairs: int) -> Statement:
     which: list[ColumnElement[bool]] = []
     if names:
         which.append(resources.c.id.in_(_id_params(names)))
     for index in range(pairs):
         row = resources.c.id == bindparam(f"guarded{index}")
         which.append(and_(row, resources.c.version == bindparam(f"version{index}")))
-    statement = (
+    return Statement(
         select(resources.c.id, resources.c.version)
         .where(or_(*which))
         .order_by(resources.c.id)
         .with_for_update(key_share=True)
     )
-    return prepare(statement, dialect)
-
-
-def after(dialect: Dialect, scope: Scope, kind_name: str, last_id: str, limit: int) -> Sql:
-    """Select the rows of a type in the order of their ids, from behind one on."""
-    return _after(dialect).bind(
-        {**scope_params(scope), "type": kind_name, "last": last_id, "limit": limit}
-    )
-
-
-@lru_cache(maxsize=4)
-def _after(dialect: Dialect) -> Prepared:
-    statement = (
-        select(*row_columns())
-        .where(
-            in_scope_by_id(dialect),
-            resources.c.type == bindparam("type"),
-            resources.c.id > bindparam("last"),
-        )
-        .order_by(resources.c.id)
-        .limit(bindparam("limit"))
-    )
-    return prepare(statement, dialect)
-
-
-def count(dialect: Dialect, scope: Scope, kind_name: str) -> Sql:
-    """Select how many resources of a type there are, as ``total``."""
-    return _count(dialect).bind({**scope_params(scope), "type": kind_name})
-
-
-@lru_cache(maxsize=4)
-def _count(dialect: Dialect) -> Prepared:
-    statement = select(func.count().label("total")).where(
-        in_scope(), resources.c.type == bindparam("type")
-    )
-    return prepare(statement, dialect)
 
 
 def _id_params(count: int) -> list[ColumnElement[Any]]:
@@ -255,14 +201,11 @@ def _id_params(count: int) -> list[ColumnElement[Any]]:
 
 
 def _by_ids(
-    template: Callable[[Dialect, int], Prepared],
-    dialect: Dialect,
-    ids: Iterable[str],
-    params: dict[str, str] | None = None,
+    of_count: Callable[[int], Statement], database: TenantDatabase, ids: Iterable[str]
 ) -> list[Sql]:
     statements = []
     for chunk in chunks(sorted(set(ids))):
         named = padded(chunk)
-        values = {f"id{index}": each for index, each in enumerate(named)}
-        statements.append(template(dialect, len(named)).bind({**(params or {}), **values}))
+        params = {f"id{index}": each for index, each in enumerate(named)}
+        statements.append(database.bind(of_count(len(named)), **params))
     return statements

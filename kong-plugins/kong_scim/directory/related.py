@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import FromClause, Join
 
 from kong_scim.bridge import Dialect
@@ -43,6 +44,23 @@ def _in_order(join: InOrder, compiler: SQLCompiler, **options: Any) -> str:
     left, right = (compiler.process(side, **options) for side in (join.left, join.right))
     tie = compiler.process(join.onclause, **options) if join.onclause is not None else "1"
     return f"{left} CROSS JOIN {right} ON {tie}"
+
+
+class NotByIndex(FunctionElement[str]):
+    """A column of text that SQLite looks no row up by, whatever indexes it has."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(NotByIndex)
+def _as_it_is(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(NotByIndex, "sqlite")
+def _behind_a_plus(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 def looked_up(

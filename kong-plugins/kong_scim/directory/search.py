@@ -29,10 +29,10 @@ from sqlalchemy import (
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory import queries
 from kong_scim.directory.comparisons import column
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.filters import condition
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.memberships import entries_of
-from kong_scim.directory.ports import Scope
 from kong_scim.directory.statements import compile_alike
 from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import key_of
@@ -78,16 +78,17 @@ class Search:
     """
 
     def __init__(
-        self, dialect: Dialect, scope: Scope, kinds: Sequence[Kind], request: SearchRequest[Any]
+        self, database: TenantDatabase, kinds: Sequence[Kind], request: SearchRequest[Any]
     ) -> None:
-        self._dialect = dialect
+        self._dialect = database.dialect
         self._request = request
         self._descending = (
             request.sort_by is not None and request.sort_order == SearchRequest.SortOrder.descending
         )
         self._key = self._sort_key(kinds)
+        scope = database.scope
         in_scope = [resources.c.workspace == scope.workspace, resources.c.tenant == scope.tenant]
-        if dialect == "sqlite":
+        if self._dialect == "sqlite":
             # it would take an index on the scope for better than any look-up by id
             in_scope = [func.likely(each) for each in in_scope]
         self._found = and_(*in_scope, or_(*(self._of(kind) for kind in kinds)))
@@ -123,7 +124,7 @@ class Search:
         return compile_alike(statement.limit(1), self._dialect)
 
     def _ordered(self, *, backwards: bool) -> Select[Any]:
-        statement = select(*queries.row_columns(), self._key.label("sort_key"))
+        statement = select(*queries.ROW, self._key.label("sort_key"))
         keys: list[ColumnElement[Any]] = [resources.c.id]
         if self._request.sort_by is None:
             keys.insert(0, resources.c.created)

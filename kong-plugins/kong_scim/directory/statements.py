@@ -1,16 +1,17 @@
 """Compiles SQLAlchemy's expressions to the statements of the wire, :class:`~kong_scim.bridge.Sql`.
 
-Statements that every request runs are compiled once per process (:func:`prepare`), since compiling
-takes longer than running them.
+Statements that every request runs are compiled once per process and dialect (:class:`Statement`),
+since compiling takes longer than running them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Table, bindparam, literal, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
@@ -30,50 +31,56 @@ def dialect_of(dialect: Dialect) -> SqlAlchemyDialect:
     return _DIALECTS[dialect]
 
 
-class Prepared:
-    """A compiled statement, whose parameters are given each time it is run.
+@dataclass(frozen=True)
+class _Compiled:
+    """The text of a statement, the names of its parameters in order, and values it has itself."""
 
-    Parameters that the expression holds itself are kept; :meth:`bind` fills those it names.
+    text: str
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+
+
+class Statement:
+    """A statement that is compiled for a dialect when it is first bound to values there.
+
+    :param expression: The statement, or a function that returns it for a dialect. It names with
+        ``bindparam`` what is given each time it runs, and may hold other values itself.
+    :param rows: As in :class:`~kong_scim.bridge.Sql`; ``label`` as well.
     """
 
     def __init__(
-        self, statement: ClauseElement, dialect: Dialect, rows: int | None, label: str | None
+        self,
+        expression: ClauseElement | Callable[[Dialect], ClauseElement],
+        *,
+        rows: int | None = None,
+        label: str | None = None,
     ) -> None:
-        compiled = statement.compile(
-            dialect=_DIALECTS[dialect], compile_kwargs={"render_postcompile": True}
-        )
-        self._text = compiled.string
-        self._names: list[str] = list(compiled.positiontup or [])  # type: ignore[attr-defined]
-        self._defaults: dict[str, Any] = dict(compiled.params)
+        self._expression = expression
         self._rows = rows
         self._label = label
+        self._compiled: dict[Dialect, _Compiled] = {}
 
-    def bind(self, values: Mapping[str, Param] | None = None) -> Sql:
-        """Return the statement with its values.
+    def bind(self, dialect: Dialect, values: Mapping[str, Param]) -> Sql:
+        """Return the statement with its values; those that it does not name are ignored.
 
         :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
         """
-        given = {**self._defaults, **values} if values else self._defaults
-        params = tuple(given[name] for name in self._names)
+        compiled = self._compiled.get(dialect)
+        if compiled is None:
+            compiled = self._compiled[dialect] = self._compile(dialect)
+        given = {**compiled.defaults, **values}
+        params = tuple(given[name] for name in compiled.names)
         refuse_unstorable(params)
-        return Sql(self._text, params, self._rows, self._label)
+        return Sql(compiled.text, params, self._rows, self._label)
 
-
-def prepare(
-    statement: ClauseElement, dialect: Dialect, *, rows: int | None = None, label: str | None = None
-) -> Prepared:
-    """Compile a statement to be run many times; see :class:`~kong_scim.bridge.Sql` for the rest."""
-    return Prepared(statement, dialect, rows, label)
-
-
-def compile(
-    statement: ClauseElement, dialect: Dialect, *, rows: int | None = None, label: str | None = None
-) -> Sql:
-    """Compile a statement that is run once.
-
-    :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
-    """
-    return Prepared(statement, dialect, rows, label).bind()
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        expression = self._expression
+        if not isinstance(expression, ClauseElement):
+            expression = expression(dialect)
+        compiled: Any = expression.compile(
+            dialect=dialect_of(dialect), compile_kwargs={"render_postcompile": True}
+        )
+        return _Compiled(compiled.string, tuple(compiled.positiontup or ()), compiled.params)
 
 
 def compile_alike(statement: ClauseElement, dialect: Dialect) -> Sql:
@@ -104,15 +111,51 @@ def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any)
     return compiled
 
 
-def insert_into(dialect: Dialect, table: Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT, which SQLAlchemy has for each dialect apart."""
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+# -- Parts of statements --------------------------------------------------
+
+
+def parameters(*names: str) -> dict[str, Any]:
+    """Return a parameter by each name, such as for the columns of a row."""
+    return {name: bindparam(name) for name in names}
+
+
+def values_of(values: Iterable[Any]) -> list[ColumnElement[Any]]:
+    """Return values for an IN; SQLAlchemy takes no bare ones beside parameters without a value."""
+    return [literal(value) for value in values]
+
+
+def insert_into(table: Table) -> postgresql.Insert:
+    """Return an INSERT that knows ON CONFLICT.
+
+    It is PostgreSQL's, which SQLAlchemy compiles for SQLite as well: both write it alike.
+    """
+    return postgresql.insert(table)
+
+
+def insert_where(
+    table: Table, condition: ColumnElement[bool], **values: str | ColumnElement[Any]
+) -> postgresql.Insert:
+    """Return an INSERT of one row, made only where a condition holds.
+
+    :param values: By column, another parameter than that of the column's own name, or an
+        expression.
+    """
+    columns = [column for column in table.c if column is not table.autoincrement_column]
+    given = ((values.get(column.name, column.name), column.type) for column in columns)
+    row = [bindparam(each, type_=type_) if isinstance(each, str) else each for each, type_ in given]
+    names = [column.name for column in columns]
+    return insert_into(table).from_select(names, select(*row).where(condition))
+
+
+# -- Values ---------------------------------------------------------------
 
 
 def storable(text: str) -> bool:
     """Tell whether both databases can hold a string: no NUL, and nothing that UTF-8 cannot say."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -126,11 +169,7 @@ def refuse_unstorable(params: tuple[Param, ...]) -> None:
     :raises ~scim2_models.InvalidValueException: For a NUL or an unpaired surrogate.
     """
     for param in params:
-        if (
-            isinstance(param, str)
-            and not (param.isascii() and "\0" not in param)
-            and not storable(param)
-        ):
+        if isinstance(param, str) and not storable(param):
             # Late: the sandbox uses these tables too, and would take twice as long to start.
             from scim2_models import InvalidValueException  # noqa: PLC0415
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
+import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -19,48 +18,40 @@ from scim2_models import (
     TooManyException,
 )
 from scim2_server.storage import ScimStorage, SearchPage
+from sqlalchemy import bindparam, select
 
 from kong_scim import cpu
 from kong_scim.bridge import StatementTimeoutError
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
-    Conflict,
     ConsumerSync,
-    Database,
     DeprovisioningGuard,
     NoConsumerSync,
     NoDeprovisioningGuard,
     NoOutbox,
     Operation,
     Outbox,
-    Scope,
     UserState,
 )
+from kong_scim.directory.retries import retried
 from kong_scim.directory.search import Position, Search
-from kong_scim.directory.secrets import secret
+from kong_scim.directory.statements import Statement, insert_into
+from kong_scim.directory.tables import secrets as tenant_secrets
 from kong_scim.directory.users import Users
 from kong_scim.directory.values import utc_now
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 50
-"""How often a change of members is tried that others keep overtaking."""
-
 
 def new_uuid() -> str:
     """Return a random id."""
     return str(uuid.uuid4())
-
-
-def pause(attempt: int) -> None:
-    """Wait a moment, longer with each attempt, so that contenders do not meet again."""
-    with cpu.waiting():
-        time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - no secret
 
 
 class SqlStorage(ScimStorage):
@@ -69,8 +60,7 @@ class SqlStorage(ScimStorage):
     Attributes that a client can only write, such as ``password``, are not stored: nobody signs in
     with them here.
 
-    :param db: Where statements run.
-    :param scope: Whose resources; nothing of another scope is ever seen.
+    :param database: Whose resources, and where: nothing of another scope is ever seen.
     :param consumer_sync: What a change of users and groups entails elsewhere.
     :param outbox: Where each change is written down.
     :param safety: What holds back changes that take too many people's access away.
@@ -81,8 +71,7 @@ class SqlStorage(ScimStorage):
 
     def __init__(
         self,
-        db: Database,
-        scope: Scope,
+        database: TenantDatabase,
         provider: ScimProvider,
         consumer_sync: ConsumerSync | None = None,
         outbox: Outbox | None = None,
@@ -91,12 +80,10 @@ class SqlStorage(ScimStorage):
         dry_run: bool = False,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
-        pause: Callable[[int], None] = pause,
     ) -> None:
         self._kinds = Kinds(provider)
         self._context = DirectoryContext(
-            db,
-            scope,
+            database,
             self._kinds,
             consumer_sync or NoConsumerSync(),
             outbox or NoOutbox(),
@@ -107,7 +94,6 @@ class SqlStorage(ScimStorage):
         )
         self._users = Users(self._context)
         self._groups = Groups(self._context)
-        self._pause = pause
 
     # -- Reading ----------------------------------------------------------
 
@@ -137,10 +123,10 @@ class SqlStorage(ScimStorage):
         :raises ~scim2_models.TooManyException: When it would cost too much (:mod:`.costs`), or did
             not end in time.
         """
-        context, dialect = self._context, self._context.db.dialect
+        context = self._context
         kinds = [self._kinds.of(each) for each in resource_types]
         self._refuse_costly(kinds, search_request)
-        search = Search(dialect, context.scope, kinds, search_request)
+        search = Search(context.database, kinds, search_request)
         by_cursor = search_request.cursor is not None
         where = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:
@@ -185,18 +171,19 @@ class SqlStorage(ScimStorage):
         weight = max((costs.weight(kind, search_request.filter) for kind in kinds), default=0)
         costs.refuse(weight)
         if weight > costs.FREE:
-            context = self._context
-            counts = [queries.count(context.db.dialect, context.scope, kind.name) for kind in kinds]
-            (rows,) = context.read(counts)
-            costs.refuse(weight, sum(int(row["total"]) for row in rows))
+            database = self._context.database
+            counts = database.query(
+                [database.bind(queries.COUNT, type=kind.name) for kind in kinds]
+            )
+            costs.refuse(weight, sum(int(rows[0]["total"]) for rows in counts))
 
     def _related(
         self, kind: Kind, ids: list[str], parameters: ResponseParameters[Any] | None
     ) -> list[Any]:
         if not ids or kind.role is None or not keeps(kind, parameters):
             return []
-        select = queries.edges if kind.role == "User" else queries.direct_members
-        return select(self._context.db.dialect, ids)
+        read = queries.edges if kind.role == "User" else queries.direct_members
+        return read(self._context.database, ids)
 
     def _models(
         self, rows: Iterable[StoredRow], memberships: Mapping[str, Rows]
@@ -279,15 +266,23 @@ class SqlStorage(ScimStorage):
         return self._users.refresh(kind, resource_id, operation) if kind.role == "User" else None
 
     def secret(self, name: str) -> bytes:
-        """Return a secret of the tenant, which every node has and no restart forgets."""
-        return secret(self._context.db, self._context.scope, name)
+        """Return a secret of the tenant, which every node has and no restart forgets.
+
+        Whoever asks for it first makes it.
+
+        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        """
+        database, value = self._context.database, secrets.token_hex(SECRET_BYTES)
+        steps = [_INSERT_SECRET, _SECRET]
+        *_, found = database.commit([database.bind(each, name=name, value=value) for each in steps])
+        return bytes.fromhex(found.data[0]["value"])
 
     def count_users(self) -> int:
         """Return how many users there are."""
-        kind, db = self._kinds.in_role("User"), self._context.db
+        kind = self._kinds.in_role("User")
         if kind is None:
             return 0
-        ((row,),) = db.query([queries.count(db.dialect, self._context.scope, kind.name)])
+        (row,) = self._context.database.rows(queries.COUNT, type=kind.name)
         return int(row["total"])
 
     def users(self, size: int) -> Iterator[list[UserState]]:
@@ -300,21 +295,19 @@ class SqlStorage(ScimStorage):
         kind, context = self._kinds.in_role("User"), self._context
         last = ""
         while kind is not None:
-            found_rows = context.read(
-                [queries.after(context.db.dialect, context.scope, kind.name, last, size)]
-            )[0]
+            found_rows = context.database.rows(queries.AFTER, type=kind.name, last=last, limit=size)
             if not found_rows:
                 return
             ids = [columns["id"] for columns in found_rows]
             last = ids[-1]
-            graph = graph_of(*context.read(queries.edges(context.db.dialect, ids)))
+            graph = graph_of(*context.read(queries.edges(context.database, ids)))
             users = []
             for columns in found_rows:
                 try:
                     user = model(kind, StoredRow.read(columns))
                 except Exception as error:  # whatever may be stored there
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
-                    counts_of(context.scope.tenant).add("failures", "memory", "")
+                    counts_of(context.database.scope.tenant).add("failures", "memory", "")
                 else:
                     users.append(UserState(user, graph.groups_of(columns["id"])))
             yield users
@@ -343,21 +336,30 @@ class SqlStorage(ScimStorage):
         :raises Conflict: When it is not at the expected version, or keeps being overtaken.
         """
         kind = self._kinds.of(resource_type)
-        for attempt in range(ATTEMPTS):
-            try:
-                return self._groups.patch(
-                    kind,
-                    group_id,
-                    patch=patch,
-                    add=add,
-                    remove=remove,
-                    expected_version=expected_version,
-                )
-            except Conflict:
-                if expected_version is not None:
-                    raise
-                self._pause(attempt)
-        raise Conflict(detail="Others keep changing the same resources: try again")
+
+        def attempt() -> Resource[Any]:
+            return self._groups.patch(
+                kind,
+                group_id,
+                patch=patch,
+                add=add,
+                remove=remove,
+                expected_version=expected_version,
+            )
+
+        return attempt() if expected_version is not None else retried(attempt)
 
     def _writer(self, kind: Kind) -> Users | Groups:
         return self._groups if kind.role == "Group" else self._users
+
+
+SECRET_BYTES = 32
+
+_INSERT_SECRET = Statement(insert_into(tenant_secrets).on_conflict_do_nothing())
+
+_SECRET = Statement(
+    select(tenant_secrets.c.value).where(
+        queries.in_scope(tenant_secrets), tenant_secrets.c.name == bindparam("name")
+    ),
+    rows=1,
+)

@@ -28,6 +28,7 @@ from kong_scim.directory.ports import (
     UserState,
 )
 from kong_scim.directory.values import instant
+from kong_scim.directory.writes import Writes
 
 
 class Users:
@@ -48,7 +49,7 @@ class Users:
         outcome = self._entails(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
         created = model(kind, row)
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         writes.create(kind, row, created)
         self._context.commit(
             writes, Entry(change, outcome, None, row.doc, version_after=row.version)
@@ -82,7 +83,7 @@ class Users:
         outcome = self._entails(kind, change)
         record = outcome.records.get(row.id, record_of(row.doc))
         changed = replace(changed, doc=with_record(kind, doc, record))
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         writes.guard({row.id: row.version})
         writes.update(kind, changed, before, model(kind, changed))
         entry = Entry(change, outcome, row.doc, changed.doc, row.version, changed.version)
@@ -103,7 +104,7 @@ class Users:
         record = outcome.records.get(row.id)
         if not outcome.steps and record is None:
             return None
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         writes.guard({row.id: row.version})
         after = row
         if record is not None:
@@ -125,7 +126,7 @@ class Users:
         outcome = self._entails(kind, change)
         direct = sorted(group.id for group in groups if group.direct)
         moment = instant(self._context.clock())
-        writes = self._context.writes()
+        writes = Writes(self._context.database)
         writes.guard({row.id: row.version, **dict.fromkeys(direct)})
         for group_id in direct:
             writes.touch(group_id, moment)
@@ -136,7 +137,7 @@ class Users:
         self, kind: Kind, resource_id: str, expected_version: str | None
     ) -> tuple[StoredRow, tuple[GroupRef, ...]]:
         context = self._context
-        edges = queries.edges(context.db.dialect, [resource_id]) if kind.role == "User" else []
+        edges = queries.edges(context.database, [resource_id]) if kind.role == "User" else []
         rows, above = context.read(context.one(kind, resource_id), edges)
         row = found(kind, resource_id, rows, expected_version)
         return row, graph_of(above).groups_of(row.id)

@@ -12,11 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from scim2_models import Resource, UniquenessException
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 
 from kong_scim.bridge import (
     BridgeError,
-    Dialect,
     RowCountError,
     Scalar,
     Sql,
@@ -25,10 +24,11 @@ from kong_scim.bridge import (
     TransactionConflictError,
 )
 from kong_scim.directory import queries
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.ports import HELD, REFUSED, Conflict, Database, HeldBackError, Scope
-from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
+from kong_scim.directory.ports import HELD, REFUSED, Conflict, HeldBackError
+from kong_scim.directory.statements import Statement, insert_into, parameters
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
 
@@ -39,9 +39,8 @@ ROWS = 500
 class Writes:
     """Collects the statements of a change, and commits them with whatever belongs to it."""
 
-    def __init__(self, db: Database, scope: Scope) -> None:
-        self._db = db
-        self._scope = scope
+    def __init__(self, database: TenantDatabase) -> None:
+        self._database = database
         self._first: list[Sql] = []
         self._tenant: list[Sql] = []
         self._locks: dict[str, int | None] = {}
@@ -59,11 +58,11 @@ class Writes:
 
         :param version: What was read; None where the tenant has no row yet.
         """
-        self._on_tenant(_hold_graph(self._db.dialect), version)
+        self._on_tenant(_HOLD_GRAPH, version)
 
     def change_graph(self, version: int | None) -> None:
         """As :meth:`hold_graph`, and let nobody else who read it commit."""
-        self._on_tenant(_change_graph(self._db.dialect), version)
+        self._on_tenant(_CHANGE_GRAPH, version)
 
     def guard(self, versions: Mapping[str, int | None]) -> None:
         """Have rows still be there, at these versions where one is given."""
@@ -75,19 +74,17 @@ class Writes:
 
     def create(self, kind: Kind, row: StoredRow, resource: Resource[Any]) -> None:
         """Store a new resource."""
-        columns: dict[str, Scalar] = {
-            "id": row.id,
-            "workspace": self._scope.workspace,
-            "tenant": self._scope.tenant,
-            "type": row.type,
-            "version": row.version,
-            "display": row.display,
-            "display_key": row.display_key(kind),
-            "doc": row.text(),
-            "created": row.created,
-            "modified": row.modified,
-        }
-        self._steps.append(_insert_resource(self._db.dialect).bind(columns))
+        self._run(
+            _INSERT_RESOURCE,
+            id=row.id,
+            type=row.type,
+            version=row.version,
+            display=row.display,
+            display_key=row.display_key(kind),
+            doc=row.text(),
+            created=row.created,
+            modified=row.modified,
+        )
         self._claim(row.id, uniques(kind, resource))
         self._insert_values(row.id, rows(kind, resource))
 
@@ -95,15 +92,15 @@ class Writes:
         self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
     ) -> None:
         """Store the new state of a resource that is guarded at the version it was read."""
-        columns: dict[str, Scalar] = {
-            "resource": row.id,
-            "version": row.version,
-            "display": row.display,
-            "display_key": row.display_key(kind),
-            "doc": row.text(),
-            "modified": row.modified,
-        }
-        self._steps.append(_update_resource(self._db.dialect).bind(columns))
+        self._run(
+            _UPDATE_RESOURCE,
+            resource=row.id,
+            version=row.version,
+            display=row.display,
+            display_key=row.display_key(kind),
+            doc=row.text(),
+            modified=row.modified,
+        )
         self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
         held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
@@ -116,14 +113,12 @@ class Writes:
 
         :return: Where in the results of :meth:`commit` that version will be.
         """
-        self._steps.append(
-            _touch(self._db.dialect).bind({"resource": resource_id, "modified": modified})
-        )
+        self._run(_TOUCH, resource=resource_id, modified=modified)
         return len(self._steps) - 1
 
     def delete(self, resource_id: str) -> None:
         """Delete a resource; its values and memberships go with it."""
-        self._steps.append(_delete_resource(self._db.dialect).bind({"resource": resource_id}))
+        self._run(_DELETE_RESOURCE, resource=resource_id)
 
     def join(self, group_id: str, kinds: Mapping[str, str]) -> None:
         """Make resources members of a group.
@@ -131,18 +126,16 @@ class Writes:
         :param kinds: ``User`` or ``Group``, by the member's id.
         """
         for chunk in queries.chunks(sorted(kinds.items()), ROWS):
-            table: dict[str, Scalar] = {"group": group_id}
+            table: dict[str, Scalar] = {}
             for index, (member, kind) in enumerate(chunk):
                 table |= {f"member{index}": member, f"type{index}": kind}
-            self._steps.append(_insert_members(self._db.dialect, len(chunk)).bind(table))
+            self._run(_insert_members(len(chunk)), group=group_id, **table)
 
     def leave(self, group_id: str, ids: Iterable[str]) -> None:
         """End memberships of a group."""
         for chunk in queries.chunks(sorted(ids), ROWS):
-            statement = delete(members).where(
-                members.c.group_id == group_id, members.c.member_id.in_(chunk)
-            )
-            self._steps.append(compile(statement, self._db.dialect))
+            of_group = members.c.group_id == group_id
+            self._run(Statement(delete(members).where(of_group, members.c.member_id.in_(chunk))))
 
     # -- Commit -----------------------------------------------------------
 
@@ -156,9 +149,9 @@ class Writes:
         :raises ~kong_scim.directory.ports.HeldBackError: When the guard of the safety net did not
             hold.
         """
-        guards = [*self._first, *self._tenant, *queries.lock(self._db.dialect, self._locks)]
+        guards = [*self._first, *self._tenant, *queries.lock(self._database, self._locks)]
         try:
-            results = self._db.commit([*guards, *self._steps, *steps])
+            results = self._database.commit([*guards, *self._steps, *steps])
         except BridgeError as error:
             raise self._explained(error) from error
         return results[len(guards) :]
@@ -178,11 +171,13 @@ class Writes:
             return UniquenessException(detail=taken)
         return Conflict(detail="The resource was changed by somebody else: read it again")
 
-    def _on_tenant(self, guard: Prepared, version: int | None) -> None:
-        scope = queries.scope_params(self._scope)
+    def _run(self, statement: Statement, **params: Scalar) -> None:
+        self._steps.append(self._database.bind(statement, **params))
+
+    def _on_tenant(self, guard: Statement, version: int | None) -> None:
         if version is None:
-            self._tenant.append(_insert_tenant(self._db.dialect).bind(scope))
-        self._tenant.append(guard.bind({**scope, "version": version or 0}))
+            self._tenant.append(self._database.bind(_INSERT_TENANT))
+        self._tenant.append(self._database.bind(guard, version=version or 0))
 
     def _replace_unique(
         self,
@@ -192,10 +187,8 @@ class Writes:
     ) -> None:
         gone = [urn for urn, (digest, _) in held.items() if wanted.get(urn, ("",))[0] != digest]
         if gone:
-            statement = delete(unique).where(
-                unique.c.resource_id == resource_id, unique.c.attr.in_(gone)
-            )
-            self._steps.append(compile(statement, self._db.dialect))
+            of_resource = unique.c.resource_id == resource_id
+            self._run(Statement(delete(unique).where(of_resource, unique.c.attr.in_(gone))))
         new = {urn: value for urn, value in wanted.items() if held.get(urn, ("",))[0] != value[0]}
         self._claim(resource_id, new)
 
@@ -207,27 +200,23 @@ class Writes:
                 f"Another resource has the {attribute} {value[:200]!r} already, "
                 f"and no two may have the same {attribute}"
             )
-            row = {
-                **queries.scope_params(self._scope),
-                "attr": urn,
-                "digest": digest,
-                "resource_id": resource_id,
-            }
-            self._steps.append(replace(_insert_unique(self._db.dialect).bind(row), label=label))
+            row = self._database.bind(
+                _INSERT_UNIQUE, attr=urn, digest=digest, resource_id=resource_id
+            )
+            self._steps.append(replace(row, label=label))
 
     def _delete_values(self, resource_id: str, attributes: Sequence[str]) -> None:
         for chunk in queries.chunks(attributes, ROWS):
             named = queries.padded(chunk)
             params = {f"attr{index}": attribute for index, attribute in enumerate(named)}
-            prepared = _delete_values(self._db.dialect, len(named))
-            self._steps.append(prepared.bind({"resource": resource_id, **params}))
+            self._run(_delete_values(len(named)), resource=resource_id, **params)
 
     def _insert_values(self, resource_id: str, new: Sequence[Value]) -> None:
         for chunk in queries.chunks(new, ROWS):
-            table: dict[str, Scalar] = {"resource": resource_id}
+            table: dict[str, Scalar] = {}
             for index, value in enumerate(chunk):
                 table.update((f"{name}{index}", each) for name, each in value._asdict().items())
-            self._steps.append(_insert_values(self._db.dialect, len(chunk)).bind(table))
+            self._run(_insert_values(len(chunk)), resource=resource_id, **table)
 
 
 def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
@@ -237,35 +226,54 @@ def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
     return grouped
 
 
-@lru_cache(maxsize=4)
-def _insert_tenant(dialect: Dialect) -> Prepared:
-    row: dict[str, Any] = {name: bindparam(name) for name in ("workspace", "tenant")}
-    statement = insert_into(dialect, tenants).values({**row, "graph_version": 0})
-    return prepare(statement.on_conflict_do_nothing(), dialect)
+_INSERT_TENANT = Statement(
+    insert_into(tenants)
+    .values(**parameters("workspace", "tenant"), graph_version=0)
+    .on_conflict_do_nothing()
+)
 
+_AT_VERSION = and_(queries.in_scope(tenants), tenants.c.graph_version == bindparam("version"))
 
-@lru_cache(maxsize=4)
-def _hold_graph(dialect: Dialect) -> Prepared:
-    statement = (
-        select(tenants.c.graph_version)
-        .where(queries.in_scope(tenants), tenants.c.graph_version == bindparam("version"))
-        .with_for_update(read=True)
-    )
-    return prepare(statement, dialect, rows=1, label="graph")
+_HOLD_GRAPH = Statement(
+    select(tenants.c.graph_version).where(_AT_VERSION).with_for_update(read=True),
+    rows=1,
+    label="graph",
+)
 
+_CHANGE_GRAPH = Statement(
+    update(tenants).where(_AT_VERSION).values(graph_version=tenants.c.graph_version + 1),
+    rows=1,
+    label="graph",
+)
 
-@lru_cache(maxsize=4)
-def _change_graph(dialect: Dialect) -> Prepared:
-    statement = (
-        update(tenants)
-        .where(queries.in_scope(tenants), tenants.c.graph_version == bindparam("version"))
-        .values(graph_version=tenants.c.graph_version + 1)
-    )
-    return prepare(statement, dialect, rows=1, label="graph")
+_INSERT_RESOURCE = Statement(insert_into(resources))
+
+_INSERT_UNIQUE = Statement(insert_into(unique).on_conflict_do_nothing(), rows=1)
+
+_THE_RESOURCE = resources.c.id == bindparam("resource")
+
+_UPDATE_RESOURCE = Statement(
+    update(resources)
+    .where(_THE_RESOURCE)
+    .values(parameters("version", "display", "display_key", "doc", "modified")),
+    rows=1,
+    label="version",
+)
+
+_TOUCH = Statement(
+    update(resources)
+    .where(_THE_RESOURCE)
+    .values(version=resources.c.version + 1, **parameters("modified"))
+    .returning(resources.c.version),
+    rows=1,
+    label="version",
+)
+
+_DELETE_RESOURCE = Statement(delete(resources).where(_THE_RESOURCE), rows=1, label="version")
 
 
 @lru_cache(maxsize=2 * ROWS)
-def _insert_members(dialect: Dialect, count: int) -> Prepared:
+def _insert_members(count: int) -> Statement:
     table: list[dict[str, Any]] = [
         {
             "group_id": bindparam("group"),
@@ -274,43 +282,21 @@ def _insert_members(dialect: Dialect, count: int) -> Prepared:
         }
         for index in range(count)
     ]
-    statement = insert_into(dialect, members).values(table)
-    return prepare(statement.on_conflict_do_nothing(), dialect)
-
-
-@lru_cache(maxsize=4)
-def _delete_resource(dialect: Dialect) -> Prepared:
-    statement = delete(resources).where(resources.c.id == bindparam("resource"))
-    return prepare(statement, dialect, rows=1, label="version")
-
-
-@lru_cache(maxsize=4)
-def _insert_resource(dialect: Dialect) -> Prepared:
-    return prepare(
-        insert(resources).values({column.name: bindparam(column.name) for column in resources.c}),
-        dialect,
-    )
-
-
-@lru_cache(maxsize=4)
-def _insert_unique(dialect: Dialect) -> Prepared:
-    row: dict[str, Any] = {column.name: bindparam(column.name) for column in unique.c}
-    return prepare(
-        insert_into(dialect, unique).values(row).on_conflict_do_nothing(), dialect, rows=1
-    )
+    return Statement(insert_into(members).values(table).on_conflict_do_nothing())
 
 
 @lru_cache(maxsize=32)
-def _delete_values(dialect: Dialect, count: int) -> Prepared:
+def _delete_values(count: int) -> Statement:
     named: list[Any] = [bindparam(f"attr{index}") for index in range(count)]
-    statement = delete(values).where(
-        values.c.resource_id == bindparam("resource"), values.c.attr.in_(named)
+    return Statement(
+        delete(values).where(
+            values.c.resource_id == bindparam("resource"), values.c.attr.in_(named)
+        )
     )
-    return prepare(statement, dialect)
 
 
 @lru_cache(maxsize=2 * ROWS)
-def _insert_values(dialect: Dialect, count: int) -> Prepared:
+def _insert_values(count: int) -> Statement:
     table: list[dict[str, Any]] = [
         {
             "resource_id": bindparam("resource"),
@@ -318,26 +304,4 @@ def _insert_values(dialect: Dialect, count: int) -> Prepared:
         }
         for index in range(count)
     ]
-    return prepare(insert(values).values(table), dialect)
-
-
-@lru_cache(maxsize=4)
-def _update_resource(dialect: Dialect) -> Prepared:
-    named = ("version", "display", "display_key", "doc", "modified")
-    statement = (
-        update(resources)
-        .where(resources.c.id == bindparam("resource"))
-        .values({name: bindparam(name) for name in named})
-    )
-    return prepare(statement, dialect, rows=1, label="version")
-
-
-@lru_cache(maxsize=4)
-def _touch(dialect: Dialect) -> Prepared:
-    statement = (
-        update(resources)
-        .where(resources.c.id == bindparam("resource"))
-        .values(version=resources.c.version + 1, modified=bindparam("modified"))
-        .returning(resources.c.version)
-    )
-    return prepare(statement, dialect, rows=1, label="version")
+    return Statement(insert_into(values).values(table))

@@ -16,22 +16,23 @@ moved:
 from __future__ import annotations
 
 import logging
+import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import BridgeError, Dialect, RowCountError
-from kong_scim.directory.callers import callers
-from kong_scim.directory.ports import Database, Scope
-from kong_scim.directory.queries import in_scope, scope_params
-from kong_scim.directory.statements import Prepared, insert_into, prepare
+from kong_scim.bridge import BridgeError, RowCountError
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.queries import in_scope
+from kong_scim.directory.statements import Statement, insert_into, parameters
+from kong_scim.directory.tables import callers
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.events.outbox import EventOutbox, Origin, insert_row
+from kong_scim.events.outbox import INSERT_EVENT, EventOutbox, Origin
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Callers:
         self._next_write = 0.0
         self._written: dict[str, datetime] = {}
 
-    def run(self, db: Database, scope: Scope, used: Callable[[], Mapping[str, datetime]]) -> None:
+    def run(self, database: TenantDatabase, used: Callable[[], Mapping[str, datetime]]) -> None:
         """Warn of what expires soon, and write down what was used, where that is due.
 
         :param used: Returns when this process last accepted which credentials.
@@ -91,39 +92,37 @@ class Callers:
                 continue
             try:
                 if left > timedelta(0):
-                    self._warn(db, scope, token, left)
+                    self._warn(database, token, left)
                 del self._expiring[token.name]
             except BridgeError as error:  # of one token: it keeps no other from its warning
                 failure = error
         seen = used()
         is_due = self._clock() >= self._next_write or not seen.keys() <= self._written.keys()
-        if is_due and self._write(db, scope, seen):
+        if is_due and self._write(database, seen):
             self._next_write = self._clock() + BETWEEN_WRITES
         if failure is not None:
             raise failure
 
-    def _warn(self, db: Database, scope: Scope, token: Expiring, left: timedelta) -> None:
+    def _warn(self, database: TenantDatabase, token: Expiring, left: timedelta) -> None:
         said = {"values": [{"attribute": "expires", "value": token.expires}]}
-        outbox = EventOutbox(db.dialect, scope, Origin(ACTOR, "", ""), clock=self._now)
+        outbox = EventOutbox(database, Origin(ACTOR, "", ""), clock=self._now)
         event = outbox.notice(TOKEN, token.name, EXPIRY_WARNING, **said)
-        warned = {**scope_params(scope), "name": token.name, "warned": token.expires}
+        warned = database.bind(_WARNED, name=token.name, warned=token.expires)
         try:
-            db.commit([_warned(db.dialect).bind(warned), insert_row(db.dialect).bind(event)])
+            database.commit([warned, database.bind(INSERT_EVENT, **event)])
         except RowCountError:
             return  # another node has, or this one before it was started anew
         log.warning(
             "tenant %s: token %s expires at %s, in %d days: make the next one",
-            *(scope.tenant, token.name, token.expires, left.days),
+            *(database.scope.tenant, token.name, token.expires, left.days),
         )
 
-    def _write(self, db: Database, scope: Scope, used: Mapping[str, datetime]) -> bool:
+    def _write(self, database: TenantDatabase, used: Mapping[str, datetime]) -> bool:
         newer = {name: at for name, at in used.items() if self._written.get(name) != at}
         if newer:
-            db.commit(
+            database.commit(
                 [
-                    _used(db.dialect).bind(
-                        {**scope_params(scope), "name": name, "last_used": instant(at)}
-                    )
+                    database.bind(_USED, name=name, last_used=instant(at))
                     for name, at in newer.items()
                 ]
             )
@@ -132,31 +131,25 @@ class Callers:
 
 
 def last_uses(
-    db: Database, scope: Scope, used: Mapping[str, datetime] | None = None
+    database: TenantDatabase, used: Mapping[str, datetime] | None = None
 ) -> dict[str, str]:
     """Return when which credentials were last used at any node, as dates of a fixed width.
 
     :param used: What this process knows, which may be newer than what is written down.
     """
-    (rows,) = db.query([_all(db.dialect).bind(scope_params(scope))])
-    found = {row["name"]: row["last_used"] for row in rows if row["last_used"]}
+    found = {row["name"]: row["last_used"] for row in database.rows(_ALL) if row["last_used"]}
     for name, at in (used or {}).items():
         found[name] = max(found.get(name, ""), instant(at))
     return found
 
 
-@lru_cache(maxsize=4)
-def _all(dialect: Dialect) -> Prepared:
-    return prepare(select(callers.c.name, callers.c.last_used).where(in_scope(callers)), dialect)
+_ALL = Statement(select(callers.c.name, callers.c.last_used).where(in_scope(callers)))
 
 
-def _upsert(dialect: Dialect, column: str, condition: Callable[[Any, Any], Any]) -> Any:
+def _upsert(column: str, condition: Callable[[Any, Any], Any]) -> Insert:
     """Return an insert of a row with this column, or an update of it under a condition."""
-    row: dict[str, Any] = {
-        name: bindparam(name) for name in ("workspace", "tenant", "name", column)
-    }
-    row = {"last_used": "", "warned": "", **row}
-    statement = insert_into(dialect, callers).values(row)
+    row = {"last_used": "", "warned": "", **parameters("workspace", "tenant", "name", column)}
+    statement = insert_into(callers).values(row)
     new = statement.excluded[column]
     return statement.on_conflict_do_update(
         index_elements=["workspace", "tenant", "name"],
@@ -165,13 +158,7 @@ def _upsert(dialect: Dialect, column: str, condition: Callable[[Any, Any], Any])
     )
 
 
-@lru_cache(maxsize=4)
-def _used(dialect: Dialect) -> Prepared:
-    return prepare(_upsert(dialect, "last_used", lambda old, new: old < new), dialect)
+_USED = Statement(_upsert("last_used", operator.lt))
 
-
-@lru_cache(maxsize=4)
-def _warned(dialect: Dialect) -> Prepared:
-    """Note the warning; no row, and so no commit, where it was noted before."""
-    statement = _upsert(dialect, "warned", lambda old, new: old != new)
-    return prepare(statement, dialect, rows=1, label="warned")
+_WARNED = Statement(_upsert("warned", operator.ne), rows=1, label="warned")
+"""Notes the warning; no row, and so no commit, where it was noted before."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, select
 
-from kong_scim.bridge import Dialect, Sample
+from kong_scim.bridge import Sample
 from kong_scim.counts import counts_of
-from kong_scim.directory.outbox import deliveries, outbox
-from kong_scim.directory.ports import Database, Scope
-from kong_scim.directory.queries import in_scope, scope_params
-from kong_scim.directory.statements import Prepared, prepare
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.queries import in_scope
+from kong_scim.directory.statements import Statement
+from kong_scim.directory.tables import deliveries, outbox
 from kong_scim.directory.values import utc_now
 
 BETWEEN_MEASURES = 5.0
@@ -43,13 +42,13 @@ class Meter:
         self._now = now
         self._next = 0.0
 
-    def run(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:
+    def run(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
         """Report what there is.
 
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer; the counts
             are kept.
         """
-        gauges = self._gauges(db, scope) if self._clock() >= self._next else []
+        gauges = self._gauges(database) if self._clock() >= self._next else []
         taken = counts_of(self._tenant).take()
         try:
             samples = [
@@ -64,11 +63,8 @@ class Meter:
         if gauges:
             self._next = self._clock() + BETWEEN_MEASURES
 
-    def _gauges(self, db: Database, scope: Scope) -> list[Sample]:
-        where = scope_params(scope)
-        (unsealed,), waiting = db.query(
-            [_unsealed(db.dialect).bind(where), _waiting(db.dialect).bind(where)]
-        )
+    def _gauges(self, database: TenantDatabase) -> list[Sample]:
+        (unsealed,), waiting = database.query([database.bind(_UNSEALED), database.bind(_WAITING)])
         now, of_target = self._now(), {row["target"]: row for row in waiting}
         nothing = {"count": 0, "oldest": None}
         found: list[tuple[str, tuple[str, ...], Any]] = [("outbox", (), unsealed)]
@@ -90,23 +86,18 @@ def _age(stored: str | None, now: datetime) -> float:
         return 0.0
 
 
-@lru_cache(maxsize=4)
-def _unsealed(dialect: Dialect) -> Prepared:
-    found = select(func.count().label("count"), func.min(outbox.c.created).label("oldest"))
-    return prepare(found.where(in_scope(outbox)), dialect)
+_UNSEALED = Statement(
+    select(func.count().label("count"), func.min(outbox.c.created).label("oldest")).where(
+        in_scope(outbox)
+    )
+)
 
-
-@lru_cache(maxsize=4)
-def _waiting(dialect: Dialect) -> Prepared:
-    found = select(
+_WAITING = Statement(
+    select(
         deliveries.c.target,
         func.count().label("count"),
         func.min(deliveries.c.created).label("oldest"),
     )
-    return prepare(
-        found.where(
-            in_scope(deliveries),
-            deliveries.c.state == "pending",
-        ).group_by(deliveries.c.target),
-        dialect,
-    )
+    .where(in_scope(deliveries), deliveries.c.state == "pending")
+    .group_by(deliveries.c.target)
+)

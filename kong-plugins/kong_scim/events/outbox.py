@@ -33,27 +33,46 @@ and people have a right to be forgotten.
 from __future__ import annotations
 
 import json
+import secrets
+import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Insert, bindparam, insert, select
+from sqlalchemy import bindparam, select
 
-from kong_scim.bridge import Dialect, EntityCounts, LastEventTag, Param, Step
+from kong_scim.bridge import EntityCounts, LastEventTag, Param, Step
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.kinds import KONG_SCHEMA
-from kong_scim.directory.outbox import outbox
-from kong_scim.directory.ports import Access, Entry, Scope
-from kong_scim.directory.statements import Prepared, prepare
-from kong_scim.directory.tables import resources
+from kong_scim.directory.ports import Access, Entry
+from kong_scim.directory.statements import Statement, insert_into, insert_where, parameters
+from kong_scim.directory.tables import outbox, resources
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.events.ids import uuid7
 
 NOTHING_WRITTEN = "{}"
 """The value of :class:`~kong_scim.bridge.EntityCounts` where no entity was."""
 
 _ROLES = frozenset({"roles", "entitlements"})
+
+_NANOSECONDS = 1_000_000
+"""Of a millisecond."""
+
+
+def uuid7(now: Callable[[], int] = time.time_ns) -> str:
+    """Return a new id of an event: a UUID of version 7 (RFC 9562 §5.7).
+
+    The 12 bits after the milliseconds are their fraction (RFC 9562 §6.2, method 3), so that ids of
+    one process sort by a quarter of a microsecond; the other 62 are random.
+
+    :param now: Nanoseconds since 1970.
+    """
+    milliseconds, rest = divmod(now(), _NANOSECONDS)
+    fraction = rest * 4096 // _NANOSECONDS
+    value = (milliseconds & (1 << 48) - 1) << 80
+    value |= 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
 
 
 @dataclass(frozen=True)
@@ -82,8 +101,7 @@ class EventOutbox:
 
     def __init__(
         self,
-        dialect: Dialect,
-        scope: Scope,
+        database: TenantDatabase,
         origin: Origin,
         *,
         values: Collection[str] = (),
@@ -91,8 +109,7 @@ class EventOutbox:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = uuid7,
     ) -> None:
-        self._dialect = dialect
-        self._scope = scope
+        self._database = database
         self._origin = origin
         self._dry_run = dry_run
         self._values = frozenset(name.casefold() for name in values)
@@ -108,11 +125,12 @@ class EventOutbox:
             "written": EntityCounts(),
         }
         if entry.counted:
-            written = _insert_counted(self._dialect, taken_back=self._dry_run).bind(row)
+            statement = _INSERT_TAKEN_BACK if self._dry_run else _INSERT_COUNTED
         elif entry.version_before == entry.version_after:
-            written = _insert_if_written(self._dialect).bind({**row, "tally": EntityCounts()})
+            statement, row = _INSERT_IF_WRITTEN, {**row, "tally": EntityCounts()}
         else:
-            written = insert_row(self._dialect).bind(row)
+            statement = INSERT_EVENT
+        written = self._database.bind(statement, **row)
         if self._dry_run or not entry.outcome.steps:
             return [written]
         return [LastEventTag(str(row["id"])), written]
@@ -120,7 +138,7 @@ class EventOutbox:
     def notice(
         self, resource_type: str, resource_id: str, operation: str, **said: Any
     ) -> dict[str, Param]:
-        """Return the row of an event that is no change of a resource, for :func:`insert_row`.
+        """Return the row of an event that is no change of a resource, for :data:`INSERT_EVENT`.
 
         :param said: What else its document has.
         """
@@ -131,8 +149,8 @@ class EventOutbox:
         """Return the steps that write the event of a credential of a user, with its commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
         row = self.notice("User", user, operation)
-        counted = {"written": EntityCounts(), "tally": EntityCounts()}
-        written = _insert_if_written(self._dialect).bind({**row, **counted})
+        row |= {"written": EntityCounts(), "tally": EntityCounts()}
+        written = self._database.bind(_INSERT_IF_WRITTEN, **row)
         return [LastEventTag(str(row["id"])), written]
 
     def _row(
@@ -140,8 +158,6 @@ class EventOutbox:
     ) -> dict[str, Param]:
         return {
             "id": self._new_id(),
-            "workspace": self._scope.workspace,
-            "tenant": self._scope.tenant,
             "resource_type": resource_type,
             "resource_id": resource_id,
             "version_before": None,
@@ -250,38 +266,26 @@ def _text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-_COLUMNS = [column.name for column in outbox.c if column.name != "position"]
+_ROW = parameters(*(column.name for column in outbox.c if column.name != "position"))
 
+INSERT_EVENT = Statement(insert_into(outbox).values(_ROW))
+"""Writes the row of an event, such as :meth:`EventOutbox.notice` returns it."""
 
-@lru_cache(maxsize=4)
-def insert_row(dialect: Dialect) -> Prepared:
-    """Return the statement that writes the row of an event."""
-    return prepare(insert(outbox).values({name: bindparam(name) for name in _COLUMNS}), dialect)
+_VERSION = (
+    select(resources.c.version).where(resources.c.id == bindparam("resource_id")).scalar_subquery()
+)
+"""The version that the resource has got in this very commit."""
 
+_INSERT_COUNTED = Statement(
+    insert_into(outbox).values({**_ROW, "version_before": _VERSION - 1, "version_after": _VERSION})
+)
 
-@lru_cache(maxsize=4)
-def _insert_counted(dialect: Dialect, *, taken_back: bool) -> Prepared:
-    """Insert with the version that the resource has got in this very commit, or would have got."""
-    version = (
-        select(resources.c.version)
-        .where(resources.c.id == bindparam("resource_id"))
-        .scalar_subquery()
-    )
-    row: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
-    row |= {"version_before": version - 1, "version_after": version}
-    if taken_back:
-        row |= {"version_before": version, "version_after": version + 1}
-    return prepare(insert(outbox).values(row), dialect)
+_INSERT_TAKEN_BACK = Statement(
+    insert_into(outbox).values({**_ROW, "version_before": _VERSION, "version_after": _VERSION + 1})
+)
+"""Of a change that was taken back: with the version that the resource would have got."""
 
-
-@lru_cache(maxsize=4)
-def _insert_if_written(dialect: Dialect) -> Prepared:
-    """Insert only where the entity steps of the commit wrote anything."""
-    tally = bindparam("tally", type_=outbox.c.written.type)
-    return prepare(insert_where(tally != NOTHING_WRITTEN), dialect)
-
-
-def insert_where(condition: ColumnElement[bool]) -> Insert:
-    """Return an insert of the row of an event, where a condition holds."""
-    row = select(*(bindparam(name, type_=outbox.c[name].type) for name in _COLUMNS))
-    return insert(outbox).from_select(_COLUMNS, row.where(condition))
+_INSERT_IF_WRITTEN = Statement(
+    insert_where(outbox, bindparam("tally", type_=outbox.c.written.type) != NOTHING_WRITTEN)
+)
+"""Inserts only where the entity steps of the commit wrote anything."""

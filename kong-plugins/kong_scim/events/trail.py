@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from scim2_models import SCIMException
 from sqlalchemy import bindparam, delete, select, update
 
-from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Dialect, Sql
+from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.outbox import chains, outbox
-from kong_scim.directory.ports import Conflict, Database, Scope
-from kong_scim.directory.queries import in_scope, scope_params
-from kong_scim.directory.statements import Prepared, compile, insert_into, prepare
-from kong_scim.directory.tables import resources, values
+from kong_scim.directory.ports import Conflict
+from kong_scim.directory.queries import in_scope
+from kong_scim.directory.statements import Statement, insert_into, parameters, values_of
+from kong_scim.directory.tables import chains, outbox, resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 from kong_scim.events.hash_chain import START, Chain, hash_of
@@ -56,8 +55,7 @@ class Trail:
 
     def __init__(
         self,
-        db: Database,
-        scope: Scope,
+        database: TenantDatabase,
         kind: Kind,
         announce: Callable[[Mapping[str, Any]], Sequence[Sql]] = lambda _: (),
         *,
@@ -65,15 +63,13 @@ class Trail:
     ) -> None:
         self._aside = set() if aside is None else aside
         self._announce = announce
-        self._db = db
-        self._scope = scope
+        self._database = database
+        self._tenant = database.scope.tenant
         self._kind = kind
-        self._where = scope_params(scope)
 
     def chain(self) -> Chain:
         """Return what the trail must be."""
-        ((*rows,),) = self._db.query([_chain(self._db.dialect).bind(self._where)])
-        return _read(rows)
+        return _read(self._database.rows(_CHAIN))
 
     def seal(self, limit: int = BATCH) -> list[dict[str, Any]]:
         """Give the oldest events of the outbox their places.
@@ -82,11 +78,10 @@ class Trail:
 
         :return: The sealed events in SCIM JSON form; none where another node was quicker.
         """
-        rows, waiting = self._db.query(
-            [
-                _chain(self._db.dialect).bind(self._where),
-                _waiting(self._db.dialect, self._where, self._aside, limit),
-            ]
+        database = self._database
+        statement = _waiting(aside=self._aside) if self._aside else _WAITING
+        rows, waiting = database.query(
+            [database.bind(_CHAIN), database.bind(statement, limit=limit)]
         )
         if not waiting:
             return []
@@ -109,10 +104,10 @@ class Trail:
         if len(self._aside) >= MOST_ASIDE:
             raise unfit
         self._aside.add(columns["position"])
-        counts_of(self._scope.tenant).add("failures", "trail", "")
+        counts_of(self._tenant).add("failures", "trail", "")
         log.error(
             "tenant %s: event %s cannot be sealed and stays in the outbox; the others go on: %s",
-            *(self._scope.tenant, columns["id"], unfit),
+            *(self._tenant, columns["id"], unfit),
         )
 
     def _seal(self, chain: Chain, waiting: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -120,7 +115,7 @@ class Trail:
 
         :raises _UnfitError: When one of them is the reason that none is.
         """
-        old, sealed, writes = chain, [], Writes(self._db, self._scope)
+        old, sealed, writes = chain, [], Writes(self._database)
         try:
             for columns in waiting:
                 event = self._sealed(columns, chain)
@@ -136,7 +131,7 @@ class Trail:
         self._move(writes, old, chain)
         positions = [columns["position"] for columns in waiting]
         taken = delete(outbox).where(outbox.c.position.in_(positions))
-        steps = [compile(taken, self._db.dialect, rows=len(waiting)), *announced]
+        steps = [self._database.bind(Statement(taken, rows=len(waiting))), *announced]
         try:
             done: list[dict[str, Any]] = self._committed(writes, steps, sealed)
         except GATEWAY_AWAY:
@@ -145,7 +140,7 @@ class Trail:
             raise _UnfitError(str(error)) from None
         except SCIMException:
             raise _UnfitError("an event of its id is in the trail already") from None
-        counts = counts_of(self._scope.tenant)
+        counts = counts_of(self._tenant)
         for event in done:
             for label in labels(event):
                 counts.add("events", label)
@@ -157,13 +152,7 @@ class Trail:
         :return: How many; the chain begins after them.
         """
         chain = self.chain()
-        found = self._db.query(
-            [
-                _oldest(self._db.dialect).bind(
-                    {**self._where, "type": self._kind.name, "first": chain.first, "limit": limit}
-                )
-            ]
-        )[0]
+        found = self._database.rows(_OLDEST, type=self._kind.name, first=chain.first, limit=limit)
         old = []
         for row in found:
             if row["created"] >= instant(before):
@@ -178,7 +167,7 @@ class Trail:
                 old.pop()  # the chain cannot begin after what cannot be read
         if not old:
             return 0
-        writes = Writes(self._db, self._scope)
+        writes = Writes(self._database)
         self._move(
             writes, chain, replace(chain, first=last["sequence"] + 1, first_hash=last["hash"])
         )
@@ -213,21 +202,17 @@ class Trail:
         return {**event, "hash": hash_of(event)}
 
     def _move(self, writes: Writes, old: Chain, new: Chain) -> None:
-        dialect = self._db.dialect
-        writes.first(_insert_chain(dialect).bind({**self._where, "start": START}))
-        writes.first(
-            _move_chain(dialect).bind(
-                {
-                    **self._where,
-                    "old_length": old.length,
-                    "old_first": old.first,
-                    "new_length": new.length,
-                    "new_hash": new.hash,
-                    "new_first": new.first,
-                    "new_first_hash": new.first_hash,
-                }
-            )
+        writes.first(self._database.bind(_INSERT_CHAIN))
+        moved = self._database.bind(
+            _MOVE_CHAIN,
+            old_length=old.length,
+            old_first=old.first,
+            new_length=new.length,
+            new_hash=new.hash,
+            new_first=new.first,
+            new_first_hash=new.first_hash,
         )
+        writes.first(moved)
 
     def _committed(self, writes: Writes, steps: list[Any], done: list[Any]) -> list[Any]:
         try:
@@ -244,73 +229,52 @@ def _read(rows: list[dict[str, Any]]) -> Chain:
     return Chain(int(row["length"]), row["hash"], int(row["first"]), row["first_hash"])
 
 
-@lru_cache(maxsize=4)
-def _chain(dialect: Dialect) -> Prepared:
-    return prepare(select(chains).where(in_scope(chains)), dialect)
+_CHAIN = Statement(select(chains).where(in_scope(chains)))
 
 
-def _waiting(dialect: Dialect, where: Mapping[str, Any], aside: set[int], limit: int) -> Sql:
-    if not aside:
-        return _outbox(dialect).bind({**where, "limit": limit})
-    found = select(outbox).where(
-        outbox.c.workspace == where["workspace"],
-        outbox.c.tenant == where["tenant"],
-        outbox.c.position.not_in(sorted(aside)),
-    )
-    return compile(found.order_by(outbox.c.position).limit(limit), dialect)
-
-
-@lru_cache(maxsize=4)
-def _outbox(dialect: Dialect) -> Prepared:
+def _waiting(*, aside: Collection[int] = ()) -> Statement:
+    """Select events of the outbox but for some positions, the oldest ``limit`` of them."""
     found = select(outbox).where(in_scope(outbox)).order_by(outbox.c.position)
-    return prepare(found.limit(bindparam("limit")), dialect)
+    if aside:
+        found = found.where(outbox.c.position.not_in(values_of(sorted(aside))))
+    return Statement(found.limit(bindparam("limit")))
 
 
-@lru_cache(maxsize=4)
-def _oldest(dialect: Dialect) -> Prepared:
-    found = (
-        select(resources.c.id, resources.c.created, resources.c.doc)
-        .join(values, values.c.resource_id == resources.c.id)
-        .where(
-            in_scope(resources),
-            resources.c.type == bindparam("type"),
-            values.c.attr == "sequence",
-            values.c.num >= bindparam("first"),
-        )
-        .order_by(values.c.num)
-        .limit(bindparam("limit"))
+_WAITING = _waiting()
+
+_OLDEST = Statement(
+    select(resources.c.id, resources.c.created, resources.c.doc)
+    .join(values, values.c.resource_id == resources.c.id)
+    .where(
+        in_scope(resources),
+        resources.c.type == bindparam("type"),
+        values.c.attr == "sequence",
+        values.c.num >= bindparam("first"),
     )
-    return prepare(found, dialect)
+    .order_by(values.c.num)
+    .limit(bindparam("limit"))
+)
 
+_INSERT_CHAIN = Statement(
+    insert_into(chains)
+    .values(**parameters("workspace", "tenant"), length=0, hash=START, first=1, first_hash=START)
+    .on_conflict_do_nothing()
+)
 
-@lru_cache(maxsize=4)
-def _insert_chain(dialect: Dialect) -> Prepared:
-    row = {
-        "workspace": bindparam("workspace"),
-        "tenant": bindparam("tenant"),
-        "length": 0,
-        "hash": bindparam("start"),
-        "first": 1,
-        "first_hash": bindparam("start"),
-    }
-    return prepare(insert_into(dialect, chains).values(row).on_conflict_do_nothing(), dialect)
-
-
-@lru_cache(maxsize=4)
-def _move_chain(dialect: Dialect) -> Prepared:
-    """Move both ends, unless another node has moved one since it was read."""
-    statement = (
-        update(chains)
-        .where(
-            in_scope(chains),
-            chains.c.length == bindparam("old_length"),
-            chains.c.first == bindparam("old_first"),
-        )
-        .values(
-            length=bindparam("new_length"),
-            hash=bindparam("new_hash"),
-            first=bindparam("new_first"),
-            first_hash=bindparam("new_first_hash"),
-        )
+_MOVE_CHAIN = Statement(
+    update(chains)
+    .where(
+        in_scope(chains),
+        chains.c.length == bindparam("old_length"),
+        chains.c.first == bindparam("old_first"),
     )
-    return prepare(statement, dialect, rows=1, label="chain")
+    .values(
+        length=bindparam("new_length"),
+        hash=bindparam("new_hash"),
+        first=bindparam("new_first"),
+        first_hash=bindparam("new_first_hash"),
+    ),
+    rows=1,
+    label="chain",
+)
+"""Moves both ends, unless another node has moved one since it was read."""

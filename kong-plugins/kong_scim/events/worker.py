@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from kong_scim.bridge import Sample
 from kong_scim.config.plugin import POLL, ConfigurationError, PluginConfig
 from kong_scim.counts import Failures
+from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.ports import Database, Scope
 from kong_scim.events.metrics import Meter
 from kong_scim.events.retention import Retention
 from kong_scim.events.signing import SigningKeyError
@@ -93,18 +93,15 @@ class EventWorker:
         """The vault reference of the signing key, where it has one."""
         return [self._references[""]] if "" in self._references else []
 
-    def run(
-        self, db: Database, scope: Scope, kind: Kind, secrets: Mapping[str, str | None]
-    ) -> bool:
+    def run(self, database: TenantDatabase, kind: Kind, secrets: Mapping[str, str | None]) -> bool:
         """Do what is due: seal, drop, deliver. What is there is delivered where sealing fails, too.
 
         :return: Whether there was more than one tick does, and the next is to come soon.
         :raises Exception: What sealing, or else delivering, failed with.
         """
-        deliveries, polled = Deliveries(db, scope), [POLL] if self._events.poll else []
+        deliveries, polled = Deliveries(database), [POLL] if self._events.poll else []
         trail = Trail(
-            db,
-            scope,
+            database,
             kind,
             lambda event: deliveries.steps(
                 # A dry run changed nothing, so no receiver may act on it.
@@ -125,12 +122,12 @@ class EventWorker:
             raise failure
         return more
 
-    def measure(self, db: Database, scope: Scope, report: Callable[[list[Sample]], None]) -> None:
+    def measure(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
         """Report what was done and what waits, for Kong's ``/metrics``.
 
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer.
         """
-        self._meter.run(db, scope, report)
+        self._meter.run(database, report)
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
         """Return who signs tokens, or None where there is no key that can."""

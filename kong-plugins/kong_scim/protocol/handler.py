@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from http import HTTPStatus
@@ -19,22 +17,15 @@ from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation as Route
 from scim2_server.utils import parametrize
 
-from kong_scim import cpu
 from kong_scim.auth.scopes import BULK, require
 from kong_scim.directory.ports import Conflict, Operation
+from kong_scim.directory.retries import retried
 from kong_scim.protocol import references
 from kong_scim.protocol.bulk import CircularPlan, JoinStep
 from kong_scim.protocol.errors import ServiceUnavailableException
 from kong_scim.protocol.members import split_members
 from kong_scim.protocol.parameters import choosing
 from kong_scim.protocol.service import KongScimService
-
-ATTEMPTS = 16
-"""How often a write is tried that others keep overtaking."""
-
-FIRST_PAUSE = 0.005
-LONGEST_PAUSE = 0.25
-"""Bounds of the pause between attempts, in seconds; it doubles, and is a random part of that."""
 
 T = TypeVar("T")
 
@@ -273,15 +264,10 @@ def _retried(attempt: Callable[[], T]) -> T:
 
     :raises ServiceUnavailableException: When it keeps being overtaken.
     """
-    pause = FIRST_PAUSE
-    for _ in range(ATTEMPTS):
-        try:
-            return attempt()
-        except Conflict:
-            with cpu.waiting():
-                time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads contenders, no secret
-            pause = min(2 * pause, LONGEST_PAUSE)
-    raise overtaken()
+    try:
+        return retried(attempt)
+    except Conflict:
+        raise overtaken() from None
 
 
 def overtaken() -> ServiceUnavailableException:

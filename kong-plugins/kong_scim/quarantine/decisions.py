@@ -12,7 +12,7 @@ from scim2_models import SCIMException
 from kong_scim.bridge import BridgeError
 from kong_scim.directory import queries
 from kong_scim.directory.values import instant
-from kong_scim.events.outbox import EventOutbox, insert_row
+from kong_scim.events.outbox import INSERT_EVENT, EventOutbox
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
 from kong_scim.quarantine.guard import Deprovisionings, moment
@@ -61,16 +61,15 @@ class QuarantineDecisions:
         back: ``{"id", "display", "memberships", "at"}``.
         """
         deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
-        given, dialect = deprovisionings.params(now), deprovisionings.db.dialect
-        listed = statements.listed(dialect)
+        given, bind = deprovisionings.params(now), deprovisionings.database.bind
         of_state = (statements.GONE, statements.WAITING)
-        *standing, ((kept),), lost, totals, removed, held = deprovisionings.db.query(
+        *standing, (kept,), lost, totals, removed, held = deprovisionings.database.query(
             [
                 *deprovisionings.reads(given),
-                memberships.memberships(dialect).bind(given),
-                memberships.held(dialect).bind({**given, "limit": LISTED}),
-                statements.totals(dialect).bind(given),
-                *(listed.bind({**given, "wanted": each, "limit": LISTED}) for each in of_state),
+                bind(memberships.MEMBERSHIPS, **given),
+                bind(memberships.HELD_LOSSES, limit=LISTED),
+                bind(statements.TOTALS),
+                *(bind(statements.LISTED, wanted=each, limit=LISTED) for each in of_state),
             ]
         )
         row, gone, users = deprovisionings.standing(standing)
@@ -123,31 +122,24 @@ class QuarantineDecisions:
         deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
         lasting = timedelta(minutes=minutes) if minutes else deprovisionings.window()
         until = now if decision == "lift" else now + lasting
-        dialect = deprovisionings.db.dialect
-        given = {
-            **deprovisionings.params(now),
-            "becomes": _BECOMES[decision],
-            "lasts": instant(until),
-            "actor": actor,
-        }
+        database, given = deprovisionings.database, deprovisionings.params(now)
         detail = {
             "approve": f"nothing is held back until {moment(instant(until))}",
             "reject": f"nobody is deactivated or deleted until {moment(instant(until))}, and later "
             "if such requests go on",
             "lift": "it is over, and counting begins anew",
         }[decision]
-        notice = self._outbox.notice(
-            QUARANTINE, deprovisionings.scope.tenant, decision, detail=detail
+        notice = self._outbox.notice(QUARANTINE, database.scope.tenant, decision, detail=detail)
+        decide = database.bind(
+            statements.DECIDE_IN_FORCE if decision == "reject" else statements.DECIDE,
+            **given,
+            becomes=_BECOMES[decision],
+            lasts=instant(until),
+            actor=actor,
         )
-        decide = statements.decide(dialect, only_in_force=decision == "reject")
+        event = database.bind(INSERT_EVENT, **notice)
         try:
-            deprovisionings.db.commit(
-                [
-                    *deprovisionings.first(given),
-                    decide.bind(given),
-                    insert_row(dialect).bind(notice),
-                ]
-            )
+            database.commit([*deprovisionings.first(given), decide, event])
         except BridgeError as error:
             if error.label == statements.DECISION:
                 raise NothingToRejectException from None
@@ -155,16 +147,9 @@ class QuarantineDecisions:
         return self.show()
 
     def _names(self, ids: list[str]) -> dict[str, str]:
-        statements_ = (
-            queries.some(self._deprovisionings.db.dialect, self._deprovisionings.scope, ids)
-            if ids
-            else []
-        )
-        return {
-            row["id"]: _name(json.loads(row["doc"]))
-            for rows in self._deprovisionings.db.query(statements_)
-            for row in rows
-        }
+        database = self._deprovisionings.database
+        found = database.query(queries.some(database, ids)) if ids else []
+        return {row["id"]: _name(json.loads(row["doc"])) for rows in found for row in rows}
 
 
 def _total(totals: Iterable[Mapping[str, Any]], state: str) -> int:

@@ -18,11 +18,10 @@ from scim2_models import SCIMException
 from kong_scim.bridge import Param, Sql
 from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.quarantine import MEMBERSHIPS_AT_LEAST
-from kong_scim.directory import queries
-from kong_scim.directory.ports import Change, Conflict, Database, Scope
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.ports import Change, Conflict
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.events.ids import uuid7
-from kong_scim.events.outbox import EventOutbox
+from kong_scim.events.outbox import EventOutbox, uuid7
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
 
@@ -70,15 +69,13 @@ class Deprovisionings:
 
     def __init__(
         self,
-        db: Database,
-        scope: Scope,
+        database: TenantDatabase,
         users: str,
         rules: Rules,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.db = db
-        self.scope = scope
+        self.database = database
         self.rules = rules
         self.users = users
         self.clock = clock
@@ -94,7 +91,6 @@ class Deprovisionings:
         """
         rules = self.rules
         return {
-            **queries.scope_params(self.scope),
             "now": instant(now),
             "after": instant(now - self.window()),
             "user": user,
@@ -109,19 +105,13 @@ class Deprovisionings:
 
     def first(self, given: Mapping[str, Param]) -> list[Sql]:
         """Return what any commit that writes here begins with: the lock, and what is forgotten."""
-        dialect = self.db.dialect
-        prepared = (
-            statements.insert_tenant,
-            statements.lock,
-            statements.purge,
-            memberships.purge,
-        )
-        return [each(dialect).bind(given) for each in prepared]
+        begin = (statements.INSERT_TENANT, statements.LOCK, statements.PURGE, memberships.PURGE)
+        return [self.database.bind(each, **given) for each in begin]
 
     def reads(self, given: Mapping[str, Param]) -> list[Sql]:
         """Select what :meth:`standing` reads."""
-        dialect = self.db.dialect
-        return [statements.state(dialect).bind(given), statements.count(dialect).bind(given)]
+        reads = (statements.STATE, statements.COUNT)
+        return [self.database.bind(each, **given) for each in reads]
 
     @staticmethod
     def standing(rows: Sequence[list[dict[str, Any]]]) -> tuple[dict[str, Any], int, int]:
@@ -145,24 +135,24 @@ class QuarantineGuard:
         self, deprovisionings: Deprovisionings, outbox: EventOutbox, *, dry_run: bool = False
     ) -> None:
         self._deprovisionings = deprovisionings
+        self._database = deprovisionings.database
         self._outbox = outbox
         self._dry_run = dry_run
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
         """Return the steps that count a departure or a loss, where the change is one."""
-        deprovisionings, dialect = self._deprovisionings, self._deprovisionings.db.dialect
+        deprovisionings, bind = self._deprovisionings, self._database.bind
         operation, now = departure(change), deprovisionings.clock()
         if operation is not None:
             given = self._given(change, now, operation)
             if self._is_new(change, given):
-                return [statements.pass_by(dialect).bind(given)]
-            return [*deprovisionings.first(given), statements.depart(dialect).bind(given)]
+                return [bind(statements.PASS_BY, **given)]
+            return [*deprovisionings.first(given), bind(statements.DEPART, **given)]
         if comes_back(change):
-            given = self._given(change, now, "activate")
-            return [statements.come_back(dialect).bind(given)]
+            return [bind(statements.COME_BACK, **self._given(change, now, "activate"))]
         if lost:
             given = self._given(change, now, "") | {"taken": lost, "loss": uuid7()}
-            return [*deprovisionings.first(given), memberships.lose(dialect).bind(given)]
+            return [*deprovisionings.first(given), bind(memberships.LOSE, **given)]
         return ()
 
     def hold(self, change: Change, lost: int) -> Exception:
@@ -172,14 +162,13 @@ class QuarantineGuard:
         """
         operation, now = departure(change), self._deprovisionings.clock()
         given = self._given(change, now, operation or "")
-        held: Sql
+        hold = statements.HOLD
         if operation is None:
-            scope = self._deprovisionings.scope
+            scope = self._database.scope
             held_id = f"held {scope.workspace} {scope.tenant} {change.resource_id}"
             given |= {"taken": lost, "loss": held_id}
-            held = memberships.hold(self._deprovisionings.db.dialect).bind(given)
-        else:
-            held = statements.hold(self._deprovisionings.db.dialect).bind(given)
+            hold = memberships.HOLD
+        held = self._database.bind(hold, **given)
         row = self._refused(given, now, held)
         if row is None and not self._is_new(change, given):
             reason = self._too_many(given) if operation else self._too_much(given, lost)
@@ -203,7 +192,7 @@ class QuarantineGuard:
 
     def _too_many(self, given: Mapping[str, Param]) -> str:
         _, gone, of = self._deprovisionings.standing(
-            self._deprovisionings.db.query(self._deprovisionings.reads(given))
+            self._database.query(self._deprovisionings.reads(given))
         )
         window = self._deprovisionings.rules.window
         return (
@@ -212,10 +201,7 @@ class QuarantineGuard:
         )
 
     def _too_much(self, given: Mapping[str, Param], lost: int) -> str:
-        dialect = self._deprovisionings.db.dialect
-        (((found),),) = self._deprovisionings.db.query(
-            [memberships.memberships(dialect).bind(given)]
-        )
+        (found,) = self._database.rows(memberships.MEMBERSHIPS, **given)
         taken, of = int(found["taken"]), int(found["there"]) + int(found["taken"])
         rules = self._deprovisionings.rules
         return (
@@ -227,33 +213,32 @@ class QuarantineGuard:
         self, given: dict[str, Param], reason: str, operation: Departure | None
     ) -> list[Sql]:
         """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
-        dialect = self._deprovisionings.db.dialect
         notice = self._outbox.notice(
-            QUARANTINE, self._deprovisionings.scope.tenant, "begin", detail=reason
+            QUARANTINE, self._database.scope.tenant, "begin", detail=reason
         )
-        begin = statements.begin(dialect) if operation else memberships.begin(dialect)
+        begin = statements.BEGIN if operation else memberships.BEGIN
+        bind, event = self._database.bind, notice["id"]
         return [
-            begin.bind({**given, "why": reason, "event": notice["id"]}),
-            statements.insert_event(dialect).bind({**notice, "event": notice["id"]}),
+            bind(begin, **given, why=reason, event=event),
+            bind(statements.INSERT_EVENT_OF_BEGINNING, **notice, event=event),
         ]
 
     def _refused(
         self, given: dict[str, Param], now: datetime, held: Sql, *beginning: Sql
     ) -> dict[str, Any] | None:
         """Write a refusal down, and return the tenant's row; None where nothing is in force."""
-        deprovisionings, dialect = self._deprovisionings, self._deprovisionings.db.dialect
-        state = statements.state(dialect).bind(given)
+        deprovisionings, database = self._deprovisionings, self._database
         if self._dry_run:
-            (rows,) = deprovisionings.db.query([state])
+            rows = database.rows(statements.STATE, **given)
         else:
-            later = {"rejected_until": instant(now + deprovisionings.window())}
-            *_, after = deprovisionings.db.commit(
+            later = instant(now + deprovisionings.window())
+            *_, after = database.commit(
                 [
                     *deprovisionings.first(given),
                     *beginning,
-                    statements.refuse(dialect).bind({**given, **later}),
+                    database.bind(statements.REFUSE, **given, rejected_until=later),
                     held,
-                    state,
+                    database.bind(statements.STATE, **given),
                 ]
             )
             rows = after.data

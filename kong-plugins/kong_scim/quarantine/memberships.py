@@ -7,7 +7,6 @@ change at hand takes away; of the configuration ``memberships``, or -1 for half 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,16 +24,15 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import Dialect
-from kong_scim.directory.deprovisionings import losses, quarantines
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
-from kong_scim.directory.statements import Prepared, insert_into, prepare
-from kong_scim.directory.tables import resources, values
+from kong_scim.directory.statements import Statement, insert_where
+from kong_scim.directory.tables import losses, quarantines, resources, values
 from kong_scim.quarantine.statements import (
-    APPROVED,
+    APPROVED_NOW,
     GONE,
     WAITING,
     beginning,
@@ -90,25 +88,21 @@ def _may_be_taken() -> ColumnElement[bool]:
     )
 
 
-@lru_cache(maxsize=4)
-def purge(dialect: Dialect) -> Prepared:
-    """Forget losses."""
-    return prepare(forgotten(losses), dialect)
+PURGE = Statement(forgotten(losses))
+"""Forgets losses."""
 
 
-@lru_cache(maxsize=4)
-def lose(dialect: Dialect) -> Prepared:
-    """Write a loss of memberships down, unless it is too much.
-
-    In a quarantine that losses began, or went on with, every one is: whatever is left of what may
-    go is not for who goes on. In another one they count as ever.
-    """
-    approved = and_(in_force(), quarantines.c.state == APPROVED)
-    held = and_(in_force(), _lost_since())
-    passes = or_(tenant_has(approved), and_(~tenant_has(held), _may_be_taken()))
-    row = select(*_loss(GONE)).where(passes)
-    statement = insert_into(dialect, losses).from_select(losses.c.keys(), row)
-    return prepare(statement, dialect, rows=1, label=HELD)
+def _insert_loss(state: str, condition: ColumnElement[bool]) -> Insert:
+    """Insert that a change of ``user`` takes memberships away, where a condition holds."""
+    return insert_where(
+        losses,
+        condition,
+        id="loss",
+        resource_id="user",
+        state=literal(state),
+        memberships="taken",
+        at="now",
+    )
 
 
 def _lost_since() -> ColumnElement[bool]:
@@ -119,48 +113,46 @@ def _lost_since() -> ColumnElement[bool]:
     )
 
 
-@lru_cache(maxsize=4)
-def begin(dialect: Dialect) -> Prepared:
-    """Put the tenant in quarantine, if it is not and such a loss is too much."""
-    return beginning(dialect, ~_may_be_taken())
+def _may_lose() -> ColumnElement[bool]:
+    held = and_(in_force(), _lost_since())
+    return or_(tenant_has(APPROVED_NOW), and_(~tenant_has(held), _may_be_taken()))
 
 
-@lru_cache(maxsize=4)
-def hold(dialect: Dialect) -> Prepared:
-    """Write down a loss that is held back, of each resource the last one."""
-    row = select(*_loss(WAITING)).where(tenant_has(holds()))
-    statement = insert_into(dialect, losses).from_select(losses.c.keys(), row)
-    new = {name: statement.excluded[name] for name in ("memberships", "at")}
-    return prepare(statement.on_conflict_do_update(index_elements=["id"], set_=new), dialect)
+LOSE = Statement(_insert_loss(GONE, _may_lose()), rows=1, label=HELD)
+"""Writes a loss of memberships down, unless it is too much.
+
+In a quarantine that losses began, or went on with, every one is: whatever is left of what may go is
+not for who goes on. In another one they count as ever.
+"""
+
+BEGIN = beginning(~_may_be_taken())
+"""Puts the tenant in quarantine, if it is not and such a loss is too much."""
 
 
-@lru_cache(maxsize=4)
-def held(dialect: Dialect) -> Prepared:
-    """Select losses that are held back, the first ``limit`` of them."""
-    statement = (
-        select(losses)
-        .where(in_scope(losses), losses.c.state == WAITING)
-        .order_by(losses.c.at, losses.c.id)
-        .limit(bindparam("limit"))
+def _hold() -> Insert:
+    insert = _insert_loss(WAITING, tenant_has(holds()))
+    new = {name: insert.excluded[name] for name in ("memberships", "at")}
+    return insert.on_conflict_do_update(index_elements=["id"], set_=new)
+
+
+HOLD = Statement(_hold())
+"""Writes down a loss that is held back, of each resource the last one."""
+
+HELD_LOSSES = Statement(
+    select(losses)
+    .where(in_scope(losses), losses.c.state == WAITING)
+    .order_by(losses.c.at, losses.c.id)
+    .limit(bindparam("limit"))
+)
+"""Selects losses that are held back, the first ``limit`` of them."""
+
+MEMBERSHIPS = Statement(
+    select(
+        select(func.count())
+        .select_from(_memberships().subquery("there"))
+        .scalar_subquery()
+        .label("there"),
+        _taken().label("taken"),
     )
-    return prepare(statement, dialect)
-
-
-def _loss(state: str) -> list[ColumnElement[Any]]:
-    given: dict[str, Any] = {
-        "id": bindparam("loss", type_=losses.c.id.type),
-        "workspace": bindparam("workspace", type_=losses.c.workspace.type),
-        "tenant": bindparam("tenant", type_=losses.c.tenant.type),
-        "resource_id": bindparam("user", type_=losses.c.resource_id.type),
-        "state": literal(state),
-        "memberships": bindparam("taken", type_=losses.c.memberships.type),
-        "at": bindparam("now", type_=losses.c.at.type),
-    }
-    return [given[column.name] for column in losses.c]
-
-
-@lru_cache(maxsize=4)
-def memberships(dialect: Dialect) -> Prepared:
-    """Select how many memberships there are (``there``), and were taken away (``taken``)."""
-    there = select(func.count()).select_from(_memberships().subquery("there")).scalar_subquery()
-    return prepare(select(there.label("there"), _taken().label("taken")), dialect)
+)
+"""Selects how many memberships there are (``there``), and were taken away (``taken``)."""

@@ -8,7 +8,6 @@ but those two: SQLAlchemy names what is embedded in a statement after its column
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -30,14 +29,12 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import Dialect
-from kong_scim.directory.deprovisionings import deprovisionings, quarantines
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
-from kong_scim.directory.statements import Prepared, insert_into, prepare
-from kong_scim.directory.tables import resources, values
-from kong_scim.events.outbox import insert_where
+from kong_scim.directory.statements import Statement, insert_into, insert_where, parameters
+from kong_scim.directory.tables import deprovisionings, outbox, quarantines, resources, values
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING, BACK = "gone", "held", "back"
@@ -129,21 +126,22 @@ def _one_more(counted: Subquery) -> ColumnElement[bool]:
     )
 
 
-@lru_cache(maxsize=4)
-def insert_tenant(dialect: Dialect) -> Prepared:
-    """Make the tenant's row where there is none."""
-    row: dict[str, Any] = {column.name: "" for column in quarantines.c}
-    row |= {name: bindparam(name) for name in ("workspace", "tenant")}
-    row |= {"state": OPEN, "refused": 0}
-    statement = insert_into(dialect, quarantines).values(row)
-    return prepare(statement.on_conflict_do_nothing(), dialect)
+INSERT_TENANT = Statement(
+    insert_into(quarantines)
+    .values(
+        {
+            **{column.name: "" for column in quarantines.c},
+            **parameters("workspace", "tenant"),
+            "state": OPEN,
+            "refused": 0,
+        }
+    )
+    .on_conflict_do_nothing()
+)
+"""Makes the tenant's row where there is none."""
 
-
-@lru_cache(maxsize=4)
-def lock(dialect: Dialect) -> Prepared:
-    """Have nobody else write departures until the commit."""
-    statement = select(quarantines.c.until).where(in_scope(quarantines)).with_for_update()
-    return prepare(statement, dialect, rows=1)
+LOCK = Statement(select(quarantines.c.until).where(in_scope(quarantines)).with_for_update(), rows=1)
+"""Has nobody else write departures until the commit."""
 
 
 def forgotten(table: Table) -> Delete:
@@ -152,63 +150,64 @@ def forgotten(table: Table) -> Delete:
     return delete(table).where(in_scope(table), tenant_has(and_(~in_force(), old)))
 
 
-@lru_cache(maxsize=4)
-def purge(dialect: Dialect) -> Prepared:
-    """Forget departures."""
-    return prepare(forgotten(deprovisionings), dialect)
+PURGE = Statement(forgotten(deprovisionings))
+"""Forgets departures."""
+
+PASS_BY = Statement(select(literal(1).label("one")).where(~tenant_has(holds())), rows=1, label=HELD)
+"""Lets a departure pass that does not count, unless everything is held back."""
 
 
-@lru_cache(maxsize=4)
-def pass_by(dialect: Dialect) -> Prepared:
-    """Let a departure pass that does not count, unless everything is held back."""
-    statement = select(literal(1).label("one")).where(~tenant_has(holds()))
-    return prepare(statement, dialect, rows=1, label=HELD)
-
-
-@lru_cache(maxsize=4)
-def come_back(dialect: Dialect) -> Prepared:
-    """Note that a user is active again who was not, unless its departure still counts."""
-    row = select(*_columns(BACK))
-    statement = insert_into(dialect, deprovisionings).from_select(
-        deprovisionings.c.keys(), row.where(true())
-    )
-    new = {"state": BACK, "operation": bindparam("left_by"), "at": bindparam("now")}
-    statement = statement.on_conflict_do_update(
-        index_elements=deprovisionings.primary_key.columns,
-        set_=new,
-        where=or_(deprovisionings.c.state != GONE, deprovisionings.c.at <= bindparam("after")),
-    )
-    return prepare(statement, dialect)
-
-
-@lru_cache(maxsize=4)
-def depart(dialect: Dialect) -> Prepared:
-    """Write a departure down, unless it is one too many."""
-    counted = _counted()
-    approved = and_(in_force(), quarantines.c.state == APPROVED)
-    row = select(*_columns(GONE)).where(
-        or_(tenant_has(approved), and_(tenant_has(~in_force()), _one_more(counted)))
-    )
-    statement = insert_into(dialect, deprovisionings).from_select(deprovisionings.c.keys(), row)
-    new = {"state": GONE, "operation": bindparam("left_by"), "at": bindparam("now")}
-    statement = statement.on_conflict_do_update(
-        index_elements=deprovisionings.primary_key.columns, set_=new
-    )
-    return prepare(statement, dialect, rows=1, label=HELD)
-
-
-@lru_cache(maxsize=4)
-def begin(dialect: Dialect) -> Prepared:
-    """Put the tenant in quarantine, if it is not and one more is too many."""
-    counted = _counted()
-    return beginning(
-        dialect, exists(select(literal(1)).select_from(counted).where(~_one_more(counted)))
+def _insert_departure(state: str, condition: ColumnElement[bool], refused: int = 0) -> Insert:
+    """Insert the departure of ``user`` by the operation ``left_by``, where a condition holds."""
+    return insert_where(
+        deprovisionings,
+        condition,
+        user_id="user",
+        state=literal(state),
+        operation="left_by",
+        at="now",
+        refused=literal(refused),
     )
 
 
-def beginning(dialect: Dialect, condition: ColumnElement[bool]) -> Prepared:
+def _or_update(insert: Insert, where: ColumnElement[bool] | None = None, **new: Any) -> Insert:
+    """Update the departure of the user instead, where there is one."""
+    return insert.on_conflict_do_update(
+        index_elements=deprovisionings.primary_key.columns, set_=new, where=where
+    )
+
+
+def _as_of_now(state: str) -> dict[str, Any]:
+    return {"state": state, "operation": bindparam("left_by"), "at": bindparam("now")}
+
+
+COME_BACK = Statement(
+    _or_update(
+        _insert_departure(BACK, true()),
+        or_(deprovisionings.c.state != GONE, deprovisionings.c.at <= bindparam("after")),
+        **_as_of_now(BACK),
+    )
+)
+"""Notes that a user is active again who was not, unless its departure still counts."""
+
+APPROVED_NOW = and_(in_force(), quarantines.c.state == APPROVED)
+"""Whether everything is let through, of a row of the tenant."""
+
+
+def _may_depart() -> ColumnElement[bool]:
+    one_more = _one_more(_counted())
+    return or_(tenant_has(APPROVED_NOW), and_(tenant_has(~in_force()), one_more))
+
+
+DEPART = Statement(
+    _or_update(_insert_departure(GONE, _may_depart()), **_as_of_now(GONE)), rows=1, label=HELD
+)
+"""Writes a departure down, unless it is one too many."""
+
+
+def beginning(condition: ColumnElement[bool]) -> Statement:
     """Put the tenant in quarantine, if it is not and a condition holds."""
-    statement = (
+    return Statement(
         update(quarantines)
         .where(in_scope(quarantines), ~in_force(), condition)
         .values(
@@ -222,112 +221,95 @@ def beginning(dialect: Dialect, condition: ColumnElement[bool]) -> Prepared:
             decided_by="",
         )
     )
-    return prepare(statement, dialect)
 
 
-@lru_cache(maxsize=4)
-def insert_event(dialect: Dialect) -> Prepared:
-    """Write the event of a beginning, if it did begin."""
-    begun = exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
-    return prepare(insert_where(begun), dialect)
+def _too_many() -> ColumnElement[bool]:
+    counted = _counted()
+    return exists(select(literal(1)).select_from(counted).where(~_one_more(counted)))
 
 
-@lru_cache(maxsize=4)
-def refuse(dialect: Dialect) -> Prepared:
-    """Count a request that is held back; one that insists keeps a rejection going."""
-    rejected: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
-    statement = (
-        update(quarantines)
-        .where(in_scope(quarantines), holds())
-        .values(refused=quarantines.c.refused + 1, until=case(rejected, else_=quarantines.c.until))
+BEGIN = beginning(_too_many())
+"""Puts the tenant in quarantine, if it is not and one more is too many."""
+
+INSERT_EVENT_OF_BEGINNING = Statement(
+    insert_where(
+        outbox, exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
     )
-    return prepare(statement, dialect)
+)
+"""Writes the event of a beginning, if it did begin."""
 
+_REJECTED: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
 
-@lru_cache(maxsize=4)
-def hold(dialect: Dialect) -> Prepared:
-    """Write down whom a request that is held back would have removed."""
-    row = select(*_columns(WAITING, refused=1)).where(tenant_has(holds()))
-    statement = insert_into(dialect, deprovisionings).from_select(deprovisionings.c.keys(), row)
-    held = deprovisionings.c.state == WAITING
-    new = {
-        "refused": deprovisionings.c.refused + 1,
-        "operation": case((held, bindparam("left_by")), else_=deprovisionings.c.operation),
-        "at": case((held, bindparam("now")), else_=deprovisionings.c.at),
-    }
-    statement = statement.on_conflict_do_update(
-        index_elements=deprovisionings.primary_key.columns, set_=new
+REFUSE = Statement(
+    update(quarantines)
+    .where(in_scope(quarantines), holds())
+    .values(refused=quarantines.c.refused + 1, until=case(_REJECTED, else_=quarantines.c.until))
+)
+"""Counts a request that is held back; one that insists keeps a rejection going."""
+
+_IS_HELD = deprovisionings.c.state == WAITING
+
+HOLD = Statement(
+    _or_update(
+        _insert_departure(WAITING, tenant_has(holds()), refused=1),
+        refused=deprovisionings.c.refused + 1,
+        operation=case((_IS_HELD, bindparam("left_by")), else_=deprovisionings.c.operation),
+        at=case((_IS_HELD, bindparam("now")), else_=deprovisionings.c.at),
     )
-    return prepare(statement, dialect)
+)
+"""Writes down whom a request that is held back would have removed."""
 
+STATE = Statement(select(quarantines).where(in_scope(quarantines)))
+"""Selects the tenant's row."""
 
-@lru_cache(maxsize=4)
-def state(dialect: Dialect) -> Prepared:
-    """Select the tenant's row."""
-    return prepare(select(quarantines).where(in_scope(quarantines)), dialect)
-
-
-@lru_cache(maxsize=4)
-def count(dialect: Dialect) -> Prepared:
-    """Select how many departures count (``gone``), and how many else were active (``there``)."""
-    there = select(func.count()).select_from(_active_before().subquery("there"))
-    return prepare(select(_counted(), there.scalar_subquery().label("there")), dialect)
-
-
-@lru_cache(maxsize=4)
-def totals(dialect: Dialect) -> Prepared:
-    """Select how many departures there are, as ``state``, ``operation`` and ``total``."""
-    statement = (
-        select(deprovisionings.c.state, deprovisionings.c.operation, func.count().label("total"))
-        .where(in_scope(deprovisionings))
-        .group_by(deprovisionings.c.state, deprovisionings.c.operation)
+COUNT = Statement(
+    select(
+        _counted(),
+        select(func.count())
+        .select_from(_active_before().subquery("there"))
+        .scalar_subquery()
+        .label("there"),
     )
-    return prepare(statement, dialect)
+)
+"""Selects how many departures count (``gone``), and how many else were active (``there``)."""
+
+TOTALS = Statement(
+    select(deprovisionings.c.state, deprovisionings.c.operation, func.count().label("total"))
+    .where(in_scope(deprovisionings))
+    .group_by(deprovisionings.c.state, deprovisionings.c.operation)
+)
+"""Selects how many departures there are, as ``state``, ``operation`` and ``total``."""
+
+LISTED = Statement(
+    select(deprovisionings)
+    .where(in_scope(deprovisionings), deprovisionings.c.state == bindparam("wanted"))
+    .order_by(deprovisionings.c.at, deprovisionings.c.user_id)
+    .limit(bindparam("limit"))
+)
+"""Selects departures of one state (``wanted``), the first ``limit`` of them."""
 
 
-@lru_cache(maxsize=4)
-def listed(dialect: Dialect) -> Prepared:
-    """Select departures of one state (``wanted``), the first ``limit`` of them."""
-    statement = (
-        select(deprovisionings)
-        .where(in_scope(deprovisionings), deprovisionings.c.state == bindparam("wanted"))
-        .order_by(deprovisionings.c.at, deprovisionings.c.user_id)
-        .limit(bindparam("limit"))
-    )
-    return prepare(statement, dialect)
-
-
-@lru_cache(maxsize=8)
-def decide(dialect: Dialect, *, only_in_force: bool) -> Prepared:
+def _decide(*conditions: ColumnElement[bool]) -> Statement:
     """Decide; what is of a quarantine that is over is forgotten."""
-    over = ~in_force()
     kept = {
-        name: case((over, empty), else_=quarantines.c[name])
+        name: case((~in_force(), empty), else_=quarantines.c[name])
         for name, empty in (("since", ""), ("reason", ""), ("refused", 0))
     }
-    statement = (
+    return Statement(
         update(quarantines)
-        .where(in_scope(quarantines), *([in_force()] if only_in_force else []))
+        .where(in_scope(quarantines), *conditions)
         .values(
             state=bindparam("becomes"),
             until=bindparam("lasts"),
             decided=bindparam("now"),
             decided_by=bindparam("actor"),
             **kept,
-        )
+        ),
+        rows=1,
+        label=DECISION,
     )
-    return prepare(statement, dialect, rows=1, label=DECISION)
 
 
-def _columns(state: str, *, refused: int = 0) -> list[ColumnElement[Any]]:
-    """Return a new row of a departure, in the order of the table."""
-    given: dict[str, Any] = {
-        "workspace": bindparam("workspace", type_=deprovisionings.c.workspace.type),
-        "tenant": bindparam("tenant", type_=deprovisionings.c.tenant.type),
-        "user_id": bindparam("user", type_=deprovisionings.c.user_id.type),
-        "state": literal(state),
-        "operation": bindparam("left_by", type_=deprovisionings.c.operation.type),
-        "at": bindparam("now", type_=deprovisionings.c.at.type),
-        "refused": literal(refused),
-    }
-    return [given[column.name] for column in deprovisionings.c]
+DECIDE = _decide()
+DECIDE_IN_FORCE = _decide(in_force())
+"""Decides only where a quarantine or a decision is in force."""

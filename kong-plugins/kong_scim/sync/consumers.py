@@ -11,7 +11,7 @@ from scim2_models import Resource, SCIMException
 
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
-from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Step, Upsert
+from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Sql, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
@@ -45,9 +45,9 @@ class KongConsumerSync:
     that was there before. What is there is compared with what is wanted, and not with what was
     written last: a difference that somebody else made is repaired on the way.
 
+    :param ownership: Whose ACL groups and names are.
     :param declared: Whether consumers that SCIM did not create are those of a declarative
         configuration, and not to be touched (a DB-less Kong).
-    :param ownership: Whose ACL groups and names are; None where nobody else has any.
     :param may_give_roles: Whether the caller may change roles and entitlements, which become ACL
         groups.
     """
@@ -56,17 +56,17 @@ class KongConsumerSync:
         self,
         config: PluginConfig,
         consumers: Consumers,
-        clock: Callable[[], datetime] = utc_now,
+        ownership: Ownership,
         *,
+        clock: Callable[[], datetime] = utc_now,
         declared: bool = False,
-        ownership: Ownership | None = None,
         may_give_roles: bool = True,
     ) -> None:
         self._config = config
         self._consumers = consumers
         self._clock = clock
         self._declared = declared
-        self._ownership = ownership or Ownership(config, None, "sqlite")
+        self._ownership = ownership
         self._may_give_roles = may_give_roles
 
     def of(self, change: Change) -> Outcome:
@@ -152,7 +152,7 @@ class KongConsumerSync:
         if wanted_ - held or (held - wanted_ and change.after.is_active):
             raise InsufficientScopeException(GROUPS)
 
-    def _named(self, case: _Case, target: Wanted) -> list[Step]:
+    def _named(self, case: _Case, target: Wanted) -> list[Sql]:
         """Return the steps by which a user holds the names that it wants."""
         before, after = case.change.before, case.change.after
         if after is None:

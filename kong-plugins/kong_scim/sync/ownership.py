@@ -14,12 +14,14 @@ from typing import Any, TypeAlias
 
 from scim2_models import UniquenessException
 from sqlalchemy import ColumnElement, bindparam, delete, exists, literal, select
+from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import Claim, Dialect, Param, Sql, Step
+from kong_scim.bridge import Claim, Param, Sql, Step
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.directory.names import acl_groups, consumer_names
-from kong_scim.directory.ports import REFUSED, Change, Database, Scope, UserState
-from kong_scim.directory.statements import Prepared, insert_into, prepare
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.ports import REFUSED, Change, UserState
+from kong_scim.directory.statements import Statement, insert_into, parameters, values_of
+from kong_scim.directory.tables import acl_groups, consumer_names
 from kong_scim.spelling import fold
 from kong_scim.sync.names import (
     acl_group,
@@ -44,13 +46,12 @@ def taken_group(name: str) -> UniquenessException:
 class Ownership:
     """The names in Kong that a tenant must hold for a change of its directory.
 
-    :param scope: None where there is no database: then names are looked at, and held nowhere.
+    :param database: Where names are held.
     """
 
-    def __init__(self, config: PluginConfig, scope: Scope | None, dialect: Dialect) -> None:
+    def __init__(self, config: PluginConfig, database: TenantDatabase) -> None:
         self._config = config
-        self._scope = scope
-        self._dialect = dialect
+        self._database = database
 
     # -- ACL groups -------------------------------------------------------
 
@@ -63,33 +64,30 @@ class Ownership:
         display, mapping = str(change.group_name), self._config.groups
         name = acl_group(mapping, display)
         if name is None:
-            return self._with_scope(_forget, {"group": change.resource_id})
+            return [self._database.bind(_FORGET, group=change.resource_id)]
         refuse_reserved(self._config, display)
         self._refuse_scopes(name)
-        row = self.row(change.resource_id, name)
-        steps = self._claim([name])
-        steps += self._with_scope(hold_group, row)
-        if steps and not mapping.allows(name):
-            steps += self._with_scope(_others, row, _somebody_elses(name))
-        steps += self._with_scope(_look_alikes, row, _looks_like_a_group(name))
+        row = _row(change.resource_id, name)
+        steps = [*self._claim([name]), self._database.bind(_HOLD_GROUP, **row)]
+        if not mapping.allows(name):
+            steps.append(self._guard(_OTHERS, _somebody_elses(name), row))
+        steps.append(self._guard(_LOOK_ALIKES, _looks_like_a_group(name), row))
         return steps
 
-    def row(self, group_id: str, name: str) -> dict[str, Param]:
-        """Return the row that says that a SCIM group gives an ACL group."""
-        return {"group": group_id, "name": name, "key": digest(fold(name))}
-
-    def gives(self, group_id: str, name: str | None) -> list[Step]:
+    def gives(self, group_id: str, name: str | None) -> Step:
         """Return the step that says, unchecked, that a group gives an ACL group, or none."""
         if name is None:
-            return self._with_scope(_forget, {"group": group_id})
-        return self._with_scope(hold_group, self.row(group_id, name))
+            return self._database.bind(_FORGET, group=group_id)
+        return self._database.bind(_HOLD_GROUP, **_row(group_id, name))
 
-    def is_given_by_others(self, db: Database, group_id: str, name: str) -> bool:
-        """Tell whether another tenant gives an ACL group too, though this one may not."""
+    def is_given_by_others(self, group_id: str, name: str) -> bool:
+        """Tell whether another tenant gives an ACL group too, though this one may not.
+
+        :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
+        """
         if self._config.groups.allows(name):
             return False
-        asked = self._with_scope(_others, self.row(group_id, name))
-        return any(rows for rows in db.query([step for step in asked if isinstance(step, Sql)]))
+        return bool(self._database.rows(_OTHERS, **_row(group_id, name)))
 
     def of_user(self, before: UserState | None, after: UserState) -> list[Step]:
         """Return what the roles of a user claim that it did not have, and refuse what it joins.
@@ -115,10 +113,9 @@ class Ownership:
         for name in new:
             self._refuse_scopes(name)
         steps = self._claim(new)
-        for name in new if steps else ():
+        for name in new:
             if not config.groups.allows(name):
-                row = self.row("", name)
-                steps += self._with_scope(_others, row, _somebody_elses(name))
+                steps.append(self._guard(_OTHERS, _somebody_elses(name), _row("", name)))
         return steps
 
     def _claim(self, names: Iterable[str]) -> list[Step]:
@@ -126,7 +123,7 @@ class Ownership:
         claimed = sorted(
             (fold(name), name) for name in names if not self._config.groups.allows(name)
         )
-        if not claimed or self._scope is None:
+        if not claimed:
             return []
         groups = tuple({"name": name, "key": key} for key, name in claimed)
         return [Claim(groups, self._config.tag())]
@@ -152,34 +149,30 @@ class Ownership:
         custom_id = target.custom_id if target.manages_custom_id else None
         return self._names(after, target.username, custom_id)
 
-    def of_names(self, user: str, held: Names, wanted: Names, said: Sequence[str]) -> list[Step]:
+    def of_names(self, user: str, held: Names, wanted: Names, said: Sequence[str]) -> list[Sql]:
         """Return the steps by which a user holds other names.
 
         :param said: The names as they are called and spelled, for the refusal.
         """
         new = {kind: key for kind, key in wanted.items() if held.get(kind) != key}
         gone = sorted(kind for kind, key in held.items() if wanted.get(kind) != key)
-        steps: list[Step] = []
+        steps: list[Sql] = []
         if gone:
-            steps += self._with_scope(_release, {"user": user}, kinds=tuple(gone))
+            steps.append(self._database.bind(_release(gone), user=user))
         if new:
             rows: dict[str, Param] = {"user": user}
             for index, (kind, key) in enumerate(sorted(new.items())):
                 rows |= {f"kind{index}": kind, f"key{index}": key}
-            steps += self._with_scope(_hold_names, rows, _looks_like_a_name(said), count=len(new))
+            steps.append(self._guard(_hold_names(len(new)), _looks_like_a_name(said), rows))
         return steps
 
     def keeps(self, user: str, held: Names) -> list[Step]:
         """Return the step by which a user holds the names it has, as far as nobody else does."""
-        return [
-            replace(step, rows=None, label=None)
-            for step in self.of_names(user, {}, held, [])
-            if isinstance(step, Sql)
-        ]
+        return [replace(step, rows=None, label=None) for step in self.of_names(user, {}, held, [])]
 
     def _names(self, state: UserState, username: str | None, custom_id: str | None) -> Names:
         name = getattr(state.user, "user_name", None)
-        tenant = self._scope.tenant if self._scope else ""
+        tenant = self._database.scope.tenant
         found = {
             "userName": name and digest(f"{tenant}\0{fold(name)}"),
             "username": username and digest(fold(username)),
@@ -187,16 +180,14 @@ class Ownership:
         }
         return {kind: key for kind, key in found.items() if key}
 
-    def _with_scope(
-        self, statement: Any, params: Mapping[str, Param], refusal: str | None = None, **more: Any
-    ) -> list[Step]:
-        if self._scope is None:
-            return []
-        scope = {"workspace": self._scope.workspace, "tenant": self._scope.tenant}
-        made: Sql = statement(self._dialect, **more).bind({**scope, **params})
-        if refusal is not None:
-            made = replace(made, label=f"{REFUSED}{refusal}")
-        return [made]
+    def _guard(self, statement: Statement, refusal: str, params: Mapping[str, Param]) -> Sql:
+        """Bind a guard; where it does not hold, the change is refused by a sentence."""
+        return replace(self._database.bind(statement, **params), label=f"{REFUSED}{refusal}")
+
+
+def _row(group_id: str, name: str) -> dict[str, Param]:
+    """Return the row that says that a SCIM group gives an ACL group."""
+    return {"group": group_id, "name": name, "key": digest(fold(name))}
 
 
 def digest(text: str) -> str:
@@ -229,72 +220,59 @@ def _looks_like_a_name(said: Sequence[str]) -> str:
 # -- Statements -----------------------------------------------------------
 
 
-def _in_workspace(table: Any) -> ColumnElement[bool]:
-    condition: ColumnElement[bool] = table.c.workspace == bindparam("workspace")
-    return condition
+def _hold_group() -> Insert:
+    row = {"group_id": bindparam("group"), **parameters("workspace", "tenant", "name", "key")}
+    insert = insert_into(acl_groups).values(row)
+    new = {name: insert.excluded[name] for name in ("name", "key")}
+    return insert.on_conflict_do_update(index_elements=["group_id"], set_=new)
 
 
-@lru_cache(maxsize=4)
-def hold_group(dialect: Dialect) -> Prepared:
-    """Return the statement that says that a SCIM group gives an ACL group."""
-    row: dict[str, Any] = {
-        "group_id": bindparam("group"),
-        **{name: bindparam(name) for name in ("workspace", "tenant", "name", "key")},
-    }
-    statement = insert_into(dialect, acl_groups).values(row)
-    new = {name: statement.excluded[name] for name in ("name", "key")}
-    return prepare(statement.on_conflict_do_update(index_elements=["group_id"], set_=new), dialect)
+_HOLD_GROUP = Statement(_hold_group())
+"""Says that a SCIM group gives an ACL group."""
 
-
-@lru_cache(maxsize=4)
-def _forget(dialect: Dialect) -> Prepared:
-    return prepare(delete(acl_groups).where(acl_groups.c.group_id == bindparam("group")), dialect)
+_FORGET = Statement(delete(acl_groups).where(acl_groups.c.group_id == bindparam("group")))
 
 
 def _alike(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists(
         select(literal(1)).where(
-            _in_workspace(acl_groups), acl_groups.c.key == bindparam("key"), *conditions
+            acl_groups.c.workspace == bindparam("workspace"),
+            acl_groups.c.key == bindparam("key"),
+            *conditions,
         )
     )
 
 
-@lru_cache(maxsize=4)
-def _others(dialect: Dialect) -> Prepared:
-    """Select a row where another tenant gives an ACL group, and none of this one's others does."""
-    theirs = acl_groups.c.tenant != bindparam("tenant")
-    ours = [
-        acl_groups.c.tenant == bindparam("tenant"),
-        acl_groups.c.name == bindparam("name"),
-        acl_groups.c.group_id != bindparam("group"),
-    ]
-    statement = select(literal(1).label("one")).where(_alike(theirs), ~_alike(*ours))
-    return prepare(statement, dialect, rows=0)
+def _another_of_ours(name: ColumnElement[bool]) -> ColumnElement[bool]:
+    ours = acl_groups.c.tenant == bindparam("tenant")
+    return _alike(ours, name, acl_groups.c.group_id != bindparam("group"))
 
 
-@lru_cache(maxsize=4)
-def _look_alikes(dialect: Dialect) -> Prepared:
-    """Select a row where another group of the tenant has a name that only looks the same."""
-    ours = [
-        acl_groups.c.tenant == bindparam("tenant"),
-        acl_groups.c.name != bindparam("name"),
-        acl_groups.c.group_id != bindparam("group"),
-    ]
-    statement = select(literal(1).label("one")).where(_alike(*ours))
-    return prepare(statement, dialect, rows=0)
+def _no_row(*conditions: ColumnElement[bool]) -> Statement:
+    return Statement(select(literal(1).label("one")).where(*conditions), rows=0)
 
 
-@lru_cache(maxsize=32)
-def _release(dialect: Dialect, kinds: tuple[str, ...]) -> Prepared:
-    statement = delete(consumer_names).where(
-        consumer_names.c.resource_id == bindparam("user"),
-        consumer_names.c.kind.in_([literal(kind) for kind in kinds]),
+_OTHERS = _no_row(
+    _alike(acl_groups.c.tenant != bindparam("tenant")),
+    ~_another_of_ours(acl_groups.c.name == bindparam("name")),
+)
+"""Selects a row where another tenant gives an ACL group, and none of this one's others does."""
+
+_LOOK_ALIKES = _no_row(_another_of_ours(acl_groups.c.name != bindparam("name")))
+"""Selects a row where another group of the tenant has a name that only looks the same."""
+
+
+def _release(kinds: Iterable[str]) -> Statement:
+    return Statement(
+        delete(consumer_names).where(
+            consumer_names.c.resource_id == bindparam("user"),
+            consumer_names.c.kind.in_(values_of(kinds)),
+        )
     )
-    return prepare(statement, dialect)
 
 
 @lru_cache(maxsize=16)
-def _hold_names(dialect: Dialect, count: int) -> Prepared:
+def _hold_names(count: int) -> Statement:
     table: list[dict[str, Any]] = [
         {
             "workspace": bindparam("workspace"),
@@ -304,5 +282,5 @@ def _hold_names(dialect: Dialect, count: int) -> Prepared:
         }
         for index in range(count)
     ]
-    statement = insert_into(dialect, consumer_names).values(table)
-    return prepare(statement.on_conflict_do_nothing(), dialect, rows=count)
+    insert = insert_into(consumer_names).values(table)
+    return Statement(insert.on_conflict_do_nothing(), rows=count)

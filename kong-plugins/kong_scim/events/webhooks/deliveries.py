@@ -12,19 +12,16 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, literal, select, update
-from sqlalchemy.sql import Select
+from sqlalchemy import Update, bindparam, exists, insert, literal, select, update
 
-from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.bridge import Param, Sql
 from kong_scim.counts import counts_of
-from kong_scim.directory.outbox import attempts, deliveries
-from kong_scim.directory.ports import Database, Scope
-from kong_scim.directory.queries import in_scope, scope_params
-from kong_scim.directory.statements import Prepared, compile, prepare
-from kong_scim.directory.tables import resources
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.queries import in_scope
+from kong_scim.directory.statements import Statement, values_of
+from kong_scim.directory.tables import attempts, deliveries, resources
 from kong_scim.directory.values import instant
 from kong_scim.events.webhooks.http import KEPT, LONGEST_WAIT, Answer
 
@@ -69,17 +66,17 @@ class Attempt:
 class Deliveries:
     """The deliveries of a tenant."""
 
-    def __init__(self, db: Database, scope: Scope) -> None:
-        self._db = db
-        self._scope = scope
-        self._where = scope_params(scope)
-        self._counts = counts_of(scope.tenant)
+    def __init__(self, database: TenantDatabase) -> None:
+        self._database = database
+        self._scope = database.scope
+        self._counts = counts_of(self._scope.tenant)
 
     def steps(self, event: Mapping[str, Any], targets: Iterable[str], now: datetime) -> list[Sql]:
         """Return the statements that make the deliveries of an event, with its commit."""
         rows = [
             {
-                **self._where,
+                "workspace": self._scope.workspace,
+                "tenant": self._scope.tenant,
                 "target": target,
                 "event_id": event["id"],
                 "resource_id": event["resourceId"],
@@ -91,28 +88,22 @@ class Deliveries:
             }
             for target in targets
         ]
-        return [compile(insert(deliveries).values(rows), self._db.dialect)] if rows else []
+        return [self._database.bind(Statement(insert(deliveries).values(rows)))] if rows else []
 
     def claim(self, target: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
         """Take deliveries that are due, the oldest first, and of each resource the first only.
 
         :param until: From then on another node may take them.
         """
-        statement = _claim(self._db.dialect).bind(
-            {
-                **self._where,
-                "target": target,
-                "now": instant(now),
-                "until": instant(until),
-                "limit": limit,
-            }
+        statement = self._database.bind(
+            _CLAIM, target=target, now=instant(now), until=instant(until), limit=limit
         )
-        (claimed,) = self._db.commit([statement])
+        (claimed,) = self._database.commit([statement])
         if not claimed.data:
             return []
         ids = [row["event_id"] for row in claimed.data]
         found = select(resources.c.id, resources.c.doc).where(resources.c.id.in_(ids))
-        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        rows = self._database.rows(Statement(found))
         docs = {row["id"]: _event(row) for row in rows}
         return [
             Delivery(
@@ -136,10 +127,10 @@ class Deliveries:
                 "error": attempt.answer.error,
                 "answer": attempt.answer.text,
             }
-            steps.append(_note(self._db.dialect).bind(of))
-            steps.append(_finish(self._db.dialect).bind(of))
+            steps.append(self._database.bind(_NOTE, **of))
+            steps.append(self._database.bind(_FINISH, **of))
         if steps:
-            self._db.commit(steps)
+            self._database.commit(steps)
 
     def waiting(self, target: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
         """Return the oldest events that a target has not acknowledged, in order, by their id.
@@ -153,7 +144,7 @@ class Deliveries:
             .order_by(deliveries.c.number)
             .limit(limit)
         )
-        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        rows = self._database.rows(Statement(found))
         return [(row["id"], _event(row)) for row in rows]
 
     def acknowledge(
@@ -165,9 +156,9 @@ class Deliveries:
         :param refused: What it says against others, by their id: those are given up.
         """
         found = select(deliveries.c.number, deliveries.c.event_id).where(
-            *self._pending(target), deliveries.c.event_id.in_([*taken, *refused])
+            *self._pending(target), deliveries.c.event_id.in_(values_of([*taken, *refused]))
         )
-        (rows,) = self._db.query([compile(found, self._db.dialect)])
+        rows = self._database.rows(Statement(found))
         done = []
         for row in rows:
             against = refused.get(row["event_id"])
@@ -186,18 +177,15 @@ class Deliveries:
 
     def _pending(self, target: str) -> list[Any]:
         return [
-            deliveries.c.workspace == self._scope.workspace,
-            deliveries.c.tenant == self._scope.tenant,
+            in_scope(deliveries),
             deliveries.c.target == target,
             deliveries.c.state == "pending",
         ]
 
     def give_up_old(self, before: datetime, now: datetime) -> int:
         """Give up what has been pending since before a moment, and return how many those are."""
-        statement = _give_up_old(self._db.dialect).bind(
-            {**self._where, "before": instant(before), "now": instant(now)}
-        )
-        (result,) = self._db.commit([statement])
+        statement = self._database.bind(_GIVE_UP_OLD, before=instant(before), now=instant(now))
+        (result,) = self._database.commit([statement])
         for row in result.data:
             self._counts.add("deliveries", row["target"], "dead")
         return result.rows
@@ -211,10 +199,10 @@ class Deliveries:
             latest = {"due": now + LONGEST_PAUSES, "leased": now + LONGEST_LEASES}
         except OverflowError:  # then nothing can be later
             return
-        self._db.commit(
+        self._database.commit(
             [
-                _bring_forward(self._db.dialect, column).bind(
-                    {**self._where, "latest": instant(moment), "now": instant(now)}
+                self._database.bind(
+                    _BRING_FORWARD[column], latest=instant(moment), now=instant(now)
                 )
                 for column, moment in latest.items()
             ]
@@ -226,34 +214,32 @@ class Deliveries:
         :param numbers: Which; None for all dead ones.
         :return: How many.
         """
-        statement = update(deliveries).where(
-            deliveries.c.workspace == self._scope.workspace,
-            deliveries.c.tenant == self._scope.tenant,
-        )
+        statement = update(deliveries).where(in_scope(deliveries))
         if numbers is None:
             statement = statement.where(deliveries.c.state == "dead")
         else:
             statement = statement.where(
-                deliveries.c.number.in_(list(numbers)), deliveries.c.state != "pending"
+                deliveries.c.number.in_(values_of(numbers)), deliveries.c.state != "pending"
             )
         # Its age counts from now on, or it would be given up again at once.
         values = {"state": "pending", "due": instant(now), "created": instant(now), "leased": ""}
-        (result,) = self._db.commit([compile(statement.values(values), self._db.dialect)])
+        (result,) = self._database.commit(
+            [self._database.bind(Statement(statement.values(values)))]
+        )
         return result.rows
 
     def page(self, *, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """Return deliveries with every attempt, in order, in the JSON form of the endpoint."""
-        found = _listed(self._scope).where(deliveries.c.number > after)
+        found = select(deliveries).where(in_scope(deliveries), deliveries.c.number > after)
         if state is not None:
             found = found.where(deliveries.c.state == state)
-        dialect = self._db.dialect
-        (rows,) = self._db.query([compile(found.limit(limit), dialect)])
+        found = found.order_by(deliveries.c.number).limit(limit)
+        rows = self._database.rows(Statement(found))
         numbers = [int(row["number"]) for row in rows]
         tried: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
         if numbers:
             of = select(attempts).where(attempts.c.delivery.in_(numbers))
-            (notes,) = self._db.query([compile(of.order_by(attempts.c.number), dialect)])
-            for note in notes:
+            for note in self._database.rows(Statement(of.order_by(attempts.c.number))):
                 shown = {name: note[name] for name in ("at", "milliseconds", "status")}
                 shown |= {name: note[name] for name in ("error", "answer") if note[name]}
                 tried[int(note["delivery"])].append(shown)
@@ -281,16 +267,7 @@ def _event(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
 
 
-def _listed(scope: Scope) -> Select[Any]:
-    return (
-        select(deliveries)
-        .where(deliveries.c.workspace == scope.workspace, deliveries.c.tenant == scope.tenant)
-        .order_by(deliveries.c.number)
-    )
-
-
-@lru_cache(maxsize=4)
-def _claim(dialect: Dialect) -> Prepared:
+def _claim() -> Update:
     one, earlier = deliveries.alias("one"), deliveries.alias("earlier")
     stands_before = exists(
         select(literal(1))
@@ -318,7 +295,7 @@ def _claim(dialect: Dialect) -> Prepared:
         .limit(bindparam("limit"))
         .with_for_update(skip_locked=True, of=one)
     )
-    statement = (
+    return (
         update(deliveries)
         .where(deliveries.c.number.in_(due))
         .values(leased=bindparam("until"), attempts=deliveries.c.attempts + 1)
@@ -329,33 +306,32 @@ def _claim(dialect: Dialect) -> Prepared:
             deliveries.c.created,
         )
     )
-    return prepare(statement, dialect)
 
 
-@lru_cache(maxsize=4)
-def _note(dialect: Dialect) -> Prepared:
-    """Insert an attempt, unless its delivery is gone with its event."""
-    names = ("at", "status", "milliseconds", "error", "answer")
-    row = select(
-        deliveries.c.number,
-        *(bindparam(name, type_=attempts.c[name].type) for name in names),
-    ).where(deliveries.c.number == bindparam("number"))
-    return prepare(insert(attempts).from_select(["delivery", *names], row), dialect)
+_CLAIM = Statement(_claim())
 
+_OF_ATTEMPT = ("at", "status", "milliseconds", "error", "answer")
 
-@lru_cache(maxsize=4)
-def _finish(dialect: Dialect) -> Prepared:
-    statement = (
-        update(deliveries)
-        .where(deliveries.c.number == bindparam("number"), deliveries.c.state == "pending")
-        .values(state=bindparam("state"), due=bindparam("due"), leased="")
+_NOTE = Statement(
+    insert(attempts).from_select(
+        ["delivery", *_OF_ATTEMPT],
+        select(
+            deliveries.c.number,
+            *(bindparam(name, type_=attempts.c[name].type) for name in _OF_ATTEMPT),
+        ).where(deliveries.c.number == bindparam("number")),
     )
-    return prepare(statement, dialect)
+)
+"""Inserts an attempt, unless its delivery is gone with its event."""
+
+_FINISH = Statement(
+    update(deliveries)
+    .where(deliveries.c.number == bindparam("number"), deliveries.c.state == "pending")
+    .values(state=bindparam("state"), due=bindparam("due"), leased="")
+)
 
 
-@lru_cache(maxsize=8)
-def _bring_forward(dialect: Dialect, column: str) -> Prepared:
-    statement = (
+def _bring_forward(column: str) -> Statement:
+    return Statement(
         update(deliveries)
         .where(
             in_scope(deliveries),
@@ -364,20 +340,18 @@ def _bring_forward(dialect: Dialect, column: str) -> Prepared:
         )
         .values({column: bindparam("now")})
     )
-    return prepare(statement, dialect)
 
 
-@lru_cache(maxsize=4)
-def _give_up_old(dialect: Dialect) -> Prepared:
-    statement = (
-        update(deliveries)
-        .where(
-            in_scope(deliveries),
-            deliveries.c.state == "pending",
-            deliveries.c.created < bindparam("before"),
-            deliveries.c.leased <= bindparam("now"),
-        )
-        .values(state="dead")
-        .returning(deliveries.c.target)
+_BRING_FORWARD = {column: _bring_forward(column) for column in ("due", "leased")}
+
+_GIVE_UP_OLD = Statement(
+    update(deliveries)
+    .where(
+        in_scope(deliveries),
+        deliveries.c.state == "pending",
+        deliveries.c.created < bindparam("before"),
+        deliveries.c.leased <= bindparam("now"),
     )
-    return prepare(statement, dialect)
+    .values(state="dead")
+    .returning(deliveries.c.target)
+)
