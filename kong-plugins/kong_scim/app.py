@@ -175,7 +175,7 @@ class Plugin:
     def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
         """Read the request and authenticate its caller.
 
-        Returns the answer instead where there is one already: a refusal, or the public keys.
+        Returns the answer if there is one already: a refusal, or the public keys.
         """
         if self._defect is not None:
             return error_response(

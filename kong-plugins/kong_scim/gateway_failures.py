@@ -47,7 +47,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
     BridgeUnavailableError: _unavailable(retry_after=None),
     NoDataError: _unavailable(retry_after=None),
     StoreError: _unavailable(retry_after=None),
-    # Nobody reads this answer, because Kong has closed the connection.
+    # Nobody reads this answer, because Kong no longer waits for it.
     KongGoneError: _unavailable("Kong gave the request up"),
     CpuSpentError: _too_much,
     StatementTimeoutError: _unavailable(

@@ -102,7 +102,7 @@ class Scenario:
         for client in (self._scim, self._admin, self._app):
             client.close()
 
-    # -- What happens -----------------------------------------------------
+    # -- The steps --------------------------------------------------------
 
     def _test_connection(self) -> None:
         name = secrets.token_hex(8)
@@ -297,7 +297,7 @@ class Scenario:
         row = TableRow(_IDP, f"PATCH {_short(path)}: {what}", expected)
         self._runner.one(row, lambda: self._scim.patch(path, json=body), outcome)
 
-    # -- What the administrator sees --------------------------------------
+    # -- Queries to the Admin API -----------------------------------------
 
     def _name(self, person: str) -> str:
         return f"{person.lower().replace(' ', '.')}@{self._domain}"

@@ -40,7 +40,7 @@ class JwtVerifier:
 
     :param keys: The issuer's keys; None for those that the configuration names.
     :param failures: Where failures to fetch the keys are noted.
-    :param clock: In seconds since the epoch.
+    :param clock: Returns seconds since the epoch.
     """
 
     def __init__(

@@ -89,7 +89,7 @@ class Tokens:
     ) -> Identity | None:
         """Return the identity of a token, or None for an unknown one.
 
-        The token is compared with every other, in constant time.
+        It is compared with each configured token, in constant time.
 
         :param secrets: Live values by vault reference; a token whose value is None is not accepted.
         :raises InvalidTokenException: When the token has expired.

@@ -34,7 +34,7 @@ class ServiceUnavailableException(SCIMException):
 
 
 def error_response(exception: SCIMException) -> ScimResponse:
-    """Return the answer to a request that failed, where there is no service to make one."""
+    """Return the answer to a request that failed before there is a service that can answer."""
     error = bounded(exception.to_error())
     return ScimResponse(HTTPStatus(exception.status), error.model_dump())
 

@@ -127,7 +127,7 @@ _STRUCTURE = {"schema_error", "unknown_extension_schema", "extra_forbidden"}
 
 
 def detail_of(exception: SCIMException) -> str:
-    """Return the sentence of an exception, in words of ours."""
+    """Return the sentence of an exception, reworded if a library raised it."""
     if not _is_of_a_library(exception):
         return str(exception)
     cause = exception.__cause__
@@ -137,7 +137,7 @@ def detail_of(exception: SCIMException) -> str:
 
 
 def in_our_words(exception: SCIMException) -> SCIMException:
-    """Return the error of pydantic that caused an exception, in words of ours, or the exception."""
+    """Return the reworded error of pydantic that caused an exception, or else the exception."""
     cause = exception.__cause__
     return of_validation(cause) if isinstance(cause, ValidationError) else exception
 
@@ -184,7 +184,7 @@ def of_validation(error: ValidationError, under: str = "") -> SCIMException:
 
 
 def of_text(error: Error) -> SCIMException:
-    """Return the exception for an error of which a library kept only the sentence, in our words."""
+    """Return a reworded exception for an error of which a library kept only the sentence."""
     detail = _sentence(str(error.detail), error.scim_type or "", error.status or 400)
     return SCIMException.from_error(error.model_copy(update={"detail": detail}))
 

@@ -28,7 +28,7 @@ _BESIDE = frozenset({"$ref", "display", "primary", "type"})
 
 
 def shaped(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
-    """Return a value in the shape that its attribute declares; None for an empty value.
+    """Return a value in the shape that its attribute declares, or None if it means no value.
 
     :raises InvalidValueException: When a name is empty, too long or not printable, or the value of
         a boolean or of a reference is not one.
