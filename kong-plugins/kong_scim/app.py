@@ -55,13 +55,13 @@ log = logging.getLogger(__name__)
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 WITH_BODY = WRITES - {"DELETE"}
-"""Methods whose body says something; that of others is never fetched."""
+"""Methods whose request body is read. The body of any other is never fetched."""
 
 DRY_RUN = "Kong-SCIM-Dry-Run"
-"""The header of every answer of a dry run."""
+"""The header that every answer of a dry run has."""
 
 GUARD = "Kong-SCIM-Guard"
-"""The header of answers while the guard is off, where it is optional."""
+"""The header that answers have while the guard is off, where it is optional."""
 
 
 class Plugin:
@@ -72,19 +72,19 @@ class Plugin:
     on without the plugin (docs/kong.md#kong-fails-open): it is logged here, and each request is
     answered with 503.
 
-    :param config: As Kong hands it over, with Kong's own keys among it
+    :param config: The configuration as Kong sends it, which has keys of Kong's own
         (docs/kong.md#kong-adds-keys-to-the-configuration).
     """
 
     share: str | None = None
-    """The tenant: its requests take its share of the plugin server's workers."""
+    """The tenant, whose requests use its share of the plugin server's workers."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._defect: str | None = None
         try:
             self.config = parse(config)
             self.share = self.config.tenant
-            # Building models takes tenths of a second: once, and not for each request.
+            # Building the models takes tenths of a second, so it is not done for each request.
             self.provider = provider(self.config)
             check(self.config, self.provider)
             self._authenticator = Authenticator(self.config, references(config))
@@ -109,7 +109,7 @@ class Plugin:
         )
 
     def access(self, kong: Any) -> None:
-        """Answer a request, whatever it is; none ever goes on to an upstream.
+        """Answer a request. No request of this route is passed on to an upstream.
 
         :param kong: The PDK object of this request.
         """
@@ -131,17 +131,17 @@ class Plugin:
         context.later(serve, member=identity.token, urgent=urgent)
 
     def _exit(self, kong: Any, response: ScimResponse) -> None:
-        # Personal data: no cache but the client's own may keep it, and that one asks each time.
+        # Answers have personal data: only the client's own cache may keep one, and must revalidate.
         response.headers.setdefault("Cache-Control", "private, no-cache")
         if self._defect is None and self.config.dry_run:
             response.headers[DRY_RUN] = "true"
         body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
-        # Terminal: with kong-pdk's server a call of the PDK after it waits for ever
-        # (docs/kong.md#the-server-of-kong-pdk-hangs).
+        # This must be the last call: with kong-pdk's server, a call of the PDK after it never
+        # returns (docs/kong.md#the-server-of-kong-pdk-hangs).
         kong.response.exit(int(response.status), body, response.headers)
 
     def tick(self, kong: Any) -> None:
-        """Do what is to be done without a request; Kong calls this about once a second.
+        """Do the work that needs no request. Kong calls this about once a second.
 
         :param kong: The PDK object of Kong's timer.
         """
@@ -173,7 +173,10 @@ class Plugin:
         return Provisioning(self.config, bridge, host, self.provider, context.data_directory())
 
     def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
-        """Find out what is asked and by whom; return the answer where there is one already."""
+        """Read the request and authenticate its caller.
+
+        Returns the answer if there is one already: a refusal, or the public keys.
+        """
         if self._defect is not None:
             return error_response(
                 ServiceUnavailableException(detail=self._defect, retry_after=None)
@@ -187,10 +190,10 @@ class Plugin:
                 caller=self._authenticator.trusts_kong,
             )
             context.request_id.set(opening.request.request_id)
-            if opening.request.path == KEYS:  # for anybody: they are public
+            if opening.request.path == KEYS:  # public: no credentials are needed
                 return keys(opening.request, self._event_worker.issuer(opening.secrets))
             identity = self._admit(opening)
-            # So little is fetched now: where this request waits depends on what it asks for.
+            # A small body is read now, because it decides in which queue the request waits.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
                 with self._with_body(bridge, opening) as whole:
                     opening = whole
@@ -201,7 +204,7 @@ class Plugin:
     def _answer(
         self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity
     ) -> ScimResponse:
-        """Do what is asked, which may take its time: others of the tenant's wait for a worker."""
+        """Serve the request in one of the tenant's workers. This may take seconds."""
         try:
             with self._with_body(bridge, opening) as whole:
                 response = self._serve(bridge, whole, identity)
@@ -210,15 +213,15 @@ class Plugin:
         if not opening.guarded:
             response.headers[GUARD] = "off"
         if opening.request.method in WRITES:
-            kong.log.notice(_record(opening, identity, response, dry_run=self.config.dry_run))
+            kong.log.notice(_log_line(opening, identity, response, dry_run=self.config.dry_run))
         return response
 
     def _admit(self, opening: Opening) -> Identity:
-        """Return who calls, before the body of the request is fetched.
+        """Return the caller's identity, before the body of the request is fetched.
 
-        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for what a page in a browser
-            may send, 503 while the guard is off, and as :meth:`Authenticator.admit
-            <kong_scim.auth.authenticator.Authenticator.admit>`.
+        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for a media type that a page in
+            a browser can send, 503 while the guard is off, and the errors of
+            :meth:`Authenticator.admit <kong_scim.auth.authenticator.Authenticator.admit>`.
         """
         request = opening.request
         if self.config.require_https and not request.https:
@@ -233,9 +236,10 @@ class Plugin:
                 consumer=opening.caller,
             )
         )
-        # Kong may know its caller by what a browser adds by itself (a cookie, HTTP Basic, a client
-        # certificate). A page elsewhere may then have it send a POST of a type that forms have, or
-        # of none; for any other type or method the browser asks this gateway first, which says no.
+        # Kong may authenticate a caller by what a browser adds by itself (a cookie, HTTP Basic, a
+        # client certificate). A page of another site can make the browser send a POST with a form's
+        # media type, or with none. For other types and methods the browser first sends a CORS
+        # preflight, which this gateway refuses.
         may_be_forged = self._authenticator.trusts_kong and request.method in WITH_BODY
         if may_be_forged and not is_json_media_type(request.headers.get("content-type")):
             raise UnsupportedMediaTypeException(
@@ -250,8 +254,8 @@ class Plugin:
     def _with_body(self, bridge: Bridge, opening: Opening) -> Iterator[Opening]:
         """Yield the opening with the whole body of its request, held until the block ends.
 
-        :raises ~scim2_models.SCIMException: 413 for a body that is too large, 503 for one that does
-            not fit beside those of other requests now.
+        :raises ~scim2_models.SCIMException: 413 for a body that is too large, 503 while the bodies
+            of other requests leave too little memory for it.
         """
         request = opening.request
         most = min(self.config.max_body_size, MEMORY.capacity)
@@ -274,7 +278,7 @@ class Plugin:
         try:
             provisioning = self._provisioning(bridge, opening.host)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
-            other = self._beside(opening, provisioning, identity, origin)
+            other = self._other_endpoint(opening, provisioning, identity, origin)
             if other is not None:
                 return other
             request = self._scim_request(opening, identity)
@@ -285,30 +289,30 @@ class Plugin:
         except Exception as exception:
             return self._service.error_response(exception)
 
-    def _beside(
+    def _other_endpoint(
         self, opening: Opening, provisioning: Provisioning, identity: Identity, origin: Origin
     ) -> ScimResponse | None:
-        """Return the answer to a request that is none for SCIM, or None."""
+        """Return the answer of an endpoint that is not SCIM, or None if the request is SCIM."""
         endpoints = Endpoints(
             lambda: Trail(provisioning.database(), provisioning.event_kind),
             lambda: Deliveries(provisioning.database()),
             lambda: provisioning.quarantine(origin),
-            lambda: self._listed_callers(provisioning),
+            lambda: self._callers(provisioning),
             lambda: self._description(opening),
             issuer=self._event_worker.issuer(opening.secrets) if self.config.events.poll else None,
             audience=self._event_worker.poll_audience,
         )
         return endpoints.answer(opening.request, identity)
 
-    def _listed_callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
+    def _callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
         used = last_uses(provisioning.database(), self._authenticator.last_used())
-        listed = []
+        callers = []
         for token in self.config.tokens if self.config.auth == "bearer" else ():
-            said = token.model_dump(include={"name", "scopes", "expires", "networks"})
-            listed.append({**said, "lastUsed": used.pop(token.name, None)})
-        # Those of an issuer, of Kong, and of former configurations.
+            entry = token.model_dump(include={"name", "scopes", "expires", "networks"})
+            callers.append({**entry, "lastUsed": used.pop(token.name, None)})
+        # JWT clients, consumers of Kong, and tokens of former configurations.
         others = [{"name": name, "lastUsed": at} for name, at in sorted(used.items())]
-        return listed + others
+        return callers + others
 
     def _description(self, opening: Opening) -> dict[str, Any]:
         base_url = self.config.base_url or opening.request.base_url
@@ -327,12 +331,14 @@ class Plugin:
         )
 
 
-def _record(opening: Opening, identity: Identity, response: ScimResponse, *, dry_run: bool) -> str:
-    """Return the log line of a write: who did what to which resource, and nothing about people."""
+def _log_line(
+    opening: Opening, identity: Identity, response: ScimResponse, *, dry_run: bool
+) -> str:
+    """Return the log line of a write: caller, operation and resource, without personal data."""
     request = opening.request
     resource = request.path.strip("/")
     if response.status >= 400:
-        resource = resource.partition("/")[0]  # what is no id of ours may be anything
+        resource = resource.partition("/")[0]  # the id in the path was not checked
     elif "Location" in response.headers:
         resource = "/".join(response.headers["Location"].split("/")[-2:])
     return "scim " + json.dumps(

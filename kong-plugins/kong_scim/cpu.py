@@ -1,14 +1,14 @@
 """Limits how much processor time one request may take, and lets it give way to urgent ones.
 
-Python runs one thread at a time: a request that computes for seconds is seconds that all others
-wait for in part. Whatever may go on for long calls :func:`check` between two of its rounds. There
-it ends when its time is over, and pauses while something urgent runs. Nothing is interrupted:
-between the last check and the commit a request goes on.
+Python runs one thread at a time, so a request that computes for seconds slows down all others. Code
+that may take long calls :func:`check` in its loop. That call raises when the request's time is
+used up, and waits while an urgent request runs. A request is never interrupted elsewhere, so
+nothing stops it between its last check and its commit.
 
-Of the requests that are not urgent, one computes at a time, and the others wait. More
-would not be done sooner, and each hand-over of Python's interpreter lock to an urgent thread would
-wait for all of them. Who waits for something else, such as the database, gives its slot back
-meanwhile (:func:`waiting`).
+Of the requests that are not urgent, one computes at a time, and the others wait. More would not
+finish sooner, and an urgent thread would have to compete with all of them for Python's interpreter
+lock. A request that waits for something else, such as the database, gives its slot back meanwhile
+(:func:`waiting`).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 PATIENCE = 1.0
-"""In seconds: for how long one request gives way in all, however much is urgent."""
+"""Seconds that one request gives way to urgent ones at most, in total."""
 
 SLOTS = 1
-"""Requests that compute at a time."""
+"""How many requests that are not urgent compute at a time."""
 
 TURN = 0.02
-"""In seconds: who has held a slot for so long lets another one have it at the next check."""
+"""Seconds after which a request hands its slot to a waiting one, at its next check."""
 
 LONGEST_WAIT = 5.0
-"""In seconds: after so long a request computes without a slot, so that none waits for ever."""
+"""Seconds after which a request computes without a slot, so that none waits for ever."""
 
 
 class CpuSpentError(Exception):
     """The request took more processor time than it may.
 
-    :param seconds: How much that is.
+    :param seconds: The processor time that it was allowed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -49,10 +49,11 @@ class CpuSpentError(Exception):
 class _Allowance:
     """The processor time that a request may still take.
 
-    :param until: The thread's own time at which it is over.
-    :param gives_way: Whether it needs a slot, and pauses for what is urgent.
-    :param patience: For how long it may yet be made to pause.
-    :param slot: When it got the slot that it holds, or None.
+    :param seconds: The processor time that it was allowed in the first place.
+    :param until: The value of the thread's CPU clock at which the time is used up.
+    :param gives_way: Whether it needs a slot, and pauses for urgent requests.
+    :param patience: For how many seconds it may still be made to pause.
+    :param slot: When it got the slot that it holds, or None without a slot.
     """
 
     seconds: float
@@ -72,11 +73,11 @@ class _Slots:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for one."""
+        """Whether a request waits for a slot."""
         return bool(self._queue)
 
     def take(self) -> bool:
-        """Wait for a place; return False after :data:`LONGEST_WAIT` without one."""
+        """Wait for a slot; return False after :data:`LONGEST_WAIT` without one."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -90,10 +91,10 @@ class _Slots:
             if gate in self._queue:
                 self._queue.remove(gate)
                 return False
-        return True  # it was handed on just now
+        return True  # the slot was handed over right after the timeout
 
     def give(self) -> None:
-        """Hand a place on."""
+        """Give a slot back, to the request that waits for longest if there is one."""
         with self._lock:
             if self._queue:
                 self._queue.popleft().release()
@@ -109,7 +110,7 @@ _urgent = 0
 
 @contextmanager
 def urgent() -> Iterator[None]:
-    """Have others give way for the time of the block."""
+    """Make other requests give way while the block runs."""
     global _urgent  # noqa: PLW0603 - of the whole process, as its one interpreter lock is
     with _changed:
         _urgent += 1
@@ -124,9 +125,10 @@ def urgent() -> Iterator[None]:
 
 @contextmanager
 def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
-    """Allow the block, which stays in this thread, so much.
+    """Allow the block this much processor time. The block must stay in this thread.
 
-    :param gives_way: Whether it pauses for what is urgent.
+    :param seconds: Of processor time.
+    :param gives_way: Whether the block pauses for urgent requests.
     """
     allowance = _Allowance(seconds, time.thread_time() + seconds, gives_way)
     token = _allowance.set(allowance)
@@ -140,10 +142,10 @@ def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
 
 @contextmanager
 def waiting(*, gives_way: bool = True) -> Iterator[None]:
-    """Let others compute while the block waits for something else.
+    """Let other requests compute while the block waits for something else.
 
-    :param gives_way: Whether the block pauses for what is urgent. What holds a lock that urgent
-        requests need next must not.
+    :param gives_way: Whether the block pauses for urgent requests. It must not while it holds a
+        lock that urgent requests need.
     """
     allowance = _allowance.get()
     if allowance is None or not allowance.gives_way:
@@ -159,22 +161,22 @@ def waiting(*, gives_way: bool = True) -> Iterator[None]:
 
 
 def is_urgent() -> bool:
-    """Tell whether this is a request that gives way to nobody."""
+    """Tell whether this request is urgent, so that it gives way to no other."""
     allowance = _allowance.get()
     return allowance is not None and not allowance.gives_way
 
 
 def renew() -> None:
-    """Allow as much again: what was done is committed, and must not be answered as refused."""
+    """Allow the same time again, after a commit: a committed write must not be answered by 413."""
     found = _allowance.get()
     if found is not None:
         found.until = time.thread_time() + found.seconds
 
 
 def check() -> None:
-    """Return if there is time left; pause before that while something urgent runs.
+    """Return if the request has processor time left; first pause while an urgent request runs.
 
-    :raises CpuSpentError: When it is over.
+    :raises CpuSpentError: When the time is used up.
     """
     found = _allowance.get()
     if found is None:  # the tick, or a test
@@ -196,7 +198,7 @@ def _give_back(allowance: _Allowance) -> None:
 
 
 def _go_on(allowance: _Allowance) -> None:
-    """Wait until nothing is urgent, and for a slot."""
+    """Wait until no urgent request runs, and then for a slot."""
     if not allowance.gives_way:
         return
     if _urgent and allowance.patience > 0:

@@ -5,23 +5,23 @@
 ``GET /openapi.json``
     The description of all endpoints.
 ``GET /Events/chain``
-    The ends of the audit trail, against which it is verified.
+    The numbers and hashes of the first and the last record, to verify the audit trail.
 ``GET /Events/deliveries?state=dead&after=0&count=100``
-    What was to be sent to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
+    The deliveries to webhooks, in order, with every attempt: ``{"deliveries": [...]}``.
 ``GET /Events/tokens``
-    The tokens of the configuration, and whoever else was let in, with the moment of the last use:
-    ``{"tokens": [{"name", "scopes", "expires", "networks", "lastUsed"}]}``; ``lastUsed`` may be a
-    minute late for what another node let in.
+    The tokens of the configuration and all other callers, with the time of the last use:
+    ``{"tokens": [{"name", "scopes", "expires", "networks", "lastUsed"}]}``. A use on another node
+    shows in ``lastUsed`` up to a minute later.
 ``POST /Events/poll`` with ``{"ack": [id], "setErrs": {id: {"err", "description"}}, "maxEvents": 10,
 "returnImmediately": true}``
     Security Event Tokens for a receiver that cannot be called (RFC 8936), in order, until they are
     acknowledged: ``{"sets": {id: token}, "moreAvailable": false}``.
 ``GET /Quarantine``
-    How the tenant's quarantine stands: :meth:`.QuarantineDecisions.show`.
+    The state of the tenant's quarantine: :meth:`.QuarantineDecisions.show`.
 ``POST /Quarantine`` with ``{"decision": "approve", "minutes": 60}``
-    Decides: ``approve``, ``reject`` or ``lift``; the minutes are those of an approval.
+    Decides on the quarantine: ``approve`` (for these minutes), ``reject`` or ``lift``.
 ``POST /Events/deliveries/replay`` with ``{"ids": [1, 2]}`` or ``{"failed": true}``
-    Sends again what was delivered or given up: ``{"replayed": 2}``.
+    Sends deliveries again that were made or given up: ``{"replayed": 2}``.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ OPENAPI = "/openapi.json"
 QUARANTINE = "/Quarantine"
 REPLAY = "/Events/deliveries/replay"
 MOST = 200
-"""Deliveries of one answer."""
+"""Deliveries that one answer has at most."""
 
 LONGEST_APPROVAL = 10_080
-"""Minutes of an approval at most: a week."""
+"""Minutes that an approval may last: a week."""
 
 LONGEST_POLL = 5.0
-"""Seconds that a poll waits for an event at most: it holds a worker of the plugin server, of which
-:data:`.waiting.POLLS` has places for a quarter."""
+"""Seconds that a poll waits for an event at most. Meanwhile it holds a worker of the plugin server;
+:data:`.worker_slots.POLLS` limits how many do."""
 
 BETWEEN_LOOKS = 0.5
-"""Seconds between two looks meanwhile."""
+"""Seconds between two queries for events during a poll."""
 
 
 def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
-    """Answer with the keys; an empty set where there are none."""
-    _only(request, "GET")
+    """Return the answer with the public keys, an empty set without an issuer."""
+    _require_method(request, "GET")
     return _json(issuer.keys() if issuer else {"keys": []})
 
 
@@ -84,9 +84,9 @@ class Endpoints:
     :param quarantine: Returns the tenant's quarantine.
     :param callers: Returns the credentials and their last uses.
     :param describe: Returns the OpenAPI description.
-    :param issuer: Who signs tokens for a receiver that polls; None where none may.
-    :param audience: The ``aud`` of those.
-    :param waiting_room: Where polls wait for an event.
+    :param issuer: Signs the tokens for a receiver that polls; None if polling is off.
+    :param audience: The claim ``aud`` of these tokens.
+    :param waiting_room: The worker slots in which polls wait for an event.
     """
 
     def __init__(
@@ -111,19 +111,18 @@ class Endpoints:
         self._callers = callers
         self._answers: Mapping[str, Callable[[Request, Identity], ScimResponse]] = {
             "/Events/chain": self._chain,
-            "/Events/deliveries": self._listed,
+            "/Events/deliveries": self._page,
             REPLAY: self._replay,
-            OPENAPI: self._described,
+            OPENAPI: self._openapi,
             "/Events/poll": self._poll,
             QUARANTINE: self._quarantined,
             "/Events/tokens": self._tokens,
         }
 
     def answer(self, request: Request, identity: Identity) -> ScimResponse | None:
-        """Return the answer to a request, or None where it is one for SCIM.
+        """Return the answer to a request, or None if it is a SCIM request.
 
-        :raises ~scim2_models.SCIMException: For a request that is wrong, or of somebody who may not
-            send it.
+        :raises ~scim2_models.SCIMException: For an invalid request, or a caller without the scope.
         """
         path = request.path.rstrip("/")
         found = self._answers.get(path)
@@ -133,20 +132,20 @@ class Endpoints:
             require(identity, ADMIN if path in {REPLAY, QUARANTINE} else EVENTS)
         return found(request, identity)
 
-    def _described(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "GET")
+    def _openapi(self, request: Request, _: Identity) -> ScimResponse:
+        _require_method(request, "GET")
         return _json(self._describe())
 
     def _chain(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "GET")
+        _require_method(request, "GET")
         return _json(self._trail().chain().to_json())
 
     def _tokens(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "GET")
+        _require_method(request, "GET")
         return _json({"tokens": self._callers()})
 
-    def _listed(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "GET")
+    def _page(self, request: Request, _: Identity) -> ScimResponse:
+        _require_method(request, "GET")
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         state = query.get("state")
         if state is not None and state not in STATES:
@@ -158,44 +157,46 @@ class Endpoints:
         return _json({"deliveries": page})
 
     def _poll(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "POST")
+        _require_method(request, "POST")
         if self._issuer is None:
             raise NotFoundException(
                 detail="Nothing is kept to be polled: see events.poll and events.signing_key"
             )
-        asked = _object(request.body)
-        taken, errors = asked.get("ack", []), asked.get("setErrs", {})
-        most, at_once = asked.get("maxEvents", MOST), asked.get("returnImmediately", False)
-        right = (
-            _are_texts(taken)
+        body = _json_object(request.body)
+        acknowledged, errors = body.get("ack", []), body.get("setErrs", {})
+        most, at_once = body.get("maxEvents", MOST), body.get("returnImmediately", False)
+        valid = (
+            _are_strings(acknowledged)
             and isinstance(errors, dict)
-            and len(taken) + len(errors) <= 1000
+            and len(acknowledged) + len(errors) <= 1000
             and type(most) is int
             and most >= 0
             and isinstance(at_once, bool)
         )
-        if not right:
+        if not valid:
             raise InvalidValueException(
                 detail="ack is a list of at most 1000 ids, setErrs an object of objects, maxEvents "
                 "a number and returnImmediately a boolean (RFC 8936)"
             )
         deliveries, now = self._deliveries(), datetime.now(UTC)
-        if taken or errors:
-            said = {each: json.dumps(error, ensure_ascii=False) for each, error in errors.items()}
-            deliveries.acknowledge(POLL, taken, said, now)
+        if acknowledged or errors:
+            reasons = {
+                each: json.dumps(error, ensure_ascii=False) for each, error in errors.items()
+            }
+            deliveries.acknowledge(POLL, acknowledged, reasons, now)
         most = min(most, MOST)
         found = deliveries.waiting(POLL, most + 1)
         if not found and most and not at_once:
-            found = self._awaited(deliveries, most + 1)
-        sets, unfit = self._tokens_of(self._issuer, found[:most], now)
-        if unfit:  # or they would stand before all others for ever
+            found = self._wait_for_events(deliveries, most + 1)
+        sets, unfit = self._sign(self._issuer, found[:most], now)
+        if unfit:  # otherwise they would block all later events
             deliveries.acknowledge(POLL, [], unfit, now)
         return _json({"sets": sets, "moreAvailable": len(found) > most})
 
-    def _tokens_of(
+    def _sign(
         self, issuer: Issuer, found: Sequence[tuple[str, Mapping[str, Any] | None]], now: datetime
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return events as tokens by their id, and of those that cannot be one, why."""
+        """Return the tokens by the id of their event, and by the same id why one cannot be made."""
         sets, unfit = {}, {}
         for event_id, event in found:
             if event is None:
@@ -203,17 +204,17 @@ class Endpoints:
                 continue
             try:
                 sets[event_id] = issuer.token(event, self._audience, now)
-            except Exception as error:  # whatever may be stored there
+            except Exception as error:  # the stored event may be of any shape
                 unfit[event_id] = "no token can be made of the event"
                 log.error("event %s: %s: %s", event_id, unfit[event_id], unforeseen(error))  # noqa: TRY400
         return sets, unfit
 
-    def _awaited(
+    def _wait_for_events(
         self, deliveries: Deliveries, limit: int
     ) -> list[tuple[str, Mapping[str, Any] | None]]:
-        """Return what comes within :data:`LONGEST_POLL`: nothing, at once, where many wait already.
+        """Wait up to :data:`LONGEST_POLL` for events; return none at once if no slot is free.
 
-        How long a poll is held open is left to the two parties (RFC 8936 §2.2).
+        RFC 8936 §2.2 leaves it to the two parties how long a poll is held open.
         """
         found: list[tuple[str, Mapping[str, Any] | None]] = []
         with self._waiting_room.place() as may_wait:
@@ -225,13 +226,13 @@ class Endpoints:
         return found
 
     def _replay(self, request: Request, _: Identity) -> ScimResponse:
-        _only(request, "POST")
-        asked = _object(request.body)
-        ids, failed = asked.get("ids"), asked.get("failed") is True
-        whole = isinstance(ids, list) and all(
+        _require_method(request, "POST")
+        body = _json_object(request.body)
+        ids, failed = body.get("ids"), body.get("failed") is True
+        has_ids = isinstance(ids, list) and all(
             type(each) is int and 0 < each < 2**53 for each in ids
         )
-        if failed == whole or (whole and len(ids or []) > 1000):
+        if failed == has_ids or (has_ids and len(ids or []) > 1000):
             raise InvalidValueException(
                 detail='Say which: {"ids": [1, 2]}, at most 1000, or {"failed": true}'
             )
@@ -241,9 +242,9 @@ class Endpoints:
     def _quarantined(self, request: Request, identity: Identity) -> ScimResponse:
         if request.method in {"GET", "HEAD"}:
             return _json(self._quarantine().show())
-        _only(request, "POST", also=("GET", "HEAD"))
-        asked = _object(request.body)
-        decision, minutes = asked.get("decision"), asked.get("minutes")
+        _require_method(request, "POST", also=("GET", "HEAD"))
+        body = _json_object(request.body)
+        decision, minutes = body.get("decision"), body.get("minutes")
         timed = minutes is None or (type(minutes) is int and 0 < minutes <= LONGEST_APPROVAL)
         if decision not in DECISIONS or not timed or (minutes and decision != "approve"):
             raise InvalidValueException(
@@ -253,7 +254,7 @@ class Endpoints:
         return _json(self._quarantine().decide(decision, identity.token, minutes))
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body or b"{}")
     except (ValueError, RecursionError):
@@ -263,11 +264,11 @@ def _object(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _are_texts(value: Any) -> bool:
+def _are_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _only(request: Request, method: str, also: Sequence[str] = ()) -> None:
+def _require_method(request: Request, method: str, also: Sequence[str] = ()) -> None:
     allowed = [*also, *(["GET", "HEAD"] if method == "GET" else [method])]
     if request.method not in allowed:
         named = " and ".join([*also[:1], method])

@@ -1,7 +1,7 @@
 """Reads files with secrets, and reads them again when an agent or an orchestrator rotates them.
 
-Whoever may write such a file, or any directory on the way to it, chooses the secret. So a file
-counts only where root and the user of this process are the only ones who may: see :func:`resolved`.
+Whoever may write such a file, or a directory of its path, can choose the secret. So a file is read
+only if nobody but root and the user of this process may write them: see :func:`resolved`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 MAX_AGE = 1.0
-"""In seconds: the longest time that what was read counts without another look into the file. Two
-changes within one tick of the kernel's clock have the same time stamps."""
+"""Seconds after which a file is read again even if its time stamps are the same: two changes within
+one tick of the kernel's clock have equal ones."""
 
 MAX_SIZE = 64 * 1024
-"""Bytes of a file that are read."""
+"""Bytes of a file that are read; the rest is ignored."""
 
 MAX_LINKS = 40
-"""Symbolic links on the way to one file, as in Linux."""
+"""Symbolic links that are followed for one path, as in Linux."""
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UntrustedFileError(Exception):
-    """Somebody else may change the file, or which file it is. The message says how to mend it."""
+    """Another user may change the file, or replace it. The message says how to mend that."""
 
 
 def resolved(path: str) -> str:
-    """Return the way to a file without symbolic links, if nobody else may change where it leads.
+    """Return the path of a file without symbolic links, if no other user may change where it leads.
 
-    Each directory, link and file on it must belong to root or to the user of this process, and a
-    directory or file must not be writable for group or others. A directory with the sticky bit
-    (``/tmp``, a Kubernetes secret volume) may be: there only the owner of an entry can replace it.
+    Each directory, link and file of the path must belong to root or to the user of this process,
+    and a directory or file must not be writable for group or others. A directory with the sticky
+    bit (``/tmp``, a Kubernetes secret volume) may be: there only an entry's owner can replace it.
 
-    :param path: Absolute.
-    :raises UntrustedFileError: Naming what is wrong on the way.
-    :raises OSError: Where there is no such file.
+    :param path: An absolute path.
+    :raises UntrustedFileError: If another user may; it names the entry of the path.
+    :raises OSError: If there is no such file.
     """
     trusted = {0, os.geteuid()}
     here, links, sticky = "/", 0, False
@@ -78,7 +78,7 @@ def resolved(path: str) -> str:
                 f"others may write {entry} (mode {stat.S_IMODE(mode):04o}): chmod go-w {entry}"
             )
         if sticky and stat.S_ISREG(mode) and state.st_nlink > 1:
-            # By a second name anybody may have put some other file of ours there.
+            # In such a directory anybody may make a hard link to some other file of ours.
             raise UntrustedFileError(f"{entry} has a second name, in a directory open to others")
         if stat.S_ISDIR(mode):
             sticky = bool(mode & _BY_OTHERS)
@@ -95,12 +95,12 @@ def _read(path: str) -> bytes:
 class WatchedFile(Generic[T]):
     """The content of a file, read again when the file changes.
 
-    The file is to be replaced by renaming another one into its place, as agents and Kubernetes do:
-    one that is written in place is empty for a moment. One that others may change does not count.
+    The file should be replaced by a rename, as agents and Kubernetes do: a file that is written in
+    place is empty for a moment. A file that other users may change is not read.
 
-    :param what: What logs call it.
-    :param read: Makes of its text what is wanted; what is no UTF-8 in it is escaped.
-    :param clock: Seconds that only go forward.
+    :param what: The file's name in logs.
+    :param read: Makes the content from the file's text; bytes that are not UTF-8 are escaped.
+    :param clock: Returns seconds, monotonic.
     """
 
     def __init__(
@@ -116,31 +116,32 @@ class WatchedFile(Generic[T]):
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: tuple[tuple[int, ...], float] | None = None
-        self._found: T | None = None
+        self._value: T | None = None
         self._failure: str | None = None
 
     def get(self) -> T | None:
-        """Return it, or None where the file cannot be read or trusted, which is logged once."""
+        """Return the content, or None if the file cannot be read or trusted; that is logged
+        once."""
         with self._lock:
             try:
                 state = os.stat(self._path)
-                mark = (state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size)
+                stamp = (state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size)
                 now = self._clock()
-                if self._seen is None or self._seen[0] != mark or now - self._seen[1] >= MAX_AGE:
+                if self._seen is None or self._seen[0] != stamp or now - self._seen[1] >= MAX_AGE:
                     text = self._content().decode("utf-8", "surrogateescape")
-                    self._found, self._seen = self._read(text), (mark, now)
+                    self._value, self._seen = self._read(text), (stamp, now)
                 self._failure = None
             except (OSError, UntrustedFileError) as error:
-                self._seen = self._found = None
+                self._seen = self._value = None
                 failure = getattr(error, "strerror", None) or str(error)
                 if self._failure != failure:
                     self._failure = failure
                     log.error("%s %s: %s", self._what, self._path, failure)  # noqa: TRY400
-            return self._found
+            return self._value
 
     def _content(self) -> bytes:
         try:
             return _read(self._path)
         except FileNotFoundError:
-            # Kubernetes puts a new directory into the place of the one that we were looking into.
+            # Kubernetes has just replaced the directory whose path was resolved.
             return _read(self._path)

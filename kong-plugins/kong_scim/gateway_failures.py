@@ -26,9 +26,10 @@ from kong_scim.tenant import NoDataError
 def _unavailable(
     detail: str | None = None, retry_after: int | None = 1
 ) -> Callable[[Exception], SCIMException]:
-    """Return what makes a 503 of an exception.
+    """Return a function that makes a 503 from an exception.
 
-    :param detail: The sentence of the answer; the exception's own where there is none.
+    :param detail: The sentence of the answer; None for the exception's own text.
+    :param retry_after: Seconds, or None for no Retry-After.
     """
     return lambda exception: ServiceUnavailableException(
         detail=detail or str(exception), retry_after=retry_after
@@ -46,7 +47,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
     BridgeUnavailableError: _unavailable(retry_after=None),
     NoDataError: _unavailable(retry_after=None),
     StoreError: _unavailable(retry_after=None),
-    # Nobody reads this answer; the plugin server logs a line.
+    # Nobody reads this answer, because Kong no longer waits for it.
     KongGoneError: _unavailable("Kong gave the request up"),
     CpuSpentError: _too_much,
     StatementTimeoutError: _unavailable(
@@ -55,7 +56,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
         "again when others are done",
         5,
     ),
-    # It does not say that nothing was written: a connection may break while COMMIT is under way.
+    # This does not promise that nothing was written: the connection may break during a COMMIT.
     DatabaseDownError: _unavailable(
         "The gateway's database does not answer; read what you wrote before you write it again", 5
     ),
@@ -77,7 +78,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
 
 
 def scim_error_of(exception: Exception) -> SCIMException | None:
-    """Return the SCIM error of a failure of the gateway, or None for a defect of ours."""
+    """Return the SCIM error for a failure of the gateway, or None for any other exception."""
     for kind in type(exception).__mro__:
         if kind in _TRANSLATIONS:
             return _TRANSLATIONS[kind](exception)

@@ -1,4 +1,4 @@
-"""Says which keys may sign and verify, ours and those of others alike."""
+"""Says which keys may sign and verify. The same rule holds for our keys and for those of others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ _ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": 
 
 
 class UnfitKeyError(ValueError):
-    """A key cannot be used for signatures, or is too weak. The message says nothing of its
-    value."""
+    """A key cannot be used for signatures, or is too weak. The message does not contain the key."""
 
 
 def algorithm_of(key: Key) -> str:
-    """Return the algorithm by which a key signs (RFC 7518 §3.1, RFC 9864).
+    """Return the algorithm that a key signs with (RFC 7518 §3.1, RFC 9864).
 
-    :raises UnfitKeyError: For a key that can be read and must not, or cannot, sign.
+    :raises UnfitKeyError: For a key that is too short, or of a kind that is not accepted.
     """
     if isinstance(key, RSAKey):
         bits = key.public_key.key_size

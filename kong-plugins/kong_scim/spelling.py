@@ -6,18 +6,18 @@ import unicodedata
 
 
 def one_spelling(name: str) -> str:
-    """Return the one spelling of all names that differ in blanks, or in how letters are composed.
+    """Return a name with normal blanks, in Unicode's form NFC.
 
-    Blanks at the ends go, several together become one, and letters are in Unicode's form NFC.
+    Blanks at the ends are removed, and several in a row become one.
     """
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def fold(name: str) -> str:
-    """Return the one form of all names that a reader cannot tell apart.
+    """Return the plain form of a name, which is equal for names that a reader cannot tell apart.
 
-    They differ in case, in width and other compatibility forms, in blanks, or in what is not shown
-    (Unicode's NFKC_Casefold, and blanks as in :func:`one_spelling`).
+    Such names differ in case, in width and other compatibility forms, in invisible characters
+    (Unicode's NFKC_Casefold), or in blanks as in :func:`one_spelling`.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     if not folded.isascii():
@@ -26,10 +26,10 @@ def fold(name: str) -> str:
 
 
 def format_character(text: str) -> str | None:
-    """Return the first format character of a text, such as ``U+200B``; None where there is none.
+    """Return the first format character of a text, such as ``U+200B``, or None without one.
 
-    They are Unicode's category Cf: zero-width characters and those that change the direction. Names
-    that differ in nothing else are shown alike.
+    Format characters are Unicode's category Cf: zero-width characters and those that change the
+    direction. Names that differ in nothing else look the same.
     """
     if text.isascii():
         return None

@@ -24,7 +24,7 @@ from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.wanted import check_mapping
 
 ADMIN = "kong-admin"
-"""The actor of what was done at Kong's Admin API, which does not say by whom."""
+"""The actor of changes at Kong's Admin API, which does not say who made them."""
 
 DATA_PLANE = (
     "This is a data plane of a hybrid gateway (or of Konnect): whatever is written here is wiped "
@@ -37,9 +37,9 @@ class NoDataError(Exception):
 
 
 def check(config: PluginConfig, provider: ScimProvider) -> None:
-    """Refuse a configuration that no user of this provider can satisfy.
+    """Refuse a mapping to consumers that no user of this provider can satisfy.
 
-    :raises ~kong_scim.config.plugin.ConfigurationError: With the field's name.
+    :raises ~kong_scim.config.plugin.ConfigurationError: It names the field.
     """
     users = Kinds(provider).in_role("User")
     if users is not None:
@@ -48,13 +48,13 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
 
 @dataclass(frozen=True)
 class Provisioning:
-    """One tenant's provisioning, over the bridge of one request or one tick.
+    """The provisioning of one tenant, over the bridge of one request or one tick.
 
-    Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane), and
-    for a Kong without a database :class:`NoDataError` when there is no place for what lasts, or
-    :class:`~kong_scim.dbless.local_store.StoreError` when that place cannot be used.
+    Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane). For
+    a DB-less Kong it also raises :class:`NoDataError` without a data directory, and
+    :class:`~kong_scim.dbless.local_store.StoreError` when the local store cannot be used.
 
-    :param data: Where what lasts is kept for a Kong without a database.
+    :param data: The directory of the local store of a DB-less Kong.
     """
 
     config: PluginConfig
@@ -64,9 +64,9 @@ class Provisioning:
     data: Path | None
 
     def storage(self, origin: Origin, *, may_give_roles: bool = True) -> SqlStorage:
-        """Return the tenant's resources, each write of which is a commit with its effects in Kong.
+        """Return the tenant's resources. Each write is one commit, with its effects in Kong.
 
-        :param origin: Of the request, for the event that each write leaves in the same commit.
+        :param origin: Who sent the request, for the event in the same commit.
         :param may_give_roles: Whether the caller may change roles and entitlements.
         """
         gateway, dry_run = self._gateway(), self.config.dry_run
@@ -93,7 +93,7 @@ class Provisioning:
     def quarantine(self, origin: Origin) -> QuarantineDecisions:
         """Return the tenant's quarantine.
 
-        :param origin: Of the request, for the event that a decision leaves in the same commit.
+        :param origin: Who sent the request, for the event in the same commit as a decision.
         """
         database = self.database()
         outbox = EventOutbox(database, origin)
@@ -117,16 +117,16 @@ class Provisioning:
         return Backfill(self.config, database, Kinds(self.provider), ownership).run()
 
     def keep_kong_applied(self, epoch: str | None) -> None:
-        """Put a DB-less Kong's memory right where it is not; one with a database needs nothing.
+        """Write to a DB-less Kong's memory what it lacks; do nothing for a Kong with a database.
 
         :param epoch: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`epoch_key`.
-        :raises Exception: Also as :func:`~.reapply.keep_applied`.
+        :raises Exception: Also the errors of :func:`~.reapply.keep_applied`.
         """
         if self.host.database != "off" or self.host.role == "data_plane":
             return
         memory = self._memory()
         database = self._database(DblessBridge(self.bridge, memory, self._scope))
-        # Not through that bridge, which would wait for the turn that this has.
+        # DblessBridge would wait for the turn, which `keep_applied` has already.
         consumer_sync = KongConsumerSync(
             self.config, self.bridge, Ownership(self.config, database), declared=True
         )
@@ -134,9 +134,9 @@ class Provisioning:
         keep_applied(self.bridge, memory, tenant, epoch)
 
     def change_credential(self, request: AdminRequest) -> None:
-        """Do what an administrator of a DB-less Kong asked for: make a credential or delete one.
+        """Make or delete a credential, as an administrator of a DB-less Kong asked.
 
-        :raises Exception: Also as a commit does.
+        :raises Exception: Also the errors of a commit.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
         origin = Origin(ADMIN, request.address, request.request_id)
@@ -145,7 +145,7 @@ class Provisioning:
         try:
             dbless.commit(steps)
         except TransactionConflictError:
-            dbless.commit(steps)  # it follows from nothing that was read
+            dbless.commit(steps)  # nothing was read for these steps, so they are still right
 
     def _deprovisionings(self, database: TenantDatabase) -> Deprovisionings:
         kind = Kinds(self.provider).in_role("User")
@@ -159,7 +159,7 @@ class Provisioning:
         return TenantDatabase(GatewayDatabase(gateway, self.host.dialect), self._scope)
 
     def _gateway(self) -> Gateway:
-        """Return what reaches the tenant's rows and Kong's consumers."""
+        """Return the gateway that writes the tenant's rows and Kong's consumers."""
         if self.host.role == "data_plane":
             raise ReadOnlyError(DATA_PLANE)
         if self.host.database != "off":

@@ -30,14 +30,14 @@ _GATEWAY_FAILURES = (
     NoDataError,
     StoreError,
 )
-"""Failures that are logged by their text alone; of any other there is a traceback."""
+"""Failures that are logged by their text. Of any other, only the type and the place are logged."""
 
 
 class Tick:
-    """Runs the jobs of one tenant that no request waits for. Each job fails by itself.
+    """Runs the background jobs of one tenant. A job that fails does not stop the others.
 
     :param provisioning: Makes the tenant's provisioning over the bridge of a tick.
-    :param last_used: Tells when which credentials were last accepted.
+    :param last_used: Returns when each credential was last accepted, by its name.
     :param failures: Where failures are noted.
     """
 
@@ -65,9 +65,9 @@ class Tick:
         )
 
     def run(self, bridge: Bridge) -> None:
-        """Do what is due, unless the tick before this one is still running.
+        """Run all jobs, unless the previous tick is still running.
 
-        Kong gives a tick up after a minute and begins the next one.
+        Kong abandons a tick after a minute and begins the next one.
         """
         if not self._running.acquire(blocking=False):
             self._failures.note("tick", "the one before it is still running")
@@ -108,7 +108,7 @@ class Tick:
             self._do(name, job)
 
     def _do(self, name: str, job: Callable[[], object]) -> None:
-        """Do one job; whatever it fails with is noted, and the other jobs are done."""
+        """Run one job, and note any failure so that the other jobs still run."""
         try:
             job()
         except _GATEWAY_FAILURES as error:

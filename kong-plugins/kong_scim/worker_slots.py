@@ -1,11 +1,11 @@
 """Limits how many workers may wait for the same thing, and how much memory large bodies may take.
 
-Some requests wait for what may not come for seconds: an event, an issuer's keys. Were all workers
-to do so, nothing else would be served, so each kind of wait has a quarter of them, and whoever
-comes when those are taken is answered without waiting.
+Some requests wait for seconds, for an event or an issuer's keys. If all workers did so, nothing
+else would be served. So each kind of wait may hold a quarter of the workers, and further requests
+are answered without waiting.
 
-Large request bodies are held in memory until they are answered. All of them together may have so
-many bytes; whoever comes with more is asked to come again.
+Large request bodies are held in memory until they are answered. Their total size is limited, and a
+request that would exceed it is answered 503.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARE = 4
-"""One worker in so many may be held by one kind of wait."""
+"""One kind of wait may hold one in this many workers."""
 
 _DEFAULT_WORKERS = 16
 
 
 class WorkerSlots:
-    """Slots for one kind of wait, shared by everything in this process.
+    """The worker slots for one kind of wait, shared by the whole process.
 
-    :param least: How many there are however few workers; with 0 nobody waits then.
+    :param least: How many slots there are at least, however few workers there are. With 0 and few
+        workers, no request waits.
     """
 
     def __init__(self, *, least: int, workers: int = _DEFAULT_WORKERS) -> None:
@@ -33,12 +34,12 @@ class WorkerSlots:
         self.furnish(workers)
 
     def furnish(self, workers: int) -> None:
-        """Say how many workers there are."""
+        """Set the number of slots for this many workers."""
         self.places = max(self._least, workers // SHARE)
 
     @contextmanager
     def place(self) -> Iterator[bool]:
-        """Take a place for the time of the block; False where there is none left."""
+        """Hold a slot while the block runs; yield False if none was free."""
         with self._lock:
             found = self._taken < self.places
             self._taken += found
@@ -50,17 +51,17 @@ class WorkerSlots:
 
 
 ORDINARY = 1024 * 1024
-"""Bytes of a body that is let in however many large ones there are: each worker holds one body at a
-time, so that a deactivation is never refused for the sake of somebody's import."""
+"""Bytes up to which a body is not counted, so that somebody's import never makes a deactivation be
+refused. Such bodies need no limit, since each worker holds one body at a time."""
 
 BODIES = 64
-"""MiB of bodies larger than :data:`ORDINARY`, all together, where nobody says otherwise."""
+"""MiB that all bodies larger than :data:`ORDINARY` may have together, by default."""
 
 
 class BodyMemory:
-    """Bytes of large request bodies that this process may hold at once.
+    """The memory that this process may use for large request bodies.
 
-    :ivar capacity: In bytes: all of them together. A body above it never fits.
+    :ivar capacity: In bytes, for all of them together. A larger body never fits.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -70,7 +71,7 @@ class BodyMemory:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[bool]:
-        """Hold a body for the time of the block; False where it does not fit beside the others."""
+        """Hold a body of ``size`` bytes while the block runs; yield False if it does not fit."""
         counted = size if size > ORDINARY else 0
         with self._lock:
             fits = not counted or self._held + counted <= self.capacity
@@ -83,20 +84,20 @@ class BodyMemory:
 
 
 MEMORY = BodyMemory(BODIES * 1024 * 1024)
-"""For the bodies of requests whose senders were let in."""
+"""The memory for bodies of authenticated requests."""
 
 POLLS = WorkerSlots(least=0)
-"""For an event, at ``/Events/poll``."""
+"""The slots to wait for an event, at ``/Events/poll``."""
 
 KEYS = WorkerSlots(least=1)
-"""For an issuer's keys."""
+"""The slots to wait for an issuer's keys."""
 
 KONG = WorkerSlots(least=1)
-"""For a DB-less Kong that is being given its consumers again."""
+"""The slots to wait for a reapplication to a DB-less Kong."""
 
 
 def furnish(workers: int, bodies: int = BODIES) -> None:
-    """Say how many workers the plugin server has, and how many MiB of large bodies it may hold."""
+    """Set the limits for this many workers, and for this many MiB of large bodies."""
     for slots in (POLLS, KEYS, KONG):
         slots.furnish(workers)
     MEMORY.capacity = bodies * 1024 * 1024

@@ -30,7 +30,8 @@ _STOP_TIMEOUT = 20
 _SEALED_WITHIN = 10.0
 
 TIMELINE = "$ kong-scim audit --user"
-"""How the line above the timeline begins. Who is gone is known by the id, and by no name."""
+"""The beginning of the line above the timeline. The user is deleted by then, so the line has the id
+and not the userName."""
 
 SANDBOX_GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml."""
@@ -41,27 +42,27 @@ class SandboxError(RuntimeError):
 
 
 def play(endpoints: Urls, console: Console) -> bool:
-    """Play the story, and return whether every expectation held.
+    """Play the scenario, and return whether every expectation held.
 
-    Where the access log is known, what it and the audit trail say of one person comes after it.
+    If there is an access log, the timeline of one user is printed at the end.
     """
-    view = LiveTable(console)
-    with contextlib.closing(Scenario(endpoints, view)) as story:
-        with view.shown():
+    table = LiveTable(console)
+    with contextlib.closing(Scenario(endpoints, table)) as scenario:
+        with table.shown():
             try:
-                story.play()
+                scenario.play()
             except (ExpectationError, httpx.HTTPError):
                 return False
-        if endpoints.access_log and story.heroine:
-            _tell(endpoints, endpoints.access_log, story.heroine, console)
+        if endpoints.access_log and scenario.heroine:
+            _print_timeline(endpoints, endpoints.access_log, scenario.heroine, console)
     return True
 
 
-def _tell(endpoints: Urls, access_log: Path, user: str, console: Console) -> None:
+def _print_timeline(endpoints: Urls, access_log: Path, user: str, console: Console) -> None:
     client = Client(endpoints.scim, endpoints.token)
-    gone = f'resourceId eq "{user}" and operation eq "delete"'
+    is_deleted = f'resourceId eq "{user}" and operation eq "delete"'
     deadline = time.monotonic() + _SEALED_WITHIN
-    while not list(client.events(gone)) and time.monotonic() < deadline:
+    while not list(client.events(is_deleted)) and time.monotonic() < deadline:
         time.sleep(0.1)
     lines = ["", f"{TIMELINE} {user} --access {access_log.name}"]
     with access_log.open() as log:
@@ -71,22 +72,25 @@ def _tell(endpoints: Urls, access_log: Path, user: str, console: Console) -> Non
 
 @contextlib.contextmanager
 def on_kong(binary: str) -> Iterator[Urls]:
-    """Run a real Kong, DB-less, until the end of the block; nothing of it is left then.
+    """Run a real DB-less Kong while the block runs, and remove it afterwards.
 
-    :raises ~kong_scim_demo.kong.KongError: With its output, when it does not start.
+    :raises ~kong_scim_demo.kong.KongError: When it does not start; with its output.
     """
-    with _sigterm_unwinds(), running(binary) as endpoints:
+    with _sigterm_as_exception(), running(binary) as endpoints:
         yield endpoints
 
 
 @contextlib.contextmanager
 def on_sandbox(database: str) -> Iterator[Urls]:
-    """Run a sandbox on free ports until the end of the block; nothing of it is left then.
+    """Run a sandbox on free ports while the block runs, and remove it afterwards.
 
     :param database: ``sqlite`` or ``off``.
-    :raises SandboxError: With its output, when it does not start.
+    :raises SandboxError: When it does not start; with its output.
     """
-    with tempfile.TemporaryDirectory(prefix="kong-scim-demo-") as directory, _sigterm_unwinds():
+    with (
+        tempfile.TemporaryDirectory(prefix="kong-scim-demo-") as directory,
+        _sigterm_as_exception(),
+    ):
         errors = Path(directory) / "stderr.txt"
         token = secrets.token_urlsafe()
         access_log, config = Path(directory) / "access.json", Path(directory) / "kong.yml"
@@ -103,9 +107,9 @@ def on_sandbox(database: str) -> Iterator[Urls]:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                # Ctrl-C is for the demo, which then stops the sandbox.
+                # Ctrl-C must reach only the demo, which then stops the sandbox.
                 start_new_session=True,
-                preexec_fn=end_with_parent(),  # noqa: PLW1509 - there is one thread yet
+                preexec_fn=end_with_parent(),  # noqa: PLW1509 - there is only one thread
             )
         try:
             yield replace(_endpoints(process, token, errors), access_log=access_log)
@@ -119,24 +123,24 @@ def on_sandbox(database: str) -> Iterator[Urls]:
 
 
 def _endpoints(process: subprocess.Popen[str], token: str, errors: Path) -> Urls:
-    said: dict[str, str] = {}
+    printed: dict[str, str] = {}
     for line in process.stdout or ():
         name, _, value = line.strip().partition(": ")
-        said[name] = value
+        printed[name] = value
         if name == "Admin API":
             return Urls(
-                scim=said["SCIM base URL"],
+                scim=printed["SCIM base URL"],
                 token=token,
                 admin=value,
-                api=said["Proxy"] + "/echo",
+                api=printed["Proxy"] + "/echo",
                 group=SANDBOX_GROUP,
             )
     raise SandboxError(f"The sandbox does not start:\n{errors.read_text()}")
 
 
 @contextlib.contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end the process through every `finally`, as Ctrl-C does."""
+def _sigterm_as_exception() -> Iterator[None]:
+    """Make SIGTERM raise an exception, like Ctrl-C, so that every `finally` runs."""
 
     def end(number: int, _frame: object) -> None:
         sys.exit(128 + number)

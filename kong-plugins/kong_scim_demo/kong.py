@@ -24,7 +24,7 @@ from kong_scim_demo.scenario import Urls
 from kong_scim_sandbox.plugin_process import end_with_parent
 
 GROUP = "api-users"
-"""The ACL group of the API in the sandbox's own kong.yml, which is used here too."""
+"""The ACL group of the API in the sandbox's own kong.yml, which this Kong uses too."""
 
 _LUA = Path(__file__).resolve().parents[2]
 _START = 60.0
@@ -32,14 +32,14 @@ _COMMAND = 120.0
 
 
 class KongError(RuntimeError):
-    """Kong does not start; the message holds what it said."""
+    """Kong does not start. The message has Kong's output."""
 
 
 @contextlib.contextmanager
 def running(binary: str) -> Iterator[Urls]:
-    """Run a DB-less Kong with two workers and a plugin server until the end of the block.
+    """Run a DB-less Kong with two workers and a plugin server while the block runs.
 
-    :param binary: Path of the ``kong`` command line (3.9).
+    :param binary: The path of the ``kong`` command line (3.9).
     :raises KongError: When it does not start.
     """
     token = secrets.token_urlsafe()
@@ -53,8 +53,8 @@ def running(binary: str) -> Iterator[Urls]:
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
         stack.callback(_kong, binary, environment, "stop", check=False)
         _kong(binary, environment, "start")
-        _await(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
-        _await(lambda: _connected(directory / "plugin.sock"), "the plugin server does not listen")
+        _wait_for(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
+        _wait_for(lambda: _connect(directory / "plugin.sock"), "the plugin server does not listen")
         base = f"http://127.0.0.1:{proxy}"
         yield Urls(
             scim=f"{base}/scim/v2",
@@ -67,9 +67,10 @@ def running(binary: str) -> Iterator[Urls]:
 
 
 def declaration(access_log: Path, upstream: str | None = None) -> str:
-    """Return the sandbox's own kong.yml with a log of what becomes of calls of the API.
+    """Return the sandbox's own kong.yml, with an access log for calls of the API.
 
-    :param upstream: What is behind the API; None for the sandbox's own echo.
+    :param access_log: The file that the plugin file-log writes.
+    :param upstream: The URL of the API's upstream; None for the sandbox's own echo.
     """
     content = yaml.safe_load(files("kong_scim_sandbox").joinpath("kong.yml").read_text())
     (service,) = content["services"]
@@ -95,7 +96,7 @@ def _environment(directory: Path, proxy: int, admin: int) -> dict[str, str]:
         "pluginserver_scim_socket": str(directory / "plugin.sock"),
         "pluginserver_scim_query_cmd": f"cat {directory / 'plugin.json'}",
     }
-    if os.geteuid() == 0:  # or the workers were somebody who may not use this directory
+    if os.geteuid() == 0:  # another user could not use this directory
         settings["nginx_user"] = "root root"
     inherited = {name: value for name, value in os.environ.items() if "KONG_" not in name}
     return inherited | {f"KONG_{name.upper()}": value for name, value in settings.items()}
@@ -115,7 +116,7 @@ def _plugin_server(directory: Path) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stderr=log,
             start_new_session=True,
-            preexec_fn=end_with_parent(),  # noqa: PLW1509 - before there are threads
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 - no other thread has started
         )
     try:
         yield
@@ -142,7 +143,7 @@ def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool
         raise KongError(f"Kong does not {command}:\n{done.stdout}")
 
 
-def _await(connect: Callable[[], socket.socket], otherwise: str) -> None:
+def _wait_for(connect: Callable[[], socket.socket], otherwise: str) -> None:
     deadline = time.monotonic() + _START
     while True:
         with contextlib.suppress(OSError), connect():
@@ -152,7 +153,7 @@ def _await(connect: Callable[[], socket.socket], otherwise: str) -> None:
         time.sleep(0.05)
 
 
-def _connected(path: Path) -> socket.socket:
+def _connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(path))
@@ -163,7 +164,7 @@ def _connected(path: Path) -> socket.socket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many ports on loopback that nobody listens on, each another."""
+    """Return this many different ports of loopback on which nobody listens."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [listener.getsockname()[1] for listener in listeners]
@@ -174,7 +175,7 @@ def free_ports(count: int) -> list[int]:
 
 class _Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        """Answer with what was seen."""
+        """Answer with the path and the headers of the request."""
         body = json.dumps({"path": self.path, "headers": dict(self.headers.items())}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -18,46 +18,47 @@ _GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 _BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 PEOPLE = 225
-"""More than by default may lose their access at once: half of all memberships, and 100 at least."""
+"""Members of the group. It is more than the guard lets go at once by default: half of all
+memberships, and at least 100."""
 
 
 class QuarantineScenario:
-    """Plays it: a group that most people are in is deleted, and held back until somebody decides.
+    """Plays the scenario: the deletion of a large group is held back until somebody decides.
 
-    People who have just come may go, as whoever tests a provider deletes them again; what they are
-    let into may not all be taken from them at once.
+    The scenario does not delete the users, since the guard lets new users be deleted again.
 
-    :param scim: The SCIM endpoint, with a token that may decide as well.
-    :param domain: Of the people's names.
+    :param runner: Sends the requests, and shows them.
+    :param scim: The SCIM endpoint, with a token that may also decide on the quarantine.
+    :param domain: The domain of the users' names.
     """
 
-    def __init__(self, tell: Runner, scim: httpx.Client, domain: str) -> None:
-        self._tell = tell
+    def __init__(self, runner: Runner, scim: httpx.Client, domain: str) -> None:
+        self._runner = runner
         self._scim = scim
         self._domain = domain
         self._is_on = False
         self.left: list[str] = []
-        """The ids of the people who are still there."""
+        """The ids of the users that this scenario created."""
 
     def play(self) -> None:
-        """Play it, where the gateway has a deprovisioning guard."""
+        """Play the scenario, if the gateway has a deprovisioning guard."""
         self._is_on = self._look("open")["state"] != "off"
         if not self._is_on:
             return
         self.left = self._push()
         group = self._let_in()
-        standing = self._standing()
-        left = standing["membershipsAllowed"] - standing["membershipsTaken"]
-        if left >= PEOPLE:  # this gateway has so many people that the story's are few
+        status = self._status()
+        left = status["membershipsAllowed"] - status["membershipsTaken"]
+        if left >= PEOPLE:  # the gateway has so many users that the guard allows it
             self._delete(
                 group, 204, lambda: f"{PEOPLE} people are out: of so many that is no mistake"
             )
             return
 
         def held_back() -> str:
-            found = self._standing()
-            expect(found["state"] == "quarantined", f"the tenant is {found['state']}")
-            held = sum(each["memberships"] for each in found["membershipsHeld"])
+            status = self._status()
+            expect(status["state"] == "quarantined", f"the tenant is {status['state']}")
+            held = sum(each["memberships"] for each in status["membershipsHeld"])
             expect(held == PEOPLE, f"{held} are held back")
             return f"nobody lost anything, {PEOPLE} memberships are held back; an event says so"
 
@@ -67,28 +68,31 @@ class QuarantineScenario:
         self.lift()
 
     def approve(self, effect: str) -> None:
-        """Let everything through, as an administrator does before a clean-up as well."""
+        """Approve all deprovisioning for a while, as an administrator also does before a clean-up.
+
+        :param effect: The text to show.
+        """
         self._decide("approve", "approved", effect)
 
     def lift(self) -> None:
-        """Go back to normal."""
+        """End the approval."""
         self._decide("lift", "open", "back to normal, counting anew")
 
     def _look(self, expected: str) -> dict[str, Any]:
         def effect(answer: httpx.Response) -> str:
-            found = answer.json()
-            if found["state"] == "off":
+            status = answer.json()
+            if status["state"] == "off":
                 return "this gateway has no deprovisioning guard: nothing to see"
-            expect(found["state"] == expected, f"the tenant is {found['state']}")
+            expect(status["state"] == expected, f"the tenant is {status['state']}")
             return (
-                f"at most {found['membershipsAllowed']} memberships may be taken away within "
-                f"{found['window']} minutes"
+                f"at most {status['membershipsAllowed']} memberships may be taken away within "
+                f"{status['window']} minutes"
             )
 
         row = TableRow(_ADMIN, "GET /Quarantine", f"200, {expected}")
-        answer = self._tell.one(row, lambda: self._scim.get("/Quarantine"), (200, effect))
-        found: dict[str, Any] = answer.json()
-        return found
+        answer = self._runner.one(row, lambda: self._scim.get("/Quarantine"), (200, effect))
+        status: dict[str, Any] = answer.json()
+        return status
 
     def _push(self) -> list[str]:
         operations = []
@@ -106,7 +110,7 @@ class QuarantineScenario:
 
         row = TableRow(_IDP, f"POST /Bulk: {PEOPLE} people", "200, each 201")
         body = {"schemas": [_BULK], "Operations": operations}
-        self._tell.one(row, lambda: self._scim.post("/Bulk", json=body), (200, pushed))
+        self._runner.one(row, lambda: self._scim.post("/Bulk", json=body), (200, pushed))
         return people
 
     def _let_in(self) -> str:
@@ -115,19 +119,19 @@ class QuarantineScenario:
         body = {"schemas": [_GROUP], "displayName": name, "members": members}
         row = TableRow(_IDP, f"POST /Groups: {PEOPLE} members", "201")
         effect = f"{PEOPLE} people are let in"
-        answer = self._tell.one(
+        answer = self._runner.one(
             row, lambda: self._scim.post("/Groups", json=body), (201, lambda _: effect)
         )
         return str(answer.json()["id"])
 
-    def _standing(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._scim.get("/Quarantine").raise_for_status().json()
-        return found
+    def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self._scim.get("/Quarantine").raise_for_status().json()
+        return status
 
     def _delete(self, group: str, status: int, effect: Callable[[], str], *, by: str = "") -> None:
         row = TableRow(_IDP, f"{by}DELETE /Groups/…", str(status))
         path = f"/Groups/{group}"
-        self._tell.one(row, lambda: self._scim.delete(path), (status, lambda _: effect()))
+        self._runner.one(row, lambda: self._scim.delete(path), (status, lambda _: effect()))
 
     def _decide(self, decision: str, state: str, effect: str) -> None:
         if not self._is_on:
@@ -139,4 +143,4 @@ class QuarantineScenario:
 
         row = TableRow(_ADMIN, f"POST /Quarantine: {decision}", f"200, {state}")
         body = {"decision": decision}
-        self._tell.one(row, lambda: self._scim.post("/Quarantine", json=body), (200, decided))
+        self._runner.one(row, lambda: self._scim.post("/Quarantine", json=body), (200, decided))

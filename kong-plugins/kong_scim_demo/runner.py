@@ -11,27 +11,28 @@ import httpx
 from kong_scim_demo.table import LiveTable, TableRow
 
 _FAILURES = (httpx.HTTPError, ValueError, KeyError, TypeError)
-"""What an answer may be but what is expected."""
+"""The exceptions that an unexpected answer causes."""
 
 
 class ExpectationError(AssertionError):
-    """Something was not as the story tells it."""
+    """Something was not as the scenario expects it."""
 
 
 def expect(condition: bool, otherwise: str = "") -> None:
-    """Hold the story to a condition.
+    """Check a condition.
 
-    :raises ExpectationError: Where it does not hold.
+    :param otherwise: The text of the error.
+    :raises ExpectationError: When the condition does not hold.
     """
     if not condition:
         raise ExpectationError(otherwise)
 
 
 class Runner:
-    """Shows requests and what became of them.
+    """Sends requests, and shows each with its result.
 
-    Both methods raise :class:`ExpectationError`, or :class:`httpx.HTTPError` where an endpoint
-    does not answer; the row is shown before.
+    Both methods raise :class:`ExpectationError`, or :class:`httpx.HTTPError` when an endpoint does
+    not answer. The row is shown first.
     """
 
     def __init__(self, view: LiveTable) -> None:
@@ -43,9 +44,9 @@ class Runner:
         send: Callable[[], httpx.Response],
         outcome: tuple[int, Callable[[httpx.Response], str]],
     ) -> httpx.Response:
-        """Tell of one request.
+        """Send one request, and show it as a row.
 
-        :param outcome: The status expected, and what returns the effect.
+        :param outcome: The expected status, and a function that checks and describes the effect.
         """
         status, effect = outcome
         self._view.begin(row)
@@ -67,13 +68,13 @@ class Runner:
         send: Callable[[str], httpx.Response],
         outcome: tuple[int | Mapping[int, int], Callable[[], str]],
     ) -> None:
-        """Tell of a request for each item.
+        """Send a request for each item, and show them as one row.
 
-        :param outcome: The status expected of each, or how often each status is expected; and what
-            returns the effect.
+        :param outcome: The expected status of each request, or how often each status is expected;
+            and a function that checks and describes the effect.
         """
         expected, effect = outcome
-        wanted = {expected: len(items)} if isinstance(expected, int) else expected
+        expected_counts = {expected: len(items)} if isinstance(expected, int) else expected
         row.request += f" x {len(items)}"
         self._view.begin(row)
         try:
@@ -82,7 +83,7 @@ class Runner:
                 answer = _timed(row, lambda item=item: send(item))  # type: ignore[misc]
                 row.answer = f"{number} of {len(items)}: {_summary(answer)}"
                 found[answer.status_code] += 1
-                expect(found[answer.status_code] <= wanted.get(answer.status_code, 0))
+                expect(found[answer.status_code] <= expected_counts.get(answer.status_code, 0))
             row.answer = ", ".join(f"{count} times {status}" for status, count in found.items())
             if len(found) == 1:
                 row.answer = f"{len(items)} times {_summary(answer)}"
@@ -109,7 +110,7 @@ def _timed(row: TableRow, send: Callable[[], httpx.Response]) -> httpx.Response:
 
 
 def _summary(answer: httpx.Response) -> str:
-    """Return the status, and of a refusal what it says."""
+    """Return the status of an answer, and the message of a failure."""
     text = str(answer.status_code)
     if answer.is_success:
         return text

@@ -36,14 +36,14 @@ Tony Hoare
 
 @dataclass(frozen=True)
 class Urls:
-    """Where the story plays.
+    """The endpoints that the scenario calls.
 
-    :param scim: SCIM base URL.
-    :param token: Bearer token of the SCIM endpoint, with the scope ``scim:admin``.
-    :param admin: URL of the Admin API.
-    :param api: URL of an API behind key-auth and acl.
+    :param scim: The SCIM base URL.
+    :param token: A bearer token of the SCIM endpoint, with the scope ``scim:admin``.
+    :param admin: The URL of the Admin API.
+    :param api: The URL of an API behind key-auth and acl.
     :param group: The ACL group that the API lets through.
-    :param access_log: What file-log writes of calls of the API; None where it is not known.
+    :param access_log: The file that file-log writes for calls of the API, or None.
     """
 
     scim: str
@@ -55,16 +55,16 @@ class Urls:
 
 
 class Scenario:
-    """Plays the story, one row after the other, and stops where an expectation does not hold.
+    """Plays the scenario row by row, and stops when an expectation does not hold.
 
-    :ivar heroine: The SCIM id of the person whom most of it is about, once she is there.
+    :ivar heroine: The SCIM id of the user with most of the requests, or None before she exists.
     """
 
     heroine: str | None = None
 
     def __init__(self, endpoints: Urls, view: LiveTable) -> None:
         self._endpoints = endpoints
-        self._tell = Runner(view)
+        self._runner = Runner(view)
         self._scim = httpx.Client(
             base_url=endpoints.scim,
             headers={"Authorization": f"Bearer {endpoints.token}"},
@@ -72,22 +72,22 @@ class Scenario:
         )
         self._admin = httpx.Client(base_url=endpoints.admin, timeout=60)
         self._app = httpx.Client(timeout=60)
-        # Names of this run only, so that it may be played on a gateway with other people on it.
+        # Names are unique to this run, so that it works on a gateway with other users.
         self._domain = f"demo-{secrets.token_hex(3)}.example"
-        self._mistake = QuarantineScenario(self._tell, self._scim, self._domain)
+        self._quarantine = QuarantineScenario(self._runner, self._scim, self._domain)
         self._users: dict[str, str] = {}
         self._groups: dict[str, str] = {}
 
     def play(self) -> None:
-        """Play all of it.
+        """Play the whole scenario.
 
-        :raises ExpectationError: At the first expectation that does not hold; its row is shown.
-        :raises httpx.HTTPError: When an endpoint does not answer; the row is shown as well.
+        :raises ExpectationError: At the first expectation that does not hold. Its row is shown.
+        :raises httpx.HTTPError: When an endpoint does not answer. The row is shown too.
         """
         self._test_connection()
         self._push_users()
         self._push_groups()
-        self._mistake.play()
+        self._quarantine.play()
         ada = self._name("Ada Lovelace")
         self.heroine = self._users[ada]
         key = self._give_key(ada)
@@ -102,7 +102,7 @@ class Scenario:
         for client in (self._scim, self._admin, self._app):
             client.close()
 
-    # -- What happens -----------------------------------------------------
+    # -- The steps --------------------------------------------------------
 
     def _test_connection(self) -> None:
         name = secrets.token_hex(8)
@@ -113,7 +113,7 @@ class Scenario:
             return "the connection works: nobody of that name"
 
         query = f'GET /Users?filter=userName eq "{name}"'
-        self._tell.one(
+        self._runner.one(
             TableRow(_IDP, query, "200, totalResults 0, no Resources"),
             lambda: self._scim.get("/Users", params={"filter": f'userName eq "{name}"'}),
             (200, nobody),
@@ -146,7 +146,7 @@ class Scenario:
             return f"{len(people)} consumers, tagged scim"
 
         expected = f"201 each, and {len(people)} consumers"
-        self._tell.many(TableRow(_IDP, "POST /Users", expected), people, push, (201, there))
+        self._runner.many(TableRow(_IDP, "POST /Users", expected), people, push, (201, there))
 
     def _push_groups(self) -> None:
         names = list(self._users)
@@ -166,17 +166,19 @@ class Scenario:
 
         def applied() -> str:
             for name in names:
-                wanted = {group for group, members in groups.items() if name in members}
-                _expect(self._acls(name) == wanted, f"{name} is in {sorted(self._acls(name))}")
+                expected_groups = {group for group, members in groups.items() if name in members}
+                _expect(
+                    self._acls(name) == expected_groups, f"{name} is in {sorted(self._acls(name))}"
+                )
             return f"{sum(map(len, groups.values()))} ACL groups of {len(names)} consumers"
 
         expected = "201 each, and every member in its ACL groups"
-        self._tell.many(
+        self._runner.many(
             TableRow(_IDP, "POST /Groups", expected), list(groups), push, (201, applied)
         )
 
     def _give_key(self, name: str) -> str:
-        answer = self._tell.one(
+        answer = self._runner.one(
             TableRow(_ADMIN, f"POST /consumers/{name}/key-auth", "201 with a key"),
             lambda: self._new_key(name),
             (201, lambda _: "one more API key"),
@@ -187,7 +189,7 @@ class Scenario:
     def _new_key(self, name: str) -> httpx.Response:
         path = f"/consumers/{name}/key-auth"
         answer = self._admin.post(path, json={})
-        if answer.status_code == 405:  # a DB-less Kong, whose own Admin API creates nothing
+        if answer.status_code == 405:  # the Admin API of a DB-less Kong is read-only
             answer = self._admin.post(f"/scim-bridge{path}", json={})
         return answer
 
@@ -247,7 +249,7 @@ class Scenario:
             _expect(status == 404, f"the consumer is there: {status}")
             return "the consumer is gone"
 
-        self._tell.one(
+        self._runner.one(
             TableRow(_IDP, f"DELETE {_short(path)}", "204, and no such consumer"),
             lambda: self._scim.delete(path),
             (204, gone),
@@ -256,7 +258,7 @@ class Scenario:
 
     def _clean_up(self) -> None:
         paths = [f"/Groups/{group}" for group in self._groups.values()]
-        paths += [f"/Users/{user}" for user in (*self._users.values(), *self._mistake.left)]
+        paths += [f"/Users/{user}" for user in (*self._users.values(), *self._quarantine.left)]
 
         def empty() -> str:
             for name in self._users:
@@ -264,11 +266,11 @@ class Scenario:
                 _expect(status == 404, f"the consumer {name} is there: {status}")
             return "nothing of this story is left"
 
-        self._mistake.approve("a clean-up is coming, and it is meant")
+        self._quarantine.approve("a clean-up is coming, and it is meant")
         expected = "204 each, and no consumer left"
         row = TableRow(_IDP, "DELETE what is left", expected)
-        self._tell.many(row, paths, self._scim.delete, (204, empty))
-        self._mistake.lift()
+        self._runner.many(row, paths, self._scim.delete, (204, empty))
+        self._quarantine.lift()
 
     # -- Output -----------------------------------------------------------
 
@@ -279,9 +281,9 @@ class Scenario:
             return self._app.get(self._endpoints.api, headers={"apikey": key})
 
         if times == 1:
-            self._tell.one(row, send, (status, lambda _: effect))
+            self._runner.one(row, send, (status, lambda _: effect))
         else:
-            self._tell.many(row, [key] * times, lambda _: send(), (status, lambda: effect))
+            self._runner.many(row, [key] * times, lambda _: send(), (status, lambda: effect))
 
     def _patch(
         self,
@@ -293,9 +295,9 @@ class Scenario:
     ) -> None:
         body = {"schemas": [_PATCH], "Operations": [operation]}
         row = TableRow(_IDP, f"PATCH {_short(path)}: {what}", expected)
-        self._tell.one(row, lambda: self._scim.patch(path, json=body), outcome)
+        self._runner.one(row, lambda: self._scim.patch(path, json=body), outcome)
 
-    # -- What the administrator sees --------------------------------------
+    # -- Queries to the Admin API -----------------------------------------
 
     def _name(self, person: str) -> str:
         return f"{person.lower().replace(' ', '.')}@{self._domain}"
@@ -310,6 +312,6 @@ class Scenario:
 
 
 def _short(path: str) -> str:
-    """Return a resource's path with as much of its id as one needs to tell it apart."""
+    """Return a resource's path with only the first characters of its id."""
     kind, _, identifier = path.rpartition("/")
     return f"{kind}/{identifier[:8]}…"

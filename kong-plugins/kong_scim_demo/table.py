@@ -14,17 +14,18 @@ from kong_scim.cli.printing import safe
 
 _FRAME = 6
 _LINES_OF_A_ROW = 2
-"""At most, as a rule, on a terminal of 100 columns."""
+"""Lines that a row needs, mostly at most, on a terminal of 100 columns."""
 
 
 @dataclass
 class TableRow:
-    """One thing that happens, what is expected of it, and what became of it.
+    """One row of the demo: a request, the expected answer, and the result.
 
-    :param who: Who asks: the identity provider, an administrator, or an application.
-    :param answer: What came back, or how far it is.
-    :param milliseconds: Of the request, or of the slowest where there are several.
-    :param held: Whether the expectation held; None while it runs.
+    :param who: The sender: the identity provider, an administrator, or an application.
+    :param answer: The answer, or the progress of several requests.
+    :param effect: What the request changed in the gateway.
+    :param milliseconds: How long the request took, or the slowest of several.
+    :param held: Whether the expectation held; None while the request runs.
     """
 
     who: str
@@ -46,12 +47,12 @@ class LiveTable:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show rows until the end of the block."""
+        """Show the rows while the block runs."""
         if not self._console.is_terminal:
             yield
             return
-        # What is higher than the terminal cannot be drawn again: the last rows while it runs, and
-        # all of them at the end.
+        # A table that is higher than the terminal cannot be drawn again. So only the last rows are
+        # shown while the block runs, and all of them at its end.
         try:
             with Live(
                 get_renderable=lambda: self._table(self._rows[-self._fitting() :]),
@@ -64,11 +65,11 @@ class LiveTable:
             self._console.print(self._table(self._rows))
 
     def begin(self, row: TableRow) -> None:
-        """Add a row that runs from now on."""
+        """Add a row whose request begins now."""
         self._rows.append(row)
 
     def end(self, row: TableRow) -> None:
-        """Show a row whose outcome is known."""
+        """Show a row whose request has ended."""
         if self._live is not None:
             self._live.refresh()
             return
@@ -101,7 +102,7 @@ class LiveTable:
             mark = {None: "[yellow]…[/]", True: "[green]✓[/]", False: "[red]✗[/]"}[row.held]
             effect = row.effect if row.held is not False else f"expected: {row.expected}"
             took = "" if row.milliseconds is None else f"{row.milliseconds:.0f}"
-            # What came from outside is text, not markup.
+            # Text from outside must not be read as markup.
             table.add_row(row.who, *map(_text, (row.request, row.answer, effect)), took, mark)
         return table
 

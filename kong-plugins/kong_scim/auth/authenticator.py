@@ -22,8 +22,8 @@ from kong_scim.counts import Failures
 log = logging.getLogger(__name__)
 
 MOST_NAMES = 1000
-"""Names of credentials that are remembered for one tenant, since JWTs name clients that no
-configuration lists. The one that was not used for longest is forgotten first."""
+"""Credentials whose last use is remembered for one tenant, the least recently used being dropped
+first. JWTs name clients that no configuration lists, so there must be a limit."""
 
 
 class Uses:
@@ -35,30 +35,32 @@ class Uses:
         self._latest: dict[str, dict[str, datetime]] = {}
 
     def note(self, tenant: str, name: str) -> None:
-        """Remember that these credentials were accepted just now."""
+        """Remember that the credentials of this name were accepted just now."""
         with self._lock:
             names = self._latest.setdefault(tenant, {})
-            names.pop(name, None)  # so that the last one stands last
+            names.pop(name, None)  # keeps the names in the order of their use
             names[name] = self._now()
             if len(names) > MOST_NAMES:
                 del names[next(iter(names))]
 
     def of(self, tenant: str) -> dict[str, datetime]:
-        """Return what is known of a tenant."""
+        """Return the last uses of a tenant's credentials, by their name."""
         with self._lock:
             return dict(self._latest.get(tenant, {}))
 
 
 USES = Uses()
-"""Those of the process: Kong's timer and its requests have instances of the plugin of their own."""
+"""The uses of this process, shared by all instances of the plugin: requests and ticks have
+different ones."""
 
 
 @dataclass(frozen=True)
 class Caller:
     """The parts of a request that say who sent it.
 
+    :param authorization: The header ``Authorization``, or None.
     :param secrets: Live values by vault reference.
-    :param consumer: The one that Kong authenticated, or None.
+    :param consumer: The consumer that Kong authenticated, or None.
     """
 
     authorization: str | None
@@ -68,11 +70,11 @@ class Caller:
 
 
 class Authenticator:
-    """Finds out who calls, or refuses the request.
+    """Authenticates the caller of a request, or refuses the request.
 
     :param references: The vault reference of each token that has one, by the token's name.
     :param rate_limits: Shared by every instance of the plugin in this process.
-    :param uses: The same.
+    :param uses: Shared likewise.
     :raises ~kong_scim.config.plugin.ConfigurationError: When ``jwt.public_key`` is no public key.
     """
 
@@ -96,20 +98,20 @@ class Authenticator:
 
     @property
     def secrets(self) -> list[str]:
-        """The vault references whose live values :meth:`admit` wants."""
+        """The vault references whose live values :meth:`admit` needs."""
         return self._tokens.secrets
 
     @property
     def trusts_kong(self) -> bool:
-        """Whether :meth:`admit` wants the consumer that Kong authenticated."""
+        """Whether :meth:`admit` needs the consumer that Kong authenticated."""
         return self._config.auth == "kong"
 
     def admit(self, caller: Caller) -> Identity:
-        """Return who calls.
+        """Return the caller's identity.
 
-        :raises ~scim2_models.SCIMException: 401 without right credentials, 403 for right ones that
-            do not count here, 429 after too many wrong ones or too many requests, 503 when an
-            issuer's keys cannot be had.
+        :raises ~scim2_models.SCIMException: 401 without valid credentials, 403 for valid ones that
+            are not accepted here, 429 after too many wrong ones or too many requests, 503 when the
+            issuer's keys cannot be fetched.
         """
         if self.trusts_kong:
             identity = self._of_consumer(caller.consumer)
@@ -127,7 +129,7 @@ class Authenticator:
         return identity
 
     def last_used(self) -> dict[str, datetime]:
-        """Return when this process last let which credentials of the tenant in."""
+        """Return when this process last accepted each of the tenant's credentials, by name."""
         return self._uses.of(self._config.tenant)
 
     # -- Kong's own authentication --------------------------------------------
@@ -152,23 +154,23 @@ class Authenticator:
     def _of_credentials(self, caller: Caller) -> Identity:
         if not caller.authorization or not caller.authorization.strip():
             raise UnauthorizedException(detail=SEND_A_TOKEN)
-        scheme, _, given = caller.authorization.strip().partition(" ")
-        given = given.strip() if scheme.lower() == "bearer" else ""
-        # Right ones pass whatever others do, who may share the provider's address: credentials are
-        # compared first, and only wrong ones are counted and refused.
+        scheme, _, token = caller.authorization.strip().partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        # Credentials are compared before the limit is checked: an attacker who shares the
+        # provider's address must not get its valid credentials refused.
         try:
-            return self._identified(given, caller)
+            return self._identify(token, caller)
         except InvalidTokenException as refusal:
-            if refusal.description is None:  # else they are known, and no guess
+            if refusal.description is None:  # credentials with one are known, so not a guess
                 source = (self._config.tenant, network_of(caller.client_ip))
                 self._refuse_while_blocked(source)
                 self._count(source, caller.client_ip)
             raise
 
-    def _identified(self, given: str, caller: Caller) -> Identity:
-        found = self._tokens.find(given, caller.secrets, caller.client_ip)
-        if found is None and self._jwt is not None and self._jwt.looks_like_one(given):
-            found = self._jwt.verify(given)
+    def _identify(self, token: str, caller: Caller) -> Identity:
+        found = self._tokens.find(token, caller.secrets, caller.client_ip)
+        if found is None and self._jwt is not None and self._jwt.looks_like_one(token):
+            found = self._jwt.verify(token)
         if found is None:
             raise InvalidTokenException
         return found

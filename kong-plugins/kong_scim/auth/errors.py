@@ -1,8 +1,7 @@
 """The errors of a caller who is not let in, with the statuses and challenges of RFC 6750 and RFC
 6585.
 
-A description goes into a header, and anybody may read it: it names no token, no value and no
-address.
+A description is sent in a header that anybody may read, so it names no token, value or address.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ SEND_A_TOKEN = "Send one of the bearer tokens of this endpoint: Authorization: B
 class InvalidTokenException(UnauthorizedException):
     """Credentials were sent, and they are not accepted (401, ``error="invalid_token"``).
 
-    :param description: Why, for the challenge (RFC 6750 §3); of a token nobody knows, nothing.
+    :param description: The reason, for the challenge (RFC 6750 §3); None for an unknown token.
     """
 
     def __init__(self, *, detail: str = SEND_A_TOKEN, description: str | None = None) -> None:
@@ -35,7 +34,7 @@ class InsufficientScopeException(ForbiddenException):
 
 
 class WrongAddressException(ForbiddenException):
-    """The token is right and does not count from where it came (403, with a bare challenge)."""
+    """The token is valid, but not from this address (403, with a bare challenge)."""
 
     def __init__(self) -> None:
         super().__init__(detail="This token is not accepted from the address the request came from")
@@ -56,7 +55,10 @@ class TooManyRequestsException(SCIMException):
 
 
 class KeysUnavailableException(SCIMException):
-    """The issuer's keys cannot be had at this moment, so a JWT cannot be judged (503)."""
+    """The issuer's keys cannot be fetched now, so a JWT cannot be verified (503).
+
+    :param retry_after: In seconds.
+    """
 
     status = 503
     _default_detail = "The keys of the token's issuer cannot be fetched at this moment"

@@ -18,43 +18,43 @@ from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of
 from kong_scim.worker_slots import KEYS, WorkerSlots
 
 JOB = "keys"
-"""What :class:`.Failures` calls a fetch."""
+"""The name of the fetch as a job of :class:`.Failures`."""
 
 MAX_SIZE = 256 * 1024
-"""In bytes, of a JWKS document: some hundred keys with their certificates."""
+"""Bytes that a JWKS document may have: some hundred keys with their certificates."""
 
 TIMEOUT = 5.0
-"""In seconds, of a whole fetch."""
+"""Seconds that a whole fetch may take."""
 
 LONGEST_WAIT = TIMEOUT + 1.0
-"""In seconds: how long a request waits for a fetch, should looking a name up take longer."""
+"""Seconds that a request waits for a fetch. A name lookup may make the fetch exceed its timeout."""
 
 GRACE = 0.5
-"""In seconds: how long the request that begins a fetch of keys past :data:`MAX_AGE` waits for it,
-so that a withdrawn key is refused where its issuer answers."""
+"""Seconds that a request waits for a fetch which it began because keys are past :data:`MAX_AGE`.
+So a withdrawn key is refused, if its issuer answers in time."""
 
 MAX_AGE = 3600.0
-"""In seconds: when keys that are known are fetched again, so that a withdrawn one goes."""
+"""Seconds after which known keys are fetched again, to drop withdrawn ones."""
 
 KEPT = 24 * 3600.0
-"""In seconds: how long keys count whose issuer cannot be reached any more."""
+"""Seconds for which keys are accepted while their issuer cannot be reached."""
 
 
 class Keys(Protocol):
-    """A source of public keys by their id."""
+    """A source of an issuer's public keys."""
 
     def find(self, kid: str | None, algorithm: str) -> Key:
-        """Return the key of an id; without one, the only key there is.
+        """Return the key with an id; without an id, the only key.
 
-        :raises ~joserfc.errors.InvalidKeyIdError: When there is none.
-        :raises KeysUnavailableException: When that cannot be said at this moment.
+        :raises ~joserfc.errors.InvalidKeyIdError: When there is no such key.
+        :raises KeysUnavailableException: When the keys cannot be fetched now.
         """
 
 
 class PinnedKeys:
     """Keys from the configuration: a PEM public key, a JWK or a JWKS.
 
-    :raises ValueError: When it is none, or holds a private, a symmetric or a weak key.
+    :raises ValueError: When the text is none of these, or has a key that cannot be used.
     """
 
     def __init__(self, text: str) -> None:
@@ -65,28 +65,28 @@ class PinnedKeys:
                 algorithm_of(key)
         except UnfitKeyError:
             raise
-        except Exception:  # joserfc and cryptography raise many kinds, with texts of their own
+        except Exception:  # joserfc and cryptography raise many kinds
             raise ValueError(f"this is no public key (PEM, JWK, JWKS): taken are {TAKEN}") from None
         if not found:
             raise ValueError(f"it holds no public key for signatures: taken are {TAKEN}")
         self._keys = KeySet(found)
 
     def find(self, kid: str | None, algorithm: str) -> Key:
-        """Return the key of an id; a single pinned key needs none."""
+        """Return the key with an id; a single pinned key is found whatever the id."""
         return _find(self._keys, kid if len(self._keys.keys) > 1 else None, algorithm)
 
 
 class FetchedKeys:
-    """Keys of a JWKS URL. They are kept, and fetched again for an id that is not among them.
+    """Keys of a JWKS URL, which are kept, and fetched again when an id is not among them.
 
-    At most one thread fetches at a time, and no request is held up by an issuer whose keys are
-    known: those count on while it is asked, and up to :data:`KEPT` while it does not answer.
+    At most one thread fetches at a time. Known keys are used during a fetch, and up to
+    :data:`KEPT` while the issuer does not answer.
 
-    :param floor: In seconds, between two fetches: ids that somebody invents cause no more.
+    :param floor: Least seconds between two fetches, so that invented ids cannot cause many.
     :param fetch: Returns the document; any exception is a failure.
-    :param clock: In seconds, from anywhere on.
-    :param waiting_room: Where requests wait for a fetch of any instance of the plugin; more are
-        answered 503 and leave their worker to others.
+    :param clock: Returns seconds, monotonic.
+    :param waiting_room: The worker slots in which requests of all instances wait for a fetch;
+        further ones are answered 503.
     :param failures: Where failures are noted.
     """
 
@@ -112,14 +112,14 @@ class FetchedKeys:
         self._failures = failures or Failures("default", "they are asked for again")
 
     def find(self, kid: str | None, algorithm: str) -> Key:
-        """Return the key of an id, from what was fetched before if it is there."""
+        """Return the key with an id, from the keys that are known if it is among them."""
         known = self._known
         age = self._clock() - known[1] if known else KEPT
         if known is None or age >= KEPT:
             return _find(self._awaited(), kid, algorithm)
         if age >= MAX_AGE:
             fetching, is_new = self._begun()
-            if fetching is not None and is_new:  # only one request waits, and not for long
+            if fetching is not None and is_new:  # only the request that began it waits
                 fetching.wait(GRACE)
             known = self._known or known
         try:
@@ -130,9 +130,9 @@ class FetchedKeys:
         return _find(self._awaited(), kid, algorithm)
 
     def _awaited(self) -> KeySet:
-        """Return the keys after a fetch that is under way, or due.
+        """Wait for the fetch that is under way, or that is due now, and return the keys.
 
-        :raises KeysUnavailableException: When nobody else may wait for it, or there are none then.
+        :raises KeysUnavailableException: When no slot to wait is free, or the fetch fails.
         """
         with self._waiting_room.place() as may_wait:
             if not may_wait:
@@ -146,9 +146,10 @@ class FetchedKeys:
         return known[0]
 
     def _begun(self) -> tuple[threading.Event | None, bool]:
-        """Return the end of the fetch that is under way, and whether it was begun here.
+        """Begin a fetch, unless one is under way.
 
-        None where it is too early for one.
+        Returns the event that is set when the fetch ends, and whether this call began it. The event
+        is None if it is too early for another fetch.
         """
         with self._lock:
             if self._fetching is not None:
@@ -162,7 +163,7 @@ class FetchedKeys:
             )
             try:
                 thread.start()
-            except RuntimeError as error:  # there is none to be had
+            except RuntimeError as error:  # the system has no further thread
                 self._fetching = None
                 self._failures.note(JOB, error)
                 return None, False
@@ -173,8 +174,8 @@ class FetchedKeys:
             found = _usable(json.loads(self._fetch(self._url)))
             self._known = KeySet(found), self._clock()
             self._failures.over(JOB)
-        except Exception as error:  # whatever an issuer sends
-            # The texts of these are ours; those of libraries may hold what was sent.
+        except Exception as error:  # an issuer may send anything
+            # Texts of other exceptions come from libraries, and may contain what was sent.
             why = str(error) if isinstance(error, OSError | NoKeysError) else ""
             why = why[:200] or f"it is no JWK set ({type(error).__name__})"
             self._failures.note(JOB, f"the keys at {self._url} cannot be had: {why}")
@@ -185,13 +186,13 @@ class FetchedKeys:
 
 
 class NoKeysError(ValueError):
-    """A document that holds no key to use; the text is ours."""
+    """A document has no usable key. The text contains nothing of the document."""
 
 
 def fetched(url: str) -> bytes:
-    """Return what is at a URL. Redirects are not followed: the URL that was configured counts.
+    """Return the document at a URL. Redirects are not followed.
 
-    :raises OSError: When it cannot be had in :data:`TIMEOUT`, or is over :data:`MAX_SIZE`.
+    :raises OSError: When it cannot be fetched in :data:`TIMEOUT`, or is over :data:`MAX_SIZE`.
     """
     return fetched_within(url, seconds=TIMEOUT, most=MAX_SIZE)
 
@@ -214,9 +215,9 @@ def _pem(text: str) -> Key:
 
 
 def _usable(document: Any) -> list[Key]:
-    """Return what counts of an issuer's document; RFC 7517 §5 has the rest be ignored.
+    """Return the usable keys of an issuer's document, and ignore the others (RFC 7517 §5).
 
-    :raises NoKeysError: When nothing does.
+    :raises NoKeysError: When there is none.
     """
     found, unfit = [], []
     for each in _listed(document):
@@ -227,7 +228,7 @@ def _usable(document: Any) -> list[Key]:
                 found.append(key)
         except UnfitKeyError as error:
             unfit.append(str(error))
-        except Exception:  # one that cannot be read keeps no other from counting
+        except Exception:  # a key that cannot be read does not affect the others
             unfit.append("one cannot be read")
     if not found:
         raise NoKeysError("; ".join(["it holds no public key for signatures", *unfit[:3]]))
@@ -250,7 +251,7 @@ def _listed(document: Any) -> list[Any]:
 
 def _public(jwk: Any) -> Key | None:
     if jwk.get("kty") not in ("RSA", "EC", "OKP") or jwk.get("use") == "enc":
-        return None  # a symmetric key would let who can read the document sign
+        return None  # with a symmetric key, anybody who can read the document could sign
     return import_key({name: value for name, value in jwk.items() if name not in _PRIVATE})
 
 

@@ -1,8 +1,8 @@
 """JWT bearer tokens (RFC 7519, RFC 8725): what Okta and Entra send as OAuth 2.0 clients.
 
-The cryptography is joserfc's. What is ours: which algorithms count (a list, all asymmetric, so that
-neither ``none`` nor an HMAC over a public key is ever tried), whose tokens, for whom, and what they
-allow.
+joserfc does the cryptography. This module decides which algorithms are accepted (a list of
+asymmetric ones, so that neither ``none`` nor an HMAC over a public key is ever tried), which issuer
+and audience, and which scopes a token gives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kong_scim.config.plugin import SCOPES, Jwt
 from kong_scim.counts import Failures
 
 MAX_LENGTH = 16 * 1024
-"""Characters of a JWT."""
+"""Characters that a JWT may have."""
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _CLIENT = ("azp", "client_id", "cid", "appid", "sub")
@@ -32,15 +32,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.@-]")
 
 
 class _Registry(JWSRegistry):
-    max_header_length = 8192  # Entra and others send certificates
+    max_header_length = 8192  # Entra and others put certificates into the header
 
 
 class JwtVerifier:
     """Verifies the JWTs of one issuer.
 
-    :param keys: Where its keys are; None for what the configuration says.
-    :param failures: Where it is noted that they cannot be fetched.
-    :param clock: In seconds since the epoch.
+    :param keys: The issuer's keys; None for those that the configuration names.
+    :param failures: Where failures to fetch the keys are noted.
+    :param clock: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -63,44 +63,45 @@ class JwtVerifier:
         )
 
     @staticmethod
-    def looks_like_one(given: str) -> bool:
+    def looks_like_one(token: str) -> bool:
         """Tell whether credentials have the form of a JWT."""
-        return len(given) <= MAX_LENGTH and _COMPACT.fullmatch(given) is not None
+        return len(token) <= MAX_LENGTH and _COMPACT.fullmatch(token) is not None
 
-    def verify(self, given: str) -> Identity:
-        """Return who sent a JWT, and with which scopes: none, where it names none of ours.
+    def verify(self, token: str) -> Identity:
+        """Return the client that sent a JWT, with the scopes that it names.
 
-        :raises InvalidTokenException: When it is not accepted; if its signature held, saying why.
-        :raises ~.refusals.KeysUnavailableException: When the issuer's keys cannot be had.
+        :raises InvalidTokenException: When it is not accepted, with the reason if its signature is
+            valid.
+        :raises ~.errors.KeysUnavailableException: When the issuer's keys cannot be fetched.
         """
         try:
-            token = jwt.decode(given, self._key, registry=self._registry)
+            decoded = jwt.decode(token, self._key, registry=self._registry)
         except KeysUnavailableException:
             raise
-        except Exception:  # whatever this text does to a library, it is a wrong token
+        except Exception:  # any error of the library means that the token is invalid
             raise InvalidTokenException from None
         try:
-            self._claims.validate(token.claims)
+            self._claims.validate(decoded.claims)
         except ExpiredTokenError:
             raise _refused("The token expired") from None
         except MissingClaimError as error:
             raise _refused(f"The token has no claim {error.claim}") from None
         except InvalidClaimError as error:
             raise _refused(f"The token's claim {error.claim} is not accepted") from None
-        except Exception:  # signed, and yet of any shape
+        except Exception:  # claims of a signed token may still have any shape
             raise _refused("The token's claims are not accepted") from None
-        return Identity(f"jwt:{_client(token.claims)}", frozenset(self._scopes(token.claims)))
+        return Identity(f"jwt:{_client(decoded.claims)}", frozenset(self._scopes(decoded.claims)))
 
     def _key(self, token: Any) -> Key:
         header = token.headers()
         kid = header.get("kid")
         if kid is not None and not isinstance(kid, str):
             raise ValueError("kid is no string")
-        # RFC 7515 §4.1.11: of what may stand there nothing is understood here, and it must not be
-        # empty. RFC 7797 §7: no JWT has b64 false.
+        # RFC 7515 §4.1.11: a token with a critical extension that is not understood is refused, and
+        # none is understood here. RFC 7797 §7: a JWT never has b64 false.
         if "crit" in header or header.get("b64", True) is not True:
             raise ValueError("it has a critical extension")
-        # Not before an algorithm is known to be allowed: nobody makes us fetch keys for `none`.
+        # The algorithm is checked before keys are looked up, so `none` never causes a fetch.
         algorithm = self._registry.get_alg(header["alg"])
         return self._keys.find(kid, algorithm.name)
 
@@ -125,7 +126,7 @@ def _words(claim: Any) -> list[str]:
 
 
 def _client(claims: dict[str, Any]) -> str:
-    """Return the client's name as logs may show it."""
+    """Return the client's name, with characters replaced that are unsafe in a log."""
     named = next((claims[name] for name in _CLIENT if isinstance(claims.get(name), str)), "?")
     return _UNSAFE.sub("_", named)[:64]
 

@@ -1,7 +1,7 @@
 """Limits how many wrong credentials one address may send, and how many requests one token.
 
-What is counted is counted once for the whole plugin server: Kong's workers have an instance of
-the plugin each, and an attacker's connections reach all of them.
+Counts are shared by the whole plugin server: each of Kong's workers has its own instance of the
+plugin, and an attacker's connections reach all of them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 WINDOW = 60.0
-"""In seconds: how long wrong credentials of an address count, from the first one on."""
+"""Seconds for which wrong credentials of an address are counted, from the first one on."""
 
 BURST = 10.0
-"""In seconds: whose worth of requests a token may send at once."""
+"""A token may send as many requests at once as its limit allows in this many seconds."""
 
 LONGEST_DELAY = 0.5
-"""In seconds."""
+"""Seconds that the answer to wrong credentials is delayed at most."""
 
 MAX_ENTRIES = 10_000
-"""Of each table. The least recently used goes first: an attack from many addresses takes a bounded
-amount of memory."""
+"""Entries of each table, the least recently used being dropped first. So an attack from many
+addresses takes a bounded amount of memory."""
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class _Table(Generic[T]):
 class RateLimits:
     """Counts requests and wrong credentials. Every method may be called by many threads at once.
 
-    :param clock: In seconds, from anywhere on.
+    :param clock: Returns seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,9 +66,10 @@ class RateLimits:
         self._sleeping = threading.Lock()
 
     def blocked(self, source: Hashable, limit: int) -> int | None:
-        """Return for how many seconds a source is refused, or None where it is not.
+        """Return for how many seconds a source is refused, or None if it is not.
 
-        :param limit: Wrong credentials within :data:`WINDOW` that are too many; 0 for no limit.
+        :param limit: The number of wrong credentials within :data:`WINDOW` from which on a source
+            is refused; 0 for no limit.
         """
         with self._lock:
             started, count = self._current(source)
@@ -77,7 +78,7 @@ class RateLimits:
             return max(1, math.ceil(started + WINDOW - self._clock()))
 
     def failed(self, source: Hashable, limit: int) -> float:
-        """Count wrong credentials, and return for how many seconds their answer should wait."""
+        """Count wrong credentials, and return by how many seconds to delay the answer."""
         with self._lock:
             started, count = self._current(source)
             self._failures.put(source, (started, count + 1))
@@ -85,7 +86,7 @@ class RateLimits:
         return min(LONGEST_DELAY, 0.05 * 2**over) if limit and over > 0 else 0.0
 
     def slow_down(self, seconds: float) -> None:
-        """Wait, unless another answer waits already: of all workers one at most may be asleep."""
+        """Sleep, unless another answer does already: at most one worker may sleep at a time."""
         if seconds and self._sleeping.acquire(blocking=False):
             try:
                 time.sleep(seconds)
@@ -93,11 +94,11 @@ class RateLimits:
                 self._sleeping.release()
 
     def over_limit(self, token: Hashable, per_minute: int) -> int | None:
-        """Count a request; return for how many seconds it is refused, or None where it is not.
+        """Count a request; return for how many seconds it is refused, or None if it is not.
 
-        A bucket that fills steadily and holds :data:`BURST` seconds' worth.
+        This is a token bucket, which holds the requests of :data:`BURST` seconds.
 
-        :param per_minute: Requests; 0 for no limit.
+        :param per_minute: The limit in requests a minute; 0 for no limit.
         """
         if not per_minute:
             return None
@@ -119,7 +120,8 @@ class RateLimits:
 
 
 def network_of(client_ip: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 that an IPv6 host is given."""
+    """Return the source that an address counts for: an IPv4 address itself, an IPv6 address's
+    /64."""
     try:
         address = ipaddress.ip_address(client_ip)
     except ValueError:
@@ -132,4 +134,4 @@ def network_of(client_ip: str) -> str:
 
 
 RATE_LIMITS = RateLimits()
-"""Of this process."""
+"""The limits of this process, which all instances share."""

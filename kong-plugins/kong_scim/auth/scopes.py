@@ -13,7 +13,7 @@ EVENTS = "scim:events"
 ADMIN = "scim:admin"
 
 PROVISIONING = frozenset({READ, "scim:users", GROUPS, BULK})
-"""What credentials without scopes of their own may do: all of SCIM, and nothing beside it."""
+"""The scopes of credentials that name none: all of SCIM, and no other endpoint."""
 
 _WRITES = {"users": "scim:users", "groups": GROUPS}
 
@@ -23,26 +23,27 @@ class Identity:
     """The caller of a request, as the authenticator found it."""
 
     token: str
-    """What logs and the audit trail call the credentials; safe to log."""
+    """The name of the credentials in logs and in the audit trail. It contains no secret."""
 
     scopes: frozenset[str] = PROVISIONING
 
 
 def require(identity: Identity, scope: str, *others: str) -> None:
-    """Refuse who has none of these scopes; ``scim:admin`` holds them all.
+    """Refuse a caller who has none of these scopes; ``scim:admin`` includes all scopes.
 
-    :raises InsufficientScopeException: Naming the first.
+    :raises InsufficientScopeException: It names the first scope.
     """
     if identity.scopes.isdisjoint({scope, *others, ADMIN}):
         raise InsufficientScopeException(scope)
 
 
 def require_on_resources(identity: Identity, endpoint: str, *, writes: bool) -> None:
-    """Refuse who may not read, or not change, the resources of an endpoint such as ``Users``.
+    """Refuse a caller who may not read, or not write, the resources of an endpoint such as
+    ``Users``.
 
-    Who may change them may read them: a provider looks up what it changes.
+    The right to write includes the right to read, since a provider looks up what it changes.
 
-    :raises InsufficientScopeException: Naming the scope that is missing.
+    :raises InsufficientScopeException: It names the missing scope.
     """
     own = _WRITES.get(endpoint.strip("/").casefold(), ADMIN)
     if writes:

@@ -18,10 +18,10 @@ from kong_scim.files import WatchedFile
 log = logging.getLogger(__name__)
 
 WARNING = timedelta(days=14)
-"""How long before its expiry a token that is used is warned of in the log, once a day."""
+"""The use of a token that expires within this time is logged as a warning, once a day."""
 
 MAX_TOKENS = 8
-"""Lines of a token file that count."""
+"""Tokens that are read of one token file."""
 
 _NOTHING = bytes(32)
 
@@ -29,14 +29,14 @@ _NOTHING = bytes(32)
 class TokenFile:
     """The tokens of a file, one on each line, read again when the file changes.
 
-    A file that is empty for a moment lets nobody in.
+    While the file is empty, no token is accepted.
     """
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = WatchedFile(path, "token file", _digests, clock)
 
     def digests(self) -> tuple[bytes, ...]:
-        """Return the digests of the tokens; of a file that cannot be read, none."""
+        """Return the digests of the tokens, or none if the file cannot be read."""
         return self._file.get() or ()
 
 
@@ -45,19 +45,19 @@ def _digests(text: str) -> tuple[bytes, ...]:
 
 
 def digest(token: str) -> bytes:
-    """Return the SHA-256 of a token, without the line end that a secret file ends with."""
+    """Return the SHA-256 of a token without blanks or line ends around it."""
     return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
 
 
 class Tokens:
     """Compares a token with those of the configuration.
 
-    :param tokens: As Kong hands them to the plugin; a referenced value is the one at the instance's
-        start, and never used.
+    :param tokens: As Kong sends them to the plugin. The value of a token with a vault reference is
+        the one at the instance's start, and is never used.
     :param references: The vault reference of each token that has one, by the token's name. Its live
-        value comes with each request, so that a rotated secret counts at once
+        value comes with each request, so that a rotated secret is accepted at once
         (docs/kong.md#vault-values-go-stale).
-    :param clock: In seconds since the epoch.
+    :param clock: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -77,38 +77,38 @@ class Tokens:
         }
         self._warned: dict[str, float] = {}
         for file in self._files.values():
-            file.digests()  # so that the log says at the start what is wrong with one
+            file.digests()  # logs at the start if a file cannot be read or trusted
 
     @property
     def secrets(self) -> list[str]:
-        """The vault references whose live values :meth:`find` wants."""
+        """The vault references whose live values :meth:`find` needs."""
         return list(dict.fromkeys(self._references.values()))
 
     def find(
-        self, given: str, secrets: Mapping[str, str | None], client_ip: str
+        self, token: str, secrets: Mapping[str, str | None], client_ip: str
     ) -> Identity | None:
-        """Return whose token this is, or None where it is nobody's.
+        """Return the identity of a token, or None for an unknown one.
 
-        Every token is compared, in time that does not depend on which matches or how far.
+        It is compared with each configured token, in constant time.
 
-        :param secrets: Live values by reference; a token whose value is None is not accepted.
-        :raises InvalidTokenException: When it has expired.
-        :raises WrongAddressException: When it does not count from this address.
+        :param secrets: Live values by vault reference; a token whose value is None is not accepted.
+        :raises InvalidTokenException: When the token has expired.
+        :raises WrongAddressException: When the token is not accepted from this address.
         """
-        presented = digest(given)
+        presented = digest(token)
         found: str | None = None
         for name in self._tokens:
             for expected in self._expected(name, secrets) or (None,):
                 if hmac.compare_digest(presented, expected or _NOTHING) and expected:
                     found = name
-        if found is None or not given.strip():
+        if found is None or not token.strip():
             return None
-        token = self._tokens[found]
-        self._check_expiry(token)
-        if token.networks and not _within(client_ip, token.networks):
-            log.warning("token %s was sent from %s, outside its networks", token.name, client_ip)
+        entry = self._tokens[found]
+        self._check_expiry(entry)
+        if entry.networks and not _within(client_ip, entry.networks):
+            log.warning("token %s was sent from %s, outside its networks", entry.name, client_ip)
             raise WrongAddressException
-        return Identity(found, frozenset(token.scopes) or PROVISIONING)
+        return Identity(found, frozenset(entry.scopes) or PROVISIONING)
 
     def _expected(self, name: str, secrets: Mapping[str, str | None]) -> tuple[bytes, ...]:
         if name in self._files:

@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _ENDS = frozenset({"create", "delete"})
 
 INTERVAL = 1.0
-"""Seconds between two looks with ``--follow``."""
+"""Seconds between two queries with ``--follow``."""
 
 
 class _Since(click.ParamType[datetime]):
@@ -79,10 +79,10 @@ def audit(  # noqa: PLR0917 - one parameter per option
         for text in user_timeline(client, client.user_id(user), access, since):
             say(text)
         return
-    who = client.user_id(user) if user else None
-    # Ctrl-C is how one stops to follow.
+    subject = client.user_id(user) if user else None
+    # Ctrl-C ends `--follow` without an error.
     with contextlib.suppress(*[KeyboardInterrupt] if follow else []):
-        for event in _chosen(client, who, since, follow=follow):
+        for event in _events(client, subject, since, follow=follow):
             if as_json:
                 say_json(event)
             else:
@@ -90,7 +90,7 @@ def audit(  # noqa: PLR0917 - one parameter per option
             sys.stdout.flush()
 
 
-class _Known(click.ParamType[tuple[int, str]]):
+class _KnownRecord(click.ParamType[tuple[int, str]]):
     name = "known"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, str]:
@@ -103,7 +103,7 @@ class _Known(click.ParamType[tuple[int, str]]):
 @audit.command("verify")
 @click.option(
     "--known",
-    type=_Known(),
+    type=_KnownRecord(),
     multiple=True,
     metavar="SEQUENCE:HASH",
     help="A record as it was seen before: the end that this printed, or that of a webhook.",
@@ -116,9 +116,9 @@ def audit_verify(context: click.Context, known: tuple[tuple[int, str], ...]) -> 
     late: list[dict[str, Any]] = []
     seen: dict[int, str] = {chain.first - 1: chain.first_hash}
     wanted = {sequence for sequence, _ in known}
-    problem = verify(_noting(_up_to(chain, client.events(), late), wanted, seen), chain)
+    problem = verify(_note_hashes(_up_to(chain, client.events(), late), wanted, seen), chain)
     if problem is None and late:
-        # Sealed while this was reading, unless the chain does not know them now.
+        # They were sealed after the chain was read. If the new chain is too short, they are forged.
         end = Chain.read(client.get("/Events/chain")).length
         unknown = [event for event in late if event["sequence"] > end]
         if unknown:
@@ -136,13 +136,13 @@ def audit_verify(context: click.Context, known: tuple[tuple[int, str], ...]) -> 
 def user_timeline(
     client: Client, user_id: str, log: Iterable[str], since: datetime | None = None
 ) -> Iterator[str]:
-    """Yield a user's events, and between them what its credentials were used for, as text."""
-    for entry in timeline(_chosen(client, user_id, since, follow=False), log, user_id):
+    """Yield lines of text: a user's events, and between them the requests with its credentials."""
+    for entry in timeline(_events(client, user_id, since, follow=False), log, user_id):
         yield entry.line() if isinstance(entry, Requests) else short(entry, user_id)
 
 
 def short(event: Mapping[str, Any], user_id: str) -> str:
-    """Return what an event was to one user as a line of text."""
+    """Return a line of text that says what an event changed for one user."""
     changes: list[str] = []
     if event["resourceId"] == user_id:
         actions = [each for each in event.get("actions", []) if each != "credentials-revoke"]
@@ -164,12 +164,12 @@ def short(event: Mapping[str, Any], user_id: str) -> str:
             parts += ["suspended"] if user.get("suspended") else []
     origin = [f"by {event['actor']}"] if "actor" in event else []
     origin += [f"request {event['requestId']}"] if "requestId" in event else []
-    said = "  ".join([" ".join(parts), ", ".join(origin)]).rstrip()
-    return f"{_moment(event['occurred'])}  #{event['sequence']:<5} {said}"
+    text = "  ".join([" ".join(parts), ", ".join(origin)]).rstrip()
+    return f"{_moment(event['occurred'])}  #{event['sequence']:<5} {text}"
 
 
 def line(event: Mapping[str, Any]) -> str:
-    """Return an event as a line of text."""
+    """Return a line of text that describes an event."""
     parts = [
         f"{_moment(event['occurred'])}  #{event['sequence']:<5}",
         f"{event['operation']:<7} {event['resourceType']} {event['resourceId']}",
@@ -193,21 +193,21 @@ def line(event: Mapping[str, Any]) -> str:
     if event["operation"] == "expiry-warning":
         parts.append(f"expires at {event['values'][0]['value']}")
     by = f"by {event['actor']}"
-    if "requestId" in event:  # else of the plugin's own accord
+    if "requestId" in event:  # an event of the tick has none
         by += f" from {event['address']}, request {event['requestId']}"
     parts.append(by)
     return "  ".join(part for part in parts if part)
 
 
 def concerning(user_id: str) -> str:
-    """Return the filter of what concerns a user."""
+    """Return the SCIM filter for the events that concern a user."""
     of = json.dumps(user_id)
     return " or ".join(
         f"{name} eq {of}" for name in ("resourceId", "users.value", "joined", "left")
     )
 
 
-def _chosen(
+def _events(
     client: Client, user_id: str | None, since: datetime | None, *, follow: bool
 ) -> Iterator[dict[str, Any]]:
     conditions = [f"({concerning(user_id)})"] if user_id else []
@@ -234,7 +234,7 @@ def _up_to(
             yield event
 
 
-def _noting(
+def _note_hashes(
     events: Iterator[dict[str, Any]], wanted: Collection[int], seen: dict[int, str]
 ) -> Iterator[dict[str, Any]]:
     for event in events:

@@ -14,11 +14,11 @@ from kong_scim.cli.printing import failure
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE = 200
-"""Resources of one page; the gateway may give fewer."""
+"""Resources that are requested for one page; the gateway may return fewer."""
 
 
 def gateway_options(command: F) -> F:
-    """Add what every command needs that speaks to a gateway."""
+    """Add the options of a command that calls a gateway: its URL and its token."""
     for option in (
         click.option("--token", envvar="SCIM_TOKEN", show_envvar=True, help="Its SCIM token."),
         click.option(
@@ -48,14 +48,15 @@ class Client:
         )
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """Return an answer.
+        """Send a GET request, and return the JSON body of the answer.
 
-        :raises ~click.ClickException: When there is none, or another than 200, with its sentence.
+        :raises ~click.ClickException: When there is no answer, or its status is not 200; with the
+            answer's ``detail``.
         """
         return self._answer("GET", path, params=query)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send something, and return the answer; raises as :meth:`get`."""
+        """Send a POST request, and return the JSON body of the answer; raises like :meth:`get`."""
         return self._answer("POST", path, json=body)
 
     def _answer(self, method: str, path: str, **request: Any) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Client:
         return found
 
     def events(self, filter_: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield events in the order of the trail."""
+        """Yield the events that match a filter, in the order of the audit trail."""
         query: dict[str, Any] = {"sortBy": "sequence", "count": PAGE, "cursor": ""}
         if filter_ is not None:
             query["filter"] = filter_
@@ -84,7 +85,7 @@ class Client:
             query["cursor"] = page["nextCursor"]
 
     def deliveries(self, state: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield deliveries in order, of one state or of all."""
+        """Yield the deliveries with a state, or all of them, in the order of their ids."""
         query: dict[str, Any] = {} if state is None else {"state": state}
         after = 0
         while True:
@@ -95,7 +96,7 @@ class Client:
             after = page[-1]["id"]
 
     def user_id(self, name: str) -> str:
-        """Return the id of a user by its userName; what is no userName of anybody is an id."""
+        """Return the id of the user with a userName; if there is none, ``name`` is itself an id."""
         found = self.get("/Users", filter=f"userName eq {json.dumps(name)}", attributes="id")
         resources = found.get("Resources") or [{"id": name}]
         return str(resources[0]["id"])

@@ -50,6 +50,6 @@ def _lines(delivery: dict[str, Any]) -> list[str]:
         f"event {delivery['event']}  resource {delivery['resource']}"
     ]
     for attempt in delivery["attempts"]:
-        became = attempt.get("error") or attempt["status"]
-        lines.append(f"        {attempt['at'][:19]}Z  {attempt['milliseconds']} ms  {became}")
+        result = attempt.get("error") or attempt["status"]
+        lines.append(f"        {attempt['at'][:19]}Z  {attempt['milliseconds']} ms  {result}")
     return lines

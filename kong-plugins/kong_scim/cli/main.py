@@ -16,11 +16,11 @@ _COMMANDS = {
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",
 }
-"""The module of each command, which is the function of the command's name in it."""
+"""The module of each command. The command is its function of the same name."""
 
 
 class _Commands(click.Group):
-    """Imports only the command that is called, so that it does not wait for what others need."""
+    """Imports only the module of the command that is called, so that it starts quickly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_COMMANDS])

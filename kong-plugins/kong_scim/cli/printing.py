@@ -1,7 +1,7 @@
 """Prints text that may come from outside (names, paths, errors) without control characters.
 
-A terminal obeys control characters, and shows text in an order that format characters change. So
-both are printed as ``\\u`` and a number, and nothing else is.
+A terminal obeys control characters, and format characters change the order in which it shows text.
+So both are printed as ``\\u`` and a number, and all other characters as they are.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import click
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of what is no text: control and format characters (C0, C1, zero width,
-changes of direction), unpaired surrogates, and separators of lines."""
+"""Unicode categories that are escaped: control and format characters (C0, C1, zero width, changes
+of direction), unpaired surrogates, and separators of lines."""
 
 
 def safe(text: str) -> str:
-    """Return one line of text as it may be printed; a line end in it is printed as such, too.
+    """Return a line of text with unsafe characters escaped, line ends in it included.
 
-    In JSON text what is printed instead is the same value.
+    The escapes are those of JSON, so JSON text keeps its value.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -30,16 +30,17 @@ def safe(text: str) -> str:
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines, each one safely."""
+    """Print lines, with unsafe characters escaped."""
     for line in lines:
         click.echo(safe(line), err=err)
 
 
 def say_json(value: Any) -> None:
-    """Print a value as one line of JSON, safely."""
+    """Print a value as one line of JSON, with unsafe characters escaped."""
     say(json.dumps(value, ensure_ascii=False))
 
 
 def failure(text: str) -> click.ClickException:
-    """Return what ends a command with a sentence that may repeat what comes from outside."""
+    """Return the exception that ends a command with a text, in which unsafe characters are
+    escaped."""
     return click.ClickException("\n".join(safe(line) for line in text.splitlines()))

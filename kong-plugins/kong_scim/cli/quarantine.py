@@ -35,11 +35,11 @@ def quarantine(context: click.Context, scim_url: str | None, token: str | None) 
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
     """Show how it stands, who was removed, and who would have been."""
-    found = Client(*context.obj).get(_PATH)
+    status = Client(*context.obj).get(_PATH)
     if as_json:
-        say_json(found)
+        say_json(status)
     else:
-        say(*lines(found))
+        say(*lines(status))
 
 
 @quarantine.command("approve")
@@ -69,34 +69,36 @@ def lift(context: click.Context) -> None:
 
 
 def _decide(context: click.Context, body: dict[str, Any]) -> None:
-    say(_standing(Client(*context.obj).post(_PATH, body)))
+    say(_state(Client(*context.obj).post(_PATH, body)))
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return how it stands, and a table of the users and of the memberships."""
-    text = [_standing(found)]
-    if "reason" in found:
-        text.append(f"since {found['since']}: {found['reason']}")
+def lines(status: dict[str, Any]) -> list[str]:
+    """Return lines with the state of the quarantine, its users and its memberships."""
+    text = [_state(status)]
+    if "reason" in status:
+        text.append(f"since {status['since']}: {status['reason']}")
     text.append(
-        f"{found['gone']} of {found['users']} users are gone; {found['allowed']} may be "
-        f"within {found['window']} minutes"
+        f"{status['gone']} of {status['users']} users are gone; {status['allowed']} may be "
+        f"within {status['window']} minutes"
     )
     text.append(
-        f"{found['membershipsTaken']} of {found['memberships']} memberships of ACL groups are "
-        f"taken away; {found['membershipsAllowed']} may be"
+        f"{status['membershipsTaken']} of {status['memberships']} memberships of ACL groups are "
+        f"taken away; {status['membershipsAllowed']} may be"
     )
-    if "decided" in found:
-        text.append(f"last decision: {found['decided']} by {found['decidedBy']}")
+    if "decided" in status:
+        text.append(f"last decision: {status['decided']} by {status['decidedBy']}")
     for what, title in (("removed", "removed"), ("held", "held back")):
-        users, total = found[what], found[f"{what}Total"]
+        users, total = status[what], status[f"{what}Total"]
         if not total:
             continue
-        requests = f", {found['refused']} requests" if what == "held" and "refused" in found else ""
+        requests = (
+            f", {status['refused']} requests" if what == "held" and "refused" in status else ""
+        )
         text += ["", f"{title}: {total} users{requests}"]
         text += [_row(user) for user in users]
         if total > len(users):
             text.append(f"  and {total - len(users)} more")
-    held = found["membershipsHeld"]
+    held = status["membershipsHeld"]
     if held:
         text += ["", f"memberships held back: {len(held)} changes"]
         for each in held:
@@ -105,9 +107,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     return text
 
 
-def _standing(found: dict[str, Any]) -> str:
-    state = found["state"]
-    return f"{state}: {_MEANS[state].format(until=found.get('until'))}"
+def _state(status: dict[str, Any]) -> str:
+    state = status["state"]
+    return f"{state}: {_MEANS[state].format(until=status.get('until'))}"
 
 
 def _row(user: dict[str, Any]) -> str:

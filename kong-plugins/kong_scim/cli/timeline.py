@@ -1,7 +1,7 @@
 """Puts the events of a user and the requests of its consumer on one timeline.
 
-Requests are the JSON lines of Kong's file-log or http-log, in which scim-bridge's guard says whose
-they are (``scim.user_id``). What is no such line is left out: a log may hold anything.
+The requests come from JSON lines of Kong's file-log or http-log, to which scim-bridge's guard adds
+the user (``scim.user_id``). Other lines of the log are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REFUSED = frozenset({401, 403})
 
 @dataclass
 class Requests:
-    """Requests of one kind with no event between them."""
+    """Consecutive requests of one kind, either refused or not, with no event between them."""
 
     refused: bool
     first: datetime
@@ -26,7 +26,7 @@ class Requests:
     where: Counter[str] = field(default_factory=Counter)
 
     def line(self) -> str:
-        """Return them as a line of text."""
+        """Return a line of text that describes the requests."""
         count = sum(self.where.values())
         times = "once" if count == 1 else f"{count} times"
         places = ", ".join(f"{place} ({each})" for place, each in self.where.most_common(3))
@@ -47,9 +47,9 @@ class _Request:
 def timeline(
     events: Iterable[Mapping[str, Any]], log: Iterable[str], user_id: str
 ) -> Iterator[Mapping[str, Any] | Requests]:
-    """Yield events, and between them what the user's credentials were used for.
+    """Yield a user's events, and between them the requests with the user's credentials.
 
-    :param events: In order.
+    :param events: In the order of their time.
     :param log: Lines of an access log, in any order.
     """
     requests = sorted(_requests(log, user_id), key=lambda request: request.at)
@@ -94,6 +94,6 @@ def _requests(log: Iterable[str], user_id: str) -> Iterator[_Request]:
 
 
 def _path(request: Mapping[str, Any]) -> str:
-    """Return the path without its query, which may hold a secret."""
+    """Return the path of a request without its query, which may contain a secret."""
     path = str(request["uri"]).partition("?")[0][:80]
     return "".join(each if each.isprintable() else "?" for each in path)

@@ -22,7 +22,7 @@ from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.config.plugin import SCOPES, ConfigurationError, parse, references
 
 _BYTES = 32
-"""Of randomness: as much as a SHA-256 holds."""
+"""Random bytes of a new token: as many as a SHA-256 has."""
 
 
 @click.group()
@@ -75,7 +75,7 @@ def check(config: Path, address: str) -> None:
     Not from the command line, which others can see. References to the `env` vault are looked up in
     this environment, files on this machine.
     """
-    given = click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
+    value = click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
     try:
         declared = yaml.safe_load(config.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -84,10 +84,10 @@ def check(config: Path, address: str) -> None:
     for raw in _plugins(declared):
         tenant = raw.get("tenant", "default")
         try:
-            parsed, referred = parse(raw), references(raw)
-            tokens = Tokens(parsed.tokens, referred)
+            parsed, vault_references = parse(raw), references(raw)
+            tokens = Tokens(parsed.tokens, vault_references)
             live = {reference: vault.get(reference) for reference in tokens.secrets}
-            found = tokens.find(given, live, address)
+            found = tokens.find(value, live, address)
         except ConfigurationError as error:
             raise failure(f"tenant {tenant}: {error}") from None
         except SCIMException as error:
@@ -130,7 +130,7 @@ def _of(scopes: frozenset[str]) -> str:
 
 
 def _plugins(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the configuration of each plugin ``scim``, wherever it stands."""
+    """Yield the configuration of each plugin ``scim`` in a declarative configuration."""
     if isinstance(value, list):
         for each in value:
             yield from _plugins(each)

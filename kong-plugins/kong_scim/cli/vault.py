@@ -11,20 +11,20 @@ _REFERENCE = re.compile(r"^\{vault://env/([^/?#{}]+)(?:/([^?#{}]+))?\}$")
 
 
 def is_reference(value: Any) -> bool:
-    """Whether Kong would take the value for a reference (``kong/pdk/vault.lua``, is_reference)."""
+    """Tell whether Kong takes a value as a reference (``kong/pdk/vault.lua``, is_reference)."""
     return isinstance(value, str) and value.startswith("{vault://") and value.endswith("}")
 
 
 def variable(reference: str) -> str | None:
-    """Return the environment variable that a reference stands for, or None if it is for none."""
+    """Return the environment variable that a reference names, or None if it names none."""
     match = _REFERENCE.match(reference)
     return match[1].replace("-", "_").upper() if match else None
 
 
 def get(reference: str) -> str | None:
-    """Return the value of a reference at this moment, or None where the vault has none.
+    """Return the present value of a reference, or None if the vault has none.
 
-    ``{vault://env/name/key}`` is one field of an environment variable that holds a JSON object.
+    ``{vault://env/name/key}`` is one field of an environment variable that contains a JSON object.
     """
     match = _REFERENCE.match(reference)
     value = os.environ.get(variable(reference) or "") if match else None
@@ -38,7 +38,8 @@ def get(reference: str) -> str | None:
 
 
 def resolved(value: Any) -> Any:
-    """Return a plugin's config with references replaced by their values, and kept in ``$refs``.
+    """Return a plugin's configuration with references replaced by their values, and kept in
+    ``$refs``.
 
     A reference without a value becomes an empty string, as in Kong.
     """

@@ -1,6 +1,6 @@
 """The part of the configuration that says who may call, and how often.
 
-See :mod:`kong_scim.config.plugin`, which it belongs to.
+:mod:`kong_scim.config.plugin` puts the parts together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
-"""Of signatures with a key pair. With a shared secret, or without a key, there is none."""
+"""Signature algorithms with a key pair. None with a shared secret, or without a key, is accepted.
+"""
 
 
 class StrictRecord(BaseModel):
@@ -83,7 +84,8 @@ class Token(StrictRecord):
     )
 
     def expiry(self) -> float:
-        """Return :attr:`expires` in seconds since the epoch; infinity without one."""
+        """Return :attr:`expires` in seconds since the epoch, or infinity if the token never
+        does."""
         if self.expires is None:
             return float("inf")
         when = datetime.strptime(self.expires, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - next line
@@ -93,14 +95,14 @@ class Token(StrictRecord):
     @classmethod
     def _expires_at_a_moment(cls, value: str | None) -> str | None:
         if value is not None:
-            datetime.fromisoformat(value)  # a ValueError for a 31st of February
+            datetime.fromisoformat(value)  # raises ValueError for a 31st of February
         return value
 
     @field_validator("networks")
     @classmethod
     def _networks_are_cidr(cls, value: list[str]) -> list[str]:
         for each in value:
-            ipaddress.ip_network(each, strict=False)  # a ValueError
+            ipaddress.ip_network(each, strict=False)  # raises ValueError
         return value
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kong_scim.config.auth import StrictRecord
 
 POLL = "poll"
-"""The name of the target that is not called, and polls instead."""
+"""The name of the target that polls for its events instead of being called."""
 
 
 SecretFile = Annotated[str, Field(pattern=r"^/", max_length=1024)] | None

@@ -1,7 +1,7 @@
 """The part of the configuration that says which ACL groups a provider may fill, and how they are
 named.
 
-See :mod:`kong_scim.config.plugin`, which it belongs to.
+:mod:`kong_scim.config.plugin` puts the parts together.
 """
 
 from __future__ import annotations
@@ -105,13 +105,13 @@ class GroupMapping(StrictRecord):
             except re.error as error:
                 raise ValueError(f"pattern: {error}") from error
             try:
-                pattern.sub(self.replacement, "")  # reads the whole replacement, match or no match
+                pattern.sub(self.replacement, "")  # checks the replacement even without a match
             except (re.error, IndexError) as error:
                 raise ValueError(f"replacement: {error}; is its bracket in pattern?") from error
         return self
 
     def allows(self, name: str) -> bool:
-        """Tell whether :attr:`allow` has an ACL group."""
+        """Tell whether :attr:`allow` lists or matches the name of an ACL group."""
         return any(name == each or re.fullmatch(each, name) for each in self.allow)
 
 

@@ -16,8 +16,8 @@ from kong_scim.config.plugin import PluginConfig
 
 JsonSchema = dict[str, Any]
 
-# JSON Schema's name for a limit, and Kong's (kong/db/schema/metaschema.lua). A regular expression
-# has none: Kong takes Lua patterns, which a field gives itself.
+# From JSON Schema's name of a limit to Kong's (kong/db/schema/metaschema.lua). `pattern` is not
+# here, since Kong takes Lua patterns: a field gives its own under `kong`.
 _LIMITS = {
     "minLength": "len_min",
     "maxLength": "len_max",
@@ -68,14 +68,14 @@ return {
 def fields() -> list[dict[str, Any]]:
     """Return the fields of ``config`` as Kong's schemas declare them, one single-key dict each.
 
-    A field with a default is ``required`` there: Kong fills it in before it checks, and a null,
-    which :func:`kong_scim.config.plugin.parse` would take for the default, is refused.
+    A field with a default is ``required`` there. Kong fills it in before it checks, and refuses a
+    null, which :func:`kong_scim.config.plugin.parse` would take as the default.
     """
     return _fields(_inlined())
 
 
 def lua() -> str:
-    """Return ``kong/plugins/scim/schema.lua``."""
+    """Return the text of ``kong/plugins/scim/schema.lua``."""
     return _LUA % _json_lines(fields())
 
 
@@ -104,7 +104,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 
 def json_schema() -> JsonSchema:
-    """Return the JSON Schema of ``config``. Unknown fields are refused, as Kong refuses them."""
+    """Return the JSON Schema of ``config``. Like Kong, it refuses unknown fields."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_public(_inlined()),
@@ -113,7 +113,7 @@ def json_schema() -> JsonSchema:
 
 
 def markdown() -> str:
-    """Return the reference page of the docs."""
+    """Return the text of ``docs/configuration.md``."""
     return _HEADING + "".join(f"| {' | '.join(row)} |\n" for row in _rows("", _inlined()))
 
 
@@ -148,7 +148,7 @@ def _field(schema: JsonSchema, *, required: bool) -> dict[str, Any]:
         field["default"] = schema["default"]
     elif field["type"] == "map" and not required:
         field["default"] = {}
-    # A record that is not given is made of its own fields' defaults, but only if it is required.
+    # Kong fills an absent record with its fields' defaults, but only if the record is required.
     if required or "default" in field or field["type"] == "record":
         field["required"] = True
     return field
@@ -176,7 +176,7 @@ def _type(schema: JsonSchema) -> dict[str, Any]:
 
 
 def _not_null(schema: JsonSchema) -> JsonSchema:
-    """Return the schema itself, or of a union with null the other half."""
+    """Return the schema, or for a union with null the schema of the other type."""
     shape: JsonSchema = next(
         (half for half in schema.get("anyOf", []) if half["type"] != "null"), schema
     )
@@ -201,7 +201,7 @@ def _rows(prefix: str, record: JsonSchema) -> list[tuple[str, str, str, str]]:
         rows.append(
             (
                 f"`{prefix}{name}`",
-                _words(shape),
+                _type_name(shape),
                 _default(schema, required=name in record.get("required", [])),
                 schema["description"].replace("|", "\\|"),
             )
@@ -213,16 +213,16 @@ def _rows(prefix: str, record: JsonSchema) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _words(shape: JsonSchema) -> str:
+def _type_name(shape: JsonSchema) -> str:
     match shape:
         case {"enum": values}:
             return "one of " + ", ".join(f"`{value}`" for value in values)
         case {"type": "object", "additionalProperties": dict(values)}:
-            return f"map of string to {_words(values)}"
+            return f"map of string to {_type_name(values)}"
         case {"type": "object"}:
             return "record"
         case {"type": "array"}:
-            return f"{shape['minItems']} to {shape['maxItems']} × {_words(shape['items'])}"
+            return f"{shape['minItems']} to {shape['maxItems']} × {_type_name(shape['items'])}"
         case {"minimum": low, "maximum": high}:
             return f"{shape['type']}, {low} to {high}"
     return str(shape["type"])
@@ -237,7 +237,7 @@ def _default(schema: JsonSchema, *, required: bool) -> str:
 
 
 def main() -> None:
-    """Write what was asked for to stdout."""
+    """Write the chosen document to stdout."""
     parser = argparse.ArgumentParser(
         prog="python -m kong_scim.config.kong_schema", description=__doc__
     )

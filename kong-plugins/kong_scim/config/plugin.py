@@ -1,9 +1,9 @@
 """The plugin's configuration as one pydantic model.
 
 Kong's schema of the plugin (:mod:`kong_scim.config.kong_schema`), the JSON Schema in ``schemas/``
-and the reference table of the docs are all made from :class:`PluginConfig`: a field is described
-once, here. What ``kong`` holds under ``json_schema_extra`` goes into Kong's schema as it is: a rule
-that is a regular expression or a validator here is a Lua pattern there.
+and the reference table of the docs are made from :class:`PluginConfig`, so a field is described
+once. The value of ``kong`` in ``json_schema_extra`` goes into Kong's schema unchanged. There a rule
+is a Lua pattern that is a regular expression or a validator here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
 
 RESERVED_TENANTS = frozenset({"suspended"})
-"""Tenant names whose tag ``scim:<tenant>`` would mean something else to the guard."""
+"""Names that no tenant may have, since the guard gives their tag ``scim:<tenant>`` a meaning."""
 
 
 _ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
@@ -34,7 +34,7 @@ _LUA_ATTRIBUTE_PATH: dict[str, Any] = {
     ],
     "err": "name a SCIM attribute path such as userName or name.familyName",
 }
-"""The same, as Kong can say it: a Lua pattern has no optional groups."""
+"""The same rule for Kong. It needs four patterns, since a Lua pattern has no optional groups."""
 
 
 __all__ = [
@@ -230,17 +230,17 @@ class PluginConfig(StrictRecord):
         return self
 
     def tag(self) -> str:
-        """The tag that marks what belongs to this tenant."""
+        """Return the tag of this tenant's entities in Kong."""
         return f"scim:{self.tenant}"
 
 
 def parse(raw: dict[str, Any]) -> PluginConfig:
-    """Read the configuration as Kong hands it to a plugin instance.
+    """Parse the configuration that Kong sends to a plugin instance.
 
     Kong's own keys (``__key__``, ``__seq__``, ``$refs``, ``route_id``, ...) are ignored, and a null
     is an absent value.
 
-    :raises ConfigurationError: With the field's name, and without any value of it.
+    :raises ConfigurationError: It names the field, and never contains its value.
     """
     try:
         found = _with_event_references(_with_references(_without_nulls(raw)))
@@ -279,13 +279,12 @@ _SENTENCES = {
     "too_short": "must have {min_length} entries or more",
     "too_long": "must have {max_length} entries or fewer",
 }
-"""What is wrong with a field, by the code that pydantic has for it: whoever sends a request to a
-plugin that cannot work reads this sentence."""
+"""Sentences by pydantic's error code. They appear in the log, and in the 503 to each request."""
 
 
 def _sentence(problem: ErrorDetails) -> str:
     context = problem.get("ctx", {})
-    if "error" in context:  # raised by a check of ours
+    if "error" in context:  # raised by a validator of these models
         return str(context["error"])
     sentence = _SENTENCES.get(problem["type"], "cannot be used: see docs/configuration.md")
     return sentence.format_map(context)
@@ -294,9 +293,9 @@ def _sentence(problem: ErrorDetails) -> str:
 def references(raw: dict[str, Any]) -> dict[str, str]:
     """Return the vault reference of each token that has one, by the token's name.
 
-    Kong resolves references before it starts an instance and leaves the reference itself in
-    ``$refs``, also inside nested records; the resolved value goes stale, so the plugin asks for the
-    live one on each request (docs/kong.md#vault-values-go-stale).
+    Kong resolves references before it starts an instance, and leaves the reference itself in
+    ``$refs``, also inside nested records. The resolved value goes stale, so the plugin gets the
+    live one with each request (docs/kong.md#vault-values-go-stale).
     """
     found = {}
     tokens = raw.get("tokens")
@@ -310,10 +309,10 @@ def references(raw: dict[str, Any]) -> dict[str, str]:
 
 
 def event_references(raw: dict[str, Any]) -> dict[str, str]:
-    """Return the vault references of what events are signed with.
+    """Return the vault references of the secrets that sign events.
 
-    :return: By the name of the webhook whose secret it is, and of ``events.signing_key`` by an
-        empty name.
+    :return: The reference of a webhook's secret by the webhook's name, and that of
+        ``events.signing_key`` by an empty name.
     """
     events = raw.get("events")
     if not isinstance(events, dict):
@@ -333,7 +332,10 @@ def _reference(record: dict[str, Any], field: str) -> str | None:
 
 
 def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
-    """Put its reference where a token has no value: its vault may have one by the next request."""
+    """Use the reference as the value of a token that has none, so that the configuration is valid.
+
+    The vault may have a value by the next request.
+    """
     known = references(raw)
 
     def with_value(token: Any) -> Any:
@@ -350,7 +352,8 @@ def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_event_references(raw: dict[str, Any]) -> dict[str, Any]:
-    """The same for what events are signed with, so that a file beside a reference is refused."""
+    """Do the same for the secrets that sign events, so that a file beside a reference is
+    refused."""
     events = raw.get("events")
     if not isinstance(events, dict):
         return raw

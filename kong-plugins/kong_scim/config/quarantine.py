@@ -9,7 +9,7 @@ from pydantic import Field
 from kong_scim.config.auth import StrictRecord
 
 MEMBERSHIPS_AT_LEAST = 100
-"""So many memberships may be taken away by default, however few there are."""
+"""Memberships that may be taken away by default, however few a tenant has."""
 
 
 class QuarantineConfig(StrictRecord):
@@ -50,11 +50,11 @@ class QuarantineConfig(StrictRecord):
     )
 
     def allowed(self, users: int) -> int:
-        """Return how many users of so many may be gone within the window."""
+        """Return how many of a tenant's ``users`` may be removed within the window."""
         return min(self.users, max(self.at_least, users * self.share // 100))
 
     def memberships_allowed(self, memberships: int) -> int:
-        """Return how many memberships of so many may be taken away within the window."""
+        """Return how many of a tenant's ``memberships`` may be taken away within the window."""
         if self.memberships is not None:
             return self.memberships
         return max(MEMBERSHIPS_AT_LEAST, memberships // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-_SAID = {
+_REASONS = {
     9: "it is not valid yet",
     10: "it has expired",
     18: "it is self-signed, and not among the trusted ones",
@@ -31,21 +31,21 @@ _SAID = {
     93: "a certificate with extensions is not of version 3",
     94: "an EC key spells its curve's parameters out in place of a name",
 }
-"""By OpenSSL's X509_V_ERR_...; from 79 on these are what RFC 5280 asks for and only a strict check
-sees."""
+"""Sentences by OpenSSL's X509_V_ERR_... codes. From 79 on they are rules of RFC 5280 that only a
+strict check enforces."""
 
 STRICT = range(79, 95)
 
 
 def strict(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Have a context hold certificates to RFC 5280, as Python does by itself from 3.13 on."""
+    """Make a context enforce RFC 5280 for certificates, as Python does by default from 3.13 on."""
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
 def refusal(error: ssl.SSLCertVerificationError) -> str:
-    """Say why a certificate is not accepted, and what to change where its issuer must change it."""
+    """Return a sentence: why a certificate is not accepted, and if needed, how to issue it anew."""
     code = error.verify_code
-    said = _SAID.get(code, f"OpenSSL's verification error {code}")
+    reason = _REASONS.get(code, f"OpenSSL's verification error {code}")
     advice = "; issue it anew with what RFC 5280 asks for" if code in STRICT else ""
-    return f"the certificate is not accepted: {said}{advice}"
+    return f"the certificate is not accepted: {reason}{advice}"

@@ -1,8 +1,8 @@
 """Connects to servers of others: only to an address that is allowed, and within one time limit.
 
-A name is looked up once for each connection, and the address that was judged is the one that is
-connected to: nobody can change it in between (DNS rebinding). A connection that is used again stays
-with the name it was made for, whose certificate it showed.
+A name is looked up once for each connection, and the address that was checked is the one that is
+connected to, so nobody can change it in between (DNS rebinding). A connection is used again only
+for the name that it was made for, whose certificate it showed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kong_scim.outgoing.addresses import is_public
 from kong_scim.outgoing.certificates import refusal
 
 PIECE = 16 * 1024
-"""Bytes that are written at a time, so that a receiver that reads slowly is noticed."""
+"""Bytes that are written at a time, so that the time limit also holds for a slow receiver."""
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -42,15 +42,15 @@ _FAILURES = (
 
 
 def why(error: BaseException, seconds: float) -> str:
-    """Say why an exchange failed, without anything of its URL or of what a library says of it.
+    """Return why an exchange failed, without any part of its URL or of a library's message.
 
-    :param seconds: How long the exchange might take.
+    :param seconds: The time limit of the exchange.
     """
     if isinstance(error, Refused):
         return str(error)
     if isinstance(error, httpcore.TimeoutException | TimeoutError):
         return f"no whole answer within {seconds:g} s"
-    # httpcore puts what happened inside.
+    # httpcore wraps the original exception.
     inside = next((each for each in error.args if isinstance(each, Exception)), error)
     if isinstance(inside, ssl.SSLCertVerificationError):
         return refusal(inside)
@@ -60,40 +60,42 @@ def why(error: BaseException, seconds: float) -> str:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Tell whether an exchange may fail with this by what the other side does."""
+    """Tell whether the other side can cause this exception."""
     return isinstance(error, (Refused, httpcore.TimeoutException, *_FAILURES))
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host."""
+    """Return the IP addresses of a host."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 class Connections(httpcore.NetworkBackend):
-    """Makes connections for httpcore. One of them can serve many threads."""
+    """Makes connections for httpcore. Many threads can use one object."""
 
     def __init__(self, resolve: Resolve = resolve) -> None:
         self._resolve = resolve
         self._sockets = httpcore.SyncBackend()
-        self._of_thread = threading.local()
+        self._thread = threading.local()
 
     @contextmanager
     def within(self, seconds: float, *, private: bool) -> Iterator[None]:
-        """Limit the time of everything this thread does: a server may send a byte a second.
+        """Limit the total time of this thread's exchange in the block.
+
+        A timeout for each read would not end an exchange with a server that sends a byte a second.
 
         :param private: Whether a host may have a private or link-local address.
         """
-        self._of_thread.deadline = time.monotonic() + seconds
-        self._of_thread.private = private
+        self._thread.deadline = time.monotonic() + seconds
+        self._thread.private = private
         yield
 
     def left(self) -> float:
-        """Return how many seconds this thread has yet.
+        """Return how many seconds this thread has left.
 
-        :raises httpcore.TimeoutException: When it has none.
+        :raises httpcore.TimeoutException: When it has none left.
         """
-        seconds: float = self._of_thread.deadline - time.monotonic()
+        seconds: float = self._thread.deadline - time.monotonic()
         if seconds <= 0:
             raise httpcore.ReadTimeout("too slow")
         return seconds
@@ -108,10 +110,10 @@ class Connections(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address of a host that answers.
 
-        :raises Refused: When one of its addresses must not be called.
+        :raises Refused: When one of the host's addresses is not allowed.
         """
-        del timeout  # one time for all
-        addresses = self._judged(host, port)
+        del timeout  # the thread's deadline holds instead
+        addresses = self._allowed_addresses(host, port)
         failure: Exception = httpcore.ConnectError("no address")
         for number, address in enumerate(addresses):
             share = self.left() / (len(addresses) - number)
@@ -125,20 +127,20 @@ class Connections(httpcore.NetworkBackend):
                 return _Stream(stream, self.left)
         raise failure
 
-    def _judged(self, host: str, port: int) -> list[str]:
+    def _allowed_addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = self._resolve(host, port)
-        except (OSError, UnicodeError):  # the latter for a name that IDNA has no form for
+        except (OSError, UnicodeError):  # the latter if IDNA cannot encode the name
             raise Refused("the name of the host is not known") from None
         if not addresses:
             raise Refused("the host has no address")
-        if not self._of_thread.private and not all(map(is_public, addresses)):
+        if not self._thread.private and not all(map(is_public, addresses)):
             raise Refused("the host has a private or link-local address (events.allow_hosts)")
         return addresses
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection on which every step has what is left of one time limit."""
+    """A connection on which every read and write may take the rest of one time limit."""
 
     def __init__(self, stream: httpcore.NetworkStream, left: Callable[[], float]) -> None:
         self._stream = stream

@@ -14,19 +14,19 @@ from kong_scim.outgoing.connections import Connections, Refused, is_expected, wh
 
 
 def fetched(url: str, *, seconds: float, most: int) -> bytes:
-    """Return the body of a 200, through the proxy that the environment names, if it does.
+    """Return the body of a 200, fetched through the proxy of the environment if it names one.
 
-    Redirects are not followed: the URL that was configured counts.
+    Redirects are not followed.
 
-    :param seconds: For everything together, from the first connection on.
-    :param most: Bytes of the body.
-    :raises OSError: When it cannot be had in time, or is larger; with a sentence that holds nothing
-        of the URL.
+    :param seconds: The time limit of the whole exchange.
+    :param most: Bytes that the body may have.
+    :raises OSError: When it cannot be fetched in time, or is larger. The text has no part of the
+        URL.
     """
     connections = Connections()
     target = httpx.URL(url)
     try:
-        # The administrator chose it, so that it may be in a network of his own.
+        # An administrator chose the URL, so it may be in a private network.
         with connections.within(seconds, private=True), _pool(target, connections) as pool:
             return _body(pool, target, connections, most)
     except Exception as error:
@@ -48,7 +48,7 @@ def _body(
             content += piece
             if len(content) > most:
                 raise Refused(f"the document is over {most} bytes")
-            connections.left()  # what is buffered needs no read
+            connections.left()  # checks the time also for data that was buffered already
     return bytes(content)
 
 
@@ -57,10 +57,10 @@ def _pool(url: httpx.URL, connections: Connections) -> httpcore.ConnectionPool:
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(url.host):
         return httpcore.ConnectionPool(ssl_context=_trusted(), network_backend=connections)
-    given = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    proxy_url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
     return httpcore.HTTPProxy(
-        str(given.copy_with(username=None, password=None)),
-        proxy_auth=(given.username, given.password) if given.username else None,
+        str(proxy_url.copy_with(username=None, password=None)),
+        proxy_auth=(proxy_url.username, proxy_url.password) if proxy_url.username else None,
         ssl_context=_trusted(),
         network_backend=connections,
     )
@@ -68,5 +68,8 @@ def _pool(url: httpx.URL, connections: Connections) -> httpcore.ConnectionPool:
 
 @lru_cache(maxsize=1)
 def _trusted() -> ssl.SSLContext:
-    """What the machine and Mozilla trust; read once, since it takes tens of milliseconds."""
+    """Return a context with the authorities that the machine and Mozilla trust.
+
+    They are read once, since that takes tens of milliseconds.
+    """
     return strict(httpcore.default_ssl_context())

@@ -24,8 +24,8 @@ from kong_scim.pluginserver.wire import encode, messages
 DEFAULT_PLUGIN = Path(__file__).resolve().parents[2] / "scim.py"
 
 SWITCH_INTERVAL = 0.0005
-"""In seconds. Each step of the RPC hands over between threads, and behind a worker that computes
-a hand-over waits for one such interval: Python's 5 ms are thirty times what a step costs."""
+"""Seconds of Python's thread switch interval. Each step of the RPC switches threads, and waits for
+one interval if a worker computes. Python's default, 5 ms, is thirty times the cost of a step."""
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL)
-    # Blocked before there are threads, which inherit it, and then waited for: no handler that
-    # interrupts something half done.
+    # Signals are blocked before any thread starts, since threads inherit that, and are then waited
+    # for. So no signal handler interrupts other code.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     worker_slots.furnish(options.workers, options.bodies)
@@ -98,20 +98,20 @@ def _check(path: Path) -> int:
 
 
 class OneLineFormatter(logging.Formatter):
-    """Puts a record, traceback included, on one line, with the id of the request it is about."""
+    """Formats a record, with its traceback, as one line that ends with the request's id."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Escape line breaks: collectors read lines, and input must not be able to forge one."""
+        """Escape line breaks, because input must not be able to forge a line of the log."""
         text = super().format(record).replace("\r", "\\r").replace("\n", "\\n")
         request = request_id.get()
         return f"{text} request_id={request!r}" if request else text
 
 
 def log_to_stderr(level: str) -> None:
-    """Send what every logger says at ``level`` or above to stderr."""
+    """Write the records of all loggers at ``level`` or above to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLineFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -6,21 +6,22 @@ import json
 from typing import Any
 
 RETURN = "ret"
-"""Ends an event: Kong goes on with the request."""
+"""The answer that ends an event, so that Kong goes on with the request."""
 
 CLIENT_PHASES = frozenset({"rewrite", "access", "response"})
-"""Phases in which a client waits and ``kong.response.exit`` is allowed (kong/pdk/response.lua)."""
+"""The phases in which a client waits and ``kong.response.exit`` is allowed
+(kong/pdk/response.lua)."""
 
 
 def refusal(
     phase: str, status: int, detail: str, *, retry_after: int | None = None
 ) -> dict[str, Any] | str:
-    """Return what ends an event that the plugin cannot serve.
+    """Return the answer that ends an event which the plugin cannot serve.
 
-    A terminal ``kong.response.exit`` with a SCIM error (RFC 7644 §3.12) where a client waits: a
-    mere return would let Kong go on with the request as if the plugin had agreed.
+    In a phase in which a client waits, it is ``kong.response.exit`` with a SCIM error (RFC 7644
+    §3.12). With a mere return, Kong would pass the request on as if the plugin had allowed it.
 
-    :param retry_after: In seconds, for the client.
+    :param retry_after: Seconds for the header Retry-After, or None.
     """
     if phase not in CLIENT_PHASES:
         return RETURN

@@ -11,41 +11,44 @@ _DATA = "KONG_SCIM_DATA"
 
 
 def data_directory() -> Path | None:
-    """Return where a plugin may keep what lasts, or None: ``--data`` of this server, or the
-    environment of another one."""
+    """Return the directory in which a plugin may store data, or None.
+
+    It is ``--data`` of this server; for another server it comes from the environment.
+    """
     named = os.environ.get(_DATA)
     return Path(named) if named else None
 
 
 def set_data_directory(path: Path) -> None:
-    """Say where a plugin may keep what lasts."""
+    """Set the directory in which a plugin may store data."""
     os.environ[_DATA] = str(path)
 
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Kong's id of the request. Once a plugin has set it, every log line of the event carries it, that
-of an exception the plugin let through included. Each event starts without one."""
+"""Kong's id of the request. Once a plugin has set it, every further log line of the event has it,
+also that of an uncaught exception. Each event starts without one."""
 
 _put_off: ContextVar[Callable[[Callable[[], None], Hashable, bool], None] | None] = ContextVar(
     "put_off", default=None
 )
-"""How the server of this event runs the rest of it later; None where it cannot."""
+"""The function that runs the rest of this event later; None in a server without one."""
 
 
 def set_put_off(put_off: Callable[[Callable[[], None], Hashable, bool], None]) -> None:
-    """Say how the rest of the event at hand is put off; see :func:`later`."""
+    """Set the function that :func:`later` calls for this event."""
     _put_off.set(put_off)
 
 
 def later(rest: Callable[[], None], *, member: Hashable, urgent: bool = False) -> None:
-    """Have the rest of the event at hand run once a worker is free for it; return at once.
+    """Run the rest of this event when a worker is free, and return at once. No thread waits.
 
-    No thread waits for that. A plugin calls this when it knows whose request it is, as the last
-    thing of the event's method; its class says in ``share`` whose share of the workers its requests
-    count against. Another server than ours, which knows nothing of shares, runs the rest now.
+    A plugin calls this when it knows the caller, as the last statement of the event's method. Its
+    attribute ``share`` names the share of the workers that its requests use. In another server
+    than ours, which has no shares, the rest runs now.
 
-    :param member: Who of those that share asks; he too gets a part of the share only.
-    :param urgent: Whether it may take a place that is kept for what cannot wait.
+    :param rest: The rest of the event.
+    :param member: The caller, who may use only a part of the share.
+    :param urgent: Whether it may use a worker that is reserved for urgent requests.
     """
     put_off = _put_off.get()
     if put_off is None:

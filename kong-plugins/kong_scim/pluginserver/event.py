@@ -1,8 +1,8 @@
 """An event is one phase of one request (or a tick), from ``HandleEvent`` to its last message.
 
-An event is the channel that kong-pdk's PDK object talks through. The plugin's call of a PDK
-function travels as the *answer* to Kong's last call (``HandleEvent`` or a step), and the function's
-value comes with Kong's next one, on whatever connection.
+An event is the channel of kong-pdk's PDK object. When the plugin calls a PDK function, the call is
+sent as the *answer* to Kong's last call (``HandleEvent`` or a step). The function's value comes
+with Kong's next call, which may use another connection.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ from kong_scim.pluginserver.answers import RETURN
 from kong_scim.pluginserver.wire import Call, CallGoneError
 
 _HANGUP = object()
-"""Among the steps: the connection has ended that the plugin's last call of the PDK went over."""
+"""Put among the steps when the connection ends over which the last PDK call was sent."""
 
 
 class EventOverError(Exception):
-    """A PDK call came when the event was over, and nobody is there to answer it."""
+    """The plugin made a PDK call after the event was over, so nobody can answer it."""
 
 
 class AlreadyAnsweredError(EventOverError):
-    """The plugin made a PDK call after it had ended the request: a defect of the plugin."""
+    """The plugin made a PDK call after it had ended the request, which is a defect of the
+    plugin."""
 
 
 class KongGoneError(EventOverError):
-    """Kong gave the request up: it closed the connection, or did not answer in time."""
+    """Kong closed the connection, or did not answer in time, so the request is lost."""
 
 
 class NotWaitingError(Exception):
-    """Kong sent a step to an event that had not asked for one."""
+    """Kong sent a step to an event that did not wait for one."""
 
 
 class PluginEvent:
     """One event.
 
-    :param event_id: Kong repeats it in each step.
+    :param event_id: The id that Kong repeats in each step.
     :param call: The ``HandleEvent`` that waits for the plugin's first message.
-    :param timeout: In seconds: how long Kong may take for a step.
-    :param hangup_timeout: In seconds: how long it may take where it closed the connection that it
-        was asked over. It may have done so for want of places in its pool, and mostly is gone.
-    :param on_end: Run with the id when the event ends, before Kong hears of it; maybe twice.
+    :param timeout: Seconds that Kong may take for a step.
+    :param hangup_timeout: Seconds that Kong may take after it closed the connection of the last
+        call. Mostly it is gone then, but its pool of connections may just have been full.
+    :param on_end: Called with the id when the event ends, before Kong is told; maybe twice.
     """
 
     def __init__(
@@ -76,15 +77,17 @@ class PluginEvent:
 
     @property
     def lost(self) -> str | None:
-        """Why Kong does not wait for this event any more, if it gave it up."""
+        """The reason why Kong no longer waits for this event, or None."""
         return str(self._over) if isinstance(self._over, KongGoneError) else None
 
     # -- Kong's side: the threads of connections --------------------------
 
     def step(self, call: Call, value: object, error: str | None) -> None:
-        """Hand the plugin the value of its PDK call, or the error; ``call`` waits for what follows.
+        """Give the plugin the value of its PDK call, or the error.
 
-        :raises NotWaitingError: When the plugin waits for nothing.
+        ``call`` is answered with the plugin's next message.
+
+        :raises NotWaitingError: When the plugin does not wait for a value.
         """
         with self._lock:
             if self._over is not None or self._call is not None:
@@ -110,8 +113,8 @@ class PluginEvent:
     def put(self, message: dict[str, Any]) -> None:
         """Ask Kong to call a PDK function (kong-pdk's side of the channel).
 
-        :raises EventOverError: When there is nobody to ask any more.
-        :raises TypeError: For an argument MsgPack has no form for (or OverflowError, or
+        :raises EventOverError: When the event is over.
+        :raises TypeError: For an argument that MsgPack cannot encode (or OverflowError, or
             UnicodeEncodeError); the event goes on.
         """
         self._send(message, last=message["Method"] in non_return_methods)
@@ -119,7 +122,7 @@ class PluginEvent:
     def get(self) -> tuple[Any, str | None]:
         """Wait for the value of the PDK call, as ``(value, None)`` or ``(None, error)``.
 
-        :raises KongGoneError: When Kong gave the request up, or does not answer in time.
+        :raises KongGoneError: When Kong closed the connection, or does not answer in time.
         """
         answer: tuple[Any, str | None] | None = self._next_step()
         if answer is None:
@@ -143,7 +146,7 @@ class PluginEvent:
                 reason = f"Kong hung up, and no step came within {self._hangup_timeout:g} s"
 
     def finish(self, answer: dict[str, Any] | str = RETURN) -> None:
-        """End the event where the plugin did not."""
+        """End the event, if the plugin has not done so."""
         with suppress(EventOverError):
             self._send(answer, last=True)
 
@@ -152,11 +155,11 @@ class PluginEvent:
     def _send(self, data: dict[str, Any] | str, *, last: bool) -> None:
         with self._lock:
             if self._over is not None:
-                # A new one: an exception keeps the frames it was raised through.
+                # Raise a copy, since an exception keeps the frames that it was raised through.
                 raise type(self._over)(*self._over.args)
             if self._call is None:
                 raise RuntimeError("the PDK takes one call at a time")
-            # Before the call is taken: an argument that cannot travel leaves Kong to be answered.
+            # Encode before the call is taken: if that fails, Kong must still get an answer.
             answer = self._call.encode_answer({"Data": data, "EventId": self.id})
             call, self._call = self._call, None
             self._asked_by = call

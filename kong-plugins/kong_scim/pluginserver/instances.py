@@ -14,27 +14,27 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 MAX_INSTANCES = 1024
-"""Above what a gateway has in use. Kong forgets instances without closing them (``reset_instance``
-in plugin.lua, and each ``kong reload``), so the least recently used one goes; should Kong come back
-to it, "no plugin instance" makes it start another."""
+"""More instances than a gateway uses. Kong forgets instances without closing them
+(``reset_instance`` in plugin.lua, and each ``kong reload``), so the least recently used one is
+dropped. If Kong still uses it, the error "no plugin instance" makes Kong start another."""
 
 
 def random_base() -> int:
-    """Return where to count ids from.
+    """Return the number from which ids are counted.
 
-    Kong keeps the ids of a server that was restarted. Counted from 0 again, an old id would reach
-    another configuration's instance, or another request's event.
+    Kong keeps the ids of a server that was restarted. If ids began at 0 again, an old id would
+    reach another configuration's instance, or another request's event.
     """
     return secrets.randbelow(2**31)
 
 
 class NoInstanceError(Exception):
-    """Its text begins with "no plugin instance", at which ``mp_rpc.lua`` starts a new one."""
+    """There is no such instance. The text makes ``mp_rpc.lua`` start a new one."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A plugin object, or None where its constructor failed."""
+    """A plugin object, or None if its constructor failed."""
 
     id: int
     plugin: Any
@@ -52,10 +52,10 @@ class Instances:
         self._next = random_base()
 
     def start(self, config: str) -> tuple[Instance, Any]:
-        """Start an instance and return it with its configuration, decoded.
+        """Start an instance, and return it with its decoded configuration.
 
-        It never fails, because Kong would answer a bare 500 then: an instance whose constructor
-        raised has no plugin object.
+        If the constructor raises, the instance has no plugin object. This never fails, because Kong
+        would then answer a bare 500.
 
         :param config: JSON text, as Kong sends it.
         """
@@ -75,9 +75,9 @@ class Instances:
         return instance, decoded
 
     def get(self, instance_id: Any) -> Instance:
-        """Return an instance.
+        """Return the instance with an id.
 
-        :raises NoInstanceError: When there is none of that id.
+        :raises NoInstanceError: When there is none.
         """
         with self._lock:
             instance = self._instances.get(instance_id)
@@ -87,9 +87,9 @@ class Instances:
         return instance
 
     def close(self, instance_id: Any) -> None:
-        """Forget an instance; events that run on it go on.
+        """Drop the instance with an id. Its running events go on.
 
-        :raises NoInstanceError: When there is none of that id.
+        :raises NoInstanceError: When there is none.
         """
         instance = self.get(instance_id)
         with self._lock:

@@ -17,7 +17,7 @@ from kong_scim.pluginserver.wire import Call, Connection
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-"""Connections the kernel holds until they are accepted; it cuts this at ``net.core.somaxconn``."""
+"""Connections that the kernel queues until they are accepted, at most ``net.core.somaxconn``."""
 
 
 class SocketTakenError(Exception):
@@ -27,10 +27,10 @@ class SocketTakenError(Exception):
 class Listener:
     """Accepts Kong's connections.
 
-    The socket appears under its path when it already listens, with its mode: Kong finds it working
-    or not at all. A dead server's socket at that path is replaced.
+    The socket appears at its path only when it has its mode and listens, so Kong never finds one
+    that does not work. The socket of a dead server at that path is replaced.
 
-    :param mode: Permissions of the socket file, such as 0o660: who may connect is who may call.
+    :param mode: Permissions of the socket file, such as 0o660. Whoever may connect may call.
     :param send_timeout: In seconds, see :class:`Connection`.
     :raises SocketTakenError: When another server is listening there, or the path cannot be used.
     """
@@ -49,7 +49,7 @@ class Listener:
 
     def close(self) -> None:
         """Remove the socket and end every connection."""
-        if _inode(self._path) == self._inode:  # else somebody put another there
+        if _inode(self._path) == self._inode:  # otherwise another server has replaced it
             self._path.unlink()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
@@ -66,10 +66,10 @@ class Listener:
             try:
                 sock, _ = self._socket.accept()
             except OSError as error:
-                if error.errno == errno.EINVAL:  # what shutdown() makes accept() end with
+                if error.errno == errno.EINVAL:  # accept() ends with it after shutdown()
                     return
                 log.warning("cannot accept a connection: %s", error)
-                time.sleep(0.1)  # out of descriptors, most likely: others must be closed first
+                time.sleep(0.1)  # mostly descriptors have run out, and others must be closed first
                 continue
             connection = Connection(sock, self._handle, send_timeout=self._send_timeout)
             thread = threading.Thread(

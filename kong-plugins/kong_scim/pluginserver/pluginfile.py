@@ -13,7 +13,7 @@ from kong_pdk.module import Module
 class PluginFile:
     """A Python file with a class ``Plugin``, and ``Schema``, ``version`` and ``priority``.
 
-    :param path: The plugin's name is the file's, without its ending.
+    :param path: The file. Its name without the suffix is the plugin's name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class PluginFile:
     def info(self) -> dict[str, Any]:
         """Return the plugin's entry of the array that ``pluginserver_NAME_query_cmd`` prints.
 
-        Shape: ``query_external_plugin_info`` in kong/runloop/plugin_servers/process.lua.
+        ``query_external_plugin_info`` in kong/runloop/plugin_servers/process.lua reads it.
         """
         return {
             "Name": self.name,
@@ -39,7 +39,7 @@ class PluginFile:
         }
 
     def status(self) -> dict[str, Any]:
-        """Return when the file was loaded and changed, in seconds since the epoch."""
+        """Return when the file was loaded and when it was changed, in seconds since the epoch."""
         return {
             "Name": self.name,
             "LoadTime": self._module.load_time,
@@ -47,9 +47,9 @@ class PluginFile:
         }
 
     def handles(self, event_name: object) -> bool:
-        """Return whether the plugin has a public method of that name.
+        """Return whether the plugin has a public method of this name.
 
-        Any may be called, not only Kong's phases: a Lua timer sends ``tick``.
+        Besides Kong's phases, any other method may be called: a Lua timer sends ``tick``.
         """
         return (
             isinstance(event_name, str)

@@ -1,8 +1,8 @@
 """Runs jobs on a fixed number of threads, and decides whose job is next.
 
-Whoever submits a job names whose it is. Nobody has more than a share of the workers, jobs that
-wait are taken in turn from those they belong to, and some places are kept for urgent jobs: so one
-that sends many or long jobs holds up its own, and neither the others' nor what is urgent.
+A job belongs to a member of a group. Each group may use only a share of the workers, waiting jobs
+are taken in turn by group and member, and some places are reserved for urgent jobs. So a group that
+submits many or long jobs delays only its own, and never urgent ones.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A function to run, and whom it counts against.
+    """A function to run, and the group and member whose share it uses.
 
-    :param group: Whose share of workers and queue it counts against, such as a tenant's; None for
-        nobody's: then only the number of workers limits it.
-    :param member: Who of the group, such as a token.
-    :param urgent: Whether it may take one of the reserved places.
+    :param group: The group whose share of workers and queue it uses, such as a tenant; without one,
+        only the number of workers limits it.
+    :param member: The member of the group, such as a token.
+    :param urgent: Whether it may use a reserved place.
     """
 
     run: Callable[[], None]
@@ -33,8 +33,8 @@ class Job:
     urgent: bool = False
 
 
-class _Waiting:
-    """Jobs in the order in which they are to be run: in turn by group, and within it by member."""
+class _Queue:
+    """The queue of jobs, which are taken in turn by group, and within a group by member."""
 
     def __init__(self) -> None:
         self._groups: OrderedDict[Hashable, OrderedDict[Hashable, deque[Job]]] = OrderedDict()
@@ -51,12 +51,15 @@ class _Waiting:
         self.total += 1
 
     def take(self, may_run: Callable[[Job], bool]) -> Job | None:
-        """Remove the next job that may run; those of one member are alike in that."""
+        """Remove the next job that may run, and return it.
+
+        Only the first job of each member is asked for, since the others get the same answer.
+        """
         for group, members in self._groups.items():
             for member, jobs in members.items():
                 if may_run(jobs[0]):
                     self._move_back(group, members, member)
-                    return self._removed(group, members, member)
+                    return self._remove(group, members, member)
         return None
 
     def _move_back(
@@ -68,7 +71,7 @@ class _Waiting:
         self._groups.move_to_end(group)
         members.move_to_end(member)
 
-    def _removed(
+    def _remove(
         self,
         group: Hashable,
         members: OrderedDict[Hashable, deque[Job]],
@@ -87,28 +90,28 @@ class _Waiting:
 
 
 class WorkerPool:
-    """Runs jobs on threads that are all there from the start.
+    """Runs jobs on a fixed number of threads.
 
-    A group has at most half of the workers and half of the queue, a member three eighths of the
-    workers. Jobs that are urgent have further places, of which a group has half; beyond those they
-    take workers like any other job, before the others.
+    A group may use half of the workers and half of the queue, a member three eighths of the
+    workers. Urgent jobs have reserved places, of which a group may use half. When those are taken,
+    urgent jobs use workers like any other job, but come first.
 
-    :param name: Of its threads.
+    :param name: The prefix of the threads' names.
     :param workers: How many jobs that are not urgent run at a time, 1 or more.
-    :param queue: How many may wait, 1 or more; and as many that are urgent.
-    :param reserved: How many places there are for urgent jobs alone.
+    :param queue: How many of these may wait, 1 or more, and how many urgent ones besides.
+    :param reserved: The number of places for urgent jobs only.
     """
 
     def __init__(self, name: str, *, workers: int, queue: int, reserved: int = 0) -> None:
         self._workers = workers
         self._queue = queue
         self._reserved = reserved
-        self._of_group = max(1, workers // 2)
-        self._of_member = (workers * 3 + 7) // 8
-        self._queue_of_group = max(1, queue // 2)
-        self._reserved_of_group = max(1, reserved // 2)
+        self._group_limit = max(1, workers // 2)
+        self._member_limit = (workers * 3 + 7) // 8
+        self._group_queue_limit = max(1, queue // 2)
+        self._group_reserved_limit = max(1, reserved // 2)
         self._changed = threading.Condition()
-        self._waiting = {urgent: _Waiting() for urgent in (True, False)}
+        self._waiting = {urgent: _Queue() for urgent in (True, False)}
         self._running: Counter[Hashable] = Counter()
         self._closing = False
         self._threads = [
@@ -126,23 +129,23 @@ class WorkerPool:
 
     @property
     def size(self) -> int:
-        """How many threads work."""
+        """How many threads are alive."""
         return sum(thread.is_alive() for thread in self._threads)
 
     def submit(self, job: Job) -> bool:
-        """Have a job run; return False when the queue, or its group's part of it, is full."""
+        """Queue a job; return False when the queue, or the group's part of it, is full."""
         with self._changed:
             waiting = self._waiting[job.urgent]
             if waiting.total >= self._queue:
                 return False
-            if job.group is not None and waiting.of(job.group) >= self._queue_of_group:
+            if job.group is not None and waiting.of(job.group) >= self._group_queue_limit:
                 return False
             waiting.add(job)
             self._changed.notify()
         return True
 
     def close(self, timeout: float) -> None:
-        """Let what was submitted finish, for at most ``timeout`` seconds."""
+        """Wait at most ``timeout`` seconds for all submitted jobs to finish."""
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True
@@ -153,8 +156,8 @@ class WorkerPool:
             log.warning("stopping with jobs that never ran")
 
     def _work(self) -> None:
-        while (taken := self._next()) is not None:
-            job, places = taken
+        while (next_job := self._next()) is not None:
+            job, places = next_job
             try:
                 job.run()
             except BaseException:
@@ -166,17 +169,20 @@ class WorkerPool:
                         del self._running[place]
                 if self._closing:
                     self._changed.notify_all()
-            del job, taken  # else it, and the request's body with it, stays until the next one
+            del job, next_job  # otherwise the request's body stays in memory until the next job
 
     def _next(self) -> tuple[Job, list[Hashable]] | None:
-        """Wait for a job that may run; return it with the places that it takes."""
+        """Wait for a job that may run, and return it with the places that it takes.
+
+        Returns None when the pool is closed and no job waits.
+        """
         with self._changed:
             while True:
-                for waiting in self._waiting.values():  # what is urgent comes first
+                for waiting in self._waiting.values():  # urgent jobs first
                     job = waiting.take(lambda each: self._places(each) is not None)
                     if job is not None:
                         places = self._places(job)
-                        assert places is not None  # noqa: S101 - it was taken for having some
+                        assert places is not None  # noqa: S101 - `take` checked it
                         self._running.update(places)
                         return job, places
                 if self._closing and not any(each.total for each in self._waiting.values()):
@@ -184,17 +190,20 @@ class WorkerPool:
                 self._changed.wait()
 
     def _places(self, job: Job) -> list[Hashable] | None:
-        """Return the names of the places that a job takes, or None where one is not free."""
+        """Return the names of the places that a job would take, or None if one is not free."""
         running = self._running
         if job.urgent:
             of_group = ("reserved", job.group)
-            if running["reserved"] < self._reserved and running[of_group] < self._reserved_of_group:
+            if (
+                running["reserved"] < self._reserved
+                and running[of_group] < self._group_reserved_limit
+            ):
                 return ["reserved", of_group]
         if running["workers"] >= self._workers:
             return None
         if job.group is None:
             return ["workers"]
         group, member = ("group", job.group), ("member", job.group, job.member)
-        if running[group] < self._of_group and running[member] < self._of_member:
+        if running[group] < self._group_limit and running[member] < self._member_limit:
             return ["workers", group, member]
         return None

@@ -24,38 +24,40 @@ from kong_scim.pluginserver.wire import Call, CallGoneError
 log = logging.getLogger(__name__)
 
 HANGUP_TIMEOUT = 5.0
-"""Seconds that a step may take where Kong closed the connection over which it was asked for it: a
-DB-less Kong that died must not hold up the store until the next one's time-out."""
+"""Seconds that a step may take after Kong closed the connection of the last call. A DB-less Kong
+that died must not block the store for the whole timeout of an event."""
 
 WORKERS_APART = 2
-"""Kong sends one tick at a time, and the next one when it gave one up."""
+"""Workers of each event with workers of its own. Kong sends one tick at a time, but also the next
+one after it abandoned one."""
 
 QUEUE_APART = 16
 
 RESERVED = 4
-"""Beside so many workers there is one place more that only urgent requests may take."""
+"""For this many workers there is one further place for urgent requests only."""
 
 BUSY = "The plugin server is busy."
 
 
 class RpcError(Exception):
-    """A call that cannot be served. Kong logs the text."""
+    """A call cannot be served. Kong logs the text."""
 
 
 class PluginServer:
     """Serves one plugin.
 
-    An event runs in one go, or in two where the plugin calls :func:`.context.later`: the first part
-    finds out whose request it is, on threads of its own, so that nothing that is slow stands before
-    it; the rest waits for its turn among those of others (:mod:`.pool`).
+    An event runs in two parts if the plugin calls :func:`.context.later`, else in one. The first
+    part finds out who calls. It has threads of its own, so that slow requests do not delay it. The
+    second part waits in a queue that is shared fairly (:mod:`.pool`).
 
-    :param workers: How many events run at a time, of either part.
-    :param queue: How many more may wait; above that, an event is refused with 503 at once. The
-        plugin's attribute ``share`` says whose part of both an event takes; without it, nobody's.
-    :param event_timeout: In seconds: how long Kong may take for a step before its event is dropped.
-    :param hangup_timeout: The same where Kong hung up, see :class:`.event.PluginEvent`.
-    :param apart: Events with workers of their own: requests may wait for what these do, and however
-        many do, these must not wait for them.
+    :param workers: How many events run at a time, for each of the parts.
+    :param queue: How many more may wait, for each of the parts; any further event is refused with
+        503 at once. The plugin's attribute ``share`` names the group whose share of both an event
+        uses.
+    :param event_timeout: Seconds that Kong may take for a step before its event is dropped.
+    :param hangup_timeout: The same after Kong hung up, see :class:`.event.PluginEvent`.
+    :param apart: Events with workers of their own. Requests may wait for the work of these events,
+        so these must never wait for requests.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class PluginServer:
         self._next_event = random_base()
         self._draining = False
         self._pool = WorkerPool("worker", workers=workers, queue=queue)
-        self._rests = WorkerPool(
+        self._second_parts = WorkerPool(
             "rest", workers=workers, queue=queue, reserved=max(1, workers // RESERVED)
         )
         self._apart = {
@@ -94,7 +96,7 @@ class PluginServer:
         }
 
     def handle(self, call: Call) -> None:
-        """Serve a call: answer it, or see to it that a worker does."""
+        """Answer a call, or submit it to a worker that will."""
         try:
             self._method(call.method)(call, call.arguments[0] if call.arguments else None)
         except (RpcError, NoInstanceError, NotWaitingError) as error:
@@ -107,23 +109,23 @@ class PluginServer:
             call.fail(f"{call.method}: {type(error).__name__}")
 
     def stop(self, grace: float) -> None:
-        """Refuse new events, let those that run finish, and end the workers.
+        """Refuse new events, wait for the running ones, and end the workers.
 
-        :param grace: In seconds; what runs for longer is left behind.
+        :param grace: Seconds to wait; an event that runs for longer is abandoned.
         """
         deadline = time.monotonic() + grace
         with self._events_changed:
             self._draining = True
             if not self._events_changed.wait_for(lambda: not self._events, grace):
                 log.warning("stopping with %d events unfinished", len(self._events))
-        for pool in (self._pool, self._rests, *self._apart.values()):
+        for pool in (self._pool, self._second_parts, *self._apart.values()):
             pool.close(max(0.0, deadline - time.monotonic()))
 
     # -- The methods ------------------------------------------------------
 
     def _method(self, name: str) -> Callable[[Call, Any], None]:
         method = self._methods.get(name)
-        # StepCredential, StepMultiMap, ...: the type Kong names is of no use to Python.
+        # StepCredential, StepMultiMap, ...: Python does not need the type that Kong names.
         if method is None and name.startswith("plugin.Step"):
             return self._step
         if method is None:
@@ -134,14 +136,14 @@ class PluginServer:
         if _field(argument, "Name") != self._plugin.name:
             raise RpcError(f"no plugin {_field(argument, 'Name')!r}: this is {self._plugin.name!r}")
         instance, config = self._instances.start(argument.get("Config") or "")
-        call.answer({**self._described(instance), "Config": config})
+        call.answer({**self._instance_info(instance), "Config": config})
 
     def _close_instance(self, call: Call, argument: Any) -> None:
         self._instances.close(argument)
         call.answer({"Name": self._plugin.name, "Id": argument})
 
     def _instance_status(self, call: Call, argument: Any) -> None:
-        call.answer(self._described(self._instances.get(argument)))
+        call.answer(self._instance_info(self._instances.get(argument)))
 
     def _get_plugin_info(self, call: Call, argument: Any) -> None:
         if argument != self._plugin.name:
@@ -150,13 +152,13 @@ class PluginServer:
 
     def _get_status(self, call: Call, argument: Any) -> None:
         del argument
-        instances = [self._described(instance) for instance in self._instances.all()]
+        instances = [self._instance_info(instance) for instance in self._instances.all()]
         call.answer(
             {
                 "Pid": os.getpid(),
                 "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
                 "Events": len(self._events),
-                "Queued": self._pool.waiting + self._rests.waiting,
+                "Queued": self._pool.waiting + self._second_parts.waiting,
                 "Workers": self._pool.size,
                 "Threads": threading.active_count(),
             }
@@ -175,7 +177,7 @@ class PluginServer:
             apart = self._apart.get(phase)
             job = Job(run, _share(instance))
             if not (self._pool.submit(job) if apart is None else apart.submit(Job(run))):
-                self._refuse_for_want_of_room(event)
+                self._refuse_full_queue(event)
 
     def _step(self, call: Call, argument: Any, *, failed: bool = False) -> None:
         event = self._events.get(_field(argument, "EventId"))
@@ -194,41 +196,41 @@ class PluginServer:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
             return
-        rests: list[Job] = []
+        put_off_jobs: list[Job] = []
 
         def put_off(rest: Callable[[], None], member: Hashable, urgent: bool) -> None:
-            # Of the event's context: the rest logs the request's id, too.
+            # The rest runs in a copy of this context, so that its log lines have the request's id.
             run = partial(copy_context().run, self._run_part, event, rest)
-            rests.append(Job(run, _share(instance), member, urgent))
+            put_off_jobs.append(Job(run, _share(instance), member, urgent))
 
         context.set_put_off(put_off)
 
         def begin() -> None:
             getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)
 
-        self._run_part(event, begin, rests)
+        self._run_part(event, begin, put_off_jobs)
 
     def _run_part(
-        self, event: PluginEvent, part: Callable[[], None], rests: list[Job] | None = None
+        self, event: PluginEvent, part: Callable[[], None], put_off_jobs: list[Job] | None = None
     ) -> None:
-        """Run a part of an event, and end the event unless the rest of it was put off."""
-        if event.lost is None:  # else Kong went away while it waited for a worker
+        """Run a part of an event, and end the event unless a rest was put off."""
+        if event.lost is None:  # otherwise Kong went away while the event was queued
             try:
                 part()
             except KongGoneError:
                 log.debug("event %d (%s): the plugin was told", event.id, event.phase)
-            except BaseException:  # SystemExit too: a worker that dies is not replaced
+            except BaseException:  # also SystemExit, since a dead worker is not replaced
                 log.exception("event %d (%s): the plugin raised", event.id, event.phase)
                 event.finish(refusal(event.phase, 500, "The request failed on an internal error."))
             else:
-                if not rests:
+                if not put_off_jobs:
                     event.finish()
-                elif not self._rests.submit(rests[0]):
-                    self._refuse_for_want_of_room(event)
+                elif not self._second_parts.submit(put_off_jobs[0]):
+                    self._refuse_full_queue(event)
         if event.lost is not None:
             log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
 
-    def _refuse_for_want_of_room(self, event: PluginEvent) -> None:
+    def _refuse_full_queue(self, event: PluginEvent) -> None:
         log.warning("event %d (%s) refused: the queue is full", event.id, event.phase)
         event.finish(refusal(event.phase, 503, BUSY, retry_after=1))
 
@@ -253,8 +255,8 @@ class PluginServer:
             self._events.pop(event_id, None)
             self._events_changed.notify_all()
 
-    def _described(self, instance: Instance) -> dict[str, Any]:
-        # Without the configuration: it holds secrets.
+    def _instance_info(self, instance: Instance) -> dict[str, Any]:
+        # The configuration is left out, since it contains secrets.
         return {"Name": self._plugin.name, "Id": instance.id, "StartTime": instance.started}
 
 

@@ -1,7 +1,7 @@
 """Reads calls and sends answers on a connection, in the form that ``mp_rpc.lua`` uses.
 
-A call is ``[0, id, method, args]``, its answer ``[1, id, error, result]``. Kong takes a connection
-from a keepalive pool for each call and reads the answer before it sends another.
+A call is ``[0, id, method, args]``, and its answer ``[1, id, error, result]``. Kong takes a
+connection from a keepalive pool for each call, and reads the answer before it sends another call.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 import msgpack
 
 MAX_MESSAGE = 96 * 1024 * 1024
-"""In bytes: what one peer can make us hold. A body of 64 MiB fits in, as Base64."""
+"""Bytes of a message that one peer can make the server hold. A body of 64 MiB fits, as Base64."""
 
 MAX_ITEMS = 128 * 1024
-"""Of one array or map. Lists of that length travel as JSON text, and the decoder allocates what a
-header announces: five bytes of garbage must not cost gigabytes."""
+"""Items that one array or map may have. The decoder allocates as many as a header announces, so
+five bytes of garbage could cost gigabytes. Longer lists are sent as JSON text."""
 
 CHUNK = 64 * 1024
-"""In bytes: what is read at once."""
+"""Bytes that are read at once."""
 
 ANSWER = 8 * 1024
-"""In bytes: what an answer is packed into at first. By default it would be 256 KiB for each."""
+"""Bytes of the buffer into which an answer is first packed. The default would be 256 KiB."""
 
 LARGE = 4 * CHUNK
-"""In bytes: a message above leaves no buffer of its size behind."""
+"""Bytes of a message above which its buffer is not kept."""
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +43,23 @@ class CallGoneError(Exception):
 
 
 def encode(message: object) -> bytes:
-    """Return a message as Kong reads it; strings decoded by :func:`messages` come out as they were.
+    """Return a message in MsgPack. Strings from :func:`messages` get their original bytes back.
 
-    :raises TypeError: For a value MsgPack has no form for.
+    :raises TypeError: For a value that MsgPack cannot encode.
     """
     packed: bytes = msgpack.packb(message, unicode_errors="surrogateescape", buf_size=ANSWER)
     return packed
 
 
 def messages(sock: socket.socket) -> Iterator[Any]:
-    """Yield what arrives on ``sock``, until the peer closes it.
+    """Yield the messages that arrive on ``sock``, until the peer closes it.
 
-    A Lua string is any bytes: one that is not UTF-8 comes with surrogate escapes (PEP 383).
+    A Lua string may have any bytes. Those that are not UTF-8 become surrogate escapes (PEP 383).
 
-    :raises MalformedError: For what is no MsgPack, or over :data:`MAX_MESSAGE`.
+    :raises MalformedError: For data that is not MsgPack, or is over :data:`MAX_MESSAGE`.
     """
-    # One buffer for all chunks: recv() allocates CHUNK for each, and where something that lasts
-    # gets into what is left of it, the next one does not fit there: the heap grows by such holes.
+    # All chunks use one buffer. recv() would allocate CHUNK bytes for each, and the heap would
+    # grow, because objects that live longer get into the rest of a freed chunk.
     buffer = memoryview(bytearray(CHUNK))
     unpacker = _unpacker()
     fed, grown = 0, False
@@ -70,7 +70,7 @@ def messages(sock: socket.socket) -> Iterator[Any]:
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise MalformedError(f"{type(error).__name__}: {error}") from None
         fed += size
-        # An unpacker keeps the largest buffer it ever needed, and a connection lives for long.
+        # An unpacker keeps the largest buffer that it ever needed, and a connection lives long.
         incomplete = fed - unpacker.tell()
         grown = grown or incomplete > LARGE
         if grown and not incomplete:
@@ -80,7 +80,7 @@ def messages(sock: socket.socket) -> Iterator[Any]:
 
 def _unpacker() -> msgpack.Unpacker:
     return msgpack.Unpacker(
-        read_size=CHUNK,  # of the buffer that it begins with
+        read_size=CHUNK,  # the size of its first buffer
         strict_map_key=False,
         unicode_errors="surrogateescape",
         max_buffer_size=MAX_MESSAGE,
@@ -90,7 +90,7 @@ def _unpacker() -> msgpack.Unpacker:
 
 
 class Call:
-    """A call that waits for its one answer."""
+    """A call from Kong, which gets one answer."""
 
     def __init__(
         self, connection: Connection, call_id: int, method: str, arguments: list[Any]
@@ -98,21 +98,21 @@ class Call:
         self.method = method
         self.arguments = arguments
         self.on_gone: Callable[[Call], None] | None = None
-        """Run when Kong stops waiting before there is an answer."""
+        """Called when Kong stops waiting before there is an answer."""
         self.on_hangup: Callable[[Call], None] | None = None
-        """Run when the connection ends and no other call came on it after the answer."""
+        """Called when the connection ends after the answer, without another call in between."""
         self._connection = connection
         self._id = call_id
 
     def encode_answer(self, result: object) -> bytes:
-        """Return the answer as it travels, for :meth:`send`. The call stays open.
+        """Return the encoded answer, for :meth:`send`. The call stays open.
 
-        :raises TypeError: For a value MsgPack has no form for.
+        :raises TypeError: For a value that MsgPack cannot encode.
         """
         return encode([1, self._id, None, result])
 
     def send(self, answer: bytes) -> None:
-        """Send what :meth:`encode_answer` made.
+        """Send an answer that :meth:`encode_answer` made.
 
         :raises CallGoneError: When Kong does not wait for it any more.
         """
@@ -126,7 +126,7 @@ class Call:
         self.send(self.encode_answer(result))
 
     def fail(self, error: str) -> None:
-        """Answer with an error; Kong logs it. Does nothing when Kong does not wait any more."""
+        """Answer with an error, which Kong logs. If Kong no longer waits, this does nothing."""
         try:
             self.send(encode([1, self._id, error, None]))
         except CallGoneError:
@@ -134,9 +134,9 @@ class Call:
 
 
 class Connection:
-    """One connection of Kong: reads calls, hands them on, and sends each its answer.
+    """One connection from Kong. It reads calls, passes them to ``handle``, and sends the answers.
 
-    :param send_timeout: In seconds. A peer that does not read for so long is gone.
+    :param send_timeout: Seconds after which a peer that does not read counts as gone.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Connection:
         self._lock = threading.Lock()
         self._open_call: Call | None = None
         self._answered: Call | None = None
-        # Not settimeout(): that would end the wait for the next call, too.
+        # settimeout() would also limit the wait for the next call.
         whole, fraction = divmod(send_timeout, 1)
         timeval = struct.pack("ll", int(whole), int(fraction * 1_000_000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
@@ -173,9 +173,9 @@ class Connection:
                 self._answered.on_hangup(self._answered)
 
     def send_answer(self, call: Call, answer: bytes) -> None:
-        """Send the answer of the call Kong waits for, whole.
+        """Send the whole answer to the call that Kong waits for.
 
-        :raises CallGoneError: When Kong waits for another call, for none, or does not read.
+        :raises CallGoneError: When Kong does not wait for this call, or does not read.
         """
         with self._lock:
             if self._open_call is not call:
@@ -184,7 +184,7 @@ class Connection:
             try:
                 self._socket.sendall(answer)
             except OSError as error:
-                self.close()  # part of the answer may be out: nothing after it could be understood
+                self.close()  # a part may be sent, so Kong could not read another answer
                 raise CallGoneError(f"Kong does not take the answer: {error}") from error
 
     def close(self) -> None:
@@ -201,9 +201,9 @@ class Connection:
         raise MalformedError("expected [0, id, method, args]")
 
     def _replace_open_call(self, call: Call | None) -> None:
-        # Kong puts a connection back into its pool also after a read timeout. Whatever it sends
-        # before our answer means that it gave that call up, and an answer to it would be taken for
-        # the next one's.
+        # Kong puts a connection back into its pool even after a read timeout. If it sends another
+        # call before our answer, it gave the first call up, and would take an answer to that one
+        # as the answer to the new call.
         with self._lock:
             given_up, self._open_call = self._open_call, call
             if call is not None:

@@ -1,7 +1,7 @@
 """Tables of the attributes that a resource type's payloads may have, made once from its models.
 
-Reading a payload needs no model: the tables say which keys are known, in which spellings, and of
-which shape their values are.
+A payload is read without a model: the tables say which keys are known, in which spellings, and
+which shape their values have.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from scim2_models import (
 )
 
 Kind = Literal["string", "boolean", "link", "reference", "complex", "other"]
-"""``link`` is a reference to anything on the web, ``reference`` one to a resource; ``other`` are
+"""``link`` is a reference to any URL, ``reference`` one to a resource, and ``other`` stands for
 numbers, dates and binary values."""
 
 FINAL = "urn:ietf:params:scim:"
 DRAFT = "urn:scim:"
-"""How URNs begin in RFC 7643, and in the drafts before it, which OneLogin still sends."""
+"""The beginning of URNs in RFC 7643, and in its drafts, whose URNs OneLogin still sends."""
 
 _NAMES = frozenset({"userName", "externalId", f"{Group.__schema__}:displayName"})
 _LASTING = f"{User.__schema__}:active"
@@ -41,9 +41,9 @@ _KEY = re.compile(r"(?P<head>\$?[\w-]+)(?:\[(?P<selection>.+)\])?(?:\.(?P<part>\
 class Attribute:
     """An attribute or a sub-attribute.
 
-    :param is_name: Whether the gateway looks things up by it, or shows it as a name.
-    :param lasting: Whether null leaves it as it is once the resource is there: ``active``, by which
-        nobody is let in again but by true.
+    :param is_name: Whether the gateway uses it as a name, to look up or to show.
+    :param lasting: Whether a null does not change it in an existing resource. This is so for
+        ``active``: only true may let a user in again.
     :param parts: The sub-attributes, by their names in lower case.
     """
 
@@ -56,7 +56,7 @@ class Attribute:
     lasting: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
     is_text: bool = field(init=False)
-    """Whether any string is a value of it, as it is: what most attributes are."""
+    """Whether any string is a valid value and is stored unchanged, as for most attributes."""
 
     def __post_init__(self) -> None:
         text = self.kind == "string" and not (self.multivalued or self.read_only or self.is_name)
@@ -66,10 +66,10 @@ class Attribute:
 class Key(NamedTuple):
     """The attribute that a key of a payload, or the path of a PATCH, names.
 
-    :param urn: The schema it is of.
-    :param attribute: None where it is the schema itself.
-    :param selection: The filter in brackets, which selects entries of a list.
-    :param part: The sub-attribute.
+    :param urn: The schema of the attribute.
+    :param attribute: The attribute, or None if the key names the schema itself.
+    :param selection: The filter in brackets, which selects entries of a list, or None.
+    :param part: The sub-attribute, or None.
     """
 
     urn: str
@@ -79,16 +79,16 @@ class Key(NamedTuple):
 
     @property
     def selects(self) -> bool:
-        """Whether it is about entries of a list rather than about an attribute as a whole."""
+        """Whether the key names entries of a list, and not an attribute as a whole."""
         attribute = self.attribute
         inside = self.part is not None or self.selection is not None
         return attribute is not None and attribute.multivalued and inside
 
     @property
     def target(self) -> Attribute:
-        """The attribute, or the sub-attribute, whose value it is."""
+        """The attribute or sub-attribute that the key's value belongs to."""
         found = self.part or self.attribute
-        assert found is not None  # noqa: S101 - whoever asks knows that it is no schema
+        assert found is not None  # noqa: S101 - callers know that it is no schema
         return found
 
 
@@ -96,9 +96,9 @@ class Key(NamedTuple):
 class Schemas:
     """The schemas of a resource type: its own, and those of its extensions.
 
-    :param urn: Its own.
-    :param attributes: By the URN of each schema, by their names in lower case.
-    :param urns: The URN of each schema by every spelling of it, in lower case, longest first.
+    :param urn: The URN of its own schema.
+    :param attributes: The attributes by the URN of their schema, and by their name in lower case.
+    :param urns: The URN of each schema by each of its spellings in lower case, longest first.
     """
 
     urn: str
@@ -106,11 +106,11 @@ class Schemas:
     urns: Mapping[str, str]
 
     def read(self, text: str, urn: str) -> Key | None:
-        """Return what a key names, or None where no schema here knows it.
+        """Return the attribute that a key names, or None if no schema has it.
 
-        It may be of any case, qualified by a URN, dotted, and select entries of a list.
+        A key may be of any case, have a URN before it, be dotted, and select entries of a list.
 
-        :param urn: The schema whose attributes it names where it is not qualified.
+        :param urn: The schema of a key without a URN.
         """
         text = text.strip()
         lower = text.lower()
@@ -132,16 +132,18 @@ class Schemas:
             return Key(urn, attribute, selection)
         part = attribute.parts.get(name.lower())
         if part is None and name.lower() == "value" and not attribute.parts:
-            return Key(urn, attribute, selection)  # a plain value is its own ``value``
+            return Key(
+                urn, attribute, selection
+            )  # for a plain value, ``value`` means the value itself
         return None if part is None else Key(urn, attribute, selection, part)
 
     def is_read_only(self, urn: str) -> bool:
-        """Tell whether the server alone writes a schema's attributes."""
+        """Tell whether only the server writes a schema's attributes."""
         attributes = self.attributes[urn].values()
         return all(each.read_only or each.name == "schemas" for each in attributes)
 
     def text(self, key: Key) -> str:
-        """Return a key as the path of a PATCH."""
+        """Return the path of a PATCH for a key."""
         if key.attribute is None:
             return key.urn
         prefix = "" if key.urn == self.urn else f"{key.urn}:"
@@ -150,7 +152,7 @@ class Schemas:
         return f"{prefix}{key.attribute.name}{selection}{part}"
 
     def urn_of(self, listed: str) -> str | None:
-        """Return the URN of a schema by any spelling of it."""
+        """Return the URN of a schema from any of its spellings, or None for an unknown schema."""
         return self.urns.get(listed.strip().lower())
 
 

@@ -37,25 +37,26 @@ _CONTEXTS = {
 """The context in which the data of a bulk operation is validated."""
 
 PATCHES = 5
-"""Times ``max_operations``: so many operations all PATCHes of one bulk request may have."""
+"""All PATCHes of one bulk request may have this many times ``max_operations`` operations."""
 
 
 @dataclass(frozen=True)
 class JoinStep(BulkStep):
-    """Adds members to a group that was created before them, by an operation of the same request."""
+    """Adds members to a group that an operation of the same request created before them."""
 
     members: tuple[str, ...]
     """The bulkIds of the members."""
 
 
 class CircularPlan(BulkPlan):
-    """A plan in which groups may be in each other (RFC 7644 §3.7.1).
+    """A plan in which groups may be members of each other (RFC 7644 §3.7.1).
 
-    A group is created without the members that a later operation creates, and gets them at the end.
+    A group is created without those members that a later operation creates. They are added at the
+    end.
     """
 
     def plan_steps(self) -> list[BulkStep]:
-        """Order the operations, and the steps that close circles of groups after them all."""
+        """Order the operations, and make the steps that add missing members at the end."""
         steps = super().plan_steps()
         place = {step.index: number for number, step in enumerate(steps)}
         self.joins: list[JoinStep] = []
@@ -81,16 +82,16 @@ class CircularPlan(BulkPlan):
         return steps
 
     def __iter__(self) -> Iterator[BulkStep]:
-        """Yield the steps to run; those that close circles belong to operations that ran."""
+        """Yield the steps to run, at last those that add missing members to created groups."""
         yield from super().__iter__()
         for step in self.joins:
             if step.index in self.results:
                 yield step
 
     def ids_of(self, step: JoinStep) -> list[str]:
-        """Return the ids of the members that a group still lacks.
+        """Return the ids of the members that a step adds.
 
-        :raises ~scim2_models.ConflictException: When one was not created.
+        :raises ~scim2_models.ConflictException: When one of them was not created.
         """
         absent = [each for each in step.members if each not in self.created]
         if absent:
@@ -111,9 +112,9 @@ class CircularPlan(BulkPlan):
 def lenient_bulk(
     provider: ScimProvider, payload: dict[str, Any], max_operations: int
 ) -> tuple[dict[str, Any], dict[int, SCIMException]]:
-    """Return a bulk request with lenient operations, and what is wrong with those that have none.
+    """Return a bulk request in canonical form, and the errors of its operations by their index.
 
-    An operation that cannot be read fails alone, with the others done (RFC 7644 §3.7.3).
+    An operation that cannot be read fails alone, and the others are done (RFC 7644 §3.7.3).
 
     :raises PayloadTooLargeException: When there are more operations than ``max_operations``, or
         its PATCHes have more than :data:`PATCHES` times as many.
@@ -142,7 +143,7 @@ def lenient_bulk(
 
 
 def _refuse_many_patches(operations: list[Any], most: int) -> None:
-    """Refuse a bulk request whose PATCHes together have more than so many operations."""
+    """Refuse a bulk request whose PATCHes together have more than ``most`` operations."""
     total = 0
     for operation in operations:
         for name, data in operation.items() if isinstance(operation, dict) else ():
@@ -187,10 +188,12 @@ def failure_of_operation(
     payload: dict[str, Any],
     index: int,
 ) -> SCIMException:
-    """Return what the models refused in an operation, of which scim2-models keeps a sentence only.
+    """Return the error with which the models refused an operation.
+
+    scim2-models keeps only its sentence, so the operation is validated once more.
 
     :param payload: The bulk request.
-    :param index: Of the operation in it.
+    :param index: The index of the operation in it.
     """
     sent = next(value for name, value in payload.items() if name.lower() == "operations")[index]
     pairs = sent.items() if isinstance(sent, dict) else ()
@@ -204,5 +207,5 @@ def failure_of_operation(
             validated(parametrize(PatchOp, model) if patches else model, data, context)
         except SCIMException as exception:
             return exception
-    assert isinstance(operation.response, Error)  # noqa: S101 - the caller asked
+    assert isinstance(operation.response, Error)  # noqa: S101 - the caller checked
     return of_text(operation.response)

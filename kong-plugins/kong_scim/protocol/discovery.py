@@ -23,9 +23,9 @@ class DiscoveryService(ScimService):
 
     @staticmethod
     def match(request: ScimRequest) -> Target:
-        """Return what a request asks for.
+        """Return the endpoint and the operation that a request names.
 
-        :raises MethodNotAllowedException: Naming the methods of the endpoint.
+        :raises MethodNotAllowedException: With the methods that the endpoint takes.
         """
         try:
             return ScimService.match(request)
@@ -41,7 +41,7 @@ class DiscoveryService(ScimService):
             ) from None
 
     def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002
-        """Refuse ``/Me``: the callers are provisioning clients, which are nobody's user.
+        """Refuse ``/Me``, since a caller is a provisioning client and not a user.
 
         :raises NotImplementedException: Always.
         """
@@ -53,11 +53,11 @@ class DiscoveryService(ScimService):
     def locate(  # type: ignore[override]
         self, resource: DiscoveryResourceT, location: str
     ) -> DiscoveryResourceT:
-        """Return a discovery resource with its meta; of a resource type, what a client may meet.
+        """Return a discovery resource with its meta.
 
-        An extension that is only read, and only where it is asked for, is in /Schemas alone: a
-        client that writes every extension a resource type lists, and wants it back, would find
-        nothing (so does scim2-tester), and a strict one gets no attribute it does not expect.
+        A resource type does not list an extension that is read-only and returned only on request;
+        /Schemas has it. Some clients (such as scim2-tester) write every listed extension, and
+        expect it back.
         """
         located = ScimService.locate(resource, location)
         if isinstance(located, ResourceType):
@@ -69,10 +69,10 @@ class DiscoveryService(ScimService):
         return located
 
     def resource_types(self, location: str, query: Mapping[str, str]) -> ScimResponse:
-        """Return what a client may provision.
+        """Return the list of the resource types that a client may write.
 
-        Events are at /ResourceTypes/Event and in /Schemas, and not in the list: a client that makes
-        one of everything that is listed (scim2-tester does) would be refused.
+        Events are not in it, but at /ResourceTypes/Event and in /Schemas. Some clients (such as
+        scim2-tester) create a resource of each listed type, and would be refused.
         """
         response = super().resource_types(location, query)
         assert response.body is not None  # noqa: S101 - a list always has one
@@ -86,7 +86,7 @@ class DiscoveryService(ScimService):
 
 
 def _on_request(model: type[Any] | None) -> bool:
-    """Tell whether all of an extension is only read, and only where it is asked for."""
+    """Tell whether all attributes of an extension are read-only and returned only on request."""
     return model is not None and all(
         model.get_field_annotation(name, Mutability) == Mutability.read_only
         and model.get_field_annotation(name, Returned) == Returned.request

@@ -10,19 +10,19 @@ from scim2_models import Error, SCIMException
 from scim2_server.responses import ScimResponse
 
 MAX_DETAIL = 400
-"""Characters of an error's detail."""
+"""Characters that an error's detail may have."""
 
 MAX_QUOTED = 100
-"""Characters of a quotation in a detail, or of one word."""
+"""Characters that a quotation in a detail, or one word, may have."""
 
 _SENT = re.compile(r"""(?<!\w)'[^']*'(?!\w)|(?<!\w)"[^"]*"(?!\w)|\S{101,}""")
-"""What the client sent, by all signs: a quotation, or a long word."""
+"""The parts of a detail that the client probably sent: quotations and long words."""
 
 
 class ServiceUnavailableException(SCIMException):
-    """Nothing is wrong with the request; it may be sent again (503 with Retry-After).
+    """The service cannot answer now, and the request is valid (503).
 
-    :param retry_after: In seconds, or None where trying again alone will not help.
+    :param retry_after: Seconds for the header Retry-After, or None if a retry would not help.
     """
 
     status = 503
@@ -34,13 +34,13 @@ class ServiceUnavailableException(SCIMException):
 
 
 def error_response(exception: SCIMException) -> ScimResponse:
-    """Return the answer to a request that failed before there is a service to ask."""
+    """Return the answer to a request that failed before there is a service that can answer."""
     error = bounded(exception.to_error())
     return ScimResponse(HTTPStatus(exception.status), error.model_dump())
 
 
 def bounded(error: Error) -> Error:
-    """Return an error whose detail repeats only a little of what the client sent."""
+    """Return an error with a short detail, in which parts that the client sent are cut."""
     if error.detail is None:
         return error
     detail = _SENT.sub(_shortened, error.detail)

@@ -1,8 +1,8 @@
 """Reads extensions of the resource types from JSON schema files (RFC 7643 §7).
 
 A file in ``schemas/`` whose top object is a SCIM Schema and whose id contains ``:extension:``
-extends the resource type that the last segment of its id names. It is served, validated, stored and
-filterable like the rest; no code knows it.
+extends the resource type that the last segment of its id names. Its attributes are served,
+validated, stored and filtered like all others, without any code of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ATTRIBUTE_NAME = re.compile(r"^(?:\$ref|[A-Za-z][\w-]*)$")
 
 @dataclass(frozen=True)
 class SchemaFile:
-    """A schema file, read; equal when its name and content are."""
+    """The content of a schema file. Two are equal if their names and contents are."""
 
     name: str
     resource: str
@@ -67,19 +67,19 @@ class SchemaFile:
 def schemas_directory() -> Path:
     """Return the directory of the schema files.
 
-    It is ``KONG_SCIM_SCHEMAS`` where set, else what the wheel carries, else the repository's
+    It is ``KONG_SCIM_SCHEMAS`` if set, else the one in the installed wheel, else the repository's
     ``schemas/``.
     """
-    given = os.environ.get(DIRECTORY_VARIABLE)
-    if given:
-        return Path(given)
+    configured = os.environ.get(DIRECTORY_VARIABLE)
+    if configured:
+        return Path(configured)
     package = Path(__file__).resolve().parents[1]
     installed = package / "_schemas"
     return installed if installed.is_dir() else package.parents[1] / "schemas"
 
 
 def schema_files() -> tuple[SchemaFile, ...]:
-    """Read the extensions' files, in the order of their names.
+    """Read all schema files, in the order of their names.
 
     :raises ConfigurationError: When the directory or a file cannot be read, or a SCIM schema is not
         an extension of a resource type.
@@ -96,7 +96,7 @@ def schema_files() -> tuple[SchemaFile, ...]:
 
 
 def _read(path: Path) -> SchemaFile | None:
-    """Return an extension's file, or None for JSON that is no SCIM schema (the plugin's own)."""
+    """Return a schema file, or None for JSON that is no SCIM schema (config.schema.json)."""
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = json.loads(text)
@@ -116,7 +116,7 @@ def _read(path: Path) -> SchemaFile | None:
 
 
 def _check_attributes(attributes: Sequence[Attribute], parent: str) -> None:
-    """Refuse what scim2-models would silently leave out."""
+    """Refuse attributes that scim2-models would silently leave out."""
     if not attributes:
         raise ValueError(f"{parent or 'attributes'}: name at least one attribute")
     for attribute in attributes:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class ProvisioningStorage(Protocol):
-    """A storage with the functions that the directory has beyond scim2-server's."""
+    """A storage with functions that scim2-server's storages do not have, such as the directory."""
 
     def update(
         self,
@@ -42,7 +42,7 @@ class ProvisioningStorage(Protocol):
         expected_version: str | None = None,
         operation: Operation = "replace",
     ) -> Resource[Any]:
-        """Replace a resource, and say in the outbox that the client asked for ``operation``."""
+        """Replace a resource; its event says that the client asked for ``operation``."""
 
     def refresh(
         self,
@@ -51,7 +51,7 @@ class ProvisioningStorage(Protocol):
         *,
         operation: Operation = "replace",
     ) -> Resource[Any] | None:
-        """Do again what a resource entails elsewhere, and return it where it is another then."""
+        """Reconcile a resource with Kong; return the resource if that changed it, else None."""
 
     def patch_members(
         self,
@@ -70,19 +70,19 @@ class KongScimHandler(ScimHandler):
     """scim2-server's handler, for a storage that many clients write to at once."""
 
     def handle(self, request: ScimRequest) -> ScimResponse:
-        """Serve a request; HEAD is a GET whose body the gateway leaves out (RFC 9110 §9.3.2)."""
+        """Serve a request. HEAD is served as GET, and Kong drops the body (RFC 9110 §9.3.2)."""
         if request.method == "OPTIONS":
             return self.options(request)
         if request.method == "HEAD":
             request = replace(request, method="GET")
         serve = super().handle
         with references.below(request.base_url), choosing():
-            return _retried(lambda: serve(request))
+            return _with_retries(lambda: serve(request))
 
     def create(self, request: ScimRequest) -> ScimResponse:
-        """Create a resource, and answer with the attributes asked for (RFC 7644 §3.9).
+        """Create a resource, and answer with the requested attributes (RFC 7644 §3.9).
 
-        scim2-server has no parameters for the answer to a creation.
+        scim2-server does not read these parameters for a creation.
         """
         service = self.service
         assert isinstance(service, KongScimService)  # noqa: S101 - Plugin makes them
@@ -111,15 +111,16 @@ class KongScimHandler(ScimHandler):
         return ScimResponse(HTTPStatus.NO_CONTENT, None, {"Allow": ", ".join(allowed)})
 
     def bulk(self, request: ScimRequest) -> ScimResponse:
-        """Serve a bulk request, for who may send one; each operation has its own answer.
+        """Serve a bulk request, in which each operation has its own answer.
 
-        :raises ~kong_scim.auth.errors.InsufficientScopeException: Before its body is read.
+        :raises ~kong_scim.auth.errors.InsufficientScopeException: If the caller may not send bulk
+            requests; its body is not read then.
         """
         require(request.subject, BULK)
         return super().bulk(request)
 
     def patch(self, request: ScimRequest) -> ScimResponse:
-        """Serve a PATCH; where attributes of a group are asked for, they are read after it."""
+        """Serve a PATCH. If attributes of a group are requested, they are read after it."""
         response = super().patch(request)
         endpoint = self.service.match(request).endpoint or ""
         if response.body is None or not self._patches_members(endpoint):
@@ -133,7 +134,7 @@ class KongScimHandler(ScimHandler):
         patch_op: PatchOp[Any],
         conditions: Conditions,
     ) -> Resource[Any]:
-        """Apply a PATCH; of a group, only the members it names are read and written."""
+        """Apply a PATCH. Of a group's members, only those that it names are read and written."""
         model = self.service.get_model(resource_type)
         split = None
         if self._patches_members(self.service.endpoint_of(resource_type)):
@@ -165,7 +166,7 @@ class KongScimHandler(ScimHandler):
         except Conflict:
             if version is not None:
                 raise
-            raise overtaken() from None  # the storage has tried often enough
+            raise overtaken() from None  # the storage has already retried
 
     def _patch_whole(
         self,
@@ -179,7 +180,7 @@ class KongScimHandler(ScimHandler):
         version = current.meta.version
         patched = self.service.apply_patch(current, patch_op, conditions)
         if patched is None:
-            return self._as_it_is(resource_type, current, "patch")
+            return self._unchanged(resource_type, current, "patch")
         if isinstance(self.storage, ProvisioningStorage):
             return self.storage.update(
                 resource_type, patched, expected_version=version, operation="patch"
@@ -196,20 +197,20 @@ class KongScimHandler(ScimHandler):
         """Apply a PUT."""
         replaced = super().replace_resource(resource_type, current, replacement, conditions)
         if replaced is current:
-            return self._as_it_is(resource_type, current, "replace")
+            return self._unchanged(resource_type, current, "replace")
         return replaced
 
-    def _as_it_is(
+    def _unchanged(
         self, resource_type: ResourceType, current: Resource[Any], operation: Operation
     ) -> Resource[Any]:
-        """Answer a write that changes nothing.
+        """Serve a write that changes nothing in SCIM, and reconcile the resource with Kong.
 
-        A provider that sends everything again wants it to be so: a consumer that somebody removed
-        comes back, and a disabled user loses a key that somebody gave it meanwhile.
+        So a provider that sends everything again repairs drift: a removed consumer comes back, and
+        a disabled user loses a key that somebody gave it meanwhile.
         """
         if isinstance(self.storage, ProvisioningStorage):
-            again = self.storage.refresh(resource_type, str(current.id), operation=operation)
-            return current if again is None else again
+            refreshed = self.storage.refresh(resource_type, str(current.id), operation=operation)
+            return current if refreshed is None else refreshed
         return current
 
     def _patches_members(self, endpoint: str) -> bool:
@@ -218,21 +219,21 @@ class KongScimHandler(ScimHandler):
     def run_bulk_step(
         self, request: ScimRequest, plan: BulkPlan, step: BulkStep
     ) -> tuple[dict[str, Any], Resource[Any] | None]:
-        """Apply one step of a bulk request; the last ones close circles of groups."""
+        """Apply one step of a bulk request. The last steps add missing members to groups."""
         if not isinstance(step, JoinStep) or not isinstance(plan, CircularPlan):
             return super().run_bulk_step(request, plan, step)
         outcome = dict(plan.results[step.index])
         operation = plan.operation(step)
         group = plan.created.get(str(operation.bulk_id))
         if group is None:
-            return outcome, None  # which says already that it was not created
+            return outcome, None  # the outcome says already that the group was not created
         try:
             resource_type = self.service.get_resource_type_of(group)
             model = self.service.get_model(resource_type)
             members = [{"value": each} for each in plan.ids_of(step)]
             add = {"op": "add", "path": "members", "value": members}
             patch_op = parametrize(PatchOp, model).model_validate({"Operations": [add]})
-            joined = _retried(
+            joined = _with_retries(
                 lambda: self.patch_resource(resource_type, str(group.id), patch_op, Conditions())
             )
         except Exception as exception:
@@ -246,23 +247,23 @@ class KongScimHandler(ScimHandler):
 
         apply = super().apply_bulk_operation
         if operation.method != BulkOperation.Method.put or operation.data is None:
-            return _retried(lambda: apply(resource_type, operation))
-        # A PUT writes what it keeps into its data: each attempt starts from what was sent.
+            return _with_retries(lambda: apply(resource_type, operation))
+        # A PUT changes its data (it adds kept values), so each attempt starts from a copy.
         model, sent = type(operation.data), operation.data.model_dump()
 
         def attempt() -> Resource[Any] | None:
             data = model.model_validate(sent)
             return apply(resource_type, operation.model_copy(update={"data": data}))
 
-        return _retried(attempt)
+        return _with_retries(attempt)
 
 
-def _retried(attempt: Callable[[], T]) -> T:
-    """Run a request again from its first read when others wrote between that and its commit.
+def _with_retries(attempt: Callable[[], T]) -> T:
+    """Run a request, and again from its first read after each conflict.
 
-    With If-Match the next attempt finds the other version, and answers 412 (RFC 7644 §3.14).
+    With If-Match, the next attempt finds a newer version and answers 412 (RFC 7644 §3.14).
 
-    :raises ServiceUnavailableException: When it keeps being overtaken.
+    :raises ServiceUnavailableException: When each of :data:`ATTEMPTS` ends in a conflict.
     """
     try:
         return retried(attempt)
@@ -271,7 +272,7 @@ def _retried(attempt: Callable[[], T]) -> T:
 
 
 def overtaken() -> ServiceUnavailableException:
-    """Return the error of a write that others kept overtaking."""
+    """Return the error for a write whose attempts all ended in a conflict."""
     return ServiceUnavailableException(
         detail="Others keep changing the same resource; nothing was written, send the request again"
     )

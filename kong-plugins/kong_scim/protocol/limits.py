@@ -1,7 +1,7 @@
 """Refuses what is too large or too deep before a parser, a model or a database gets it.
 
-Every limit here answers 400 or 413 with a sentence. They stand in one place so that each can be
-seen to be far above what an identity provider sends and below what hurts.
+A request over a limit is answered 400 or 413 with a sentence. Each limit is far above what identity
+providers send, and below what harms the service.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from scim2_models import (
 )
 
 MAX_DEPTH = 64
-"""Objects and lists within one another in a JSON body. SCIM itself needs six."""
+"""Levels of nested objects and lists in a JSON body. SCIM itself needs six."""
 
 MAX_INTEGER_DIGITS = 18
-"""Digits of an integer: more does not fit the 64 bits of a database column."""
+"""Digits of an integer. More may not fit the 64 bits of a database column."""
 
 MAX_EXPRESSION = 8192
 """Characters of a filter or of a PATCH path."""
@@ -30,24 +30,24 @@ MAX_BRACKETS = 50
 """Brackets open at once in a filter or a path."""
 
 MAX_TERMS = 256
-"""Comparisons in one filter or path: each becomes a condition of the SQL statement."""
+"""Comparisons in one filter or path. Each becomes a condition of the SQL statement."""
 
 MAX_ATTRIBUTES = 256
 """Names in ``attributes`` or ``excludedAttributes``."""
 
 MAX_ECHO = 100
-"""Characters of what the client sent that an error shows back."""
+"""Characters of the client's text that an error repeats."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""Control characters but tab and line ends, and halves of a surrogate pair: no database takes NUL,
-no header takes the others, and a lone surrogate cannot be encoded."""
+"""Control characters except tab and line ends, and surrogates. No database stores NUL, no header
+may have the others, and a lone surrogate cannot be encoded."""
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _JOIN = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 
 
 def shown(text: Any) -> str:
-    """Return what a client sent in the form an error may repeat: quoted, printable, bounded."""
+    """Return a client's text as an error may repeat it: quoted, printable, and cut if long."""
     value = str(text)
     if len(value) > MAX_ECHO:
         value = value[: MAX_ECHO - 1] + "…"
@@ -57,9 +57,9 @@ def shown(text: Any) -> str:
 def parse_json(body: bytes) -> Any:
     """Return the JSON value of a request body.
 
-    :raises InvalidSyntaxException: When it is no JSON (RFC 8259), or nests too deeply, or names a
+    :raises InvalidSyntaxException: When the body is no JSON (RFC 8259), nests too deeply, or has a
         member twice, which clients and servers read differently.
-    :raises InvalidValueException: When a string or a number of it cannot be stored.
+    :raises InvalidValueException: When a string or a number in it cannot be stored.
     """
     if not body.strip():
         raise InvalidSyntaxException(detail="The request has no body: send a JSON object")
@@ -127,7 +127,10 @@ def _too_deep() -> InvalidSyntaxException:
 
 
 def _check(value: Any) -> None:
-    """Walk a parsed body, without recursion, for depth and for characters nothing can store."""
+    """Check a parsed body's depth, and its strings for characters that cannot be stored.
+
+    There is no recursion, since the body may be deep.
+    """
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
@@ -156,7 +159,7 @@ def _check(value: Any) -> None:
 def check_text(value: str) -> None:
     """Refuse a string with characters that no attribute can hold.
 
-    :raises InvalidValueException: With the character's code point, never the string.
+    :raises InvalidValueException: It has the character's code point, and never the string.
     """
     found = CONTROL.search(value)
     if found:
@@ -169,7 +172,7 @@ def check_text(value: str) -> None:
 def check_filter(expression: str) -> None:
     """Refuse a filter that is larger than any client needs, before it is parsed.
 
-    :raises InvalidFilterException: With the limit.
+    :raises InvalidFilterException: It names the limit.
     """
     problem = _oversize(expression)
     if problem:
@@ -179,7 +182,7 @@ def check_filter(expression: str) -> None:
 def check_path(expression: str) -> None:
     """Refuse a PATCH path that is larger than any client needs, before it is parsed.
 
-    :raises InvalidPathException: With the limit.
+    :raises InvalidPathException: It names the limit.
     """
     problem = _oversize(expression)
     if problem:

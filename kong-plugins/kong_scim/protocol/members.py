@@ -1,7 +1,7 @@
 """Reads a PATCH of a group that only adds and removes single members.
 
-Such a PATCH is done without the group's members being read, so that it costs the same for a group
-of ten and of ten thousand (docs/providers/traffic.md#one-member-of-thousands).
+Such a PATCH does not read the group's members, so that it costs the same for ten as for ten
+thousand members (docs/providers/traffic.md#one-member-of-thousands).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from scim2_models.path import CompareOperator, Comparison, FilterNode, LogicalEx
 
 @dataclass
 class MemberChanges:
-    """Ids to add and to remove, after every operation; no id is in both."""
+    """The ids that all operations together add and remove. No id is in both."""
 
     add: dict[str, None] = field(default_factory=dict)
     remove: dict[str, None] = field(default_factory=dict)
 
     def added(self, ids: list[str]) -> None:
-        """Note members added after what is noted already."""
+        """Note that the next operation adds these members."""
         for each in ids:
             self.add[each] = None
             self.remove.pop(each, None)
 
     def removed(self, ids: list[str]) -> None:
-        """Note members removed after what is noted already."""
+        """Note that the next operation removes these members."""
         for each in ids:
             self.remove[each] = None
             self.add.pop(each, None)
@@ -36,10 +36,10 @@ class MemberChanges:
 def split_members(
     model: type[Resource[Any]], patch: PatchOp[Any]
 ) -> tuple[MemberChanges, list[PatchOperation[Any]]] | None:
-    """Return what a PATCH adds and removes, and its other operations.
+    """Return the members that a PATCH adds and removes, and its other operations.
 
-    :return: None where a member operation needs the members: replacing or removing all of them, or
-        selecting them by something else than their ids.
+    :return: None if an operation needs the present members, because it replaces or removes all of
+        them, or selects them by something other than their ids.
     """
     changes = MemberChanges()
     others: list[PatchOperation[Any]] = []
@@ -56,7 +56,7 @@ def split_members(
             note = changes.added
         elif operation.op == PatchOperation.Op.remove:
             selection = path.value_filter
-            ids = _values(operation.value) if selection is None else _compared(selection)
+            ids = _values(operation.value) if selection is None else _ids_in_filter(selection)
             note = changes.removed
         else:
             return None
@@ -67,16 +67,16 @@ def split_members(
 
 
 def _values(entries: Any) -> list[str] | None:
-    """Return the ids of a list of members, or None for anything else, which is refused later."""
+    """Return the ids in a list of members, or None for any other value, which is refused later."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return None
     return [entry["value"] for entry in entries]
 
 
-def _compared(selection: FilterNode) -> list[str] | None:
+def _ids_in_filter(selection: FilterNode) -> list[str] | None:
     """Return the ids of ``value eq "x" or value eq "y"``, or None for another selection."""
     if isinstance(selection, LogicalExpr) and selection.op == LogicalOperator.or_:
-        parts = [_compared(term) for term in selection.terms]
+        parts = [_ids_in_filter(term) for term in selection.terms]
         return None if None in parts else [each for part in parts if part for each in part]
     if (
         isinstance(selection, Comparison)

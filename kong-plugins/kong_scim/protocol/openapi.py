@@ -1,7 +1,8 @@
 """Makes the OpenAPI description of the endpoints from the resource models.
 
-For tools that know OpenAPI and not SCIM (contract tests, gateways, portals). SCIM's own discovery,
-``/ServiceProviderConfig``, ``/ResourceTypes`` and ``/Schemas``, is what providers read.
+The description is for tools that know OpenAPI and not SCIM (contract tests, gateways, portals).
+Providers read SCIM's own discovery: ``/ServiceProviderConfig``, ``/ResourceTypes`` and
+``/Schemas``.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _LISTED: dict[str, Json] = {
 
 
 def description(provider: ScimProvider, *, base_url: str, version: str) -> Json:
-    """Return the description (OpenAPI 3.1).
+    """Return the OpenAPI 3.1 description.
 
-    :param base_url: Under which the client knows the endpoints.
-    :param version: Of this service.
+    :param base_url: The URL below which the client calls the endpoints.
+    :param version: The version of this service.
     """
     types = list(provider.resource_types)
     paths: Json = {}
@@ -156,15 +157,15 @@ def _model(provider: ScimProvider, resource_type: ResourceType) -> Json:
         "externalId": {"type": "string"},
         "meta": {"type": "object", "readOnly": True},
     }
-    record = _record(schema.model_dump()["attributes"])
+    record = _object_schema(schema.model_dump()["attributes"])
     properties |= record["properties"]
     for extension in model.get_extension_models().values():
         described = extension.to_schema().model_dump()
-        properties[described["id"]] = _record(described["attributes"])
+        properties[described["id"]] = _object_schema(described["attributes"])
     return {**record, "properties": properties, "description": schema.description or ""}
 
 
-def _record(attributes: Iterable[Json]) -> Json:
+def _object_schema(attributes: Iterable[Json]) -> Json:
     properties, required = {}, []
     for attribute in attributes:
         properties[attribute["name"]] = _attribute(attribute)
@@ -179,8 +180,8 @@ def _record(attributes: Iterable[Json]) -> Json:
 
 def _attribute(attribute: Json) -> Json:
     if attribute["type"] == "complex":
-        schema = _record(attribute.get("subAttributes") or [])
-        schema.pop("required", None)  # a PATCH and a provider may leave it out
+        schema = _object_schema(attribute.get("subAttributes") or [])
+        schema.pop("required", None)  # a PATCH, and some providers, leave sub-attributes out
     else:
         schema = dict(_TYPES.get(attribute["type"], {}))
     if attribute.get("multiValued"):
@@ -195,7 +196,7 @@ def _attribute(attribute: Json) -> Json:
 
 
 def _messages() -> dict[str, Json]:
-    """Return the messages of RFC 7644."""
+    """Return the schemas of the messages of RFC 7644."""
     schemas: Json = {"type": "array", "items": {"type": "string"}}
     text, number, anything = {"type": "string"}, {"type": "integer"}, {"type": "object"}
     patched: Json = {

@@ -23,10 +23,11 @@ from kong_scim.protocol.leniency.filters import lenient_filter, lenient_path
 from kong_scim.protocol.limits import MAX_ATTRIBUTES, check_path, shown
 
 _LISTED = re.compile(r"""(?:[^,"\[]|"(?:[^"\\]|\\.)*"?|\[(?:[^\]"]|"(?:[^"\\]|\\.)*"?)*\]?)+""")
-"""What stands between commas, a filter in brackets and a string in quotes as a whole."""
+"""An item of a comma-separated list. Commas in a filter's brackets or in quotes do not count."""
 
 MAX_INDEX = 2**31 - 1
-"""Largest startIndex: what lies beyond is an empty page anyway, and databases count in 64 bits."""
+"""Largest startIndex and count. A larger number would find nothing more, and may be too large for a
+database."""
 
 
 Models = list[type[Resource[Any]]]
@@ -34,12 +35,12 @@ Models = list[type[Resource[Any]]]
 
 @dataclass(frozen=True)
 class Choice:
-    """The entries of a list that a client wants to see or not: ``emails[type eq "work"]``.
+    """Entries of a list that a client includes or excludes, such as ``emails[type eq "work"]``.
 
-    :param of: The list.
-    :param entries: The path of those entries, without a sub-attribute.
-    :param part: The sub-attribute of them that is meant; None for the entries.
-    :param wanted: Whether the other entries are left out, or these.
+    :param of: The path of the list.
+    :param entries: The path of the entries, without a sub-attribute.
+    :param part: The sub-attribute of the entries that is meant; None for whole entries.
+    :param wanted: Whether the entries are included (and others left out), or excluded.
     """
 
     of: str
@@ -53,7 +54,7 @@ _CHOICES: ContextVar[tuple[Choice, ...]] = ContextVar("choices", default=())
 
 @contextmanager
 def choosing() -> Iterator[None]:
-    """Open a request, which has no choices until its parameters are read."""
+    """Begin a request without choices, which are added when its parameters are read."""
     token = _CHOICES.set(())
     try:
         yield
@@ -62,7 +63,7 @@ def choosing() -> Iterator[None]:
 
 
 def choose(resource: Resource[Any]) -> None:
-    """Leave out of a resource the entries that this request's parameters do not choose."""
+    """Remove from a resource the entries that this request's parameters leave out."""
     choices = _CHOICES.get()
     for name in dict.fromkeys(choice.of for choice in choices if choice.wanted):
         kept = [
@@ -98,7 +99,7 @@ def _put(resource: Resource[Any], name: str, entries: list[Any]) -> None:
 
 
 def parameter(models: Models, name: str, value: Any) -> Any:
-    """Return a parameter of a search as the models take it."""
+    """Return the value of a search parameter in the form that the models take."""
     key = name.lower()
     if key == "filter":
         if not isinstance(value, str):
@@ -112,32 +113,32 @@ def parameter(models: Models, name: str, value: Any) -> Any:
             raise InvalidPathException(
                 detail="sortBy meta.location: search at one endpoint, such as /Users, or sort by id"
             )
-        return "id"  # what their locations end with, and where they begin to differ
+        return "id"  # locations at one endpoint differ only in the id at their end
     if key == "sortorder" and isinstance(value, str):
         return value.strip().lower()
     if key in ("startindex", "count"):
         return _number(value)
     if key in ("attributes", "excludedattributes"):
         wanted = key == "attributes"
-        names = _chosen(models, _names(name, value), wanted=wanted)
+        names = _without_filters(models, _names(name, value), wanted=wanted)
         return _with_extensions(models, names) if wanted else names
     return value
 
 
 def refuse_both(parameters: Mapping[str, Any]) -> None:
-    """Refuse ``attributes`` beside ``excludedAttributes``, of which one only can be meant.
+    """Refuse a request with both ``attributes`` and ``excludedAttributes``.
 
-    :raises InvalidValueException: When there are both.
+    :raises InvalidValueException: When it has both.
     """
-    given = {name.lower() for name, value in parameters.items() if value}
-    if {"attributes", "excludedattributes"} <= given:
+    present = {name.lower() for name, value in parameters.items() if value}
+    if {"attributes", "excludedattributes"} <= present:
         raise InvalidValueException(
             detail="Send attributes or excludedAttributes, not both (RFC 7644 §3.9)"
         )
 
 
 def _number(value: Any) -> Any:
-    """Return a startIndex or count that a database can take; what is no number is left as it is."""
+    """Return a startIndex or count within bounds; a value that is no number is not changed."""
     text = str(value).strip()
     if isinstance(value, bool) or not text.lstrip("+-").isdecimal():
         return value
@@ -147,7 +148,7 @@ def _number(value: Any) -> Any:
 
 
 def _names(parameter: str, value: Any) -> Any:
-    """Return the names that a parameter lists; blanks around them and empty ones mean nothing."""
+    """Return the names in a parameter, without blanks around them and without empty names."""
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise InvalidValueException(
@@ -162,14 +163,14 @@ def _names(parameter: str, value: Any) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that are not within a value filter."""
+    """Split a text at commas, except those within a value filter."""
     return [name for name in (part.strip() for part in _LISTED.findall(text)) if name]
 
 
-def _chosen(models: Models, names: list[str], *, wanted: bool) -> list[str]:
-    """Return the names without their value filters, which are noted as choices.
+def _without_filters(models: Models, names: list[str], *, wanted: bool) -> list[str]:
+    """Return the names without their value filters, and add the filters to the request's choices.
 
-    :raises InvalidPathException: For what is no name of an attribute, with or without a filter.
+    :raises InvalidPathException: For a name that is no attribute, with or without a filter.
     :raises InvalidFilterException: When a filter does not fit its attribute.
     """
     choices = []
@@ -183,7 +184,7 @@ def _chosen(models: Models, names: list[str], *, wanted: bool) -> list[str]:
             plain.append(name.partition("[")[0])
         else:
             choices.append(choice)
-    # Who asks for the whole list as well gets it.
+    # If the whole list is named too, it is returned whole.
     whole = {name.lower() for name in plain}
     choices = [choice for choice in choices if not wanted or choice.of.lower() not in whole]
     _CHOICES.set((*_CHOICES.get(), *choices))
@@ -193,7 +194,7 @@ def _chosen(models: Models, names: list[str], *, wanted: bool) -> list[str]:
 
 
 def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
-    """Return what a name with a value filter chooses; None where no model has the attribute."""
+    """Return the choice of a name with a value filter; None if no model has the attribute."""
     check_path(name)
     for model in models:
         node = Path(lenient_path(model, name)).ast if "[" in name else None
@@ -218,9 +219,9 @@ def _choice(models: Models, name: str, *, wanted: bool) -> Choice | None:
 
 
 def _with_extensions(models: Models, names: list[str]) -> list[str]:
-    """Name each attribute of an extension that is asked for as a whole.
+    """Add to an extension's name the names of all its attributes.
 
-    Else what an extension returns on request only would have to be asked for one by one.
+    Otherwise attributes that are returned only on request would have to be named one by one.
     """
     extensions = {
         urn.lower(): extension

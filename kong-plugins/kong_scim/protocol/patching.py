@@ -1,10 +1,10 @@
 """Applies a PATCH in a time that grows with its length plus the length of the resource, and not
 with their product.
 
-scim2-models compares, copies and checks every entry of a multi-valued attribute for each operation
-on it. Here an operation that selects entries by what one of their sub-attributes equals finds them
-in an index, which is made once, and is applied to those entries alone. What cannot be found so
-is counted before anything is done, and refused where it is too much.
+For each operation on a multi-valued attribute, scim2-models compares, copies and checks every entry
+of it. Here an operation that selects entries by ``eq`` on a sub-attribute finds them in an index,
+which is made once, and is applied only to those entries. The cost of the other operations is
+computed before any is applied, and a PATCH that costs too much is refused.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from kong_scim import cpu
 from kong_scim.protocol.leniency.patch import as_add
 
 MAX_COST = 20_000
-"""How many entries all operations of a PATCH may look at: a thousand operations on twenty entries.
-Each costs some tens of microseconds."""
+"""How many entries all operations of a PATCH may examine, such as a thousand operations on twenty
+entries. Each entry costs some tens of microseconds."""
 
 Operation = PatchOperation[Any]
 
 
 def apply(patch: PatchOp[Any], resource: Resource[Any]) -> bool:
-    """Apply a PATCH to a resource, in place; return whether that changed it.
+    """Apply a PATCH to a resource in place, and return whether it changed.
 
-    A failed one leaves the resource as it happens to be: who calls this has read it for this alone.
+    If this raises, the resource may be half changed, so it must have been read for this call only.
 
-    :raises ~scim2_models.SCIMException: As :meth:`PatchOp.patch <scim2_models.PatchOp.patch>`; 413
-        before anything is done when it would look at more than :data:`MAX_COST` entries.
+    :raises ~scim2_models.SCIMException: As :meth:`PatchOp.patch <scim2_models.PatchOp.patch>`; 413,
+        with nothing done, when the PATCH would examine more than :data:`MAX_COST` entries.
     """
-    steps = [_Step(type(resource), each) for each in _single(patch.operations or ())]
+    steps = [_Step(type(resource), each) for each in _split_removals(patch.operations or ())]
     lists: dict[str, _Entries] = {}
     _refuse_costly(steps, resource, lists)
     blank = type(resource).model_construct()
@@ -63,18 +63,18 @@ def apply(patch: PatchOp[Any], resource: Resource[Any]) -> bool:
     for step in steps:
         cpu.check()
         if step.field is None:
-            _put_back(resource, lists)
+            _write_lists(resource, lists)
             changed |= _apply_operation(resource, step.operation, policy)
             continue
         entries = _list_of(step, resource, lists)
-        selected = None if entries is None else entries.found(step)
+        selected = None if entries is None else entries.selected(step)
         if entries is None:
             held = getattr(resource, step.field)
         else:
             held = entries.all() if selected is None else None if entries.absent else selected
-        # Whatever else the resource has is neither compared nor copied.
+        # Other attributes of the resource are neither compared nor copied.
         part = blank.model_copy(update={step.field: held})
-        # PatchOp.patch() would copy all of it first, deeply, to put it back after a failure.
+        # PatchOp.patch() would first make a deep copy, to restore it after a failure.
         if _apply_operation(part, as_add(part, step.operation), policy):
             changed = True
             if entries is None:
@@ -83,12 +83,12 @@ def apply(patch: PatchOp[Any], resource: Resource[Any]) -> bool:
                 entries.replace(
                     entries.all() if selected is None else selected, getattr(part, step.field)
                 )
-    _put_back(resource, lists)
+    _write_lists(resource, lists)
     return changed
 
 
-def _single(operations: Iterable[Operation]) -> Iterator[Operation]:
-    """Yield operations; one that removes what a list names as one for each entry of the list."""
+def _split_removals(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Yield the operations, with a removal of several listed entries split into one for each."""
     for operation in operations:
         value = operation.value
         if operation.op == PatchOperation.Op.remove and isinstance(value, list):
@@ -100,11 +100,11 @@ def _single(operations: Iterable[Operation]) -> Iterator[Operation]:
 class _Step:
     """One operation of a PATCH.
 
-    :ivar field: The attribute of the resource, or the extension, that it is about, by its Python
-        name; None for anything else: the whole resource, or ``schemas``.
-    :ivar item: The model of the entries, where the attribute is a list of the resource's own.
-    :ivar selection: The filter that says which entries it is about; None for any of them.
-    :ivar terms: How many comparisons it makes with each entry.
+    :ivar field: The Python name of the attribute of the resource, or of the extension, that the
+        operation changes; None for the whole resource and for ``schemas``.
+    :ivar item: The model of the entries, if the attribute is a list of the resource itself.
+    :ivar selection: The filter that selects entries; None if all of them are needed.
+    :ivar terms: The number of comparisons for each entry.
     """
 
     def __init__(self, model: type[Resource[Any]], operation: Operation) -> None:
@@ -126,13 +126,13 @@ class _Step:
                 self.item = binding.field_type
         selection = path.value_filter or _by_value(operation)
         self.terms = _comparisons(selection)
-        # An entry that is marked as the primary one unmarks others: all have to be there.
+        # If an entry becomes the primary one, the others change too, so all are needed.
         if binding is not None and not _writes_primary(binding, operation):
             self.selection = selection
 
 
 def _list_of(step: _Step, resource: Resource[Any], lists: dict[str, _Entries]) -> _Entries | None:
-    """Return the list of entries that a step is about; each is indexed once."""
+    """Return the entries of the list that a step changes, from ``lists`` if they are there."""
     if step.item is None or step.field is None:
         return None
     if step.field not in lists:
@@ -140,8 +140,8 @@ def _list_of(step: _Step, resource: Resource[Any], lists: dict[str, _Entries]) -
     return lists[step.field]
 
 
-def _put_back(resource: Resource[Any], lists: dict[str, _Entries]) -> None:
-    """Write into the resource what became of its lists."""
+def _write_lists(resource: Resource[Any], lists: dict[str, _Entries]) -> None:
+    """Write the changed lists into the resource."""
     for field, entries in lists.items():
         if entries.changed:
             setattr(resource, field, None if entries.absent else entries.all())
@@ -149,14 +149,18 @@ def _put_back(resource: Resource[Any], lists: dict[str, _Entries]) -> None:
 
 
 def _refuse_costly(steps: list[_Step], resource: Resource[Any], lists: dict[str, _Entries]) -> None:
-    """Add up what each step looks at, what those before it may have added included."""
+    """Refuse a PATCH that costs too much.
+
+    The cost is the number of entries that each step examines. Entries that earlier steps may add
+    are included.
+    """
     cost = 0
     added: Counter[str | None] = Counter()
     for step in steps:
         entries = _list_of(step, resource, lists)
-        found = None if entries is None else entries.found(step)
-        if found is not None:
-            cost += len(found) * step.terms
+        selected = None if entries is None else entries.selected(step)
+        if selected is not None:
+            cost += len(selected) * step.terms
         else:
             before = added[step.field] if step.field else added.total()
             cost += (_size(resource, step.field) + before) * step.terms
@@ -173,7 +177,7 @@ def _refuse_costly(steps: list[_Step], resource: Resource[Any], lists: dict[str,
 
 
 def _size(value: Any, field: str | None) -> int:
-    """Return how many entries there are in all lists of a field, or of a whole resource."""
+    """Return the number of entries in all lists of a field, or of the whole resource."""
     if field is not None:
         value = getattr(value, field, None)
     if isinstance(value, list):
@@ -191,7 +195,7 @@ def _lists_in(value: Any) -> Iterator[list[Any]]:
 
 
 class _Entries:
-    """The entries of one attribute, found by the value of a sub-attribute."""
+    """The entries of one attribute, which can be found by the value of a sub-attribute."""
 
     def __init__(self, model: type[BaseModel], entries: list[Any] | None) -> None:
         self.changed = False
@@ -203,17 +207,19 @@ class _Entries:
         self._indexes: dict[str, _Index | None] = {}
 
     def all(self) -> list[Any]:
-        """Return them in their order."""
+        """Return all entries in their order."""
         return list(self._entries.values())
 
-    def found(self, step: _Step) -> list[Any] | None:
-        """Return those a step can be about, in their order; None where only a look at each of them
-        can tell."""
+    def selected(self, step: _Step) -> list[Any] | None:
+        """Return the entries that a step may select, in their order.
+
+        None if the indexes cannot find them, so that every entry must be examined.
+        """
         places = self._matching(step.selection)
         return None if places is None else [self._entries[each] for each in sorted(places)]
 
     def replace(self, before: list[Any], after: list[Any] | None) -> None:
-        """Note what an operation made of some of them; new ones come last."""
+        """Replace the entries ``before`` by those in ``after``; new ones come last."""
         self.changed = True
         kept = {id(entry) for entry in after or ()}
         for entry in before:
@@ -261,7 +267,7 @@ class _Entries:
 
 
 class _Index:
-    """The places of entries by the value of a sub-attribute, in the form comparisons use."""
+    """The places of entries by the value of a sub-attribute, in its form for comparisons."""
 
     def __init__(self, binding: AttributeBinding, entries: dict[int, Any]) -> None:
         self._binding = binding
@@ -271,31 +277,31 @@ class _Index:
             self.add(place, entry)
 
     def places(self, node: Comparison) -> set[int]:
-        """Return where the value is what a comparison wants."""
+        """Return the places of the entries that a comparison matches."""
         wanted = coerce_value(self._binding, node.value, node.op)
         return self._by_value.get(self._key(wanted), set())
 
     def add(self, place: int, entry: Any) -> None:
-        """Note an entry."""
+        """Add an entry to the index."""
         key = self._key(getattr(entry, self._binding.field_name, None))
         self._values[place] = key
         self._by_value.setdefault(key, set()).add(place)
 
     def remove(self, place: int) -> None:
-        """Forget an entry."""
+        """Remove the entry at a place from the index."""
         self._by_value[self._values.pop(place)].discard(place)
 
     def _key(self, value: Any) -> Any:
         try:
             key = self._binding.comparable(value)
             hash(key)
-        except (TypeError, ValueError):  # equal to nothing, as scim2-models has it
+        except (TypeError, ValueError):  # equal to no other value, as in scim2-models
             return object()
         return key
 
 
 def _by_value(operation: Operation) -> FilterNode | None:
-    """Return the filter that the value of a removal stands for.
+    """Return the filter that the value of a removal means.
 
     See docs/providers/traffic.md#members-in-the-value.
     """

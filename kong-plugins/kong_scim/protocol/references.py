@@ -1,9 +1,9 @@
 """Shortens references to resources when they are stored, and completes them when shown (RFC 7643
 §2.3.7).
 
-A reference is shown as a URL below the base URL of the request, which no database knows: stored is
-the part behind it, or for ``members``, ``groups`` and ``meta.location`` nothing but the id. So a
-filter on a reference is turned into one on what is stored, exactly, whatever the operator.
+A reference is shown as a URL below the base URL of the request, which is not stored. Only the part
+after it is stored, or for ``members``, ``groups`` and ``meta.location`` only the id. So a filter on
+a reference is converted into an equivalent one on the stored value, for every operator.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Op = CompareOperator
 _BASE: ContextVar[str] = ContextVar("base_url", default="")
 
 _DERIVED = {f"{GROUP_SCHEMA}:members".lower(), f"{USER_SCHEMA}:groups".lower()}
-"""Attributes whose ``$ref`` is made of the ``value`` beside it and the type of what it names."""
+"""Attributes whose ``$ref`` is derived from the entry's ``value`` and the resource type of it."""
 
 
 @contextmanager
 def below(base_url: str) -> Iterator[None]:
-    """Have references read and shown below this URL, such as ``https://example.com/scim/v2``."""
+    """Set the base URL of references for the block, such as ``https://example.com/scim/v2``."""
     token = _BASE.set(f"{base_url.rstrip('/')}/")
     try:
         yield
@@ -49,24 +49,24 @@ def below(base_url: str) -> Iterator[None]:
 
 
 def is_absolute(reference: str) -> bool:
-    """Tell whether a stored reference is shown as it is, and not below the base URL."""
+    """Tell whether a stored reference is shown unchanged, and not below the base URL."""
     return ":" in reference or reference.startswith("/")
 
 
 def stored(reference: str) -> str:
-    """Return the form in which a reference that a client sent is stored.
+    """Return the stored form of a reference that a client sent.
 
-    One to a resource of ours is relative to the base URL, such as ``Users/2819c223``, whether it
-    came as the URL that is shown, as a path or relative to the resource, as in the examples of RFC
-    7643 §8.2. Others are kept.
+    A reference to a resource of ours is stored relative to the base URL, such as
+    ``Users/2819c223``. A client may send it as a URL, as a path, or relative to the resource, as in
+    the examples of RFC 7643 §8.2. Other references are stored unchanged.
     """
-    shown = _shown(reference)
+    shown = _absolute(reference)
     base = _BASE.get()
     return shown[len(base) :] if base and shown.startswith(base) else reference
 
 
-def _shown(reference: str) -> str:
-    """Return the URL that a reference means."""
+def _absolute(reference: str) -> str:
+    """Return the absolute URL of a reference."""
     base = _BASE.get()
     if ":" in reference:
         return reference
@@ -80,9 +80,9 @@ def _shown(reference: str) -> str:
 
 
 def targets(kind: Any) -> tuple[str, ...]:
-    """Return the resource types that a reference of a Python type may name; none for other types.
+    """Return the resource types that a reference of this Python type may name.
 
-    Those of other references, such as the URL of a photo, are no resources of ours.
+    There are none for other types, nor for references to any URL, such as that of a photo.
     """
     if not (isclass(kind) and issubclass(kind, Reference)):
         return ()
@@ -91,52 +91,60 @@ def targets(kind: Any) -> tuple[str, ...]:
 
 
 def is_derived(head: AttributeBinding) -> bool:
-    """Tell whether the references of an attribute's entries are made of their ``value``."""
+    """Tell whether the ``$ref`` of an attribute's entries is derived from their ``value``."""
     urn = head.urn.lower()
     return (urn.rpartition(".")[0] if head.sub_field_name else urn) in _DERIVED
 
 
 def located(types: Sequence[str], op: Op, url: Any) -> FilterNode:
-    """Return the condition on a resource that its ``meta.location`` compares so to a URL.
+    """Return the condition on a resource's id for a comparison of its ``meta.location`` and a URL.
 
     :param types: The resource types that are searched.
     """
     kinds = [(each, AttrPath("meta", "resourceType")) for each in types]
-    return _made(kinds if len(types) > 1 else [(types[0], None)], AttrPath("id"), op, url)
+    return _derived_condition(
+        kinds if len(types) > 1 else [(types[0], None)], AttrPath("id"), op, url
+    )
 
 
 def of_entry(types: Sequence[str], op: Op, url: Any) -> FilterNode:
-    """Return the condition on an entry of ``members`` or ``groups`` that its ``$ref`` compares so.
+    """Return the condition on an entry of ``members`` or ``groups`` for a comparison of its
+    ``$ref`` and a URL.
 
-    :param types: The resource types it may name.
+    :param types: The resource types that the entry may name.
     """
     kind = AttrPath("type") if len(types) > 1 else None
-    return _made([(each, kind) for each in types], AttrPath("value"), op, url)
+    return _derived_condition([(each, kind) for each in types], AttrPath("value"), op, url)
 
 
-def _made(
+def _derived_condition(
     kinds: Sequence[tuple[str, AttrPath | None]], of: AttrPath, op: Op, url: Any
 ) -> FilterNode:
-    """Return the condition on an id that the URL made of it compares so.
+    """Return the condition on an id for a comparison of the URL that is derived from it.
 
-    :param kinds: Each resource type that may have the id, and the attribute that says which.
+    :param kinds: The possible resource types, each with the attribute that has its name, or None.
+    :param of: The attribute with the id.
     """
     if url is None:
         return Present(of) if op is Op.ne else Not(Present(of))
     if op is Op.ne:
-        return Not(_made(kinds, of, Op.eq, url))
-    terms, nobody = [], Not(Present(of))
-    for name, tells in kinds:
+        return Not(_derived_condition(kinds, of, Op.eq, url))
+    terms, never = [], Not(Present(of))
+    for name, type_attribute in kinds:
         found = _Prefixed(f"{_BASE.get()}{name}s/", of).compared(op, _operand(op, url))
-        if found != nobody:
-            terms.append(found if tells is None else _all(Comparison(tells, Op.eq, name), found))
-    return _any(*terms) if terms else nobody
+        if found != never:
+            terms.append(
+                found
+                if type_attribute is None
+                else _all(Comparison(type_attribute, Op.eq, name), found)
+            )
+    return _any(*terms) if terms else never
 
 
 def written(of: AttrPath, op: Op, url: Any) -> FilterNode:
-    """Return the condition that a reference which clients write is shown as something like a URL.
+    """Return the condition for a comparison of a reference that clients write, as it is shown.
 
-    :param of: Where it is stored.
+    :param of: The attribute in which the reference is stored.
     """
     if url is None:
         return Comparison(of, op, None)
@@ -155,27 +163,27 @@ def written(of: AttrPath, op: Op, url: Any) -> FilterNode:
 
 
 def _operand(op: Op, url: str) -> str:
-    """Return what is compared with, as a URL, unless it is only a part of one."""
+    """Return the absolute URL of a filter's value, or the value itself if it is a part of one."""
     base = _BASE.get()
     if op in (Op.co, Op.ew) or (op is Op.sw and base.startswith(url)):
         return url
     if op is Op.sw and urlsplit(base).path.startswith(url):  # the beginning of a path
         return base
-    return _shown(url)
+    return _absolute(url)
 
 
 @dataclass(frozen=True)
 class _Prefixed:
-    """Texts with a common prefix, such as the URLs of users. What follows the prefix is stored.
+    """Texts with a common prefix, such as the URLs of users, of which only the rest is stored.
 
-    :param of: The attribute that holds what follows; it is there, and not empty.
+    :param of: The attribute with the rest, which is present and not empty.
     """
 
     prefix: str
     of: AttrPath
 
     def compared(self, op: Op, operand: str) -> FilterNode:
-        """Return the condition that the whole text compares so; ``op`` is any but ``ne``."""
+        """Return the condition for a comparison of the whole text, with any operator but ``ne``."""
         rest = operand[len(self.prefix) :] if operand.startswith(self.prefix) else None
         if op in (Op.co, Op.ew):
             return self._within(op, operand)
@@ -185,7 +193,7 @@ class _Prefixed:
             return Comparison(self.of, op, rest)
         if op in (Op.eq, Op.sw):
             return Not(Present(self.of))
-        # They differ within what all texts begin with.
+        # The operand differs from all texts within their common prefix.
         greater = self.prefix > operand
         return Present(self.of) if greater == (op in (Op.gt, Op.ge)) else Not(Present(self.of))
 

@@ -13,7 +13,7 @@ from scim2_server.service import SEARCH_REQUEST_PARAMETERS
 from kong_scim.protocol.limits import CONTROL, check_text, shown
 
 MAX_PARAMETERS = 100
-"""Query parameters of one request."""
+"""Query parameters that one request may have."""
 
 _PARAMETERS = {name.lower(): name for name in SEARCH_REQUEST_PARAMETERS}
 _LISTS = ("attributes", "excludedAttributes")
@@ -29,11 +29,12 @@ def scim_request(
     body: bytes,
     subject: Any,
 ) -> ScimRequest:
-    """Read a request.
+    """Return a SCIM request with decoded path and query.
 
-    :param path: Below ``base_url``, percent-encoded as the client sent it.
+    :param path: The path below ``base_url``, percent-encoded as the client sent it.
     :param query: The raw query string.
-    :raises NotFoundException: When a segment of the path cannot be the id of anything.
+    :param subject: The caller.
+    :raises NotFoundException: When a segment of the path cannot be an id.
     :raises InvalidSyntaxException: When the query is not UTF-8.
     """
     return ScimRequest(
@@ -50,10 +51,8 @@ def scim_request(
 def decoded_path(path: str) -> str:
     """Return a path without percent-encoding.
 
-    A slash that comes out of a segment must not make another route of it (RFC 3986 §2.2), so such a
-    path names nothing.
-
-    :raises NotFoundException: Also where a segment is no UTF-8, or holds a control character.
+    :raises NotFoundException: When a segment has an encoded slash, which must not lead to another
+        route (RFC 3986 §2.2), is no UTF-8, or has a control character.
     """
     segments = []
     for segment in path.split("/"):
@@ -68,14 +67,14 @@ def decoded_path(path: str) -> str:
 
 
 def decoded_query(query: str) -> dict[str, str]:
-    """Return the query parameters; ``+`` and ``%20`` are spaces.
+    """Return the query parameters by their names.
 
-    Entra sends either (docs/providers/traffic.md#spaces-as-plus).
-    A list given twice is one list; of another parameter, the last counts. A name is matched without
-    regard to case.
+    Both ``+`` and ``%20`` are spaces, since Entra sends either
+    (docs/providers/traffic.md#spaces-as-plus). Names may be of any case. The lists of a repeated
+    ``attributes`` or ``excludedAttributes`` are joined; for other parameters the last value counts.
 
-    :raises InvalidSyntaxException: When it is no UTF-8, or has too many parameters.
-    :raises InvalidValueException: When a value holds a control character.
+    :raises InvalidSyntaxException: When the query is no UTF-8, or has too many parameters.
+    :raises InvalidValueException: When a value has a control character.
     """
     try:
         pairs = parse_qsl(
@@ -90,8 +89,8 @@ def decoded_query(query: str) -> dict[str, str]:
             detail=f"The query string has more than {MAX_PARAMETERS} parameters"
         ) from None
     parameters: dict[str, str] = {}
-    for given, value in pairs:
-        name = _PARAMETERS.get(given.lower(), given)
+    for sent_name, value in pairs:
+        name = _PARAMETERS.get(sent_name.lower(), sent_name)
         try:
             check_text(value)
         except InvalidValueException as error:

@@ -1,8 +1,8 @@
 """The resource types that are served (Users, Groups, Events), their extensions, and the
 capabilities.
 
-The models are those of scim2-models (RFC 7643 §8), with the few differences that real directories
-need; each says which.
+The models are those of scim2-models (RFC 7643 §8), with a few differences that real directories
+need. A comment at each says why.
 """
 
 from __future__ import annotations
@@ -45,42 +45,42 @@ from kong_scim.protocol.extensions import SchemaFile, schema_files
 
 
 def _adapt_scim2_models() -> None:
-    """Let scim2-models copy values that are not canonical, and take relative references.
+    """Make scim2-models copy values that are not canonical, and accept relative references.
 
-    Python before 3.11.4 copies a member of an enum by its name, which a value such as the type
-    ``office`` of an e-mail does not have; this is what Python does since.
+    Python before 3.11.4 copies a member of an enum by its name, but a value such as the type
+    ``office`` of an e-mail has none. Later versions copy as :func:`_itself` does.
 
-    A relative reference is a reference too (RFC 3986 §4.1), which scim2-models takes only where it
-    starts with a slash; :mod:`kong_scim.protocol.leniency.values` says what is none.
+    A reference may be relative (RFC 3986 §4.1), but scim2-models accepts only those with a slash at
+    the start. :mod:`kong_scim.protocol.leniency.values` checks references instead.
     """
     ExtensibleStringEnum.__deepcopy__ = _itself  # type: ignore[method-assign,assignment]
-    reference._validate_uri = _taken
+    reference._validate_uri = _accept
 
 
 def _itself(member: ExtensibleStringEnum, _memo: Any) -> ExtensibleStringEnum:
     return member
 
 
-def _taken(value: str) -> None:
-    """Leave a reference as it is."""
+def _accept(value: str) -> None:
+    """Accept any reference."""
 
 
 _adapt_scim2_models()
 
 
 class Email(scim2_models.Email):
-    # EmailStr refuses special-use domains, which companies use (corp.local), and rewrites what was
-    # sent; a provider that reads its own value back changed sends it again for ever.
+    # EmailStr refuses special-use domains, which companies use (corp.local), and changes the value.
+    # A provider that reads a changed value sends its own again, for ever.
     value: str | None = None
     """Email address of the user, as it was sent."""
 
 
 class Manager(ComplexAttribute):
-    # RFC 7643 §8.7.1 requires neither; Entra and Okta send the value without $ref.
+    # RFC 7643 §8.7.1 requires neither attribute; Entra and Okta send the value without $ref.
     value: Annotated[str | None, CaseExact.true] = None
     """The id of the SCIM resource representing the User's manager."""
 
-    # The name, not the class: a reference to what is not defined yet leaves the model incomplete.
+    # The name of the class, since a reference to a later class leaves the model incomplete.
     ref: Annotated[
         Reference["User"] | None,  # type: ignore[type-arg]  # noqa: UP037
         Mutability.read_write,
@@ -108,7 +108,7 @@ class User(scim2_models.User[AnyExtension]):
 
 
 class GroupMember(scim2_models.GroupMember):
-    # Its name is the directory's to say, and costs a look-up of each member: only for who asks.
+    # The directory looks up the name of each member, so it is returned only on request.
     display: Annotated[str | None, Mutability.read_only, Returned.request] = None
     """What the member is called; only returned where ``members.display`` is asked for."""
 
@@ -142,10 +142,10 @@ POLICY = ScimPolicy(
 
 
 def provider(config: PluginConfig) -> ScimProvider:
-    """Describe the service of one plugin instance.
+    """Return the models and capabilities of one plugin instance's service.
 
-    :raises ~kong_scim.config.plugin.ConfigurationError: When a schema file is broken, with its
-        name.
+    :raises ~kong_scim.config.plugin.ConfigurationError: When a schema file is broken; it names the
+        file.
     """
     models, resource_types = _catalog(schema_files())
     return ScimProvider(
@@ -158,7 +158,7 @@ def provider(config: PluginConfig) -> ScimProvider:
 
 @lru_cache(maxsize=4)
 def _catalog(files: tuple[SchemaFile, ...]) -> tuple[tuple[Model, ...], tuple[ResourceType, ...]]:
-    """Build the models once for all instances: pydantic takes tenths of a second for them."""
+    """Build the models once for all instances, since pydantic takes tenths of a second for it."""
     extensions: dict[str, list[type[Extension]]] = {
         name: list(BUILT_IN_EXTENSIONS.get(name, ())) for name in RESOURCES
     }
@@ -175,7 +175,7 @@ def _catalog(files: tuple[SchemaFile, ...]) -> tuple[tuple[Model, ...], tuple[Re
 
 
 def service_provider_config(config: PluginConfig) -> ServiceProviderConfig:
-    """Return what the service can do; clients choose PUT, PATCH and bulk by it.
+    """Return the capabilities of the service, by which clients choose PUT, PATCH or bulk.
 
     See docs/providers/traffic.md#clients-believe-the-configuration.
     """
@@ -187,7 +187,7 @@ def service_provider_config(config: PluginConfig) -> ServiceProviderConfig:
             max_payload_size=config.max_body_size,
         ),
         filter=Filter(supported=True, max_results=config.max_results),
-        # A password that is sent is accepted and forgotten: the gateway has no use for it.
+        # A password is accepted and dropped, since the gateway does not use it.
         change_password=ChangePassword(supported=False),
         sort=Sort(supported=True),
         etag=ETag(supported=True),

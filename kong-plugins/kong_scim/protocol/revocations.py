@@ -1,7 +1,7 @@
 """Recognises requests that take somebody's access away, since these must not wait behind others.
 
-This follows from the method, the path and a look into a small body, before anything of it is
-validated: it decides where a request waits, and nothing else.
+The method, the path and the content of a small body decide it, before anything is validated. The
+result decides only in which queue a request waits.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import json
 from typing import Any
 
 MAX_BODY = 16 * 1024
-"""In bytes: a larger body is no deactivation that a provider sends, and could cost too much."""
+"""Bytes of a body that is read for this. No provider's deactivation is larger, and it may cost too
+much."""
 
 MAX_OPERATIONS = 16
-"""Of a PATCH, or of a Bulk request: so much work a place that is kept for revocations may do."""
+"""Operations of an urgent PATCH or Bulk request. More would hold a reserved worker for too long."""
 
 
 def is_revocation(method: str, path: str, body: bytes) -> bool:
     """Tell whether a request deletes a user or group, or deactivates a user.
 
-    :param path: Below the base URL, percent-encoded.
+    :param path: The path below the base URL, percent-encoded.
     """
     if method == "DELETE":
         return _kind(path) in {"users", "groups"}
@@ -29,7 +30,7 @@ def is_revocation(method: str, path: str, body: bytes) -> bool:
         return False
     try:
         payload = json.loads(body)
-    except (ValueError, RecursionError):  # refused elsewhere, with a sentence
+    except (ValueError, RecursionError):  # it is refused later, with a sentence
         return False
     return _revokes(method, path, payload)
 
@@ -59,7 +60,7 @@ def _revokes_in_bulk(operation: Any) -> bool:
 
 
 def _few(operations: Any) -> list[Any]:
-    """Return the operations, or none where they are too many."""
+    """Return the operations, or none if there are too many."""
     short = isinstance(operations, list) and len(operations) <= MAX_OPERATIONS
     return operations if short else []
 
@@ -79,7 +80,7 @@ def _holds_inactive(attributes: dict[str, Any]) -> bool:
 
 
 def _is_active(name: str) -> bool:
-    """Tell whether a key or path is that of ``active``, with its schema's URN or without."""
+    """Tell whether a key or path names ``active``, with or without its schema's URN."""
     return name.strip().lower().rpartition(":")[2] == "active"
 
 
@@ -92,6 +93,6 @@ def _is_true(value: Any) -> bool:
 
 
 def _kind(path: str) -> str:
-    """Return the endpoint of a path that names one resource, in lower case; else nothing."""
+    """Return the endpoint in lower case if a path names one resource, else an empty string."""
     endpoint, _, identifier = path.strip("/").partition("/")
     return endpoint.lower() if identifier and not identifier.startswith(".") else ""

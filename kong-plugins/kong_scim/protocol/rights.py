@@ -12,15 +12,16 @@ _WRITING = frozenset({Operation.create, Operation.replace, Operation.patch, Oper
 
 
 def authorize(identity: Identity, target: Target, *, name: str, endpoint: str) -> None:
-    """Hold an operation against the caller's scopes, each one of a bulk request as well.
+    """Check the caller's scopes for an operation, also for each one of a bulk request.
 
-    The audit trail is kept from being written, and out of a search of everything.
+    Nobody may write events, and a search of all resource types does not find them.
 
-    :param name: Of the resource type.
-    :param endpoint: Of the resource type.
-    :raises ~kong_scim.auth.errors.InsufficientScopeException: Naming the missing scope.
+    :param name: The name of the resource type.
+    :param endpoint: The endpoint of the resource type.
+    :raises ~kong_scim.auth.errors.InsufficientScopeException: It names the missing scope.
     :raises MethodNotAllowedException: For a write of an event.
-    :raises ~scim2_models.ForbiddenException: At the root, whose search leaves events out then.
+    :raises ~scim2_models.ForbiddenException: For events in a search at the root, which then leaves
+        them out.
     """
     writes = target.operation in _WRITING
     if name != "Event":

@@ -1,8 +1,8 @@
 """The SCIM protocol of this service: scim2-server's, with the steps that real providers need
 changed.
 
-No input or output happens here; :mod:`kong_scim.protocol.handler` calls the storage between the
-steps.
+There is no input or output in this module: :mod:`kong_scim.protocol.handler` calls the storage
+between the steps.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ class SecretStorage(Protocol):
     """A storage that keeps secrets for all nodes."""
 
     def secret(self, name: str) -> bytes:
-        """Return a secret, the same at every node."""
+        """Return the secret of this name, which is the same at every node."""
 
 
 class KongScimService(DiscoveryService):
-    """The protocol, lenient towards what providers send and strict in what it answers.
+    """The SCIM protocol, lenient towards requests of real providers, and strict in its answers.
 
-    :param tenant: Whose cursors these are.
+    :param tenant: The tenant, for whom cursors are sealed.
     :param max_operations: Most operations of one PATCH or bulk request.
-    :param failures: Says what a failure of the storage is in SCIM's terms; None for a defect.
+    :param failures: Returns the SCIM error of a failure of the storage, or None for a defect.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class KongScimService(DiscoveryService):
         max_operations: int,
         failures: Callable[[Exception], SCIMException | None] = lambda _: None,
     ) -> None:
-        # Until somebody pages by a cursor, and :meth:`share_cursors` has the one of every node.
+        # The secret of cursors is random until :meth:`share_cursors` gets the one of all nodes.
         super().__init__(provider, secret=os.urandom(32))
         self._cursors_are_shared = False
         self._tenant = tenant
         self.max_operations = max_operations
         self._failures = failures
-        # pydantic holds the classes of generic messages weakly, and builds one again in 10 ms after
-        # each garbage collection.
+        # pydantic has only weak references to the classes of generic messages. Without these, each
+        # would be built again, in 10 ms, after a garbage collection.
         every = self._every_model()
         self._messages = [
             *(parametrize(each, every) for each in (BulkRequest, BulkResponse, SearchRequest)),
@@ -103,10 +103,10 @@ class KongScimService(DiscoveryService):
         return Union[tuple(self.get_models())]  # noqa: UP007 - the form scim2-server asks for
 
     def share_cursors(self, request: ScimRequest, storage: object) -> None:
-        """See to it that every node opens the cursors of every node, also after a restart.
+        """Make every node accept the cursors of every other node, also after a restart.
 
-        They are sealed with a random secret of the tenant, which nobody can work out. It is read
-        when somebody pages by a cursor for the first time, in one step of its own.
+        Cursors are sealed with a random secret of the tenant. It is read at the first request with
+        a cursor.
         """
         if self._cursors_are_shared or not isinstance(storage, SecretStorage):
             return
@@ -119,7 +119,7 @@ class KongScimService(DiscoveryService):
     # -- Routes ---------------------------------------------------------
 
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
-        """Hold an operation against what the caller may do (:mod:`kong_scim.protocol.rights`)."""
+        """Check the caller's scopes for an operation (:mod:`kong_scim.protocol.rights`)."""
         endpoint = self.endpoint_of(resource_type)
         authorize(request.subject, target, name=str(resource_type.name), endpoint=endpoint)
 
@@ -137,8 +137,8 @@ class KongScimService(DiscoveryService):
     def read_creation(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> Resource[Any]:
-        """Validate the body of a POST, lenient as :mod:`kong_scim.protocol.leniency.requests`
-        says."""
+        """Normalise and validate the body of a POST
+        (:mod:`kong_scim.protocol.leniency.requests`)."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=True)
         return validated(model, payload, Context.RESOURCE_CREATION_REQUEST)
@@ -146,8 +146,8 @@ class KongScimService(DiscoveryService):
     def read_replacement(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> Resource[Any]:
-        """Validate the body of a PUT, lenient as :mod:`kong_scim.protocol.leniency.requests`
-        says."""
+        """Normalise and validate the body of a PUT
+        (:mod:`kong_scim.protocol.leniency.requests`)."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=False)
         return validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
@@ -155,15 +155,14 @@ class KongScimService(DiscoveryService):
     def read_patch(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
     ) -> PatchOp[Any]:
-        """Validate the body of a PATCH, lenient as :mod:`kong_scim.protocol.leniency.patch`
-        says."""
+        """Normalise and validate the body of a PATCH (:mod:`kong_scim.protocol.leniency.patch`)."""
         model = self.get_model(resource_type)
         payload = self.decode_body(body, content_type)
         payload = lenient_patch_message(model, payload, self.max_operations)
         return validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
 
     def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
-        """Validate a bulk request, each operation as lenient as a request of its own."""
+        """Validate a bulk request, and normalise each operation like a single request."""
         self.ensure_bulk_payload_size(len(body))
         payload, failures = lenient_bulk(
             self.provider, self.decode_body(body, content_type), self.max_operations
@@ -187,9 +186,10 @@ class KongScimService(DiscoveryService):
     def read_search(
         self, resource_types: list[ResourceType], payload: Any
     ) -> tuple[SearchRequest[Any], Any]:
-        """Read a search; an empty parameter is none, but for the cursor (RFC 9865 §2).
+        """Read the parameters of a search.
 
-        An empty filter is refused, since it would find everybody.
+        Empty parameters are ignored, except a cursor (RFC 9865 §2), and a filter, which is refused
+        because it would find everybody.
         """
         models = self.search_models(resource_types)
         parameters = {
@@ -206,7 +206,7 @@ class KongScimService(DiscoveryService):
     def read_response_parameters(
         self, resource_type: ResourceType, query: Mapping[str, str]
     ) -> ResponseParameters[Any]:
-        """Read ``attributes`` and ``excludedAttributes``, of bounded length."""
+        """Read ``attributes`` and ``excludedAttributes``, which may have a bounded length."""
         models = [self.get_model(resource_type)]
         read = {
             name: parameter(models, name, query[name])
@@ -222,9 +222,9 @@ class KongScimService(DiscoveryService):
     # -- Answers --------------------------------------------------------
 
     def publish(self, base_url: str, resource: Resource[Any]) -> Resource[Any]:
-        """Return a stored resource in the form sent to the client.
+        """Return a stored resource in the form for the client.
 
-        scim2-server copies it whole first; what a storage returns is a copy already.
+        scim2-server would make a deep copy first, but a storage returns a copy already.
         """
         assert resource.meta is not None  # noqa: S101 - a rule of ScimStorage, as the next
         assert resource.id is not None  # noqa: S101
@@ -238,7 +238,7 @@ class KongScimService(DiscoveryService):
         return published
 
     def reference_location(self, base_url: str, reference: str) -> str:
-        """Return the URL of a stored reference, which a filter on it is compared with."""
+        """Return the URL of a stored reference, with which a filter's value is compared."""
         if references.is_absolute(reference):
             return reference
         return f"{base_url.rstrip('/')}/{reference}"
@@ -249,7 +249,7 @@ class KongScimService(DiscoveryService):
         created: Resource[Any],
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> ScimResponse:
-        """Return the 201 of a creation, with the attributes asked for (RFC 7644 §3.9)."""
+        """Return the 201 of a creation, with the requested attributes (RFC 7644 §3.9)."""
         resource = self.publish(base_url, created)
         assert resource.meta is not None  # noqa: S101 - as in publish
         response = self.resource_response(
@@ -264,10 +264,10 @@ class KongScimService(DiscoveryService):
     def apply_replacement(
         self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions
     ) -> Resource[Any] | None:
-        """Apply a PUT; what it cannot or does not say stays (RFC 7644 §3.5.1).
+        """Apply a PUT. ``active`` and read-only values of extensions stay if it lacks them.
 
-        A PUT without ``active`` must not let somebody in again who was disabled, and what the
-        gateway writes into an extension is not the client's to drop.
+        RFC 7644 §3.5.1 allows this. A PUT without ``active`` must not let a disabled user in again,
+        and a client cannot remove values that the gateway wrote.
         """
         if getattr(replacement, "active", None) is None and "active" in type(current).model_fields:
             replacement["active"] = current["active"]
@@ -288,7 +288,7 @@ class KongScimService(DiscoveryService):
     def apply_patch(
         self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
     ) -> Resource[Any] | None:
-        """Apply a PATCH as :mod:`kong_scim.protocol.patching` does; None when it changes
+        """Apply a PATCH by :mod:`kong_scim.protocol.patching`; return None if it changes
         nothing."""
         self.check_preconditions(current, "PATCH", conditions)
         return current if patching.apply(patch_op, current) else None
@@ -302,8 +302,8 @@ class KongScimService(DiscoveryService):
     ) -> ScimResponse:
         """Return a page of a search (RFC 7644 §3.4.2, RFC 9865 §2).
 
-        scim2-server validates the resources again as parts of a message once they are dumped, which
-        is a third of the time of a page of a hundred.
+        scim2-server would validate the dumped resources once more, which takes a third of the time
+        of a page of a hundred.
         """
         by_cursor = search_request.cursor is not None
         resources = [
@@ -334,9 +334,9 @@ class KongScimService(DiscoveryService):
         resource: Resource[Any],
         response_parameters: ResponseParameters[Any],
     ) -> ScimResponse:
-        """Answer a user's PATCH with the user (Okta reads it), a group's with 204.
+        """Answer a PATCH of a user with the user, which Okta reads, and one of a group with 204.
 
-        A group is answered where the client asks for attributes of it (RFC 7644 §3.5.2). See
+        If the client requests attributes of a group, the answer has them (RFC 7644 §3.5.2). See
         docs/providers/traffic.md#answers-to-a-patch.
         """
         if self.get_resource_type_of(resource).name == "Group":
@@ -346,16 +346,17 @@ class KongScimService(DiscoveryService):
     # -- Errors ---------------------------------------------------------
 
     def scim_exception_of(self, exception: Exception) -> SCIMException | None:
-        """Return what a failure is in SCIM's terms, or None where it is a defect of ours."""
+        """Return the SCIM error of a failure, or None for a defect of this service."""
         if isinstance(exception, SCIMException):
             return exception
         if isinstance(exception, RecursionError):
-            # The limits are below what any parser here can take; this catches what they miss.
+            # The limits should prevent this; it is a safety net.
             return InvalidSyntaxException(detail="The request nests too deeply")
         return self._failures(exception)
 
     def error_of(self, exception: Exception) -> Error:  # type: ignore[override]
-        """Return the SCIM error of any failure; a defect of ours is logged and says nothing."""
+        """Return the SCIM error of any exception. A defect is logged, and its error has no
+        detail."""
         known = self.scim_exception_of(exception)
         if known is None:
             log.error("A defect of this service", exc_info=exception)
@@ -363,7 +364,7 @@ class KongScimService(DiscoveryService):
         return bounded(known.to_error().model_copy(update={"detail": detail_of(known)}))
 
     def error_response(self, exception: Exception) -> ScimResponse:
-        """Return the answer to a failed request, with the headers its status wants."""
+        """Return the answer to a failed request, with the headers that its status needs."""
         known = self.scim_exception_of(exception)
         response = super().error_response(known or exception)
         if isinstance(known, InsufficientScopeException | WrongAddressException):
@@ -374,7 +375,7 @@ class KongScimService(DiscoveryService):
         return response
 
     def www_authenticate(self, exception: SCIMException) -> str | None:
-        """Return the challenge of a 401, or of a 403 for the sake of the token (RFC 6750 §3)."""
+        """Return the challenge of a 401, or of a 403 that a token caused (RFC 6750 §3)."""
         challenge = super().www_authenticate(exception)
         if challenge and isinstance(exception, InvalidTokenException):
             described = exception.description

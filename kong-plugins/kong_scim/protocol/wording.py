@@ -1,8 +1,8 @@
 """Says what is wrong with a request in sentences of this service, and never in those of a library.
 
-scim2-models, scim2-server and pydantic say what they refuse to a programmer who uses them: with the
-names of Python classes, and links to their own pages. Whoever reads an error of SCIM sees none of
-these; each sentence here names the attribute, and says what to send instead.
+Errors of scim2-models, scim2-server and pydantic are made for programmers: they have names of
+Python classes and links to the libraries' pages. A sentence of this module names the attribute, and
+says what to send instead.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _SENTENCES = {
     r"/Me|POST /Me": "/Me is not served: ask for /Users/{{id}}",
     r"(.+) is not supported": "{0} is not supported: see /ServiceProviderConfig",
 }
-"""Sentences of the libraries, as patterns, and ours; what a pattern captures is a name."""
+"""Our sentences by patterns of the libraries' ones. The groups of a pattern are names."""
 
 _TABLE = [(re.compile(pattern, re.DOTALL), ours) for pattern, ours in _SENTENCES.items()]
 
@@ -121,31 +121,31 @@ _TYPES = (
     (("model_", "dict_", "mapping_", "dataclass_"), "an object"),
     (("base64_", "bytes_"), "a string in base64"),
 )
-"""Beginnings of pydantic's codes of an error, and what is to be sent."""
+"""Beginnings of pydantic's error codes, and the value to send."""
 
 _STRUCTURE = {"schema_error", "unknown_extension_schema", "extra_forbidden"}
 
 
 def detail_of(exception: SCIMException) -> str:
-    """Return what an exception says, in words of ours."""
+    """Return the sentence of an exception, reworded if a library raised it."""
     if not _is_of_a_library(exception):
         return str(exception)
     cause = exception.__cause__
     if isinstance(cause, ValidationError):
         return str(of_validation(cause))
-    return _said(str(exception), exception.scim_type, exception.status)
+    return _sentence(str(exception), exception.scim_type, exception.status)
 
 
 def in_our_words(exception: SCIMException) -> SCIMException:
-    """Return an exception of scim2-server as one that names what pydantic refused, if it did."""
+    """Return the reworded error of pydantic that caused an exception, or else the exception."""
     cause = exception.__cause__
     return of_validation(cause) if isinstance(cause, ValidationError) else exception
 
 
 def validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:
-    """Return the model of a payload.
+    """Validate a payload, and return its model.
 
-    :raises ~scim2_models.SCIMException: Naming what pydantic refuses first.
+    :raises ~scim2_models.SCIMException: For the first error of pydantic.
     """
     try:
         return model.model_validate(payload, scim_ctx=scim_ctx)
@@ -154,19 +154,19 @@ def validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -
 
 
 def of_validation(error: ValidationError, under: str = "") -> SCIMException:
-    """Return the SCIM error of what pydantic refuses first.
+    """Return the SCIM error for the first error of pydantic.
 
-    :param under: The attribute that was validated, where it was not a whole message.
+    :param under: The attribute that was validated, or empty for a whole message.
     """
     first = error.errors(include_url=False)[0]
-    code, said = str(first["type"]), first.get("ctx", {})
+    code, context = str(first["type"]), first.get("ctx", {})
     path = _path(under, first["loc"])
     if code.startswith("scim_"):
         return _of_scim(first, path)
-    if "field_name" in said or code in ("missing", "required_error"):
-        path = _joined(path, said.get("field_name", "" if path else "Operations"))
+    if "field_name" in context or code in ("missing", "required_error"):
+        path = _joined(path, context.get("field_name", "" if path else "Operations"))
     if code == "schema_error":
-        return InvalidSyntaxException(detail=f'schemas must list "{said["schema"]}"')
+        return InvalidSyntaxException(detail=f'schemas must list "{context["schema"]}"')
     if code in ("missing", "required_error"):
         return InvalidValueException(detail=f"{path} is required: send a value")
     if code == "primary_uniqueness_error":
@@ -175,22 +175,22 @@ def of_validation(error: ValidationError, under: str = "") -> SCIMException:
         )
     if code == "mutability_error":
         return InvalidValueException(detail=f"{path} is read-only: leave it out")
-    wanted = _wanted(code, first, said)
+    expected = _expected(code, first, context)
     if code in _STRUCTURE or (not path and code.startswith(("model_", "dict_"))):
-        return InvalidSyntaxException(detail=f"{path or 'The body'} must be {wanted}")
+        return InvalidSyntaxException(detail=f"{path or 'The body'} must be {expected}")
     if not path:
         return InvalidValueException(detail=_BY_SCIM_TYPE["invalidValue"])
-    return InvalidValueException(detail=f"{path} cannot have this value: send {wanted}")
+    return InvalidValueException(detail=f"{path} cannot have this value: send {expected}")
 
 
 def of_text(error: Error) -> SCIMException:
-    """Return an error of which a library kept its sentence only, in words of ours."""
-    said = _said(str(error.detail), error.scim_type or "", error.status or 400)
-    return SCIMException.from_error(error.model_copy(update={"detail": said}))
+    """Return a reworded exception for an error of which a library kept only the sentence."""
+    detail = _sentence(str(error.detail), error.scim_type or "", error.status or 400)
+    return SCIMException.from_error(error.model_copy(update={"detail": detail}))
 
 
 def _of_scim(error: Mapping[str, Any], path: str) -> SCIMException:
-    """Return an error that a model of scim2-models raised itself."""
+    """Return the SCIM error for an error that scim2-models raised in a validator."""
     context = error.get("ctx", {})
     scim_type = str(context.get("scim_type") or "")
     if path in ("sortBy", "sort_by"):
@@ -206,31 +206,32 @@ def _of_scim(error: Mapping[str, Any], path: str) -> SCIMException:
     kind = kinds.get(scim_type, InvalidValueException)
     if kind is InvalidCursorException:
         return InvalidCursorException(detail=_BY_SCIM_TYPE[scim_type])
-    detail = _said(str(error["msg"]), scim_type, int(context.get("status", 400)))
+    detail = _sentence(str(error["msg"]), scim_type, int(context.get("status", 400)))
     return kind(detail=f"{path}: {detail}" if path else detail)
 
 
-def _said(theirs: str, scim_type: str, status: int) -> str:
+def _sentence(text: str, scim_type: str, status: int) -> str:
     for pattern, ours in _TABLE:
-        found = pattern.match(theirs)
+        found = pattern.match(text)
         if found:
             return ours.format(*(_scim_name(each) for each in found.groups()))
     return _BY_SCIM_TYPE.get(scim_type) or _BY_STATUS.get(status) or _BY_SCIM_TYPE["invalidSyntax"]
 
 
-def _wanted(code: str, error: Mapping[str, Any], said: Mapping[str, Any]) -> str:
-    for beginnings, wanted in _TYPES:
+def _expected(code: str, error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    for beginnings, expected in _TYPES:
         if code.startswith(beginnings):
-            return wanted
+            return expected
     if code in ("enum", "literal_error"):
-        return str(said.get("expected", "another value")).replace("'", '"')
+        return str(context.get("expected", "another value")).replace("'", '"')
     if not isinstance(error.get("input"), str):
         return "a string"
     return 'a URL, such as "https://example.com/"'
 
 
 def _path(under: str, location: Sequence[str | int]) -> str:
-    """Return where something is, in the notation of RFC 7644 §3.10, with [1] for a second entry.
+    """Return the path of a location, in the notation of RFC 7644 §3.10, with [1] for a second
+    entry.
 
     pydantic also names the member of a union that it tried, which is left out.
     """
@@ -260,7 +261,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def _scim_name(name: str) -> str:
-    """Return the SCIM name of an attribute whose Python name it may be: ``phone_numbers``."""
+    """Return the SCIM name of an attribute from its Python name, such as ``phone_numbers``."""
     if name == "ref":
         return "$ref"
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)

@@ -1,8 +1,8 @@
 """Stores a tenant's deliveries: what is to be sent to which target, and each attempt.
 
-A delivery is made in the commit that seals its event. Several nodes work at once: each claims with
-one statement, for a while (a lease), and only what no earlier delivery of the same resource to the
-same target stands before.
+A delivery is made in the commit that seals its event. Several nodes send deliveries at once: each
+claims some with one statement, for a limited time (a lease). A delivery can be claimed only when no
+earlier one for the same resource and target is pending.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSES = timedelta(seconds=LONGEST_WAIT) + timedelta(hours=1)
 LONGEST_LEASES = timedelta(hours=1)
-"""How far ahead a delivery may be due, or leased: nodes' clocks may differ by an hour."""
+"""How far in the future a delivery may be due, or leased. Nodes' clocks may differ by an hour."""
 
 STATES = ("pending", "delivered", "dead")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery that this node has claimed and is to send.
+    """A delivery that this node has claimed, and must send.
 
-    :param attempts: How often it was tried, this time among it.
-    :param event: In SCIM JSON form; None where what is stored cannot be read.
+    :param attempts: How often it was tried, including this time.
+    :param created: When it was made, or last replayed.
+    :param event: The event in SCIM JSON form, or None if the stored one cannot be read.
     """
 
     number: int
@@ -52,8 +53,9 @@ class Delivery:
 class Attempt:
     """The result of one attempt to send a delivery.
 
-    :param state: What the delivery is from now on.
-    :param due: Not before when it is tried again.
+    :param delivery: The delivery's number.
+    :param state: The new state of the delivery, one of :data:`STATES`.
+    :param due: The earliest time of the next attempt.
     """
 
     delivery: int
@@ -72,7 +74,7 @@ class Deliveries:
         self._counts = counts_of(self._scope.tenant)
 
     def steps(self, event: Mapping[str, Any], targets: Iterable[str], now: datetime) -> list[Sql]:
-        """Return the statements that make the deliveries of an event, with its commit."""
+        """Return the statements that store an event's deliveries, for the event's commit."""
         rows = [
             {
                 "workspace": self._scope.workspace,
@@ -91,9 +93,9 @@ class Deliveries:
         return [self._database.bind(Statement(insert(deliveries).values(rows)))] if rows else []
 
     def claim(self, target: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
-        """Take deliveries that are due, the oldest first, and of each resource the first only.
+        """Claim due deliveries, the oldest first, and at most one for each resource.
 
-        :param until: From then on another node may take them.
+        :param until: The end of the lease, after which another node may claim them.
         """
         statement = self._database.bind(
             _CLAIM, target=target, now=instant(now), until=instant(until), limit=limit
@@ -114,10 +116,10 @@ class Deliveries:
         ]
 
     def record(self, done: Sequence[Attempt]) -> None:
-        """Write down what became of deliveries."""
+        """Store attempts, and the new states of their deliveries."""
         steps = []
         for attempt in done:
-            of: dict[str, Param] = {
+            values: dict[str, Param] = {
                 "number": attempt.delivery,
                 "state": attempt.state,
                 "due": instant(attempt.due),
@@ -127,15 +129,15 @@ class Deliveries:
                 "error": attempt.answer.error,
                 "answer": attempt.answer.text,
             }
-            steps.append(self._database.bind(_NOTE, **of))
-            steps.append(self._database.bind(_FINISH, **of))
+            steps.append(self._database.bind(_INSERT_ATTEMPT, **values))
+            steps.append(self._database.bind(_UPDATE_STATE, **values))
         if steps:
             self._database.commit(steps)
 
     def waiting(self, target: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
-        """Return the oldest events that a target has not acknowledged, in order, by their id.
+        """Return the ids and the oldest events that a target has not acknowledged, in order.
 
-        None in place of one that is stored and cannot be read.
+        An event that is stored and cannot be read is None.
         """
         found = (
             select(resources.c.id, resources.c.doc)
@@ -150,10 +152,10 @@ class Deliveries:
     def acknowledge(
         self, target: str, taken: Collection[str], refused: Mapping[str, str], now: datetime
     ) -> None:
-        """Write down what a target says of events it got.
+        """Store a target's acknowledgements and errors.
 
-        :param taken: Their ids.
-        :param refused: What it says against others, by their id: those are given up.
+        :param taken: Ids of the events that it acknowledges.
+        :param refused: The errors that it reports, by the event's id. Those deliveries become dead.
         """
         found = select(deliveries.c.number, deliveries.c.event_id).where(
             *self._pending(target), deliveries.c.event_id.in_(values_of([*taken, *refused]))
@@ -161,16 +163,16 @@ class Deliveries:
         rows = self._database.rows(Statement(found))
         done = []
         for row in rows:
-            against = refused.get(row["event_id"])
-            answer = Answer(200) if against is None else Answer(400, "refused", against[:KEPT])
-            state = "delivered" if against is None else "dead"
+            error = refused.get(row["event_id"])
+            answer = Answer(200) if error is None else Answer(400, "refused", error[:KEPT])
+            state = "delivered" if error is None else "dead"
             done.append(Attempt(int(row["number"]), now, answer, state, now))
         self.record(done)
         for attempt in done:
             self.count(target, attempt)
 
     def count(self, target: str, attempt: Attempt) -> None:
-        """Count what became of a try that is written down."""
+        """Count the result of a stored attempt."""
         self._counts.add(
             "deliveries", target, "failed" if attempt.state == "pending" else attempt.state
         )
@@ -183,7 +185,7 @@ class Deliveries:
         ]
 
     def give_up_old(self, before: datetime, now: datetime) -> int:
-        """Give up what has been pending since before a moment, and return how many those are."""
+        """Give up pending deliveries from before a time, and return their number."""
         statement = self._database.bind(_GIVE_UP_OLD, before=instant(before), now=instant(now))
         (result,) = self._database.commit([statement])
         for row in result.data:
@@ -191,13 +193,13 @@ class Deliveries:
         return result.rows
 
     def bring_forward(self, now: datetime) -> None:
-        """Have what is due, or leased, later than anything can be now: a clock was far off.
+        """Make deliveries due that are due, or leased, further in the future than is possible.
 
-        It would else wait until that moment comes.
+        That happens when a clock was far off. Otherwise they would wait until then.
         """
         try:
             latest = {"due": now + LONGEST_PAUSES, "leased": now + LONGEST_LEASES}
-        except OverflowError:  # then nothing can be later
+        except OverflowError:  # no time can be later
             return
         self._database.commit(
             [
@@ -209,10 +211,10 @@ class Deliveries:
         )
 
     def replay(self, numbers: Sequence[int] | None, now: datetime) -> int:
-        """Make dead or delivered ones pending again.
+        """Make dead or delivered deliveries pending again.
 
-        :param numbers: Which; None for all dead ones.
-        :return: How many.
+        :param numbers: Their numbers, or None for all dead ones.
+        :return: How many became pending.
         """
         statement = update(deliveries).where(in_scope(deliveries))
         if numbers is None:
@@ -221,7 +223,7 @@ class Deliveries:
             statement = statement.where(
                 deliveries.c.number.in_(values_of(numbers)), deliveries.c.state != "pending"
             )
-        # Its age counts from now on, or it would be given up again at once.
+        # `created` is set too: an old delivery would be given up again at once.
         values = {"state": "pending", "due": instant(now), "created": instant(now), "leased": ""}
         (result,) = self._database.commit(
             [self._database.bind(Statement(statement.values(values)))]
@@ -229,20 +231,25 @@ class Deliveries:
         return result.rows
 
     def page(self, *, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return deliveries with every attempt, in order, in the JSON form of the endpoint."""
+        """Return deliveries with their attempts, by number, in the JSON form of the endpoint.
+
+        :param state: Only those with this state; None for all.
+        :param after: Only those with a greater number.
+        :param limit: How many at most.
+        """
         found = select(deliveries).where(in_scope(deliveries), deliveries.c.number > after)
         if state is not None:
             found = found.where(deliveries.c.state == state)
         found = found.order_by(deliveries.c.number).limit(limit)
         rows = self._database.rows(Statement(found))
         numbers = [int(row["number"]) for row in rows]
-        tried: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
+        attempts_of: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
         if numbers:
             of = select(attempts).where(attempts.c.delivery.in_(numbers))
             for note in self._database.rows(Statement(of.order_by(attempts.c.number))):
-                shown = {name: note[name] for name in ("at", "milliseconds", "status")}
-                shown |= {name: note[name] for name in ("error", "answer") if note[name]}
-                tried[int(note["delivery"])].append(shown)
+                entry = {name: note[name] for name in ("at", "milliseconds", "status")}
+                entry |= {name: note[name] for name in ("error", "answer") if note[name]}
+                attempts_of[int(note["delivery"])].append(entry)
         return [
             {
                 "id": int(row["number"]),
@@ -252,14 +259,14 @@ class Deliveries:
                 "state": row["state"],
                 "created": row["created"],
                 "due": row["due"],
-                "attempts": tried[int(row["number"])],
+                "attempts": attempts_of[int(row["number"])],
             }
             for row in rows
         ]
 
 
 def _event(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a stored event in SCIM JSON form, or None for a row that holds none."""
+    """Return a stored event in SCIM JSON form, or None if the row cannot be read."""
     try:
         return {"id": row["id"], **json.loads(row["doc"])}
     except (ValueError, TypeError, RecursionError):
@@ -269,7 +276,7 @@ def _event(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _claim() -> Update:
     one, earlier = deliveries.alias("one"), deliveries.alias("earlier")
-    stands_before = exists(
+    has_earlier = exists(
         select(literal(1))
         .where(
             earlier.c.workspace == one.c.workspace,
@@ -289,7 +296,7 @@ def _claim() -> Update:
             one.c.state == "pending",
             one.c.due <= bindparam("now"),
             one.c.leased <= bindparam("now"),
-            ~stands_before,
+            ~has_earlier,
         )
         .order_by(one.c.number)
         .limit(bindparam("limit"))
@@ -312,7 +319,7 @@ _CLAIM = Statement(_claim())
 
 _OF_ATTEMPT = ("at", "status", "milliseconds", "error", "answer")
 
-_NOTE = Statement(
+_INSERT_ATTEMPT = Statement(
     insert(attempts).from_select(
         ["delivery", *_OF_ATTEMPT],
         select(
@@ -321,9 +328,9 @@ _NOTE = Statement(
         ).where(deliveries.c.number == bindparam("number")),
     )
 )
-"""Inserts an attempt, unless its delivery is gone with its event."""
+"""Inserts an attempt, unless its delivery was deleted with its event."""
 
-_FINISH = Statement(
+_UPDATE_STATE = Statement(
     update(deliveries)
     .where(deliveries.c.number == bindparam("number"), deliveries.c.state == "pending")
     .values(state=bindparam("state"), due=bindparam("due"), leased="")

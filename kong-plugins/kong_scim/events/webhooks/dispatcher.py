@@ -1,8 +1,8 @@
 """The dispatcher sends due deliveries with each tick. A target that is down delays no other.
 
-Requests run on threads of their own, and a tick does not wait for a slow one: what it became is
-written down by a later tick. Where the process dies in between, the lease ends and it is sent
-again: at least once, with the id of the event as the key by which a receiver knows it.
+Requests run on their own threads, and a tick does not wait for a slow one: a later tick stores its
+result. If the process dies in between, the lease ends and the delivery is sent again. So each event
+arrives at least once, and a receiver recognizes a repetition by the id of the event.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from kong_scim.events.webhooks.http import Answer, Sender
 log = logging.getLogger(__name__)
 
 JOB = "deliveries"
-"""What :class:`.Failures` calls this work."""
+"""The name of this work as a job of :class:`.Failures`."""
 
 AT_ONCE = 4
-"""Requests under way to one target."""
+"""How many requests to one target are sent at a time."""
 
 BUDGET = 0.7
-"""Seconds that a tick goes on for while answers come."""
+"""Seconds after which a tick ends although answers still arrive."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 900.0
-"""Bounds of the pause after a failure, in seconds; it doubles, less a random part up to half."""
+"""Seconds of the pause after a first failure, and at most. It doubles with each failure, and is
+shortened by a random part of up to half."""
 
 FAILURES = 5
-"""Failures in a row after which a target is left alone for a while."""
+"""Failures in a row that open a target's circuit breaker."""
 
 LONGEST_REST = 15.0
-"""Seconds that it is left alone at most before it is tried with one request."""
+"""Seconds after which an open circuit breaker lets one request through, at most."""
 
-BETWEEN_LOOKS_FOR_OLD = 30.0
-"""Seconds between two looks for deliveries that are too old."""
+BETWEEN_SEARCHES = 30.0
+"""Seconds between two searches for deliveries that are too old."""
 
 
 @dataclass
@@ -53,18 +54,20 @@ class _TargetState:
 
     under_way: int = 0
     failures: int = 0
-    rests_until: float = 0.0
+    paused_until: float = 0.0
 
 
 class Dispatcher:
     """Sends the due deliveries of a tenant to its targets.
 
-    Nothing that a receiver answers, that is stored, or that a clock says keeps it from the others:
-    each target, each delivery and each answer fails by itself.
+    A failure never affects other targets, deliveries or answers, whatever a receiver answers, the
+    database contains or a clock says.
 
-    :param give_up: The age after which a delivery is dead.
-    :param failures: Where failures of this process are noted; those of receivers are attempts.
-    :param clock: Seconds that only go forward.
+    :param give_up: The age from which on a delivery is given up.
+    :param failures: Where failures of this process are noted. Those of receivers are stored as
+        attempts.
+    :param clock: Returns seconds, monotonic.
+    :param now: Returns the time of day.
     """
 
     def __init__(
@@ -88,33 +91,33 @@ class Dispatcher:
             max(1, AT_ONCE * len(self._targets)), thread_name_prefix="webhooks"
         )
         self._under_way: dict[Future[Answer], tuple[Target, Delivery, datetime]] = {}
-        self._next_look_for_old = 0.0
+        self._next_search_for_old = 0.0
 
     def who_wants(self, event: Mapping[str, Any]) -> list[str]:
-        """Return the names of the targets that are told of an event."""
+        """Return the names of the targets that get an event."""
         return [target.name for target in self._targets if wanted(event, target.events)]
 
     def run(self, deliveries: Deliveries, secrets: Secrets) -> bool:
-        """Write down what came back, send what is due, and go on while answers come.
+        """Store results and send due deliveries, repeatedly while answers arrive.
 
-        :return: Whether something was under way when its time was over, so that the next tick
-            should come soon.
+        :return: Whether requests were still under way at the end, so that the next tick should
+            come soon.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         deadline = self._clock() + BUDGET
         while True:
             self._collect(deliveries)
-            begun = sum(self._begin(deliveries, target, secrets) for target in self._targets)
+            started = sum(self._begin(deliveries, target, secrets) for target in self._targets)
             left = deadline - self._clock()
             if left <= 0 or not self._under_way:
                 break
             done, _ = wait(self._under_way, timeout=left, return_when=FIRST_COMPLETED)
-            if not done and not begun:
+            if not done and not started:
                 break
         not_done = bool(self._under_way)
         self._collect(deliveries)
-        if self._clock() >= self._next_look_for_old:
-            self._next_look_for_old = self._clock() + BETWEEN_LOOKS_FOR_OLD
+        if self._clock() >= self._next_search_for_old:
+            self._next_search_for_old = self._clock() + BETWEEN_SEARCHES
             self._give_up_old(deliveries)
         return not_done
 
@@ -127,13 +130,13 @@ class Dispatcher:
 
     def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
         state = self._states[target.name]
-        if self._clock() < state.rests_until:
+        if self._clock() < state.paused_until:
             return 0
         slots = (1 if state.failures >= FAILURES else AT_ONCE) - state.under_way
         if slots <= 0:
             return 0
         now = self._now()
-        # Twice the time of an exchange, and a tick to write it down.
+        # The lease is twice the timeout of a request, and some seconds to store the result.
         until = _shifted(now, timedelta(seconds=2 * self._sender.timeout + 5))
         try:
             claimed = deliveries.claim(target.name, slots, now, until)
@@ -141,17 +144,20 @@ class Dispatcher:
             raise
         except BridgeError as error:
             self._failures.note(JOB, str(error), target.name)
-            state.rests_until = self._clock() + LONGEST_REST
+            state.paused_until = self._clock() + LONGEST_REST
             return 0
         for delivery in claimed:
-            self._under_way[self._sent(target, delivery, secrets, now)] = (target, delivery, now)
+            self._under_way[self._send(target, delivery, secrets, now)] = (target, delivery, now)
             state.under_way += 1
         return len(claimed)
 
-    def _sent(
+    def _send(
         self, target: Target, delivery: Delivery, secrets: Secrets, now: datetime
     ) -> Future[Answer]:
-        """Begin to send a delivery; what cannot be sent is answered here."""
+        """Begin to send a delivery, and return its future answer.
+
+        If it cannot be sent, the answer says so at once.
+        """
         if delivery.event is None:
             answer = Answer(error="the stored event cannot be read", is_final=True)
         else:
@@ -177,7 +183,7 @@ class Dispatcher:
             target, delivery, at = self._under_way[future]
             attempts[future] = self._result_of(target, delivery, at, self._answer(target, future))
         self._record(deliveries, list(attempts.values()))
-        # Only now: what could not be written down is tried again with the next tick.
+        # Not before they are stored: if that failed, the next tick stores them.
         for future, attempt in attempts.items():
             target, _, _ = self._under_way.pop(future)
             self._note_result(target, attempt)
@@ -191,7 +197,7 @@ class Dispatcher:
         return Answer(error="sending it failed: see the plugin server's log")
 
     def _record(self, deliveries: Deliveries, attempts: Sequence[Attempt]) -> None:
-        """Write attempts down; one that the database does not take keeps no other from it."""
+        """Store attempts. If the database refuses one, the others are stored all the same."""
         try:
             deliveries.record(attempts)
         except GATEWAY_AWAY:
@@ -206,7 +212,7 @@ class Dispatcher:
             if attempt.answer.text:
                 plain = Answer(attempt.answer.status, "what was answered cannot be stored")
                 self._record(deliveries, [replace(attempt, answer=plain)])
-            # Else its lease ends, and it is sent again.
+            # Otherwise the delivery is sent again after its lease.
 
     def _result_of(
         self, target: Target, delivery: Delivery, at: datetime, answer: Answer
@@ -215,35 +221,35 @@ class Dispatcher:
         if FORMATS[target.format].accepted(answer.status):
             return Attempt(delivery.number, at, answer, "delivered", now)
         pause = min(FIRST_PAUSE * 2 ** min(max(delivery.attempts - 1, 0), 20), LONGEST_PAUSE)
-        pause *= random.uniform(0.5, 1)  # noqa: S311 - spreads contenders, no secret
+        pause *= random.uniform(0.5, 1)  # noqa: S311 - it only spreads the attempts
         due = _shifted(now, timedelta(seconds=max(pause, answer.retry_after or 0)))
-        over = answer.is_final or self._is_old(delivery, now)
-        return Attempt(delivery.number, at, answer, "dead" if over else "pending", due)
+        is_dead = answer.is_final or self._is_old(delivery, now)
+        return Attempt(delivery.number, at, answer, "dead" if is_dead else "pending", due)
 
     def _is_old(self, delivery: Delivery, now: datetime) -> bool:
         try:
             created = datetime.fromisoformat(delivery.created)
             return now - created.replace(tzinfo=created.tzinfo or UTC) >= self._give_up
         except (ValueError, TypeError, OverflowError):
-            return True  # a moment that is none would never pass
+            return True  # an invalid time would never pass
 
     def _note_result(self, target: Target, attempt: Attempt) -> None:
         state = self._states[target.name]
         state.under_way -= 1
         if attempt.state == "delivered":
-            state.failures, state.rests_until = 0, 0.0
+            state.failures, state.paused_until = 0, 0.0
             self._failures.over(JOB, target.name)
             return
-        if attempt.answer.is_final:  # of what is stored, and not of the target
+        if attempt.answer.is_final:  # the stored event is the cause, not the target
             return
         state.failures += 1
-        rest = attempt.answer.retry_after or 0.0
+        pause = attempt.answer.retry_after or 0.0
         if state.failures >= FAILURES:
-            rest = max(rest, min(2.0 ** (state.failures - FAILURES), LONGEST_REST))
+            pause = max(pause, min(2.0 ** (state.failures - FAILURES), LONGEST_REST))
         if state.failures == FAILURES:
             why = attempt.answer.error or f"it was answered {attempt.answer.status}"
             log.warning("target %s does not take what it is sent, and rests: %s", target.name, why)
-        state.rests_until = max(state.rests_until, self._clock() + rest if rest else 0.0)
+        state.paused_until = max(state.paused_until, self._clock() + pause if pause else 0.0)
 
 
 _EARLIEST, _LATEST = (
@@ -252,7 +258,7 @@ _EARLIEST, _LATEST = (
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Return a moment that much later, or the last or first that there is."""
+    """Return a time shifted by a difference, or the last or first possible time."""
     try:
         return moment + by
     except OverflowError:  # a clock that is far off

@@ -1,11 +1,11 @@
 """The formats in which a target gets events: signed JSON, and Security Event Tokens.
 
-A format is one class with ``build`` and ``accepted``, and a line in :data:`FORMATS`; its name is a
+A format is one class with ``build`` and ``accepted``, and a line in :data:`FORMATS`. Its name is a
 value of ``config.events.webhooks.format``.
 
-JSON is signed in the form of Standard Webhooks 1.0 (``webhook-id``, ``webhook-timestamp``,
+JSON is signed according to Standard Webhooks 1.0 (``webhook-id``, ``webhook-timestamp``,
 ``webhook-signature``). A SET (RFC 8417) has the events of RFC 9967 §2 in their ``notice`` form,
-which names attributes and tells no values, and is pushed as RFC 8935 says.
+which has names of attributes but no values, and is pushed according to RFC 8935.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
 _QUARANTINE = "urn:kong-scim:event:quarantine:"
 _EXPIRY_WARNING = "urn:kong-scim:event:token:expiry-warning"
-"""Of this project: RFC 9967 has no such events."""
+"""Event URIs of this project, since RFC 9967 has no such events."""
 
 _CREDENTIAL = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
 _CREDENTIAL_CHANGES = {"credential-add": "create", "credential-remove": "delete"}
 _NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
 
 MAX_SECRETS = 4
-"""Lines of a secret that count."""
+"""Lines of a secret that are used."""
 
 _OUTSIDE = frozenset({"schemas", "meta"})
 
@@ -56,8 +56,8 @@ class Target:
     """A receiver of events.
 
     :param format: A key of :data:`FORMATS`.
-    :param events: Labels of those it wants (:func:`labels`); none for all.
-    :param audience: The ``aud`` of its tokens; its URL where that is empty.
+    :param events: Labels of the events that it gets (:func:`labels`); empty for all.
+    :param audience: The ``aud`` of its tokens; empty for its URL.
     """
 
     name: str
@@ -71,7 +71,8 @@ class Target:
 class Secrets:
     """The secrets and keys that messages are signed with.
 
-    :param of_target: By the target's name.
+    :param of_target: The secrets by the target's name.
+    :param issuer: Signs Security Event Tokens; None without a key.
     """
 
     of_target: Mapping[str, str] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Secrets:
 
 
 class UnsignedError(Exception):
-    """There is nothing to sign a message with; the text says which setting gives it."""
+    """There is no secret or key to sign a message with. The text names the setting for it."""
 
 
 class Format(Protocol):
@@ -90,7 +91,7 @@ class Format(Protocol):
     ) -> Message:
         """Return the message of an event for a target.
 
-        :raises UnsignedError: When there is nothing to sign it with.
+        :raises UnsignedError: When there is no secret or key to sign it with.
         """
 
     def accepted(self, status: int) -> bool:
@@ -98,25 +99,29 @@ class Format(Protocol):
 
 
 def labels(event: Mapping[str, Any]) -> list[str]:
-    """Return what an event may be asked for by: ``user.patch``, ``user.deactivate``, ..."""
+    """Return the names by which a target may select an event, such as ``user.deactivate``."""
     kind = str(event["resourceType"]).lower()
     return [f"{kind}.{what}" for what in (event["operation"], *event.get("actions", []))]
 
 
 def wanted(event: Mapping[str, Any], names: Collection[str]) -> bool:
-    """Tell whether a target that asks for these is told of an event; for none, of every one."""
+    """Tell whether a target that selects events by these labels gets an event.
+
+    :param names: Labels; empty for all events.
+    """
     return not names or not set(names).isdisjoint(labels(event))
 
 
 def secrets_of(text: str) -> list[str]:
-    """Return the secrets of a text, one a line; two during a rotation."""
+    """Return the secrets in a text, which has one on each line, such as two during a rotation."""
     return [line.strip() for line in text.splitlines() if line.strip()][:MAX_SECRETS]
 
 
 class SignedJson:
-    """The format ``json``: ``type``, ``timestamp`` and ``data``, the event as it is read.
+    """The format ``json``: ``type``, ``timestamp``, and ``data``, which is the event as SCIM has
+    it.
 
-    A target's secret is ``whsec_`` and base64, or any text; of several, one a line, each signs.
+    A target's secret is ``whsec_`` and base64, or any text. Each of several, one a line, signs.
     """
 
     def build(
@@ -145,12 +150,12 @@ class SignedJson:
         )
 
     def accepted(self, status: int) -> bool:
-        """Tell whether the receiver took the message: any 2xx says so."""
+        """Tell whether the receiver took the message, which any 2xx says."""
         return 200 <= status < 300
 
 
 class PushedToken:
-    """The format ``set``: a Security Event Token, pushed as RFC 8935 says."""
+    """The format ``set``: a Security Event Token, pushed according to RFC 8935."""
 
     def build(
         self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
@@ -163,20 +168,20 @@ class PushedToken:
         return Message(headers, token.encode())
 
     def accepted(self, status: int) -> bool:
-        """Tell whether the receiver took the token: 202 and nothing else (RFC 8935 §2.2)."""
+        """Tell whether the receiver took the token, which only 202 says (RFC 8935 §2.2)."""
         return status == 202
 
 
 FORMATS: Mapping[str, Format] = {"json": SignedJson(), "set": PushedToken()}
-"""By the names that ``config.events.webhooks.format`` has for them."""
+"""The formats by their names in ``config.events.webhooks.format``."""
 
 
 class Issuer:
     """Signs Security Event Tokens.
 
-    :param key: One key or several, see :func:`~.signing.signing_keys`.
+    :param key: The text of one key or several, see :func:`~.signing.signing_keys`.
     :param name: The ``iss`` of its tokens.
-    :raises SigningKeyError: When it holds none that can sign.
+    :raises SigningKeyError: When the text has no key that can sign.
     """
 
     def __init__(self, key: str, name: str) -> None:
@@ -204,21 +209,21 @@ class Issuer:
             },
             "events": scim_events(event),
         }
-        # Ed25519 is not among joserfc's defaults.
+        # The algorithm is named, since Ed25519 is not among joserfc's defaults.
         return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
 
 
 def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claim ``events``, by the URIs of RFC 9967, or by CAEP 1.0 §3.3 of a credential."""
+    """Return the claim ``events``, with URIs of RFC 9967, or of CAEP 1.0 §3.3 for a credential."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
     if event["resourceType"] == QUARANTINE:
         return {_QUARANTINE + operation: {"reason": event["detail"]}}
     if operation in _CREDENTIAL_CHANGES:
-        # No event of SCIM's: the resource is what it was. One step on one credential.
-        (written,) = event["entities"]
+        # RFC 9967 has no such event, since the resource did not change. One credential did.
+        (credential,) = event["entities"]
         change = _CREDENTIAL_CHANGES[operation]
-        return {_CREDENTIAL: {"credential_type": written["kind"], "change_type": change}}
+        return {_CREDENTIAL: {"credential_type": credential["kind"], "change_type": change}}
     if operation == "expiry-warning":
         return {_EXPIRY_WARNING: {"expires": event["values"][0]["value"]}}
     if operation == "create":
@@ -237,7 +242,7 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _uri(event: Mapping[str, Any]) -> str:
-    if event["resourceType"] == QUARANTINE:  # the tenant has one at most
+    if event["resourceType"] == QUARANTINE:  # a tenant has only one
         return f"/{QUARANTINE}"
     return f"/{event['resourceType']}s/{event['resourceId']}"
 

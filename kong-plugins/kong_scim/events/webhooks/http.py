@@ -28,24 +28,25 @@ from kong_scim.outgoing.connections import (
 log = logging.getLogger(__name__)
 
 KEPT = 1024
-"""Bytes of an answer that are kept."""
+"""Bytes of an answer that are stored."""
 
 READ = 64 * 1024
-"""Bytes of an answer that are read at most; the rest is never asked for."""
+"""Bytes of an answer that are read at most."""
 
 LONGEST_WAIT = 24 * 3600.0
-"""Seconds that a Retry-After is believed at most."""
+"""Seconds that a Retry-After can delay the next attempt, at most."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """The result of a POST.
 
-    :param status: The HTTP status, or 0 where there was no whole answer.
-    :param error: Why there was none, without anything of the URL or the message; empty otherwise.
+    :param status: The HTTP status, or 0 if there was no whole answer.
+    :param error: Why there was none, without any part of the URL or the message; else empty.
     :param text: The first KiB of the answer.
-    :param retry_after: Seconds to wait, as the answer asks for; None where it does not.
-    :param is_final: Whether it would be the same however often it is tried.
+    :param milliseconds: How long the exchange took.
+    :param retry_after: Seconds of the answer's Retry-After, or None.
+    :param is_final: Whether each further attempt would have the same result.
     """
 
     status: int = 0
@@ -61,8 +62,9 @@ class Sender:
 
     :param allow_http: Whether a target may be called without TLS.
     :param allow_hosts: Names of hosts that may have a private or link-local address.
-    :param timeout: Seconds for the whole exchange, from the first connection on.
-    :param trusted: Whose certificates count; None for those that the machine and Mozilla trust.
+    :param timeout: Seconds for the whole exchange.
+    :param trusted: The context with the trusted authorities; None for those that the machine and
+        Mozilla trust.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class Sender:
         self._timeout = timeout
         self._connections = Connections(resolve)
         self._unforeseen: set[type[Exception]] = set()
-        # Not httpx, whose time-out is one for each read. It knows no proxy and follows no redirect.
+        # httpx is not used, since its timeout holds for each read. httpcore uses no proxy and
+        # follows no redirect.
         self._pool = httpcore.ConnectionPool(
             ssl_context=strict(trusted or httpcore.default_ssl_context()),
             max_connections=None,
@@ -88,11 +91,12 @@ class Sender:
 
     @property
     def timeout(self) -> float:
-        """Seconds for one exchange."""
+        """Seconds that one exchange may take."""
         return self._timeout
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send a message; no answer of a receiver makes this raise."""
+        """Send a message, and return the result. This never raises, whatever the receiver
+        answers."""
         start = time.monotonic()
         try:
             answer = self._post(httpx.URL(url), headers, body)
@@ -107,8 +111,8 @@ class Sender:
     def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Answer:
         if url.scheme != "https" and not (url.scheme == "http" and self._allow_http):
             raise Refused("only https is allowed (events.allow_http)")
-        named = {"User-Agent": "kong-scim", **headers}
-        request = httpx.Request("POST", url, headers=named, content=body)
+        all_headers = {"User-Agent": "kong-scim", **headers}
+        request = httpx.Request("POST", url, headers=all_headers, content=body)
         private = url.host.casefold() in self._allow_hosts
         with self._connections.within(self._timeout, private=private):
             while True:
@@ -116,8 +120,8 @@ class Sender:
                 try:
                     return self._exchange(request, body, progress)
                 except (httpcore.NetworkError, httpcore.RemoteProtocolError):
-                    # A connection that was kept, and closed by the target in this very moment.
-                    if progress & _OF_ITS_OWN:
+                    # The target may have closed a kept connection just now: then try another.
+                    if progress & _NEW_OR_ANSWERED:
                         raise
 
     def _exchange(self, request: httpx.Request, body: bytes, progress: set[str]) -> Answer:
@@ -142,15 +146,17 @@ class Sender:
         )
 
 
-_OF_ITS_OWN = {"connection.connect_tcp.started", "http11.receive_response_headers.complete"}
-"""What httpcore tells of an exchange on a new connection, or of one that is being answered."""
+_NEW_OR_ANSWERED = {"connection.connect_tcp.started", "http11.receive_response_headers.complete"}
+"""httpcore's trace events for a new connection, and for an answer that has begun. After either, a
+failure is not that of a kept connection."""
 
 _DELAY = re.compile(r"[0-9]+")
-"""Of RFC 9110 §10.2.3, in ASCII: str.isdigit takes digits that float does not."""
+"""Seconds as in RFC 9110 §10.2.3, in ASCII: str.isdigit accepts digits that float does not."""
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After, in seconds or as a date (RFC 9110 §10.2.3); what is neither is none."""
+    """Return the seconds of a Retry-After, which is a number or a date (RFC 9110 §10.2.3), or
+    None."""
     text = (retry_after or "").strip()
     if _DELAY.fullmatch(text):
         return min(float(text), LONGEST_WAIT)
@@ -158,6 +164,6 @@ def _seconds(retry_after: str | None) -> float | None:
         moment = parsedate_to_datetime(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         left = (moment - datetime.now(UTC)).total_seconds()
-    except Exception:  # email.utils raises more than it says, and the receiver chose the text
+    except Exception:  # email.utils raises more than it documents
         return None
     return min(max(0.0, left), LONGEST_WAIT)

@@ -1,9 +1,10 @@
 """Reads the keys of a payload, in whatever form they come, into the canonical form.
 
-Providers spell a key in any case, qualify it with the URN of its schema, in whatever version of
-SCIM, dot it, and select entries of a list with it. Canonical is a payload with the names that the
-schemas declare, an object under the URN of each extension, and values in their declared shape. JSON
-in, JSON out; a payload that is canonical comes back as it is.
+Providers write a key in any case, with the URN of its schema in any version of SCIM, with a dot
+before a sub-attribute, or with a filter that selects entries of a list. In canonical form, a
+payload has the names that the schemas declare, an object under the URN of each extension, and
+values in their declared shape. Input and output are parsed JSON. A payload in canonical form is
+returned unchanged.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from kong_scim.protocol.leniency.values import combined, is_nothing, shaped, sha
 from kong_scim.protocol.limits import check_path, shown
 
 FORGOTTEN = "password"
-"""Accepted and not kept: the gateway knows no passwords of people, and what is not stored cannot
-leak; ServiceProviderConfig says changePassword false.
+"""An attribute that is accepted and not stored: the gateway does not use passwords, and what is not
+stored cannot leak. ServiceProviderConfig has changePassword false.
 
 See docs/providers/traffic.md#a-password-at-creation.
 """
 
 
 class Selected(NamedTuple):
-    """A value for entries of a list, under a key such as ``emails[type eq "work"].value``."""
+    """A value with a key that selects entries of a list, such as ``emails[type eq
+    "work"].value``."""
 
     key: Key
     value: Any
@@ -36,34 +38,33 @@ class Selected(NamedTuple):
 def canonical(
     schemas: Schemas, payload: dict[str, Any], urn: str
 ) -> tuple[dict[str, Any], list[Selected]]:
-    """Return a payload in canonical form, and what it says of single entries of lists.
+    """Return a payload in canonical form, and its values that select single entries of lists.
 
-    What only the server writes, and what no schema here knows, is left out
+    Read-only and unknown attributes are left out
     (docs/providers/traffic.md#everything-is-put-back,
     docs/providers/traffic.md#attributes-nobody-knows).
 
-    :param urn: The schema whose attributes the payload holds: the resource's, or an extension's,
-        whose attributes are in an object under its URN in the answer, too.
-    :raises InvalidValueException: When an attribute is given twice with different values, has a
-        value of the wrong shape, or stands where it cannot be.
+    :param urn: The schema of keys without a URN: the resource's, or an extension's, whose
+        attributes are under its URN in the result too.
+    :raises InvalidValueException: When an attribute is sent twice with different values, has a
+        value of the wrong shape, or is in a place where it cannot be.
     """
     reading = _Reading(schemas)
     reading.take(payload, urn)
     found = reading.found
     for extension in schemas.attributes:
-        given = payload.get(extension)
-        if isinstance(given, dict) and _is_same(found.get(extension), given):
-            found[extension] = given
+        sent = payload.get(extension)
+        if isinstance(sent, dict) and _is_same(found.get(extension), sent):
+            found[extension] = sent
     return (payload if _is_same(found, payload) else found), reading.selected
 
 
 def canonical_resource(schemas: Schemas, payload: dict[str, Any]) -> dict[str, Any]:
     """Return the body of a POST or PUT in canonical form.
 
-    Keys that select entries of a list make the entries, as they do in a PATCH (RFC 7644 §3.5.2).
+    Keys that select entries of a list create these entries, as in a PATCH (RFC 7644 §3.5.2).
 
-    :raises InvalidValueException: As :func:`canonical` does, and when it cannot be told which entry
-        a key means.
+    :raises InvalidValueException: As :func:`canonical`, and when a key may mean several entries.
     """
     found, selected = canonical(schemas, payload, schemas.urn)
     if selected:
@@ -74,7 +75,7 @@ def canonical_resource(schemas: Schemas, payload: dict[str, Any]) -> dict[str, A
 
 
 def _is_same(found: Any, payload: dict[str, Any]) -> bool:
-    """Tell whether an object was found to be canonical, with all that is in it."""
+    """Tell whether a result has exactly the values of the payload, which is then canonical."""
     return (
         isinstance(found, dict)
         and len(found) == len(payload)
@@ -83,7 +84,7 @@ def _is_same(found: Any, payload: dict[str, Any]) -> bool:
 
 
 class _Reading:
-    """Collects the values that the keys of one payload give."""
+    """Collects the values of one payload under their canonical names."""
 
     def __init__(self, schemas: Schemas) -> None:
         self.schemas = schemas
@@ -91,7 +92,7 @@ class _Reading:
         self.selected: list[Selected] = []
 
     def take(self, payload: dict[str, Any], urn: str) -> None:
-        """Read the keys of an object; ``urn`` is the schema they are of where they do not say."""
+        """Read the keys of an object; ``urn`` is the schema of those without a URN."""
         attributes = self.schemas.attributes[urn]
         for name, value in payload.items():
             attribute = attributes.get(name.lower())
@@ -151,9 +152,9 @@ class _Reading:
 
 
 def _refuse_misread(attributes: Mapping[str, Attribute], name: str) -> None:
-    """Refuse a key that begins like one that is known, and is none: it is not to be dropped.
+    """Refuse an unknown key if it begins like a known one, so that it is not silently dropped.
 
-    :raises InvalidValueException: When it selects with a filter that does not end.
+    :raises InvalidValueException: When its filter cannot be read.
     """
     head, bracket, _ = name.strip().rpartition(":")[2].partition("[")
     if bracket and head.lower() in attributes:
@@ -172,12 +173,12 @@ def _make_entry(schemas: Schemas, found: dict[str, Any], selected: Selected) -> 
     if urn != schemas.urn:
         holder = found[urn] = dict(found.get(urn) or {})
     entries = list(holder.get(attribute.name) or [])
-    described = _described(schemas, attribute, selection) if selection is not None else {}
-    fitting = [
+    required = _required_values(schemas, attribute, selection) if selection is not None else {}
+    matching = [
         index
         for index, each in enumerate(entries)
         if isinstance(each, dict)
-        and all(_alike(each.get(name), wanted) for name, wanted in described.items())
+        and all(_is_equal(each.get(name), wanted) for name, wanted in required.items())
     ]
     written = {part.name: value} if part else value
     if not isinstance(written, dict):
@@ -185,23 +186,23 @@ def _make_entry(schemas: Schemas, found: dict[str, Any], selected: Selected) -> 
             detail=f"The value of {shown(schemas.text(selected.key))} is {shown(value)}: send an "
             f"object, an entry of {attribute.name}"
         )
-    entry = {**described, **written}
-    if len(fitting) > 1:
+    entry = {**required, **written}
+    if len(matching) > 1:
         raise InvalidValueException(
             detail=f"{attribute.name} has several entries that the key "
             f"{shown(schemas.text(selected.key))} means: send {attribute.name} as a list"
         )
-    if fitting:
-        entries[fitting[0]] = combined(attribute.name, entries[fitting[0]], entry)
+    if matching:
+        entries[matching[0]] = combined(attribute.name, entries[matching[0]], entry)
     else:
         entries.append(entry)
     holder[attribute.name] = shaped(schemas, attribute, entries)
 
 
-def _described(schemas: Schemas, attribute: Attribute, selection: str) -> dict[str, Any]:
-    """Return the sub-attributes that a filter says an entry has.
+def _required_values(schemas: Schemas, attribute: Attribute, selection: str) -> dict[str, Any]:
+    """Return the values of sub-attributes that a filter requires of an entry.
 
-    :raises InvalidValueException: When it says them otherwise than by ``eq`` and ``and``.
+    :raises InvalidValueException: When it has other operators than ``eq`` and ``and``.
     """
     text = f"{attribute.name}[{selection}]"
     check_path(text)
@@ -225,7 +226,7 @@ def _described(schemas: Schemas, attribute: Attribute, selection: str) -> dict[s
     return found
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, str) and isinstance(other, str):
         return one.casefold() == other.casefold()
     return one is not None and one == other

@@ -53,14 +53,14 @@ NodeT = TypeVar("NodeT", Comparison, Present, ValuePath)
 
 
 def lenient_filter(models: Models, text: str) -> str:
-    """Return a filter in terms of what is stored, with operands of the types of their attributes.
+    """Return a filter for the stored values, with operands of the types of their attributes.
 
-    Booleans are compared with booleans (Entra writes ``primary eq "True"``:
+    A boolean may be compared with a string (Entra writes ``primary eq "True"``:
     docs/providers/traffic.md#booleans-as-strings), a complex attribute means its ``value``, and a
     reference is compared as it is shown (:mod:`kong_scim.protocol.references`).
 
-    :raises InvalidFilterException: When it is empty, too large or malformed, or compares with what
-        an attribute cannot have.
+    :raises InvalidFilterException: When the filter is empty, too large or malformed, or compares an
+        attribute with a value that it cannot have.
     """
     check_filter(text)
     if not text.strip():
@@ -68,16 +68,16 @@ def lenient_filter(models: Models, text: str) -> str:
             detail='The filter is empty: send one such as userName eq "bjensen", or leave filter '
             "out for all resources"
         )
-    node = _parsed(text)
-    careful = _Careful(models).visit(node)
-    return text if careful is node else str(careful)
+    node = _parse(text)
+    rewritten = _Rewriter(models).visit(node)
+    return text if rewritten is node else str(rewritten)
 
 
 def lenient_path(model: type[Resource[Any]], text: str) -> str:
-    """Return a PATCH path whose filter is as :func:`lenient_filter` makes it.
+    """Return a PATCH path whose filter is rewritten as by :func:`lenient_filter`.
 
-    :raises InvalidPathException: When it is malformed, or compares with what an attribute cannot
-        have.
+    :raises InvalidPathException: When the path is malformed, or compares an attribute with a value
+        that it cannot have.
     """
     if not {"[", " "} & set(text):
         return text
@@ -93,14 +93,14 @@ def lenient_path(model: type[Resource[Any]], text: str) -> str:
         path, inner = node.attr_path, AttrPath(node.attr_path.sub_attr or "value")
         node = ValuePath(AttrPath(path.attr, None, path.uri), replace(node, attr_path=inner))
     if not isinstance(node, ValuePath) or Path(str(node.attr_path)).resolve(model) is None:
-        return text  # without a filter, or refused for what it names
+        return text  # it has no filter, or is refused later
     try:
-        return str(_Careful([model]).visit(node))
+        return str(_Rewriter([model]).visit(node))
     except UnholdableException as error:
         raise InvalidPathException(path=text, detail=error.detail) from None
 
 
-def _parsed(text: str) -> FilterNode:
+def _parse(text: str) -> FilterNode:
     try:
         return ScimFilter(text).ast
     except InvalidFilterException as error:
@@ -119,10 +119,10 @@ class UnholdableException(InvalidFilterException):
     """A filter compares with a character that no attribute can hold."""
 
 
-class _Careful(FilterVisitor[FilterNode]):
-    """Rewrites comparisons. Inside brackets, names are sub-attributes of ``head``.
+class _Rewriter(FilterVisitor[FilterNode]):
+    """Rewrites the comparisons of a filter. A node that needs no change is returned unchanged.
 
-    What needs no change is returned as it is.
+    :param head: Inside brackets, the attribute whose sub-attributes are compared; else None.
     """
 
     def __init__(self, models: Models, head: AttrPath | None = None) -> None:
@@ -132,7 +132,7 @@ class _Careful(FilterVisitor[FilterNode]):
     def visit_comparison(self, node: Comparison) -> FilterNode:
         if isinstance(node.value, str):
             _check_operand(node.value)
-        node, binding = self._bound(node)
+        node, binding = self._resolve(node)
         kind = binding.target_type
         if kind is bool and isinstance(node.value, str):
             boolean = _BOOLEANS.get(node.value.lower())
@@ -146,7 +146,7 @@ class _Careful(FilterVisitor[FilterNode]):
         return found
 
     def visit_present(self, node: Present) -> FilterNode:
-        node, binding = self._bound(node)
+        node, binding = self._resolve(node)
         return Present(AttrPath("id")) if _is_location(binding) else node
 
     def visit_not(self, node: Not) -> FilterNode:
@@ -159,17 +159,17 @@ class _Careful(FilterVisitor[FilterNode]):
         return node if same else LogicalExpr(node.op, terms)
 
     def visit_value_path(self, node: ValuePath) -> FilterNode:
-        node, binding = self._bound(node)
+        node, binding = self._resolve(node)
         if not binding.is_multivalued:
             raise InvalidFilterException(
                 detail=f"{node.attr_path} has one value and not a list of them: compare it without "
                 "brackets"
             )
-        inner = _Careful(self.models, node.attr_path).visit(node.val_filter)
+        inner = _Rewriter(self.models, node.attr_path).visit(node.val_filter)
         return node if inner is node.val_filter else replace(node, val_filter=inner)
 
     def _by_reference(self, node: Comparison, binding: AttributeBinding) -> FilterNode:
-        """Return a comparison in terms of what is stored of a reference, if it is of one."""
+        """Return the comparison of a reference for its stored value; others are not changed."""
         op, url = node.op, node.value
         types = references.targets(binding.target_type)
         if not types and not _is_location(binding):
@@ -186,7 +186,7 @@ class _Careful(FilterVisitor[FilterNode]):
             if derived:
                 return references.of_entry(types, op, url)
             return references.written(node.attr_path, op, url)
-        # Of a list, some entry must be so as a whole; "ne" wants that none is equal.
+        # In a list, one entry must match; for "ne", no entry may be equal.
         whole = AttrPath(node.attr_path.attr, None, node.attr_path.uri)
         if url is None:
             value = replace(whole, sub_attr="value") if derived else node.attr_path
@@ -198,10 +198,10 @@ class _Careful(FilterVisitor[FilterNode]):
         part = AttrPath(node.attr_path.sub_attr or "value")
         return ValuePath(whole, references.written(part, op, url))
 
-    def _bound(self, node: NodeT) -> tuple[NodeT, AttributeBinding]:
-        """Return a node and what it is about; an extension's attribute may come without its URN.
+    def _resolve(self, node: NodeT) -> tuple[NodeT, AttributeBinding]:
+        """Return a node and its attribute; an extension's attribute may be named without its URN.
 
-        :raises InvalidFilterException: When it is about nothing that any of the models has.
+        :raises InvalidFilterException: When no model has the attribute.
         """
         binding = self._binding(node.attr_path)
         if binding is not None:
@@ -216,7 +216,7 @@ class _Careful(FilterVisitor[FilterNode]):
         raise _unknown(node.attr_path, self.head)
 
     def _binding(self, path: AttrPath) -> AttributeBinding | None:
-        """Return the attribute that a path means in the first of the models that has it."""
+        """Return the attribute of a path in the first model that has it, or None."""
         if self.head is not None:
             if path.uri or path.sub_attr:
                 return None
@@ -224,7 +224,7 @@ class _Careful(FilterVisitor[FilterNode]):
         for model in self.models:
             binding = _resolved(path, model)
             if binding is None and self.head is not None and str(path.sub_attr).lower() == "value":
-                # in a list of plain values, "value" is the value itself
+                # In a list of plain values, "value" is the value itself.
                 binding = _resolved(self.head, model)
             if binding is not None:
                 return binding
@@ -237,12 +237,12 @@ def _resolved(path: AttrPath, model: type[Resource[Any]]) -> AttributeBinding | 
 
 
 def _by_value(node: Comparison, binding: AttributeBinding, kind: type[BaseModel]) -> FilterNode:
-    """Return a comparison with a complex attribute as one with its ``value``."""
+    """Return the comparison of a complex attribute as one of its ``value``."""
     if node.value is None:
-        return node  # whether it is there at all
+        return node  # it asks whether the attribute is present
     if "value" in kind.model_fields:
         if binding.is_multivalued:
-            return node  # the models read it so
+            return node  # the models compare ``value`` already
         return replace(node, attr_path=replace(node.attr_path, sub_attr="value"))
     part = next(iter(kind.model_fields.values())).serialization_alias
     raise InvalidFilterException(
@@ -252,7 +252,8 @@ def _by_value(node: Comparison, binding: AttributeBinding, kind: type[BaseModel]
 
 
 def _check_comparison(node: Comparison, binding: AttributeBinding) -> None:
-    """Refuse an operator or a value that the attribute's type does not have (RFC 7644 §3.4.2.2)."""
+    """Refuse an operator or a value that the attribute's type does not allow (RFC 7644
+    §3.4.2.2)."""
     path, op, kind = node.attr_path, node.op, binding.target_type
     is_text = not (isclass(kind) and issubclass(kind, bool | bytes | int | float | datetime))
     if isclass(kind) and issubclass(kind, bool | bytes) and op not in _SAMENESS:
@@ -274,7 +275,7 @@ def _check_comparison(node: Comparison, binding: AttributeBinding) -> None:
         is_text and op in _PARTS and not isinstance(value, str | None)
     ):
         raise InvalidFilterException(
-            detail=f"{path} {op.value} {shown(node.value)}: compare it with {_wanted(kind)}"
+            detail=f"{path} {op.value} {shown(node.value)}: compare it with {_expected(kind)}"
         )
 
 
@@ -285,10 +286,10 @@ def _is_write_only(binding: AttributeBinding) -> bool:
     )
 
 
-def _wanted(kind: Any) -> str:
-    for types, wanted in _WANTED:
+def _expected(kind: Any) -> str:
+    for types, expected in _WANTED:
         if isclass(kind) and issubclass(kind, types):
-            return wanted
+            return expected
     return "a string in double quotes"
 
 

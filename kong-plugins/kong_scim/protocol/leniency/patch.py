@@ -1,9 +1,9 @@
 """Rewrites PATCH operations of real providers into the form of RFC 7644 §3.5.2.
 
-Every operation comes out with a path: one without is split into one per attribute of its value, so
-that Entra's dotted, URN-qualified and filtered keys (docs/providers/traffic.md#keys-that-are-paths)
-and Okta's plain objects (docs/providers/traffic.md#deactivated-without-a-path) are read by the same
-rules as a path.
+In the result, every operation has a path. An operation without one is split into one for each
+attribute of its value. So Entra's dotted, URN-qualified and filtered keys
+(docs/providers/traffic.md#keys-that-are-paths) and Okta's plain objects
+(docs/providers/traffic.md#deactivated-without-a-path) are read by the same rules as a path.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Operation = dict[str, Any]
 def lenient_patch(
     model: type[Resource[Any]], payload: dict[str, Any], max_operations: int
 ) -> dict[str, Any]:
-    """Return a PATCH request whose operations each have a path and a value in the declared shape.
+    """Return a PATCH request whose operations each have a path and a value in its declared shape.
 
     :raises PayloadTooLargeException: When there are more operations than ``max_operations``.
-    :raises InvalidPathException: When a path names nothing
+    :raises InvalidPathException: When a path names no known attribute
         (docs/providers/traffic.md#attributes-nobody-knows).
     """
     result = {}
@@ -81,27 +81,29 @@ def _lenient(model: type[Resource[Any]], sent: Any) -> Iterator[Any]:
     elif op not in ("add", "replace") or "value" not in operation:
         yield {"op": op, **({"path": path} if path else {})}
     else:
-        parts = list(_written(model, op, path, operation["value"]))
-        # An operation on nothing we serve changes nothing, and is no error.
+        parts = list(_add_or_replace(model, op, path, operation["value"]))
+        # An operation that has only unknown attributes changes nothing, and is no error.
         yield from parts or [{"op": op, "value": {}}]
 
 
-def _written(model: type[Resource[Any]], op: str, path: str, value: Any) -> Iterator[Operation]:
+def _add_or_replace(
+    model: type[Resource[Any]], op: str, path: str, value: Any
+) -> Iterator[Operation]:
     target = _path(model, path)
     if target.model is None:
         yield from _write(model, target, op, value)
     elif isinstance(value, dict):
-        yield from _by_attribute(model, op, target, value)
+        yield from _split(model, op, target, value)
     else:
         yield {"op": op, "value": value}
 
 
-def _by_attribute(
+def _split(
     model: type[Resource[Any]], op: str, parent: Path[Any], value: dict[str, Any]
 ) -> Iterator[Operation]:
     """Split the value for a whole resource or extension into one operation for each attribute.
 
-    What the server alone writes is left out: Okta sends the id back
+    Read-only attributes are left out, since Okta sends the id back
     (docs/providers/traffic.md#a-group-is-renamed-with-its-id).
     """
     schemas = schemas_of(model)
@@ -130,9 +132,9 @@ def _write(
     selects = target.value_filter is not None
     value = shaped(schemas_of(model), attribute, value)
     if value is None and attribute.lasting:
-        return  # what says nothing of it leaves it as it is, as a PUT without it does
+        return  # a null does not change it, like a PUT without it
     if selects and value in (None, ""):
-        # Nothing is written to an entry that is not there (Entra, an attribute without a value).
+        # Entra sends this for an attribute without a value; it must not create an entry.
         yield {"op": "remove", "path": str(target)}
         return
     if value is None or (value == [] and op == "replace"):
@@ -145,9 +147,9 @@ def _write(
 
 
 def _refuse_required(target: Path[Any]) -> None:
-    """Refuse that a required attribute goes (RFC 7644 §3.5.2.2).
+    """Refuse the removal of a required attribute (RFC 7644 §3.5.2.2).
 
-    :raises MutabilityException: Naming it.
+    :raises MutabilityException: It names the attribute.
     """
     binding = target.resolve()
     if binding is None or binding.sub_field_name or target.value_filter is not None:
@@ -159,9 +161,9 @@ def _refuse_required(target: Path[Any]) -> None:
 
 
 def _check(target: Path[Any], value: Any) -> None:
-    """Refuse a value that its attribute cannot take, before anything is changed.
+    """Refuse a value that its attribute cannot have, before anything is changed.
 
-    :raises InvalidValueException: Naming the attribute.
+    :raises InvalidValueException: It names the attribute.
     """
     binding = target.resolve()
     if value is None or binding is None or binding.target_model is None:
@@ -170,10 +172,10 @@ def _check(target: Path[Any], value: Any) -> None:
         binding.model.get_field_annotation(binding.field_name, Mutability),
         binding.get_annotation(Mutability),
     ):
-        return  # whatever the value is, it is refused for that
+        return  # it is refused later, whatever its value is
     name = binding.target_field_name
     if name == "members":
-        return  # they are read one by one already, and may be thousands
+        return  # each was checked already, and there may be thousands
     entry = target.value_filter is not None and binding.sub_field_name is None
     try:
         holder = binding.target_model.model_construct()
@@ -186,12 +188,12 @@ def _check(target: Path[Any], value: Any) -> None:
 
 
 def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Operation:
-    """Return a removal; its value selects entries only where a list of them is the target.
+    """Return a removal with its path, and with a value if the target is a list.
 
-    Entra lists the members to remove in the value (docs/providers/traffic.md#members-in-the-value),
-    and also sends along the value of what it removes. Without a value, the whole list goes; a
-    value that selects nothing is refused, since it may be a template that was not filled in, and
-    everybody would go.
+    The value selects entries of the list: Entra puts the members to remove into it
+    (docs/providers/traffic.md#members-in-the-value). For other targets it is ignored, since Entra
+    also sends the present value. Without a value, the whole list is removed. A value that selects
+    nothing is refused, because it may be an empty template, and all entries would be removed.
     """
     operation: Operation = {"op": "remove"}
     if not path:
@@ -213,14 +215,15 @@ def _removal(model: type[Resource[Any]], path: str, sent: dict[str, Any]) -> Ope
     if "value" in sent and attribute.multivalued and target.value_filter is None:
         value = sent["value"]
         entries = value if isinstance(value, list) else [value]
-        operation["value"] = [_selecting(schemas, attribute, entry) for entry in entries]
+        operation["value"] = [_identifying_values(schemas, attribute, entry) for entry in entries]
     return operation
 
 
-def _selecting(schemas: Schemas, attribute: Attribute, sent: Any) -> dict[str, Any]:
-    """Return what identifies an entry: its value where it has one (RFC 7643 §2.4).
+def _identifying_values(schemas: Schemas, attribute: Attribute, sent: Any) -> dict[str, Any]:
+    """Return the sub-attributes that identify an entry: its ``value`` if it has one (RFC 7643
+    §2.4).
 
-    :raises InvalidValueException: When nothing does.
+    :raises InvalidValueException: When it has none that can.
     """
     entries = shaped(schemas, attribute, sent)
     entry = entries[0] if entries else None
@@ -249,7 +252,7 @@ def _selecting(schemas: Schemas, attribute: Attribute, sent: Any) -> dict[str, A
 def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
     """Return a path bound to the model.
 
-    :raises InvalidPathException: When it is malformed, or names nothing the model declares.
+    :raises InvalidPathException: When the path is malformed, or the model has no such attribute.
     """
     check_path(text)
     schemas = schemas_of(model)
@@ -266,10 +269,10 @@ def _path(model: type[Resource[Any]], text: str) -> Path[Any]:
 
 
 def _attribute(model: type[Resource[Any]], target: Path[Any]) -> Attribute:
-    """Return the attribute that a path writes; one entry of it where the path selects one."""
+    """Return the attribute that a path writes, as single-valued if the path selects one entry."""
     schemas = schemas_of(model)
     key = schemas.read(str(target), schemas.urn)
-    assert key is not None  # noqa: S101 - _path refused the others
+    assert key is not None  # noqa: S101 - _path has checked it
     attribute = key.target
     if key.selection is not None and key.part is None:
         return replace(attribute, multivalued=False)
@@ -277,9 +280,9 @@ def _attribute(model: type[Resource[Any]], target: Path[Any]) -> Attribute:
 
 
 def as_add(resource: Resource[Any], operation: PatchOperation[Any]) -> PatchOperation[Any]:
-    """Return an operation on a sub-attribute of a list that is empty as one that adds an entry.
+    """Return an operation that adds an entry, for one on a sub-attribute of an empty list.
 
-    A target that does not exist is added (RFC 7644 §3.5.2.3).
+    A target that does not exist is added (RFC 7644 §3.5.2.3). Other operations are not changed.
     """
     if operation.op == PatchOperation.Op.remove or operation.value is None:
         return operation

@@ -1,7 +1,7 @@
 """Rewrites requests of real providers into the form that the models accept.
 
-The rule behind it: accept what a real client sends when its meaning is plain, answer in strict
-SCIM. What providers send, and which test holds it, is in docs/providers/traffic.md.
+The rule is to accept what a real client sends if its meaning is clear, and to answer in strict
+SCIM. docs/providers/traffic.md says what providers send, and which test holds it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kong_scim.protocol.leniency.patch import lenient_patch
 from kong_scim.protocol.leniency.values import is_nothing
 
 SCIM_1 = re.compile(r"urn:scim:schemas:.*:1\.\d", re.IGNORECASE)
-"""Schema URNs of SCIM 1.1; those of the drafts of SCIM 2.0 begin alike, and end with 2.0."""
+"""Schema URNs of SCIM 1.1. Those in drafts of SCIM 2.0 have the same beginning, but end in 2.0."""
 
 
 def lenient_resource(
@@ -34,7 +34,7 @@ def lenient_resource(
     :raises InvalidSyntaxException: When ``schemas`` is of another resource type.
     :raises InvalidValueException: As :func:`~kong_scim.protocol.leniency.bodies.canonical_resource`
         does.
-    :raises InvalidVersionException: When it is a resource of SCIM 1.1.
+    :raises InvalidVersionException: When the body is a resource of SCIM 1.1.
     """
     schemas = schemas_of(model)
     refuse_scim_1(payload, schemas.urn)
@@ -46,11 +46,12 @@ def lenient_resource(
 
 
 def refuse_scim_1(payload: dict[str, Any], wanted: str) -> None:
-    """Refuse a body of SCIM 1.1, which cannot be told apart by its attributes.
+    """Refuse a body of SCIM 1.1, which only its ``schemas`` show.
 
     See docs/providers/traffic.md#scim-11.
 
-    :raises InvalidVersionException: Naming the version and the schema wanted.
+    :param wanted: The URN of the schema to send instead.
+    :raises InvalidVersionException: It names the version and ``wanted``.
     """
     for name, schemas in payload.items():
         if name.lower() != "schemas" or not isinstance(schemas, list) or not schemas:
@@ -68,7 +69,7 @@ def lenient_patch_message(
     """Return the body of a PATCH in the form that the models accept.
 
     :raises SCIMException: As :func:`~kong_scim.protocol.leniency.patch.lenient_patch` does.
-    :raises InvalidVersionException: When it is a resource of SCIM 1.1.
+    :raises InvalidVersionException: When the body is one of SCIM 1.1.
     """
     urn = str(PatchOp.__schema__)
     refuse_scim_1(payload, urn)
@@ -76,15 +77,15 @@ def lenient_patch_message(
 
 
 def lenient_message(payload: dict[str, Any], urn: str) -> dict[str, Any]:
-    """Return a message with its own schema alone: the endpoint and the method say what it is.
+    """Return a message with its own schema only, since its endpoint and method say what it is.
 
-    Providers list the schema of the resource, or of a draft, or none.
+    Providers send the schema of the resource, or of a draft, or none.
     """
     result = {name: value for name, value in payload.items() if name.lower() != "schemas"}
     result["schemas"] = [urn]
     for name, value in payload.items():
         if name.lower() == "schemas" and not _is_list_of_text(value):
-            result["schemas"] = value  # which the model refuses
+            result["schemas"] = value  # the model refuses it
     return result
 
 
@@ -95,10 +96,10 @@ def _is_list_of_text(value: Any) -> bool:
 
 
 def _known_schemas(schemas: Schemas, resource: dict[str, Any]) -> Any:
-    """Return the schemas of this service that a client lists.
+    """Return the known schemas that a client lists, and those of the attributes that it sends.
 
-    A user by any schema is a user at this endpoint; but what is said to be a group is none
-    (docs/providers/traffic.md#schemas-of-its-own).
+    Unknown schemas are ignored (docs/providers/traffic.md#schemas-of-its-own), but the schema of
+    another resource type is refused: a group is not accepted as a user.
     """
     listed = resource.get("schemas")
     if isinstance(listed, str):

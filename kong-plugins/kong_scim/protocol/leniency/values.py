@@ -1,7 +1,8 @@
 """Rewrites values of real providers into the type that their attribute declares.
 
-A step before validation: it turns what is plain into what RFC 7643 wants, and leaves the rest for
-the models to refuse. A value that has its shape already comes back as it is.
+This is a step before validation. It converts values whose meaning is clear into the form of RFC
+7643, and leaves others unchanged for the models to refuse. A value in the right form is returned
+unchanged.
 """
 
 from __future__ import annotations
@@ -16,47 +17,47 @@ from kong_scim.protocol.attributes import Attribute, Schemas
 from kong_scim.protocol.limits import CONTROL, shown
 
 MAX_NAME = 512
-"""Characters of a name that the gateway looks up by and shows: longer than any address (RFC 5321:
-254), short enough for every index."""
+"""Characters that a name may have. This is more than any address has (RFC 5321: 254), and few
+enough for every index."""
 
 _BOOLEANS = {"true": True, "false": False}
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _BLANK = re.compile(r"\s")
 _BESIDE = frozenset({"$ref", "display", "primary", "type"})
-"""What stands beside ``value`` in an entry of a list, and says nothing where there is no entry."""
+"""Sub-attributes beside ``value`` in an entry of a list, which mean nothing for a single value."""
 
 
 def shaped(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
-    """Return a value of an attribute in the shape it declares; None where it says nothing.
+    """Return a value in the shape that its attribute declares, or None if it means no value.
 
-    :raises InvalidValueException: When a name is empty, too long or not printable, a boolean is
-        none, or a reference is none.
+    :raises InvalidValueException: When a name is empty, too long or not printable, or the value of
+        a boolean or of a reference is not one.
     """
     if value is None:
         return None
     if attribute.multivalued:
         return _list(schemas, attribute, value)
     if isinstance(value, list):
-        value = _only(attribute, value)
+        value = _unlisted(attribute, value)
     return _entry(schemas, attribute, value)
 
 
 def shaped_entry(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
-    """Return one entry of a list in the shape the attribute declares."""
+    """Return one entry of a list in the shape that the attribute declares."""
     if isinstance(value, list):
-        value = _only(attribute, value)
+        value = _unlisted(attribute, value)
     return _entry(schemas, attribute, value)
 
 
 def is_nothing(value: Any) -> bool:
-    """Tell whether a value says nothing: it is null, blank or empty."""
+    """Tell whether a value is null, blank or empty."""
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
 def combined(name: str, one: Any, other: Any) -> Any:
-    """Return what an attribute is that a payload gives twice, in two spellings of its name.
+    """Return the value of an attribute that a payload has twice, in two spellings of its name.
 
-    :raises InvalidValueException: When they say different things.
+    :raises InvalidValueException: When the two values contradict each other.
     """
     if one is None or other is None:
         return other if one is None else one
@@ -73,9 +74,9 @@ def combined(name: str, one: Any, other: Any) -> Any:
 
 
 def checked_name(name: str, value: str) -> str:
-    """Refuse a name that the gateway could not hold; a consumer's name becomes an HTTP header.
+    """Return a name, or refuse it: a consumer's name becomes an HTTP header.
 
-    :raises InvalidValueException: When it is empty, too long, or holds a control character.
+    :raises InvalidValueException: When it is empty, too long, or has a control character.
     """
     if not value.strip():
         raise InvalidValueException(detail=f"{name} is empty: send a name, or leave it out")
@@ -97,7 +98,9 @@ def _list(schemas: Schemas, attribute: Attribute, value: Any) -> list[Any]:
         found = _entry(schemas, attribute, entry)
         if found is not None and found != {}:
             result.append(found)
-    if entries and not result and attribute.name == "members":  # or everybody would go
+    if (
+        entries and not result and attribute.name == "members"
+    ):  # otherwise all members would be removed
         raise InvalidValueException(
             detail="members has no member that could be told: send the id of each, or [] for nobody"
         )
@@ -111,7 +114,7 @@ def _is(one: Any, other: Any) -> bool:
 
 
 def _one_primary(attribute: Attribute, entries: list[Any]) -> list[Any]:
-    """Keep the first of several primary entries primary (RFC 7643 §2.4); Ping sends two."""
+    """Keep only the first of several primary entries primary (RFC 7643 §2.4); Ping sends two."""
     if "primary" not in attribute.parts:
         return entries
     primary = [isinstance(each, dict) and each.get("primary") is True for each in entries]
@@ -124,11 +127,11 @@ def _one_primary(attribute: Attribute, entries: list[Any]) -> list[Any]:
     ]
 
 
-def _only(attribute: Attribute, entries: list[Any]) -> Any:
+def _unlisted(attribute: Attribute, entries: list[Any]) -> Any:
     """Return the value of a single-valued attribute that is sent as a list of one.
 
-    Entra without its compliance flag wraps single values: ``[{"$ref": null, "value": "x"}]``. What
-    a resource cannot be without is only read where it is sent so.
+    Entra without its compliance flag wraps single values: ``[{"$ref": null, "value": "x"}]``. For a
+    required attribute, only a list with such an object is read.
     """
     if not entries:
         return None if not attribute.required else entries
@@ -138,7 +141,7 @@ def _only(attribute: Attribute, entries: list[Any]) -> Any:
 
 
 def _entry(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
-    """Return one value of an attribute in the shape it declares."""
+    """Return one value of an attribute in the shape that the attribute declares."""
     if attribute.kind == "complex":
         return _complex(schemas, attribute, value)
     if isinstance(value, dict):
@@ -152,7 +155,7 @@ def _entry(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
             return None
         return checked_name(attribute.name, value)
     if attribute.kind != "string" and not value.strip():
-        # "" is no date, number or reference; Okta and Entra send it for a value that is not set.
+        # Okta and Entra send "" for an absent date, number or reference.
         return None
     if attribute.kind == "link" and _BLANK.search(value.strip()) and not _ABSOLUTE.match(value):
         raise InvalidValueException(
@@ -163,7 +166,7 @@ def _entry(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
 
 
 def _unwrapped(value: dict[str, Any]) -> Any:
-    """Return the value that an object wraps: ``{"$ref": null, "value": "x"}``."""
+    """Return the value in an object such as ``{"$ref": null, "value": "x"}``."""
     members = {name.lower(): item for name, item in value.items()}
     if "value" in members:
         return members["value"] if members.keys() - {"value"} <= _BESIDE else value
@@ -184,21 +187,21 @@ def _complex(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if attribute.multivalued:
-        # Entra adds {"$ref": null} to what it means; in a list null can clear nothing.
-        given = {name: item for name, item in value.items() if item is not None}
+        # Entra adds {"$ref": null} to entries; in a list, a null has nothing to clear.
+        sent = {name: item for name, item in value.items() if item is not None}
     else:
-        given = value
+        sent = value
     entry: dict[str, Any] = {}
-    for name, item in given.items():
+    for name, item in sent.items():
         part = attribute.parts.get(name.lower()) or _part(schemas, attribute, name)
         if part is None or part.read_only:
             continue
         if part.is_text and type(item) is str and part.name not in entry:
             entry[part.name] = item
             continue
-        # What identifies a member is not read as anything else: see _member().
-        read = item if attribute.name == "members" else shaped(schemas, part, item)
-        entry[part.name] = combined(part.name, entry.get(part.name), read)
+        # The value of a member is not converted: see _member().
+        item_value = item if attribute.name == "members" else shaped(schemas, part, item)
+        entry[part.name] = combined(part.name, entry.get(part.name), item_value)
     if attribute.name == "members":
         entry = _member(entry)
     elif attribute.name == "manager" and "value" in entry and is_nothing(entry["value"]):
@@ -210,7 +213,7 @@ def _complex(schemas: Schemas, attribute: Attribute, value: Any) -> Any:
 def _part(schemas: Schemas, attribute: Attribute, name: str) -> Attribute | None:
     """Return the sub-attribute that a key inside a complex value names.
 
-    :raises InvalidValueException: When the key names an attribute that has its place elsewhere.
+    :raises InvalidValueException: When the key names an attribute outside this complex value.
     """
     text = name.strip()
     if ":" in text:
@@ -228,11 +231,10 @@ def _part(schemas: Schemas, attribute: Attribute, name: str) -> Attribute | None
 
 
 def _member(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what identifies a member: the rest is the directory's to say.
+    """Return a member with only its id; the directory knows the rest.
 
-    Okta and Entra put names and types of their own beside the id, which must neither be stored nor
-    contradict an immutable sub-attribute when the group is put back
-    (docs/providers/traffic.md#members-by-put).
+    Okta and Entra send names and types of their own with the id. These must not be stored, nor
+    contradict an immutable sub-attribute in a later PUT (docs/providers/traffic.md#members-by-put).
     """
     if "value" not in entry:
         raise InvalidValueException(
@@ -246,7 +248,7 @@ def _member(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _boolean(attribute: Attribute, value: Any) -> Any:
-    """Return a boolean; Entra sends "True" and "False", and "" for one not set.
+    """Return a boolean, or None for "". Entra sends "True" and "False", and "" if it has no value.
 
     See docs/providers/traffic.md#booleans-as-strings.
     """
