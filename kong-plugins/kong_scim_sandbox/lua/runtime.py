@@ -27,7 +27,7 @@ def shipped(name: str) -> str | None:
     if not name.startswith(PREFIX):
         return None
     path = shipped_directory() / f"{name.removeprefix(PREFIX).replace('.', '/')}.lua"
-    return path.read_text("latin-1") if path.is_file() else None
+    return coverage.marked(path) if path.is_file() else None
 
 
 @functools.cache
