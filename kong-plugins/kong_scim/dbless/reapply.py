@@ -12,7 +12,7 @@ from kong_scim.dbless import pending_log
 from kong_scim.dbless.bridge import PATIENCE, KongMemory, epoch_key
 from kong_scim.dbless.local_store import LocalStore
 from kong_scim.directory.database import Scope
-from kong_scim.directory.storage import SqlStorage
+from kong_scim.directory.every_user import EveryUser
 from kong_scim.sync.consumers import KongConsumerSync
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Tenant:
     """What of a tenant is needed to say what Kong must have."""
 
     scope: Scope
-    storage: SqlStorage
+    users: EveryUser
     consumer_sync: KongConsumerSync
 
 
@@ -76,10 +76,10 @@ def _apply_all(
     ours = f"applying {uuid.uuid4()}"
     key = epoch_key(scope.tenant)
     bridge.commit([], epoch=Epoch(key, epoch, becomes=ours))
-    total, done, clashes = tenant.storage.count_users(), 0, 0
+    total, done, clashes = tenant.users.count(), 0, 0
     known: set[str] = set()
     log.info("tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, total)
-    for users in tenant.storage.users(BATCH):
+    for users in tenant.users.batches(BATCH):
         found = tenant.consumer_sync.again(users)
         for each in found:
             if each.refused is not None:

@@ -137,15 +137,6 @@ class ConsumerSync(Protocol):
         """
 
 
-class NoConsumerSync:
-    """A directory on its own."""
-
-    def of(self, change: Change) -> Outcome:
-        """Entail nothing."""
-        del change
-        return Outcome()
-
-
 @dataclass(frozen=True)
 class Entry:
     """A change as it is about to be committed: what the outbox writes down.
@@ -177,15 +168,6 @@ class Outbox(Protocol):
         """Return what to commit after everything else of the change."""
 
 
-class NoOutbox:
-    """Writes nothing down."""
-
-    def of(self, entry: Entry) -> Sequence[Step]:
-        """Add nothing."""
-        del entry
-        return ()
-
-
 class DeprovisioningGuard(Protocol):
     """Holds back what takes too many people's access away at once."""
 
@@ -199,17 +181,3 @@ class DeprovisioningGuard(Protocol):
 
     def hold(self, change: Change, lost: int) -> Exception:
         """Write down that a change was held back, and return what is raised."""
-
-
-class NoDeprovisioningGuard:
-    """Lets everything pass."""
-
-    def guards(self, change: Change, lost: int) -> Sequence[Sql]:
-        """Ask for nothing."""
-        del change, lost
-        return ()
-
-    def hold(self, change: Change, lost: int) -> Exception:
-        """Never happens."""
-        del change, lost
-        return Conflict(detail="Nothing is held back here")
