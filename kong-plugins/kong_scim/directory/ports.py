@@ -95,14 +95,12 @@ class Access:
     :param consumer: The id of its consumer.
     :param added: The names of access groups the consumer gets.
     :param removed: The names of those it loses.
-    :param revokes: Whether its credentials are deleted.
     :param suspended: Whether it is refused from now on; None where there is no consumer any more.
     """
 
     consumer: str
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    revokes: bool = False
     suspended: bool | None = False
 
 

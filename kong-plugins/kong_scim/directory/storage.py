@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -28,20 +27,13 @@ from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import (
-    ConsumerSync,
-    DeprovisioningGuard,
-    Operation,
-    Outbox,
-)
+from kong_scim.directory.ports import ConsumerSync, DeprovisioningGuard, Operation, Outbox
 from kong_scim.directory.retries import retried
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.statements import Statement, insert_into
 from kong_scim.directory.tables import secrets as tenant_secrets
 from kong_scim.directory.users import Users
 from kong_scim.directory.values import utc_now
-
-log = logging.getLogger(__name__)
 
 
 def new_uuid() -> str:
@@ -78,14 +70,7 @@ class SqlStorage(ScimStorage):
     ) -> None:
         self._kinds = Kinds(provider)
         self._context = DirectoryContext(
-            database,
-            self._kinds,
-            consumer_sync,
-            outbox,
-            safety,
-            clock,
-            new_id,
-            dry_run,
+            database, self._kinds, consumer_sync, outbox, safety, clock, new_id, dry_run
         )
         self._users = Users(self._context)
         self._groups = Groups(self._context)

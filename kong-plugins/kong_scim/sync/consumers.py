@@ -11,7 +11,7 @@ from scim2_models import Resource, SCIMException
 
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
-from kong_scim.bridge import Consumer, Delete, Revoke, Sql, Step, Upsert
+from kong_scim.bridge import Consumer, Delete, Sql, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
@@ -327,6 +327,5 @@ def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> 
             if isinstance(step, Upsert) and step.dao == "acls"
         ),
         removed=tuple(sorted(gone if target.present else held.values())),
-        revokes=any(isinstance(step, Revoke) for step in steps),
         suspended=target.suspended if target.present else None,
     )
