@@ -48,6 +48,10 @@ test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
 	@KONG_SCIM_LUA_COVERAGE=$(LUA_COVERAGE) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS)
 
+# What of Kong's Lua is private: kong_internals.lua alone may use it.
+PRIVATE := require\W+(kong\.(?!plugins\.scim-bridge|db\.schema\.typedefs)|resty\.) \
+  | kong\.(core_cache|cluster_events|worker_events|db\.(connector|strategy)) | ngx\.shared | post_crud_event
+
 .PHONY: check
 check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
 	$(BIN)/ruff check
@@ -56,6 +60,7 @@ check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
 	$(BIN)/lint-imports
 	luacheck --quiet kong-plugins/kong tests
 	luacheck --quiet --globals ngx -- kong-plugins/kong_scim_sandbox/lua
+	@! grep -rnP --include='*.lua' --exclude=kong_internals.lua '(?x)$(PRIVATE)' kong-plugins/kong
 
 .PHONY: format
 format: $(STAMP) ## put the code into shape

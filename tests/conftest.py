@@ -37,7 +37,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show which lines of the shipped Lua the tests ran, where that is asked for."""
     if coverage.VARIABLE in os.environ:
         terminalreporter.section("Lua that was run")
-        for row in coverage.table(shipped_directory(), Path(os.environ[coverage.VARIABLE])):
+        for row in coverage.table(
+            shipped_directory() / "scim-bridge", Path(os.environ[coverage.VARIABLE])
+        ):
             terminalreporter.line(row)
 
 

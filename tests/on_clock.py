@@ -18,7 +18,7 @@ from kong_scim.cli.main import main as kong_scim
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.dispatcher import Dispatcher
 from kong_scim.pluginserver.__main__ import main as plugin_server
-from kong_scim_sandbox import node
+from kong_scim_sandbox.lua import workers
 from kong_scim_sandbox.plugin_process import PluginProcess
 
 VARIABLE = "CLOCK_OF_THE_TEST"
@@ -67,7 +67,7 @@ def _hold() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["sandbox"]:
         # Nor does a tick wait for the second that Kong's timer waits for.
-        node.INTERVAL, node.PAUSE = 0.1, 0.02
+        workers.INTERVAL_SCALE = workers.PAUSE_SCALE = 0.1
         PluginProcess.__init__.__defaults__ = ((sys.executable, "-m", "on_clock"), ())  # type: ignore[misc]
         kong_scim()
     else:

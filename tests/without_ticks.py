@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kong_scim.cli.main import main
-from kong_scim_sandbox import node
+from kong_scim_sandbox.lua import workers
 
-node.INTERVAL = 1e9
+workers.INTERVAL_SCALE = 1e9
 
 if __name__ == "__main__":
     main()

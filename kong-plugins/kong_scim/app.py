@@ -1,11 +1,10 @@
-"""One instance of the plugin: configuration in, requests in, answers out."""
+"""The plugin as Kong runs it: one instance takes a configuration, and answers each request."""
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -22,20 +21,24 @@ from scim2_server.service import is_json_media_type
 from kong_scim import __version__, cpu
 from kong_scim.auth.authenticator import Authenticator, Caller
 from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
-from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Opening, Waking
+from kong_scim.bridge import (
+    Bridge,
+    BridgeError,
+    DatabaseDownError,
+    Host,
+    Opening,
+)
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
-from kong_scim.dbless.bridge import epoch_key
-from kong_scim.dbless.local_store import BusyError, StoreError
+from kong_scim.dbless.local_store import StoreError
 from kong_scim.endpoints import KEYS, Endpoints, keys
-from kong_scim.events.credential_uses import Callers, Expiring, last_uses
+from kong_scim.events.credential_uses import last_uses
 from kong_scim.events.outbox import Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.events.worker import EventWorker
 from kong_scim.gateway_failures import scim_error_of
 from kong_scim.pluginserver import context
-from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.protocol.errors import ServiceUnavailableException, error_response
 from kong_scim.protocol.handler import KongScimHandler
 from kong_scim.protocol.openapi import description
@@ -44,6 +47,7 @@ from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
 from kong_scim.tenant import NoDataError, Provisioning, check
+from kong_scim.tick import UNGUARDED, Tick
 from kong_scim.worker_slots import MEMORY
 
 log = logging.getLogger(__name__)
@@ -59,15 +63,10 @@ DRY_RUN = "Kong-SCIM-Dry-Run"
 GUARD = "Kong-SCIM-Guard"
 """The header of answers while the guard is off, where it is optional."""
 
-UNGUARDED = (
-    "The plugin scim-bridge is not enabled for every route of this gateway, so a suspended person "
-    "would get in: enable it globally (`plugins: [{name: scim-bridge}]`, on no route, service or "
-    "consumer), or set `guard: optional`. A change counts some seconds later"
-)
-
 
 class Plugin:
-    """The plugin as kong-pdk knows it: built with a configuration, called for each request.
+    """The plugin as kong-pdk knows it: it is built with a configuration, and called for each
+    request.
 
     A configuration that cannot work does not stop the instance, because Kong would log that and go
     on without the plugin (docs/kong.md#kong-fails-open): it is logged here, and each request is
@@ -95,14 +94,12 @@ class Plugin:
             self._defect = f"The plugin scim cannot work: {error}"
             log.error("%s", self._defect)  # noqa: TRY400 - no traceback: not ours
             return
-        self._ticking = threading.Lock()
-        self._names_are_held = False
-        self._callers = Callers(
-            [
-                Expiring(token.name, token.expires, token.expiry())
-                for token in self.config.tokens
-                if token.expires and self.config.auth == "bearer"
-            ]
+        self._tick = Tick(
+            self.config,
+            self._provisioning,
+            self._event_worker,
+            self._authenticator.last_used,
+            self._failures,
         )
         self._service = KongScimService(
             self.provider,
@@ -148,92 +145,29 @@ class Plugin:
 
         :param kong: The PDK object of Kong's timer.
         """
-        if self._defect is not None:
-            return
-        # Kong gives a tick up that takes a minute, and begins the next one.
-        if not self._ticking.acquire(blocking=False):
-            self._failures.note("tick", "the one before it is still running")
-            return
-        try:
-            self._tick(Bridge(kong))
-        finally:
-            self._ticking.release()
-
-    def _tick(self, bridge: Bridge) -> None:
-        waking: Waking | None = None
-
-        def wake() -> None:
-            nonlocal waking
-            waking = bridge.wake(
-                epoch=epoch_key(self.config.tenant), secrets=self._event_worker.secrets
-            )
-
-        self._do("tick", wake)
-        if waking is None:
-            return
-        if waking.guarded:
-            self._failures.over("guard")
-        else:
-            self._failures.note("guard", UNGUARDED)
-        provisioning = self._provisioning(bridge, waking.host)
-        jobs: dict[str, Callable[[], object]] = {
-            "memory": lambda: provisioning.keep_kong_applied(waking.epoch),
-            "names": lambda: self._hold_names(provisioning),
-            "tokens": lambda: self._callers.run(
-                provisioning.database(), self._authenticator.last_used
-            ),
-            "events": lambda: self._pass_on(provisioning, waking, bridge),
-        }
-        if waking.observed:
-            jobs["metrics"] = lambda: self._event_worker.measure(
-                provisioning.database(), bridge.report
-            )
-        for name, job in jobs.items():
-            self._do(name, job)
-
-    def _do(self, name: str, job: Callable[[], object]) -> None:
-        """Do one job of the tick: whatever it fails with, the others are done."""
-        try:
-            job()
-        except (
-            BridgeError,
-            BridgeUnavailableError,
-            BusyError,
-            KongGoneError,
-            NoDataError,
-            StoreError,
-        ) as error:
-            self._failures.note(name, str(error))
-        except Exception as error:
-            self._failures.note(name, error)
-        else:
-            self._failures.over(name)
-
-    def _hold_names(self, provisioning: Provisioning) -> None:
-        self._names_are_held = self._names_are_held or provisioning.hold_names()
-
-    def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
-        if self._event_worker.run(provisioning.database(), provisioning.event_kind, waking.secrets):
-            bridge.soon()
+        if self._defect is None:
+            self._tick.run(Bridge(kong))
 
     def credential(self, kong: Any) -> None:
-        """Give a consumer a credential or take one away, as asked at Kong's Admin API (DB-less).
+        """Make or delete a consumer's credential for an administrator of a DB-less Kong.
 
         :param kong: The PDK object of that request.
         """
         bridge = Bridge(kong)
         waking = bridge.wake()
-        if self._defect is not None or waking.asked is None:
-            bridge.answer(BridgeError("INTERNAL", self._defect or "nothing was asked"))
+        if self._defect is not None or waking.admin_request is None:
+            bridge.answer_admin_request(
+                BridgeError(self._defect or "there is no request of an administrator")
+            )
             return
         try:
-            self._provisioning(bridge, waking.host).change_credential(waking.asked)
+            self._provisioning(bridge, waking.host).change_credential(waking.admin_request)
         except BridgeError as error:
-            bridge.answer(error)
+            bridge.answer_admin_request(error)
         except (NoDataError, StoreError) as error:
-            bridge.answer(BridgeError("DATABASE", str(error)))
+            bridge.answer_admin_request(DatabaseDownError(str(error)))
         else:
-            bridge.answer(None)
+            bridge.answer_admin_request(None)
 
     def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
         return Provisioning(self.config, bridge, host, self.provider, context.data_directory())

@@ -1,4 +1,4 @@
-"""What is counted for Kong's ``/metrics``, and failures of what is done beside requests.
+"""Counts for Kong's ``/metrics``, and logs once what fails again and again beside requests.
 
 Counts are kept by tenant for the whole process, since a request and a tick are served by instances
 of their own; the tick of this node reports them to Kong, which keeps the sums.
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Counts:
-    """What was counted since it was last taken."""
+    """Counts since they were last taken."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Counts:
         return taken
 
     def put_back(self, taken: Counter[tuple[str, ...]]) -> None:
-        """Count once more what could not be told."""
+        """Add what could not be reported to the counts again."""
         with self._lock:
             self._counts.update(taken)
 
@@ -52,7 +52,7 @@ def counts_of(tenant: str) -> Counts:
 
 
 class Failures:
-    """Failures of a tenant's work beside requests: each is counted, and logged once until it ends.
+    """Counts failures of a tenant's work beside requests, and logs each once until it is over.
 
     A job that runs each second would else write a line a second.
 

@@ -1,4 +1,4 @@
-"""How much of a processor one request may take, and when it gives way.
+"""Limits how much processor time one request may take, and lets it give way to urgent ones.
 
 Python runs one thread at a time: a request that computes for seconds is seconds that all others
 wait for in part. Whatever may go on for long calls :func:`check` between two of its rounds. There
@@ -35,7 +35,7 @@ LONGEST_WAIT = 5.0
 
 
 class CpuSpentError(Exception):
-    """The request took more of a processor than it may.
+    """The request took more processor time than it may.
 
     :param seconds: How much that is.
     """
@@ -47,7 +47,7 @@ class CpuSpentError(Exception):
 
 @dataclass
 class _Allowance:
-    """What a request may still take.
+    """The processor time that a request may still take.
 
     :param until: The thread's own time at which it is over.
     :param gives_way: Whether it needs a slot, and pauses for what is urgent.
@@ -63,7 +63,7 @@ class _Allowance:
 
 
 class _Slots:
-    """Places that are handed on in the order in which they were asked for."""
+    """Slots that are given in the order in which they were asked for."""
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
@@ -139,28 +139,18 @@ def allowed(seconds: float, *, gives_way: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Let others compute while the block waits for something else."""
+def waiting(*, gives_way: bool = True) -> Iterator[None]:
+    """Let others compute while the block waits for something else.
+
+    :param gives_way: Whether the block pauses for what is urgent. What holds a lock that urgent
+        requests need next must not.
+    """
     allowance = _allowance.get()
     if allowance is None or not allowance.gives_way:
         yield
         return
     _give_back(allowance)
-    try:
-        yield
-    finally:
-        _go_on(allowance)
-
-
-@contextmanager
-def holding_others_up() -> Iterator[None]:
-    """Give way to nobody in the block: others, urgent ones too, wait for its end."""
-    allowance = _allowance.get()
-    if allowance is None or not allowance.gives_way:
-        yield
-        return
-    _give_back(allowance)
-    allowance.gives_way = False
+    allowance.gives_way = gives_way
     try:
         yield
     finally:

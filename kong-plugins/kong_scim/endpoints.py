@@ -1,4 +1,4 @@
-"""What the route serves beside SCIM resources, in JSON of its own.
+"""Answers the requests of the route that are not SCIM, in JSON of its own.
 
 ``GET /jwks.json``
     The public keys of Security Event Tokens (RFC 7517), for anybody.
@@ -77,7 +77,7 @@ def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
 
 
 class Endpoints:
-    """Answers requests that are no SCIM requests.
+    """Answers requests that are not SCIM.
 
     :param trail: Returns the tenant's audit trail.
     :param deliveries: Returns the tenant's deliveries.

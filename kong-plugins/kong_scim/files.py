@@ -1,4 +1,4 @@
-"""Files with secrets that an agent or an orchestrator rotates.
+"""Reads files with secrets, and reads them again when an agent or an orchestrator rotates them.
 
 Whoever may write such a file, or any directory on the way to it, chooses the secret. So a file
 counts only where root and the user of this process are the only ones who may: see :func:`resolved`.
@@ -93,7 +93,7 @@ def _read(path: str) -> bytes:
 
 
 class WatchedFile(Generic[T]):
-    """What a file says, as it is now.
+    """The content of a file, read again when the file changes.
 
     The file is to be replaced by renaming another one into its place, as agents and Kubernetes do:
     one that is written in place is empty for a moment. One that others may change does not count.

@@ -1,4 +1,4 @@
-"""Which keys count for signatures, of ours and of others alike."""
+"""Says which keys may sign and verify, ours and those of others alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": 
 
 
 class UnfitKeyError(ValueError):
-    """A key that is no key for signatures, or a weak one. The message says nothing of its value."""
+    """A key cannot be used for signatures, or is too weak. The message says nothing of its
+    value."""
 
 
 def algorithm_of(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""Which spellings of a name are one name to whoever reads it."""
+"""Says which spellings of a name look like one name to a reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directory, projection and bridge put together: one SCIM change is one commit."""
+"""Puts directory, sync and bridge together for one tenant: one SCIM change is one commit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scim2_models import ScimProvider
 
-from kong_scim.bridge import Asked, Bridge, BridgeError, Host
+from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
@@ -34,7 +34,7 @@ DATA_PLANE = (
 
 
 class NoDataError(Exception):
-    """A Kong without a database, and a plugin server without a place of its own."""
+    """Kong has no database, and the plugin server was not given a directory for its data."""
 
 
 def check(config: PluginConfig, provider: ScimProvider) -> None:
@@ -132,20 +132,18 @@ class Provisioning:
         users = EveryUser(database, Kinds(self.provider).in_role("User"))
         keep_applied(self.bridge, memory, Tenant(self._scope, users, consumer_sync), epoch)
 
-    def change_credential(self, asked: Asked) -> None:
-        """Give a DB-less Kong a credential, which is kept, or take one away.
+    def change_credential(self, request: AdminRequest) -> None:
+        """Do what an administrator of a DB-less Kong asked for: make a credential or delete one.
 
         :raises Exception: Also as a commit does.
         """
         dbless = DblessBridge(self.bridge, self._memory(), self._scope)
-        origin = Origin(ADMIN, asked.address, asked.request_id)
+        origin = Origin(ADMIN, request.address, request.request_id)
         outbox = EventOutbox(self._database(dbless), origin)
-        steps = [asked.step, *outbox.of_credential(asked.user, asked.step.op)]
+        steps = [request.step, *outbox.of_credential(request.user, request.step.op)]
         try:
             dbless.commit(steps)
-        except BridgeError as error:
-            if error.name != "CONFLICT":
-                raise
+        except TransactionConflictError:
             dbless.commit(steps)  # it follows from nothing that was read
 
     def _deprovisionings(self, database: TenantDatabase) -> Deprovisionings:
@@ -162,7 +160,7 @@ class Provisioning:
     def _gateway(self) -> Gateway:
         """Return what reaches the tenant's rows and Kong's consumers."""
         if self.host.role == "data_plane":
-            raise BridgeError("READ_ONLY", DATA_PLANE)
+            raise ReadOnlyError(DATA_PLANE)
         if self.host.database != "off":
             return self.bridge
         return DblessBridge(self.bridge, self._memory(), self._scope)

@@ -1,4 +1,4 @@
-"""Who may wait, and hold a worker of the plugin server meanwhile; and who may hold its memory.
+"""Limits how many workers may wait for the same thing, and how much memory large bodies may take.
 
 Some requests wait for what may not come for seconds: an event, an issuer's keys. Were all workers
 to do so, nothing else would be served, so each kind of wait has a quarter of them, and whoever
@@ -21,7 +21,7 @@ _DEFAULT_WORKERS = 16
 
 
 class WorkerSlots:
-    """Places for one kind of wait, shared by everything in this process.
+    """Slots for one kind of wait, shared by everything in this process.
 
     :param least: How many there are however few workers; with 0 nobody waits then.
     """

@@ -1,4 +1,4 @@
-"""``kong-scim demo``: the story on a sandbox that it starts itself, or on any gateway."""
+"""``kong-scim demo``: plays the scenario on a sandbox that it starts itself, or on any gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The part of the demo in which the provider makes a mistake, and the safety net holds it."""
+"""The part of the demo in which the provider makes a mistake, and the deprovisioning guard holds it
+back."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ class QuarantineScenario:
         """The ids of the people who are still there."""
 
     def play(self) -> None:
-        """Play it, where the gateway has a safety net."""
+        """Play it, where the gateway has a deprovisioning guard."""
         self._is_on = self._look("open")["state"] != "off"
         if not self._is_on:
             return
@@ -77,7 +78,7 @@ class QuarantineScenario:
         def effect(answer: httpx.Response) -> str:
             found = answer.json()
             if found["state"] == "off":
-                return "this gateway has no safety net: nothing to see"
+                return "this gateway has no deprovisioning guard: nothing to see"
             expect(found["state"] == expected, f"the tenant is {found['state']}")
             return (
                 f"at most {found['membershipsAllowed']} memberships may be taken away within "

@@ -1,4 +1,4 @@
-"""How the demo tells a story: each request is a row, and the first that is not as told ends it."""
+"""Runs the demo: each request is a row of the table, and the first that fails ends it."""
 
 from __future__ import annotations
 

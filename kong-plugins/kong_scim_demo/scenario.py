@@ -1,4 +1,4 @@
-"""The story of the demo: people come, get access, lose it and leave, over HTTP and nothing else."""
+"""The scenario of the demo: people come, get access, lose it and leave, all over HTTP."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class Scenario:
         self._tell.many(row, paths, self._scim.delete, (204, empty))
         self._mistake.lift()
 
-    # -- How it is told ---------------------------------------------------
+    # -- Output -----------------------------------------------------------
 
     def _call(self, key: str, status: int, effect: str, *, times: int = 1) -> None:
         row = TableRow(_APP, f"GET {httpx.URL(self._endpoints.api).path}", str(status))

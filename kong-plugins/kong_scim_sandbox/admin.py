@@ -7,6 +7,7 @@ As a DB-less Kong it takes a whole configuration instead, and credentials by sci
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -14,7 +15,6 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -48,6 +48,13 @@ _READ_ONLY = (
 )
 
 
+_BROKEN_TEXT = "A name or a value has a NUL character, or is not UTF-8: send text"
+
+_ROUTE = "/scim-bridge/consumers/:consumers/:credential"
+_BRIDGE = {False: (_ROUTE, "POST"), True: (f"{_ROUTE}/:id", "DELETE")}
+"""The routes of scim-bridge, by whether they have the id of a credential."""
+
+
 def admin_api(
     store: Store,
     status: Callable[[], dict[str, Any]],
@@ -69,8 +76,8 @@ def admin_api(
 
     routes = [
         ("/config", api.config),
-        ("/scim-bridge/consumers/{consumer}/{kind}", api.credentials),
-        ("/scim-bridge/consumers/{consumer}/{kind}/{entity}", api.credential),
+        ("/scim-bridge/consumers/{consumer}/{kind}", api.bridge),
+        ("/scim-bridge/consumers/{consumer}/{kind}/{entity}", api.bridge),
         ("/", api.root),
         ("/status", api.status),
         ("/metrics", shown),
@@ -96,8 +103,8 @@ class _Endpoint:
         request = Request(scope, receive)
         if b"%00" in scope["raw_path"] or not all(map(is_text, request.path_params.values())):
             raise HTTPException(400, "Bad request")  # by Nginx, before Kong hears of it
-        for name, value in request.query_params.multi_items():
-            _refuse_broken_text([name, value])
+        if not all(is_text(text) for item in request.query_params.multi_items() for text in item):
+            raise HTTPException(400, _BROKEN_TEXT)
         response = await self._handler(request)
         await response(scope, receive, send)
 
@@ -170,61 +177,27 @@ class _AdminApi:
         found = (each for each in self._node.declaration.plugins if each.id == identifier)
         return next((each.model_dump() for each in found), None)
 
-    async def credentials(self, request: Request) -> Response:
-        """Give a consumer a key (``kong/plugins/scim-bridge/api.lua``)."""
-        name, consumer = self._credential(request)
-        _allow(request, "POST")
-        body = await _body(request)
-        _refuse_broken_text(body)
-        entity = {"id": str(uuid4()), **body, "consumer": {"id": consumer["id"]}}
-        entities.fill(name, entity)
-        if entities.select(self._database, name, "id", entity["id"]):
-            raise entities.primary_key_violation({"id": entity["id"]})
-        await self._change(request, consumer, {"op": "upsert", "dao": name, "entity": entity})
-        return _json(201, entities.select(self._database, name, "id", entity["id"])[0])
-
-    async def credential(self, request: Request) -> Response:
-        """Take a key away."""
-        name, consumer = self._credential(request)
-        _allow(request, "DELETE")
-        owned = entities.select(self._database, name, "consumer", consumer["id"])
-        if any(row["id"] == request.path_params["entity"] for row in owned):
-            step = {"op": "delete", "dao": name, "id": request.path_params["entity"]}
-            await self._change(request, consumer, step)
-        return Response(status_code=204, headers={"Server": SERVER})
-
-    def _credential(self, request: Request) -> tuple[str, Entity]:
-        if not self._store.dbless:
-            message = "This Kong has a database: use /consumers/{consumer}/{credential}"
-            raise HTTPException(405, message)
-        name, _ = _kind(request)
-        if name not in entities.CREDENTIALS:
-            raise HTTPException(404, "Not found")
-        return name, self._owner(request)
-
-    async def _change(self, request: Request, consumer: Entity, step: dict[str, Any]) -> None:
-        tags = (consumer["tags"] or []) if self._store.is_own("consumers", consumer["id"]) else []
-        tenants = {tag.removeprefix("scim:") for tag in tags if tag.startswith("scim:")}
-        users = [tag.removeprefix("scim-user:") for tag in tags if tag.startswith("scim-user:")]
-        asked = {
-            "step": step,
-            "user": users[0] if users else consumer["id"],
-            "address": request.client.host if request.client else "",
+    async def bridge(self, request: Request) -> Response:
+        """Make or delete a credential by a route of scim-bridge (``api.lua``)."""
+        route, method = _BRIDGE["entity" in request.path_params]
+        _allow(request, method)
+        path = request.path_params
+        names = {"consumers": path["consumer"], "credential": path["kind"]}
+        if "entity" in path:
+            names["id"] = path["entity"]
+        params = {**await _body(request), **names}
+        facts = {
+            "method": method,
             "request_id": secrets.token_hex(16),
+            "vars": {"remote_addr": request.client.host if request.client else ""},
         }
         try:
-            answer = await self._node.change_credential(tenants, asked)
-        except LookupError:
-            message = (
-                "SCIM did not create this consumer: declare its credentials where it is declared"
+            status, body = await asyncio.to_thread(
+                self._store.bridge.admin, route, method, params, facts
             )
-            raise HTTPException(409, message) from None
-        if answer is None:
-            raise HTTPException(503, "The SCIM plugin server does not answer")
-        if answer and answer["code"] in _STATUS:
-            raise DaoError(answer["code"], answer["name"], answer["message"], answer["fields"])
-        if answer:
-            raise HTTPException(503, answer["message"])
+        except UnicodeEncodeError:
+            raise HTTPException(400, _BROKEN_TEXT) from None
+        return _json(status, body)
 
     def _refuse_dbless(self, operation: str, name: str) -> None:
         if self._store.dbless:
@@ -250,7 +223,7 @@ class _AdminApi:
             self._refuse_dbless("remove", "consumers")
             with self._store.writing() as connection:
                 entities.delete(connection, "consumers", found["id"])
-        return Response(status_code=204, headers={"Server": SERVER})
+        return _json(204)
 
     async def owned(self, request: Request) -> Response:
         name, _ = _kind(request)
@@ -276,7 +249,7 @@ class _AdminApi:
             self._refuse_dbless("remove", name)
             with self._store.writing() as connection:
                 entities.delete(connection, name, found["id"])
-        return Response(status_code=204, headers={"Server": SERVER})
+        return _json(204)
 
     def _owner(self, request: Request) -> Entity:
         return _present(entities.find_consumer(self._database, request.path_params["consumer"]))
@@ -303,7 +276,9 @@ class _AdminApi:
         return _json(200, body)
 
 
-def _json(status: int, body: Any) -> Response:
+def _json(status: int, body: Any = None) -> Response:
+    if status == 204:
+        return Response(status_code=204, headers={"Server": SERVER})
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return Response(text, status, headers={"Server": SERVER, "Content-Type": JSON})
 
@@ -341,19 +316,6 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise HTTPException(400, "Cannot parse JSON body")
     return body
-
-
-def _refuse_broken_text(value: Any) -> None:
-    """Refuse what no database can hold, wherever it stands (``api.lua``)."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for each in value:
-            _refuse_broken_text(each)
-    elif isinstance(value, str) and not is_text(value):
-        raise HTTPException(
-            400, "A name or a value has a NUL character, or is not UTF-8: send text"
-        )
 
 
 def _form(text: str) -> dict[str, Any]:

@@ -5,25 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any
 
 from kong_scim_sandbox.exchange import Exchange
 from kong_scim_sandbox.lua import facts
 from kong_scim_sandbox.store import Store
 
 
-class Ticking(Protocol):
-    """What ticks: the :class:`~kong_scim_sandbox.node.Node`."""
-
-    def tick_soon(self) -> None: ...
-
-
 class NodeFunctions:
     """The functions that need no request of a client.
 
     :param executor: Where SQLite works, so that a large query does not hold up every request.
-    :param asked: A change of a credential that an administrator asked for (``api.lua``), as JSON.
-    :param ticking: What is told to tick soon; None for nothing.
+    :param admin_request: A change of a credential that an administrator admin_request for
+        (``api.lua``), as JSON.
     """
 
     def __init__(
@@ -31,31 +25,29 @@ class NodeFunctions:
         store: Store,
         executor: Executor,
         node_id: str,
-        asked: str | None = None,
-        ticking: Ticking | None = None,
+        admin_request: str | None = None,
     ) -> None:
-        self._ticking = ticking
         self._store = store
         self._executor = executor
         self.answered: dict[str, Any] | None = None
-        """What became of what was asked."""
-        self._facts: dict[str, Any] = {"node_id": node_id, "asked": asked}
+        """The answer to that request, if there is one."""
+        self._facts: dict[str, Any] = {"node_id": node_id, "admin_request": admin_request}
 
     def by_name(self) -> dict[str, Callable[[str], Awaitable[str]]]:
         """Return the functions by the names under which plugins call them."""
         return {
             "kong.scim.wake": lambda text: self._call("wake", text),
-            "kong.scim.answer": lambda text: self._call("answer", text),
+            "kong.scim.answer_admin_request": lambda text: self._call("answer_admin_request", text),
             "kong.scim.query": lambda text: self._elsewhere("query", text),
             "kong.scim.commit": lambda text: self._elsewhere("commit", text),
-            "kong.scim.soon": self._soon,
+            "kong.scim.request_tick": lambda text: self._call("request_tick", text),
             "kong.scim.report": lambda text: self._call("report", text),
         }
 
     async def _call(self, name: str, text: str) -> str:
         answer, answered = self._store.bridge.call(name, text, self._facts)
         if answered is not None:
-            self.answered = {key: answered[key] for key in answered if key != "bridge_version"}
+            self.answered = answered
         return answer
 
     async def _elsewhere(self, name: str, text: str) -> str:
@@ -65,11 +57,6 @@ class NodeFunctions:
         called = loop.run_in_executor(self._executor, bridge.call, name, text, self._facts)
         answer, _ = await asyncio.shield(called)
         return answer
-
-    async def _soon(self, text: str) -> str:
-        if self._ticking is not None:
-            self._ticking.tick_soon()
-        return await self._call("soon", text)
 
 
 class BridgeFunctions(NodeFunctions):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from kong_scim_sandbox.declarative_rows import (
@@ -75,6 +75,8 @@ class PluginEntity(BaseModel):
     enabled: bool
     route: dict[str, str] | None
     service: dict[str, str] | None
+    tenant: str | None = Field(exclude=True)
+    """Of a plugin ``scim``."""
 
 
 class Declaration(BaseModel):
@@ -93,7 +95,10 @@ class Declaration(BaseModel):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the plugins as scim-bridge looks at them, with what is not there left out."""
-        return [each.model_dump(exclude_none=True) for each in self.plugins]
+        return [
+            {**each.model_dump(exclude_none=True), "config": {"tenant": each.tenant}}
+            for each in self.plugins
+        ]
 
     def switched(self, plugin: str, *, enabled: bool) -> Declaration:
         """Return the same with a plugin turned on or off.
@@ -244,6 +249,9 @@ def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEnti
         else None,
         service={"id": _service(placed.service, of_service.service_place if of_service else ()).id}
         if placed.service
+        else None,
+        tenant=placed.plugin.config.get("tenant", "default")
+        if placed.plugin.name == "scim"
         else None,
     )
 

@@ -137,7 +137,13 @@ class _Sandbox:
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
-                node = Node(self.declaration, instances, self.store, executor)
+                node = Node(
+                    self.declaration,
+                    instances,
+                    self.store,
+                    executor,
+                    listens=lambda: self.process.pid is not None,
+                )
                 proxy = Proxy(
                     router=Router(self.declaration.routes),
                     instances=instances,
@@ -146,7 +152,6 @@ class _Sandbox:
                     executor=executor,
                     node_id=node.id,
                     port=self.port,
-                    wrote=node.tick_soon,
                 )
 
                 def configure(declaration: Declaration) -> None:
@@ -155,12 +160,11 @@ class _Sandbox:
                     metrics.observed = _declares(declaration, "prometheus")
                     self.store.bridge.configure(declaration.rows())
 
-                ticks = asyncio.create_task(node.tick_for_ever())
                 api = admin_api(self.store, self._status, node, configure, metrics)
                 try:
                     await self._serve([proxy, api], sockets, stop, started)
                 finally:
-                    ticks.cancel()
+                    await node.stop()
         finally:
             client.close()
             await self.process.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from kong_scim_sandbox.router import Match
 
 _log = logging.getLogger(__name__)
 
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_READS = ("/.search", "/Events/poll")
 _OF_CONSUMER = ("id", "username", "custom_id")
 
 
@@ -48,12 +45,8 @@ def after(
     answer: Answering,
     bridge: Workers,
     node_id: str,
-    wrote: Callable[[], object],
 ) -> None:
-    """Count and log a request that has its answer.
-
-    :param wrote: Called after a write by SCIM (``kong/plugins/scim/handler.lua``).
-    """
+    """Run the log phase of a request that has its answer."""
     match = exchange.match
     if match is None:
         return
@@ -61,16 +54,10 @@ def after(
         if plugin.name == "scim":
             known = facts.of_request(exchange, node_id)
             known["vars"]["request_time"] = str(time.time() - answer.began)
-            bridge.count(plugin.config["tenant"], {**known, "status": answer.status})
-            if _is_write(exchange, answer.status):
-                wrote()
+            # Nginx says 499 of a client that went away.
+            bridge.log(plugin.config["tenant"], {**known, "status": answer.status or 499})
         elif plugin.name == "file-log":
             _file_log(plugin.config, _record(exchange, match, answer))
-
-
-def _is_write(exchange: Exchange, status: int) -> bool:
-    path = exchange.raw_path.partition("?")[0].rstrip("/")
-    return exchange.method in _WRITES and 0 < status < 300 and not path.endswith(_READS)
 
 
 def _file_log(config: FileLogConfig, record: dict[str, Any]) -> None:

@@ -214,7 +214,7 @@ class PluginInstances:
         async with self._starting:
             of, identifier = self._ids.get(plugin.id, (None, 0))
             # A request that was routed before a new configuration came still has the old one:
-            # its instance is not the new one's. One of the same content is (`stored.lua`).
+            # its instance is not the new one's. One of the same content is (`live_config.lua`).
             if of != plugin:
                 status = await self._client.call(
                     "plugin.StartInstance",

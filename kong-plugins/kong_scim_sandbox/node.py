@@ -1,16 +1,13 @@
-"""What a node of Kong does without a client's request: the tick, and the Admin API's calls."""
+"""What a node of Kong does without a client's request: timers, and the routes of the Admin API."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
 
 from kong_scim_sandbox.bridge_functions import NodeFunctions
 from kong_scim_sandbox.declarative import Declaration, Route
@@ -18,14 +15,6 @@ from kong_scim_sandbox.mp_rpc import PluginInstances
 from kong_scim_sandbox.pdk import TimerPdk
 from kong_scim_sandbox.plugins import Plugin
 from kong_scim_sandbox.store import Store
-
-_log = logging.getLogger(__name__)
-
-INTERVAL = 1.0
-"""Seconds between ticks (``kong/plugins/scim-bridge/tick.lua``)."""
-
-PAUSE = 0.2
-"""Seconds from the end of one to the next, however many writes ask for it."""
 
 
 def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
@@ -36,55 +25,61 @@ def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
                 yield route, plugin
 
 
-@dataclass
 class Node:
-    """Calls the plugin's instances."""
+    """The first worker of a node, in a thread, and the calls of the plugin server by scim-bridge.
 
-    declaration: Declaration
-    instances: PluginInstances
-    store: Store
-    executor: Executor
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    _asked: asyncio.Event = field(default_factory=asyncio.Event)
+    :param listens: Whether the plugin server listens.
+    :ivar declaration: The routes and plugins as they are now.
+    """
 
-    def tick_soon(self) -> None:
-        """Have the next tick come soon: there is something that somebody may have to be told of."""
-        self._asked.set()
+    def __init__(
+        self,
+        declaration: Declaration,
+        instances: PluginInstances,
+        store: Store,
+        executor: Executor,
+        listens: Callable[[], bool],
+    ) -> None:
+        self.declaration = declaration
+        self.id = str(uuid.uuid4())
+        self.listens = listens
+        self._instances = instances
+        self._store = store
+        self._executor = executor
+        self._loop = asyncio.get_running_loop()
+        self._calls: set[Future[str | None]] = set()
+        self._stopped = False
+        store.bridge.plugin_server = self
+        self._thread = threading.Thread(target=store.bridge.run_first, daemon=True)
+        self._thread.start()
 
-    async def tick_for_ever(self) -> None:
-        """Call ``tick`` of each plugin once a second, and soon where that is asked for."""
-        while True:
-            self._asked.clear()
-            for _, plugin in scim_plugins(self.declaration):
-                self.store.bridge.show_guarded(plugin.config["tenant"])
-                try:
-                    await self._call(plugin, "tick")
-                except Exception:
-                    _log.exception("the tick of plugin %s failed", plugin.id)
-            await asyncio.sleep(PAUSE)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), INTERVAL)
+    async def stop(self) -> None:
+        """End the timers, and what they are waiting for."""
+        self._stopped = True
+        self._store.bridge.stop_first()
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.to_thread(self._thread.join)
 
-    async def change_credential(
-        self, tenants: set[str], asked: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """Have the plugin server keep and commit a change of a credential; see ``api.lua``.
+    def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
+        """Call a method of a plugin's instance, from any thread but that of the event loop."""
+        identifier = json.loads(configuration)["__plugin_id"].partition(":")[0]
+        known = (each for _, each in scim_plugins(self.declaration) if each.id == identifier)
+        plugin = next(known, None)
+        if self._stopped or plugin is None:
+            return None
+        call = asyncio.run_coroutine_threadsafe(
+            self._call(plugin, method, admin_request), self._loop
+        )
+        self._calls.add(call)
+        try:
+            return call.result()
+        except CancelledError:
+            return None
+        finally:
+            self._calls.discard(call)
 
-        :param tenants: Those of the consumer.
-        :return: What the plugin answered, empty where it is done; None without an answer.
-        :raises LookupError: When there is no plugin of such a tenant.
-        """
-        for _, plugin in scim_plugins(self.declaration):
-            if plugin.config.get("tenant", "default") in tenants:
-                answer = await self._call(plugin, "credential", asked)
-                self.tick_soon()
-                return answer
-        raise LookupError(tenants)
-
-    async def _call(
-        self, plugin: Plugin, method: str, asked: Mapping[str, Any] | None = None
-    ) -> dict[str, Any] | None:
-        text = json.dumps(asked) if asked else None
-        functions = NodeFunctions(self.store, self.executor, self.id, text, self)
-        await self.instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
-        return functions.answered
+    async def _call(self, plugin: Plugin, method: str, admin_request: str | None) -> str | None:
+        functions = NodeFunctions(self._store, self._executor, self.id, admin_request)
+        await self._instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
+        return None if functions.answered is None else json.dumps(functions.answered)

@@ -50,8 +50,6 @@ class Proxy:
     executor: Executor
     node_id: str
     port: int
-    wrote: Callable[[], object] = lambda: None
-    """Called after a write by SCIM was answered."""
     sessions: authentication.Sessions = field(default_factory=authentication.Sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +62,7 @@ class Proxy:
             await self._answer(exchange)
         finally:
             exchange.close()
-        logs.after(exchange, answer, self.store.bridge, self.node_id, self.wrote)
+        logs.after(exchange, answer, self.store.bridge, self.node_id)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:

@@ -46,11 +46,9 @@ class Store:
 
     def is_own(self, name: str, identifier: str) -> bool:
         """Whether SCIM may write an entity: with a database each, for there nothing is declared."""
-        return not self.dbless or self.mark(f"scim-bridge|own|{name}|{identifier}") is not None
-
-    def mark(self, key: str) -> str | None:
-        """Return a mark of the memory, or None."""
-        return self.database.lmdb_get(key)
+        return not self.dbless or (
+            self.database.lmdb_get(f"scim-bridge|own|{name}|{identifier}") is not None
+        )
 
     def load(self, consumers: Sequence[ConsumerRow]) -> None:
         """Replace everything by the consumers of a declarative file, as a DB-less Kong does.

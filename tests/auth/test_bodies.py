@@ -10,7 +10,7 @@ import pytest
 from access_support import client, plugin_with
 
 from kong_scim import app as module
-from kong_scim.bridge import Bridge, BridgeError
+from kong_scim.bridge import Bridge, bridge_error
 from kong_scim.bridge.client import PIECE
 from kong_scim.worker_slots import ORDINARY, BodyMemory
 from scim_traffic import answered, refused, user_body
@@ -158,7 +158,7 @@ def test_a_kong_that_has_less_of_a_body_than_it_said_ends_the_request(
     monkeypatch: pytest.MonkeyPatch, memory: BodyMemory
 ) -> None:
     def fail(_self: Bridge, _size: int) -> bytes:
-        raise BridgeError("INTERNAL", "Kong has less of the body than it said")
+        raise bridge_error("INTERNAL", "Kong has less of the body than it said")
 
     plugin, directory = plugin_with(monkeypatch, tokens=TOKENS, max_body_size=4 * MIB)
     with monkeypatch.context() as patched:

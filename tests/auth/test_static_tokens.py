@@ -14,8 +14,8 @@ from access_support import challenge, client, plugin_with
 
 from in_process import Kong
 from kong_scim.app import Plugin
-from kong_scim.auth.files import TokenFile
-from kong_scim.auth.last_uses import MOST, Uses
+from kong_scim.auth.authenticator import MOST_NAMES, Uses
+from kong_scim.auth.tokens import TokenFile
 from scim_traffic import answered, refused
 from secret_files import replace
 
@@ -281,12 +281,12 @@ def test_a_token_from_outside_its_networks_is_refused(
 def test_as_many_names_are_remembered_as_are_kept_and_the_longest_unused_goes() -> None:
     """JWTs name clients that no configuration lists."""
     uses = Uses()
-    for number in range(MOST):
+    for number in range(MOST_NAMES):
         uses.note("a", f"jwt:{number}")
     uses.note("a", "jwt:0")
     uses.note("a", "jwt:new")
     found = uses.of("a")
-    assert len(found) == MOST
+    assert len(found) == MOST_NAMES
     assert "jwt:0" in found
     assert "jwt:1" not in found
     assert uses.of("b") == {}

@@ -37,7 +37,7 @@ class Probe:
                     wake=lambda text: self.text("wake", text),
                     query=lambda text: self.text("query", text),
                     commit=lambda text: self.text("commit", text),
-                    soon=lambda text: self.text("soon", text),
+                    request_tick=lambda text: self.text("request_tick", text),
                     report=lambda text: self.text("report", text),
                 )
             )

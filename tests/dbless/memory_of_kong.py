@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from kong_scim.bridge import Asked, Bridge, Delete, Host, Upsert
+from kong_scim.bridge import AdminRequest, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.dbless import bridge
 from kong_scim.dbless.bridge import epoch_key
@@ -78,8 +78,8 @@ class Gateway:
 
     def tick(self) -> None:
         self._calls = 0
-        mark = self.kong.mark(epoch_key(CONFIG.tenant))
-        self._provisioning().keep_kong_applied(mark)
+        epoch = self.kong.database.lmdb_get(epoch_key(CONFIG.tenant))
+        self._provisioning().keep_kong_applied(epoch)
 
     def give_key(self, consumer: str, key: str, **fields: Any) -> None:
         entity = {"id": f"{key:0>8}-0000-4000-8000-000000000000", "key": key}
@@ -88,8 +88,8 @@ class Gateway:
 
     def change_credential(self, step: Upsert | Delete) -> None:
         self._calls = 0
-        asked = Asked(step, "a user", "192.0.2.9", "request-2")
-        self._provisioning().change_credential(asked)
+        request = AdminRequest(step, "a user", "192.0.2.9", "request-2")
+        self._provisioning().change_credential(request)
 
     def restart_plugin_server(self) -> None:
         self._forget()

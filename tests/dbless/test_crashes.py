@@ -158,7 +158,7 @@ def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
         create(gateway, f"user-{number}")
     wanted = gateway.entities()
     gateway.load()
-    gateway.stop_at = "before commit 3"  # the first takes the old mark away
+    gateway.stop_at = "before commit 3"  # the first takes the old epoch away
     with pytest.raises(StoppedError):
         gateway.tick()
     assert 0 < len(gateway.entities()["consumers"]) < 600

@@ -165,7 +165,7 @@ def test_the_story_holds_on_any_gateway_and_leaves_nobody_there(gateway: Gateway
     done = against(gateway)
     assert done.stdout.endswith("demo: ok\n"), done.stdout
     assert done.returncode == 0
-    assert "this gateway has no safety net: nothing to see" in done.stdout
+    assert "this gateway has no deprovisioning guard: nothing to see" in done.stdout
     assert gateway.consumers() == []
     assert gateway.scim.get("/Users").json()["totalResults"] == 0
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from kong_scim.bridge import BridgeError, Dialect, EntityCounts, Sql, Step, StepResult
+from kong_scim.bridge import Dialect, EntityCounts, Sql, Step, StepResult, bridge_error
 from kong_scim.directory import ddl
 
 _CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
@@ -45,13 +45,13 @@ class PostgresDatabase:
                 try:
                     result = _run(connection, step)
                 except _CONFLICTS as error:
-                    raise BridgeError("CONFLICT", str(error), step=index) from error
+                    raise bridge_error("CONFLICT", str(error), step=index) from error
                 except psycopg.errors.UniqueViolation as error:
-                    raise BridgeError(
+                    raise bridge_error(
                         "unique constraint violation", str(error), code=5, step=index
                     ) from error
                 if step.rows is not None and step.rows != result.rows:
-                    raise BridgeError(
+                    raise bridge_error(
                         "ROW_COUNT", f"{result.rows} rows", step=index, label=step.label
                     )
                 results.append(result)

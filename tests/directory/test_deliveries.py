@@ -11,7 +11,7 @@ import pytest
 from directory_support import create_user, new_id, new_scope, user
 from joserfc import jwk
 
-from kong_scim.bridge import BridgeError, Sql
+from kong_scim.bridge import Sql, bridge_error
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.database import Database, TenantDatabase
@@ -20,8 +20,8 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
-from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
-from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.dispatcher import Dispatcher
+from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
 from without_kong import NoConsumerSync
@@ -144,7 +144,7 @@ class TestTheEnd:
         world.person(changes=1)
         (first,) = world.claim()
         late = NOON + timedelta(days=3)
-        assert world.deliveries.bury(NOON, late) == 0
+        assert world.deliveries.give_up_old(NOON, late) == 0
         world.db.commit(
             [
                 Sql(
@@ -153,8 +153,8 @@ class TestTheEnd:
                 )
             ]
         )
-        assert world.deliveries.bury(NOON, NOON) == 0  # somebody is trying
-        assert world.deliveries.bury(NOON, late) == 1
+        assert world.deliveries.give_up_old(NOON, NOON) == 0  # somebody is trying
+        assert world.deliveries.give_up_old(NOON, late) == 1
         (following,) = world.claim(now=late)
         assert following.event["versionAfter"] == 2
 
@@ -288,7 +288,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
 
         def picky(done: Any) -> None:
             if any("bad" in each.answer.text for each in done):
-                raise BridgeError("BAD_REQUEST", "invalid byte sequence")
+                raise bridge_error("BAD_REQUEST", "invalid byte sequence")
             record(done)
 
         monkeypatch.setattr(world.deliveries, "record", picky)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from directory_support import new_scope
 
-from kong_scim.bridge import BridgeError, Sql
+from kong_scim.bridge import BridgeError, Sql, bridge_error
 from kong_scim.directory.database import Database, Scope, TenantDatabase
 from kong_scim.events.credential_uses import BETWEEN_WRITES, Callers, Expiring, last_uses
 
@@ -77,7 +77,7 @@ def test_a_warning_that_could_not_be_written_comes_with_a_later_tick(
         dialect = database.dialect
 
         def query(self, statements: Any) -> Any:
-            raise BridgeError("DATABASE", "gone")
+            raise bridge_error("DATABASE", "gone")
 
         commit = query
 

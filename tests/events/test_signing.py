@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import jwt
@@ -20,8 +20,9 @@ from joserfc import jwk
 from hosts import Gateway, eventually
 from in_process import CONFIG, client
 from kong_scim.app import Plugin
+from kong_scim.config.events import Webhook
 from kong_scim.events.signing import MAX_KEYS, SigningKeyError
-from kong_scim.events.webhooks.formats import Issuer, signed_json
+from kong_scim.events.webhooks.formats import FORMATS, Issuer, Secrets, SignedJson, Target
 from kong_scim.files import MAX_AGE, WatchedFile
 from receiver import Receiver, receiver
 from scim_traffic import new_user, refused
@@ -82,6 +83,10 @@ def verified(token: str, served: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def hook() -> Iterator[Receiver]:
     with receiver(202) as made:
         yield made
+
+
+def test_every_format_that_the_configuration_takes_can_be_built() -> None:
+    assert get_args(Webhook.model_fields["format"].annotation) == tuple(FORMATS)
 
 
 class TestKeys:
@@ -224,7 +229,9 @@ class TestFromAFile:
             event = json.loads(post.body)["data"]
             at = datetime.fromtimestamp(int(post.headers["webhook-timestamp"]), UTC)
             by = {
-                signed_json(event, each, at).headers["webhook-signature"]: each
+                SignedJson()
+                .build(event, Target("hr", hook.url), Secrets({"hr": each}), at)
+                .headers["webhook-signature"]: each
                 for each in ("old", "new")
             }
             return [by[each] for each in given]

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from kong_scim.bridge import Bridge
-from kong_scim_sandbox.lua.workers import PluginServer, Workers
+from kong_scim_sandbox.lua.workers import Workers
 from kong_scim_sandbox.store import Store
 
 
-class Calls(PluginServer):
+class Calls:
     """A plugin server that notes what it is called for.
 
     :ivar answer: What a call answers; None for nothing.
@@ -20,7 +20,7 @@ class Calls(PluginServer):
 
     def __init__(self) -> None:
         self.methods: list[str] = []
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.answer: dict[str, Any] | None = {}
         self.is_there = True
         self.fails = False
@@ -28,9 +28,9 @@ class Calls(PluginServer):
     def listens(self) -> bool:
         return self.is_there
 
-    def handle(self, configuration: str, method: str, asked: str | None) -> str | None:
+    def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
         self.methods.append(method)
-        self.asked.append(json.loads(asked) if asked else None)
+        self.requests.append(json.loads(admin_request) if admin_request else None)
         if self.fails:
             raise RuntimeError("it fails")
         return None if self.answer is None else json.dumps(self.answer)
@@ -42,15 +42,24 @@ class LuaNode:
     def __init__(self, path: Path, *, dbless: bool, **settings: Any) -> None:
         self.plugin_server = Calls()
         self.store = Store(path, dbless=dbless)
-        self.workers = Workers(
-            self.store.database, dbless=dbless, plugin_server=self.plugin_server, settings=settings
-        )
+        self.workers = Workers(self.store.database, dbless=dbless, settings=settings)
+        self.workers.plugin_server = self.plugin_server
+        self.workers.be_first()
         self.plugins: list[dict[str, Any]] = [
             {"id": "p1", "name": "scim", "enabled": True, "config": {"tenant": "a"}},
             {"id": "p2", "name": "scim-bridge", "enabled": True},
         ]
         self.workers.configure(self.plugins)
-        names = ("wake", "answer", "query", "commit", "soon", "report", "begin", "body")
+        names = (
+            "wake",
+            "answer_admin_request",
+            "query",
+            "commit",
+            "request_tick",
+            "report",
+            "begin",
+            "body",
+        )
         functions = {name: self._function(name) for name in names}
         self.bridge = Bridge(SimpleNamespace(scim=SimpleNamespace(**functions)))
         self.facts: dict[str, Any] = {"node_id": "node"}

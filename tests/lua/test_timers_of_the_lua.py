@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,22 +19,7 @@ ROUTE = "/scim-bridge/consumers/:consumers/:credential"
 
 def admin(node: LuaNode, route: str, method: str, **params: Any) -> tuple[int, Any]:
     """Call a route of ``api.lua`` as Kong's Admin API does; return status and body."""
-    answer = node.lua(
-        f"""
-        local cjson = require "cjson"
-        ngx.ctx = {{}}
-        local api = require("kong.plugins.scim-bridge.api")["{route}"]
-        local self = {{ params = cjson.decode([==[{json.dumps(params)}]==]) }}
-        local ok, err = pcall(function()
-          api.before(self)
-          api.{method}(self)
-        end)
-        assert(not ok and err.exit, tostring(err))
-        return cjson.encode(err.exit)
-        """
-    )
-    found = json.loads(answer)
-    return found["status"], found.get("body")
+    return node.workers.admin(route, method, params, {"vars": {"remote_addr": "192.0.2.1"}})
 
 
 def person(node: LuaNode, username: str) -> str:
@@ -83,10 +69,39 @@ def test_who_asks_for_a_tick_gets_one_soon(node: LuaNode) -> None:
     node.workers.run_timers(0.5)
     before = len(node.plugin_server.methods)
 
-    node.bridge.soon()
+    node.bridge.request_tick()
     node.workers.run_timers(0.5)
 
     assert len(node.plugin_server.methods) > before
+
+
+# -- Which Kong it was written for ---------------------------------------------------
+
+
+def test_a_kong_of_another_release_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version, warnings in (("3.9.3", 0), ("3.9.1.2", 0), ("3.90.0", 1), ("4.0.0", 1)):
+        caplog.clear()
+        node = LuaNode(tmp_path / f"{version}.sqlite", dbless=True, version=version)
+        node.bridge.wake()
+        node.bridge.wake()
+        said = f"written for Kong 3.9 and this is Kong {version}:"
+        assert caplog.text.count(said) == warnings, version
+        node.store.close()
+
+
+def test_a_kong_without_a_private_function_does_not_start(node: LuaNode) -> None:
+    error = node.lua(
+        """
+        local name = "kong.plugins.scim-bridge.kong_internals"
+        package.loaded[name] = nil
+        package.loaded["resty.lmdb"] = {}
+        kong.version = "4.0.0"
+        return select(2, pcall(require, name))
+        """
+    )
+    assert "for Kong 3.9 and this is Kong 4.0.0, which has no `get` in resty.lmdb" in error
 
 
 # -- Whether the guard is on, and for whom ---------------------------------------
@@ -119,16 +134,16 @@ def test_hiding_headers_by_a_plugin_of_a_route_is_refused(node: LuaNode) -> None
     assert "exit" not in node.workers.access(config, {"identity_hidden": True})
 
 
-# -- Configurations as they are stored --------------------------------------------
+# -- Live configurations --------------------------------------------
 
 
-def test_a_configuration_is_taken_as_it_is_stored_as_soon_as_it_changes(node: LuaNode) -> None:
+def test_a_changed_configuration_counts_for_the_next_request(node: LuaNode) -> None:
     def tenant() -> str:
         found: str = node.lua(
             """
-            local stored = require "kong.plugins.scim-bridge.stored"
+            local live_config = require "kong.plugins.scim-bridge.live_config"
             old = old or { tenant = "a", __plugin_id = "p1" }
-            return stored.current(old).tenant
+            return live_config.current(old).tenant
             """
         )
         return found
@@ -155,9 +170,9 @@ def test_a_credential_goes_to_the_plugin_server_of_its_tenant(memory_node: LuaNo
     )
 
     assert (status, made["key"], made["consumer"]) == (201, "k1", {"id": identifier})
-    asked = memory_node.plugin_server.asked[-1]
-    assert (asked["step"]["op"], asked["step"]["dao"]) == ("upsert", "keyauth_credentials")
-    assert asked["user"] == "u1"
+    request = memory_node.plugin_server.requests[-1]
+    assert (request["step"]["op"], request["step"]["dao"]) == ("upsert", "keyauth_credentials")
+    assert request["user"] == "u1"
 
 
 def test_what_the_plugin_server_refuses_is_answered(memory_node: LuaNode) -> None:
@@ -192,10 +207,10 @@ def test_a_credential_is_taken_away(memory_node: LuaNode) -> None:
     call = {"consumers": owner, "credential": "key-auth"}
 
     assert admin(memory_node, f"{ROUTE}/:id", "DELETE", **call, id=key)[0] == 204
-    assert memory_node.plugin_server.asked[-1]["step"]["id"] == key
-    before = len(memory_node.plugin_server.asked)
+    assert memory_node.plugin_server.requests[-1]["step"]["id"] == key
+    before = len(memory_node.plugin_server.requests)
     assert admin(memory_node, f"{ROUTE}/:id", "DELETE", **call, id=str(uuid.uuid4()))[0] == 204
-    assert len(memory_node.plugin_server.asked) == before
+    assert len(memory_node.plugin_server.requests) == before
 
 
 def test_with_a_database_it_is_kongs_own_admin_api_that_does_it(database_node: LuaNode) -> None:
@@ -263,7 +278,7 @@ def test_a_host_that_is_none_is_not_repeated(node: LuaNode) -> None:
 
 
 def test_a_large_body_is_read_in_pieces_and_one_that_is_too_large_not_at_all(
-    node: LuaNode, tmp_path: Any
+    node: LuaNode, tmp_path: Path
 ) -> None:
     body = bytes(range(256)) * 100
     (tmp_path / "body").write_bytes(body)
@@ -281,8 +296,8 @@ def test_a_call_in_another_version_of_the_wire_is_refused(node: LuaNode) -> None
     for text, name in (
         ('{"bridge_version": 1}', "BRIDGE_VERSION"),
         ("[", "BAD_REQUEST"),
-        ('{"bridge_version": 4, "steps": "\\u0000"}', "BAD_REQUEST"),
-        ('{"bridge_version": 4, "steps": 1}', "BAD_REQUEST"),
+        ('{"bridge_version": 5, "steps": "\\u0000"}', "BAD_REQUEST"),
+        ('{"bridge_version": 5, "steps": 1}', "BAD_REQUEST"),
     ):
         answer, _ = node.workers.call("commit", text, {"node_id": "n"})
         assert json.loads(answer)["error"]["name"] == name

@@ -11,7 +11,7 @@ import pytest
 from lupa import luajit21
 
 from kong_scim_sandbox.lua import coverage
-from kong_scim_sandbox.lua.runtime import PREFIX, shipped
+from kong_scim_sandbox.lua.runtime import shipped
 from postgres import running_postgres
 
 TABLES = """
@@ -59,7 +59,7 @@ def connection(server: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def words() -> Any:
-    name = f"{PREFIX}postgres"
+    name = "kong.plugins.scim-bridge.postgres"
     return LUA.eval("loadstring")(shipped(name), f"@{name}")()
 
 
@@ -67,16 +67,16 @@ def rows(connection: psycopg.Connection[Any], statement: str) -> list[tuple[Any,
     return connection.execute(statement.encode()).fetchall()
 
 
-def test_a_stamp_takes_the_place_of_the_one_before(
+def test_a_tag_with_a_prefix_replaces_the_one_before(
     connection: psycopg.Connection[Any], words: Any
 ) -> None:
     both = f"{literal(ALICE)}, {literal(BOB)}"
-    stamped = words.stamp(literal("scim-event:"), literal("scim-event:2"), both)
+    stamped = words.replace_tag(literal("scim-event:"), literal("scim-event:2"), both)
     assert {str(row[0]) for row in rows(connection, stamped)} == {ALICE, BOB}
     tags = "SELECT tags FROM consumers ORDER BY id"
     assert rows(connection, tags) == [(["scim", "scim-event:2"],), (["scim-event:2"],)]
 
-    rows(connection, words.stamp(literal("scim-event:"), "NULL", both))
+    rows(connection, words.replace_tag(literal("scim-event:"), "NULL", both))
     assert rows(connection, tags) == [(["scim"],), ([],)]
 
 

@@ -9,8 +9,8 @@ import pytest
 from kong_side import RpcFailedError, is_scim_error
 from served import eventually
 
+from kong_scim.pluginserver.__main__ import OneLineFormatter
 from kong_scim.pluginserver.event import AlreadyAnsweredError
-from kong_scim.pluginserver.logs import OneLineFormatter
 
 
 @pytest.mark.parametrize("order", ["raise_before", "raise_between", "leave", "send_object"])

@@ -13,7 +13,7 @@ from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, TOKEN, Kong, Transport, client
 from kong_scim.app import Plugin
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import bridge_error
 from kong_scim.counts import counts_of
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.ports import Conflict
@@ -204,11 +204,11 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        (BridgeError("DATABASE", "connection refused"), (503, None, "5")),
-        (BridgeError("PENDING", "secret of the store"), (503, None, "2")),
-        (BridgeError("CONFLICT", "deadlock"), (503, None, "1")),
-        (BridgeError("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
-        (BridgeError("INTERNAL", "secret of the bridge"), (500, None, None)),
+        (bridge_error("DATABASE", "connection refused"), (503, None, "5")),
+        (bridge_error("PENDING", "secret of the store"), (503, None, "2")),
+        (bridge_error("CONFLICT", "deadlock"), (503, None, "1")),
+        (bridge_error("READ_ONLY", "use Kong with PostgreSQL"), (501, None, None)),
+        (bridge_error("INTERNAL", "secret of the bridge"), (500, None, None)),
         (ValueError("secret of the code"), (500, None, None)),
     ],
 )
@@ -271,9 +271,9 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
-    monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
+    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
-    away, busy = BridgeError("DATABASE", "the database is away"), BridgeError("CONFLICT", "busy")
+    away, busy = bridge_error("DATABASE", "the database is away"), bridge_error("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
     with caplog.at_level(logging.INFO):
         for _ in range(len(failures)):
@@ -311,7 +311,7 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
-    monkeypatch.setattr(plugin._callers, "run", job("tokens"))
+    monkeypatch.setattr(plugin._tick._callers, "run", job("tokens"))
     monkeypatch.setattr(plugin._event_worker, "run", job("events"))
     monkeypatch.setattr(plugin._event_worker, "measure", job("metrics"))
     counts_of("ticking").take()
@@ -323,7 +323,7 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("failure", [ValueError(), BridgeError("DATABASE", "away")])
+@pytest.mark.parametrize("failure", [ValueError(), bridge_error("DATABASE", "away")])
 def test_a_tick_that_cannot_even_begin_is_said_and_counted(
     caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:
@@ -351,7 +351,7 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
             plugin.tick(Waking())
 
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
-    monkeypatch.setattr(plugin._callers, "run", lambda *_: None)
+    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
     monkeypatch.setattr(plugin._event_worker, "run", job)
     plugin.tick(Waking())
     assert runs == [0]
@@ -370,7 +370,7 @@ class Waking:
         question = json.loads(text)
         host = {**Kong.host, "kong_version": "3.9.1", "node_id": "n1", "workspace": "w1"}
         answer = {"bridge_version": question["bridge_version"], "host": host, "secrets": {}}
-        rest = {"mark": None, "asked": None, "observed": self._observed, "guarded": True}
+        rest = {"epoch": None, "admin_request": None, "observed": self._observed, "guarded": True}
         return json.dumps({"ok": {**answer, **rest}})
 
 

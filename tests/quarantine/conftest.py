@@ -1,4 +1,4 @@
-"""Gateways with a safety net, and with a dry run beside."""
+"""Gateways with a deprovisioning guard, and with a dry run beside."""
 
 from __future__ import annotations
 

@@ -14,7 +14,17 @@ from uuid import uuid4
 
 from scim2_models import EnterpriseUser, Extension, Resource, Schema, UniquenessException, User
 
-from kong_scim.bridge import Acl, BridgeError, Consumer, Delete, Revoke, Rows, Step, Upsert
+from kong_scim.bridge import (
+    Acl,
+    BridgeError,
+    Consumer,
+    Delete,
+    Revoke,
+    Rows,
+    Step,
+    Upsert,
+    bridge_error,
+)
 from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
@@ -90,7 +100,7 @@ class KongModel:
             case Upsert(dao="acls", entity=entity, unless_present=unless_present):
                 owner = entity["consumer"]["id"]
                 if owner not in self.consumers:
-                    raise BridgeError("foreign key violation", "no consumer", code=4, step=index)
+                    raise bridge_error("foreign key violation", "no consumer", code=4, step=index)
                 if entity["group"] in self.groups(owner):
                     assert unless_present
                     return
@@ -113,7 +123,7 @@ class KongModel:
             value = entity.get(name)
             for id_, row in self.consumers.items():
                 if value is not None and row.get(name) == value and id_ != entity["id"]:
-                    raise BridgeError(
+                    raise bridge_error(
                         "unique constraint violation",
                         f"UNIQUE violation detected on '{{{name}=\"{value}\"}}'",
                         code=5,

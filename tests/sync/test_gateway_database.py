@@ -8,7 +8,7 @@ import pytest
 from projection_support import config
 from scim2_models import InvalidValueException, UniquenessException
 
-from kong_scim.bridge import BridgeError, Delete, Sql, Upsert
+from kong_scim.bridge import Delete, Sql, Upsert, bridge_error
 from kong_scim.directory.ports import Conflict
 from kong_scim.protocol.resources import provider
 from kong_scim.sync.gateway import GatewayDatabase
@@ -37,7 +37,7 @@ def refused(error, *steps):
 
 
 def test_a_name_taken_since_it_was_looked_up_is_a_409_that_names_it():
-    error = BridgeError(
+    error = bridge_error(
         "unique constraint violation", "...", code=5, step=1, fields={"username": "alice"}
     )
 
@@ -51,11 +51,11 @@ def test_a_name_taken_since_it_was_looked_up_is_a_409_that_names_it():
     ("code", "step"), [(3, CONSUMER), (3, ACL), (4, ACL), (5, ACL), (6, Delete("acls", "x"))]
 )
 def test_an_entity_that_changed_at_the_same_moment_is_a_conflict_to_try_again(code, step):
-    assert isinstance(refused(BridgeError("any", "...", code=code, step=0), step), Conflict)
+    assert isinstance(refused(bridge_error("any", "...", code=code, step=0), step), Conflict)
 
 
 def test_a_value_against_kongs_schema_is_a_400_with_kongs_own_words():
-    error = BridgeError("schema violation", "schema violation (tags.1: invalid)", code=2, step=0)
+    error = bridge_error("schema violation", "schema violation (tags.1: invalid)", code=2, step=0)
 
     answer = refused(error, CONSUMER)
 
@@ -66,10 +66,10 @@ def test_a_value_against_kongs_schema_is_a_400_with_kongs_own_words():
 @pytest.mark.parametrize(
     "error",
     [
-        BridgeError("ROW_COUNT", "...", step=0, label="version"),
-        BridgeError("unique constraint violation", "...", code=5, step=0),
-        BridgeError("DATABASE", "..."),
-        BridgeError("READ_ONLY", "...", code=12, step=1),
+        bridge_error("ROW_COUNT", "...", step=0, label="version"),
+        bridge_error("unique constraint violation", "...", code=5, step=0),
+        bridge_error("DATABASE", "..."),
+        bridge_error("READ_ONLY", "...", code=12, step=1),
     ],
 )
 def test_whatever_is_not_about_an_entity_is_left_to_the_directory(error):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+import threading
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from scim2_models import ForbiddenException, UnauthorizedException
 
 from kong_scim.auth.errors import SEND_A_TOKEN, InvalidTokenException, TooManyRequestsException
 from kong_scim.auth.jwt import JwtVerifier
-from kong_scim.auth.last_uses import USES, Uses
 from kong_scim.auth.rate_limit import RATE_LIMITS, RateLimits, network_of
 from kong_scim.auth.scopes import Identity
 from kong_scim.auth.tokens import Tokens
@@ -21,10 +21,41 @@ from kong_scim.counts import Failures
 
 log = logging.getLogger(__name__)
 
+MOST_NAMES = 1000
+"""Names of credentials that are remembered for one tenant, since JWTs name clients that no
+configuration lists. The one that was not used for longest is forgotten first."""
+
+
+class Uses:
+    """Remembers when credentials were last accepted, by tenant and the name of the credentials."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._latest: dict[str, dict[str, datetime]] = {}
+
+    def note(self, tenant: str, name: str) -> None:
+        """Remember that these credentials were accepted just now."""
+        with self._lock:
+            names = self._latest.setdefault(tenant, {})
+            names.pop(name, None)  # so that the last one stands last
+            names[name] = self._now()
+            if len(names) > MOST_NAMES:
+                del names[next(iter(names))]
+
+    def of(self, tenant: str) -> dict[str, datetime]:
+        """Return what is known of a tenant."""
+        with self._lock:
+            return dict(self._latest.get(tenant, {}))
+
+
+USES = Uses()
+"""Those of the process: Kong's timer and its requests have instances of the plugin of their own."""
+
 
 @dataclass(frozen=True)
 class Caller:
-    """What a request says of who sent it.
+    """The parts of a request that say who sent it.
 
     :param secrets: Live values by vault reference.
     :param consumer: The one that Kong authenticated, or None.
@@ -37,7 +68,7 @@ class Caller:
 
 
 class Authenticator:
-    """Lets callers in, or refuses them.
+    """Finds out who calls, or refuses the request.
 
     :param references: The vault reference of each token that has one, by the token's name.
     :param rate_limits: Shared by every instance of the plugin in this process.

@@ -1,6 +1,8 @@
-"""What a caller is told who is not let in: statuses and challenges of RFC 6750 and RFC 6585.
+"""The errors of a caller who is not let in, with the statuses and challenges of RFC 6750 and RFC
+6585.
 
-A description goes into a header and to strangers: it names no token, no value and no address.
+A description goes into a header, and anybody may read it: it names no token, no value and no
+address.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ KEPT = 24 * 3600.0
 
 
 class Keys(Protocol):
-    """Where keys are looked up."""
+    """A source of public keys by their id."""
 
     def find(self, kid: str | None, algorithm: str) -> Key:
         """Return the key of an id; without one, the only key there is.
@@ -77,12 +77,12 @@ class PinnedKeys:
 
 
 class FetchedKeys:
-    """Keys of a JWKS URL, kept, and fetched again for an id that is not among them.
+    """Keys of a JWKS URL. They are kept, and fetched again for an id that is not among them.
 
     At most one thread fetches at a time, and no request is held up by an issuer whose keys are
     known: those count on while it is asked, and up to :data:`KEPT` while it does not answer.
 
-    :param floor: In seconds, between two fetches: a stranger's invented ids cause no more.
+    :param floor: In seconds, between two fetches: ids that somebody invents cause no more.
     :param fetch: Returns the document; any exception is a failure.
     :param clock: In seconds, from anywhere on.
     :param waiting_room: Where requests wait for a fetch of any instance of the plugin; more are

@@ -36,7 +36,7 @@ class _Registry(JWSRegistry):
 
 
 class JwtVerifier:
-    """Accepts the JWTs of one issuer.
+    """Verifies the JWTs of one issuer.
 
     :param keys: Where its keys are; None for what the configuration says.
     :param failures: Where it is noted that they cannot be fetched.
@@ -77,7 +77,7 @@ class JwtVerifier:
             token = jwt.decode(given, self._key, registry=self._registry)
         except KeysUnavailableException:
             raise
-        except Exception:  # a stranger wrote it, and whatever it does to a library is a wrong token
+        except Exception:  # whatever this text does to a library, it is a wrong token
             raise InvalidTokenException from None
         try:
             self._claims.validate(token.claims)

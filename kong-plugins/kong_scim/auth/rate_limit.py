@@ -1,4 +1,4 @@
-"""Too many wrong credentials from one address, and too many requests with one token.
+"""Limits how many wrong credentials one address may send, and how many requests one token.
 
 What is counted is counted once for the whole plugin server: Kong's workers have an instance of
 the plugin each, and an attacker's connections reach all of them.
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class _Table(Generic[T]):
-    """A bounded map."""
+    """A map that holds a limited number of entries."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, T] = OrderedDict()
@@ -53,7 +53,7 @@ class _Table(Generic[T]):
 
 
 class RateLimits:
-    """The tables. Every method may be called by many threads at once.
+    """Counts requests and wrong credentials. Every method may be called by many threads at once.
 
     :param clock: In seconds, from anywhere on.
     """

@@ -1,4 +1,4 @@
-"""Scopes: what a caller may do, and what each operation needs (the table in docs/security.md)."""
+"""Scopes say what a caller may do. The table in docs/security.md says what each operation needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRITES = {"users": "scim:users", "groups": GROUPS}
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls."""
+    """The caller of a request, as the authenticator found it."""
 
     token: str
     """What logs and the audit trail call the credentials; safe to log."""

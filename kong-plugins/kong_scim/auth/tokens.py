@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import logging
@@ -9,18 +10,43 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from kong_scim.auth.digests import digest
 from kong_scim.auth.errors import InvalidTokenException, WrongAddressException
-from kong_scim.auth.files import TokenFile
 from kong_scim.auth.scopes import PROVISIONING, Identity
 from kong_scim.config.plugin import Token
+from kong_scim.files import WatchedFile
 
 log = logging.getLogger(__name__)
 
 WARNING = timedelta(days=14)
 """How long before its expiry a token that is used is warned of in the log, once a day."""
 
+MAX_TOKENS = 8
+"""Lines of a token file that count."""
+
 _NOTHING = bytes(32)
+
+
+class TokenFile:
+    """The tokens of a file, one on each line, read again when the file changes.
+
+    A file that is empty for a moment lets nobody in.
+    """
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = WatchedFile(path, "token file", _digests, clock)
+
+    def digests(self) -> tuple[bytes, ...]:
+        """Return the digests of the tokens; of a file that cannot be read, none."""
+        return self._file.get() or ()
+
+
+def _digests(text: str) -> tuple[bytes, ...]:
+    return tuple(digest(line) for line in text.splitlines() if line.strip())[:MAX_TOKENS]
+
+
+def digest(token: str) -> bytes:
+    """Return the SHA-256 of a token, without the line end that a secret file ends with."""
+    return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
 
 
 class Tokens:

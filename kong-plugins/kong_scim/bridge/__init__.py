@@ -2,19 +2,33 @@
 
 The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``kong.scim.body``, or
-``kong.scim.wake`` (and ``kong.scim.answer``) where there is no request of a client,
-``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.soon`` and ``kong.scim.report``. Each takes
-one JSON text and answers one JSON text, because every other value is changed on the way (an empty
-table becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}``
-or ``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
+``kong.scim.wake`` (and ``kong.scim.answer_admin_request``) where there is no request of a client,
+``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
+takes one JSON text and answers one JSON text, because every other value is changed on the way (an
+empty table becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok":
+...}`` or ``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
 """
 
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
-from kong_scim.bridge.messages import (
-    Acl,
-    Asked,
+from kong_scim.bridge.errors import (
+    GATEWAY_AWAY,
     BridgeError,
     BridgeUnavailableError,
+    DatabaseDownError,
+    DeclaredError,
+    EntityRefusedError,
+    EpochChangedError,
+    GroupTakenError,
+    NotAppliedYetError,
+    ReadOnlyError,
+    RowCountError,
+    StatementTimeoutError,
+    TransactionConflictError,
+    bridge_error,
+)
+from kong_scim.bridge.messages import (
+    Acl,
+    AdminRequest,
     Claim,
     Consumer,
     Delete,
@@ -42,33 +56,45 @@ from kong_scim.bridge.messages import (
 
 __all__ = [
     "BRIDGE_VERSION",
+    "GATEWAY_AWAY",
     "Acl",
-    "Asked",
+    "AdminRequest",
     "Bridge",
     "BridgeError",
     "BridgeUnavailableError",
     "Claim",
     "Consumer",
+    "DatabaseDownError",
+    "DeclaredError",
     "Delete",
     "Dialect",
     "EntityCounter",
     "EntityCounts",
+    "EntityRefusedError",
     "Epoch",
+    "EpochChangedError",
+    "GroupTakenError",
     "Host",
     "KongCaller",
     "LastEventTag",
+    "NotAppliedYetError",
     "Opening",
     "Param",
     "Pdk",
+    "ReadOnlyError",
     "Request",
     "Revoke",
     "RollbackDryRun",
+    "RowCountError",
     "Rows",
     "Sample",
     "Scalar",
     "Sql",
+    "StatementTimeoutError",
     "Step",
     "StepResult",
+    "TransactionConflictError",
     "Upsert",
     "Waking",
+    "bridge_error",
 ]

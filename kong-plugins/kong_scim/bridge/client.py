@@ -1,4 +1,4 @@
-"""The client of ``kong.scim.*``."""
+"""Calls the functions of ``kong.scim.*``, which scim-bridge puts on Kong's global table."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
 from kong_scim.bridge.messages import (
     Acl,
-    Asked,
-    BridgeError,
-    BridgeUnavailableError,
+    AdminRequest,
     Consumer,
     Delete,
     Epoch,
@@ -28,7 +27,7 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 4
+BRIDGE_VERSION = 5
 """The version of this wire. Both sides send theirs, and refuse another."""
 
 
@@ -37,7 +36,7 @@ PIECE = 1024 * 1024
 
 
 class Pdk(Protocol):
-    """The part of kong-pdk's object this module uses."""
+    """The part of kong-pdk's object that this module uses."""
 
     @property
     def scim(self) -> Any: ...
@@ -48,7 +47,7 @@ STATEMENT_TIMEOUT = 4.0
 
 
 class Bridge:
-    """``begin`` or ``wake``, ``body``, ``query`` and ``commit``, each one step of the RPC.
+    """Calls scim-bridge; each method is one step of the RPC.
 
     :param timeout: In seconds: how long one statement of ``query`` and ``commit`` may take.
     """
@@ -121,10 +120,10 @@ class Bridge:
         """
         body = bytearray()
         while len(body) < size:
-            asked = {"from": len(body), "length": min(PIECE, size - len(body))}
-            piece = base64.b64decode(self._call("body", asked)["piece"])
+            wanted = {"from": len(body), "length": min(PIECE, size - len(body))}
+            piece = base64.b64decode(self._call("body", wanted)["piece"])
             if not piece:
-                raise BridgeError("INTERNAL", "Kong has less of the body than it said")
+                raise BridgeError("Kong has less of the body than it said")
             body += piece
         return bytes(body)
 
@@ -134,24 +133,24 @@ class Bridge:
         :param epoch: The key of the :class:`Epoch` that is wanted; a Kong with a database has none.
         :raises BridgeUnavailableError: As :meth:`begin`.
         """
-        answer = self._call("wake", {"mark": epoch, "secrets": list(secrets)})
+        answer = self._call("wake", {"epoch": epoch, "secrets": list(secrets)})
         return Waking(
             host=Host(**answer["host"]),
             secrets=dict(answer["secrets"] or {}),
-            epoch=answer["mark"],
-            asked=_asked(answer["asked"]),
+            epoch=answer["epoch"],
+            admin_request=_admin_request(answer["admin_request"]),
             observed=answer["observed"],
             guarded=answer.get("guarded") is True,
         )
 
-    def answer(self, refusal: BridgeError | None) -> None:
-        """Say what became of what was asked: done, or refused."""
+    def answer_admin_request(self, refusal: BridgeError | None) -> None:
+        """Answer the :class:`AdminRequest`: with the refusal, or with None where it was done."""
         fields = ("code", "name", "message", "fields") if refusal else ()
-        self._call("answer", {field: getattr(refusal, field) for field in fields})
+        self._call("answer_admin_request", {field: getattr(refusal, field) for field in fields})
 
-    def soon(self) -> None:
-        """Have the next tick come soon, as after a write: this one did not get done."""
-        self._call("soon", {})
+    def request_tick(self) -> None:
+        """Request the next tick at once, as after a write: this one left work over."""
+        self._call("request_tick", {})
 
     def report(self, samples: Sequence[Sample]) -> None:
         """Have counts and gauges shown in Kong's ``/metrics``; nothing where nobody can look."""
@@ -208,7 +207,7 @@ class Bridge:
             "timeout": self._timeout,
         }
         if epoch is not None:
-            argument["mark"] = {"key": epoch.key, "is": epoch.expected, "becomes": epoch.becomes}
+            argument["epoch"] = vars(epoch)
         if check:
             argument["check"] = True
         answer = self._call("commit", argument)
@@ -242,7 +241,7 @@ class Bridge:
         if error is not None and error.get("name") == "BRIDGE_VERSION":
             raise BridgeUnavailableError(error["message"])
         if error is not None:
-            raise BridgeError(
+            raise bridge_error(
                 error.get("name") or "INTERNAL",
                 error.get("message") or "the bridge gave no message",
                 code=error.get("code") or 0,
@@ -259,15 +258,15 @@ class Bridge:
         return result
 
 
-def _asked(asked: Mapping[str, Any] | None) -> Asked | None:
-    if asked is None:
+def _admin_request(fields: Mapping[str, Any] | None) -> AdminRequest | None:
+    if fields is None:
         return None
-    step = asked["step"]
-    return Asked(
+    step = fields["step"]
+    return AdminRequest(
         step=Upsert(**step) if step["op"] == "upsert" else Delete(**step),
-        user=asked["user"],
-        address=asked["address"],
-        request_id=asked["request_id"],
+        user=fields["user"],
+        address=fields["address"],
+        request_id=fields["request_id"],
     )
 
 

@@ -1,4 +1,4 @@
-"""What travels between the plugin and scim-bridge, and what can go wrong."""
+"""The messages that travel between the plugin and scim-bridge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 @dataclass(frozen=True)
 class EntityCounts:
-    """A parameter of a step whose value only the bridge knows: the entities written so far.
+    """A parameter whose value the bridge fills in: the entities that this commit has written so
+    far.
 
     It stands for a JSON text that counts what the entity steps before it did in this commit, by
     operation and DAO, such as ``{"revoke": {"keyauth_credentials": 2}, "upsert": {"acls": 1}}``;
@@ -29,7 +30,7 @@ Param: TypeAlias = Scalar | EntityCounts
 
 @dataclass(frozen=True)
 class Sql:
-    """A statement of the SCIM tables, as text with ``$1``, ``$2``, ... and its values.
+    """A statement on the SCIM tables, as text with ``$1``, ``$2``, ... and their values.
 
     As a step of a commit, ``rows`` is how many rows it must touch (or return, for a SELECT):
     any other number aborts the whole commit with ``ROW_COUNT``. ``label`` says what the guard
@@ -45,7 +46,8 @@ class Sql:
 
 @dataclass(frozen=True)
 class Upsert:
-    """Insert or replace the given fields of an entity by its ``id``, through Kong's DAO.
+    """Inserts an entity, or replaces the given fields of the one with its ``id``, through Kong's
+    DAO.
 
     With ``unless_present`` the step does nothing where an entity with the same cache key exists
     (an ACL group that an administrator gave the consumer already).
@@ -59,7 +61,7 @@ class Upsert:
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete an entity by its id, with everything Kong's schema cascades. Absent is fine."""
+    """Deletes an entity by its id, with what Kong's schema cascades. It may be absent."""
 
     dao: str
     id: str
@@ -68,7 +70,8 @@ class Delete:
 
 @dataclass(frozen=True)
 class Revoke:
-    """Delete every credential of a consumer, of any kind Kong knows; answers how many by kind.
+    """Deletes every credential of a consumer, of any kind Kong knows; the result counts them by
+    kind.
 
     What OAuth clients were given on behalf of the consumer's person goes as well.
 
@@ -83,7 +86,7 @@ class Revoke:
 
 @dataclass(frozen=True)
 class LastEventTag:
-    """Say in a tag of consumers which event changed them last; answers their ids as ``data``.
+    """Tags consumers with the event that changed them last; the result has their ids as ``data``.
 
     It changes nothing of what :class:`EntityCounts` counts.
 
@@ -99,7 +102,7 @@ class LastEventTag:
 
 @dataclass(frozen=True)
 class RollbackDryRun:
-    """Take back what the steps before it wrote; those behind it, SQL only, are kept.
+    """Takes back what the steps before it wrote. Steps behind it, SQL only, are kept.
 
     So a dry run meets every guard and constraint, and its event is written with what
     :class:`EntityCounts` counted. A scim-bridge that does not know it refuses the whole commit.
@@ -110,7 +113,7 @@ class RollbackDryRun:
 
 @dataclass(frozen=True)
 class Claim:
-    """Refuse the commit (``GROUP_TAKEN``) where somebody else alone gives one of some ACL groups.
+    """Refuses the commit (``GROUP_TAKEN``) where only others give one of the ACL groups.
 
     That is: consumers are in it, and none of them by whom the tag stands for. Until the end of the
     transaction nobody else can claim the same; who gives a group already waits for nobody who does
@@ -130,7 +133,8 @@ Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | Rollba
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did: rows a statement touched and returned, or entities by DAO name."""
+    """The result of one step: rows that a statement touched and returned, or entities by DAO
+    name."""
 
     rows: int = 0
     data: list[dict[str, Any]] = field(default_factory=list)
@@ -138,7 +142,8 @@ class StepResult:
 
 
 class EntityCounter:
-    """Counts what the steps of one commit do to entities: the value of :class:`EntityCounts`."""
+    """Counts the entities that the steps of one commit write: the value of
+    :class:`EntityCounts`."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
@@ -181,7 +186,7 @@ class Consumer:
 
 @dataclass(frozen=True)
 class Host:
-    """What the gateway says of itself at ``begin``."""
+    """What ``begin`` and ``wake`` tell of the gateway."""
 
     dialect: Dialect
     database: str
@@ -249,15 +254,16 @@ class KongCaller:
 
 @dataclass(frozen=True)
 class Waking:
-    """The answer of ``wake``: the host, live secrets, and the mark of a DB-less Kong.
+    """The answer of ``wake``: the host, the live secrets, and the epoch of a DB-less Kong.
 
-    ``asked`` is what an administrator asked for at the Admin API, if that is why (``api.lua``).
+    :param admin_request: What an administrator asked for through the Admin API (``api.lua``), where
+        that is why the plugin server was called.
     """
 
     host: Host
     secrets: Mapping[str, str | None]
     epoch: str | None
-    asked: Asked | None = None
+    admin_request: AdminRequest | None = None
     observed: bool = False
     """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
     guarded: bool = False
@@ -279,21 +285,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A credential of one of SCIM's consumers, to be given or taken away at Kong's Admin API."""
+class AdminRequest:
+    """What an administrator asked for through Kong's Admin API: a consumer's credential is made or
+    deleted."""
 
     step: Upsert | Delete
     user: str
     """The id of the consumer's user."""
     address: str
-    """From where it was asked."""
+    """The address of the administrator."""
     request_id: str
     """Kong's own."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """A text in the memory of a DB-less Kong that is gone when it loads a configuration.
+    """A text in the memory of a DB-less Kong, which is lost when Kong loads a configuration.
 
     It is kept in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
     and a ``POST /config``: as long as it is there, so are the rows that were written under it.
@@ -309,49 +316,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Rows:
-    """The answer of ``query``: rows by statement, and consumers asked for by id or by name."""
+    """The answer of ``query``: rows by statement, and the consumers asked for."""
 
     sql: list[list[dict[str, Any]]]
     consumers: list[Consumer]
-
-
-class BridgeUnavailableError(Exception):
-    """scim-bridge does not answer: not enabled on this Kong, or of another version."""
-
-
-class BridgeError(Exception):
-    """The bridge refused a query or rolled a commit back; nothing of it was written.
-
-    :param name: Kong's own error name (``kong/db/errors.lua``), of an entity or of a SQL step, such
-        as ``unique constraint violation``; or one of the bridge's: ``ROW_COUNT`` (a guard did not
-        hold), ``MARK`` (a :class:`Epoch` is not as expected), ``DECLARED`` (a DB-less Kong's
-        configuration declares the entity), ``GROUP_TAKEN`` (see :class:`Claim`; ``fields`` has the
-        ``group``), ``CONFLICT`` (serialization failure or deadlock: run the request again),
-        ``DATABASE`` (the database is away), ``PENDING`` (on a DB-less Kong: the change is stored
-        and Kong has yet to take it), ``READ_ONLY`` (this
-        node cannot write: a standby, or a data plane), ``BAD_REQUEST`` (a defect of the caller,
-        such as SQL that PostgreSQL refuses), ``INTERNAL`` (see Kong's log). Where the connection
-        breaks during COMMIT itself, ``DATABASE`` without a step, nobody knows whether it was
-        written.
-    :param code: Kong's DAO error code, or 0: 3 and 5 say that something is taken already.
-    :param step: Index of the step that failed, from 0, or None.
-    :param fields: Field errors of a DAO, such as ``{"username": "alice"}``.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        message: str,
-        *,
-        code: int = 0,
-        step: int | None = None,
-        label: str | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.name = name
-        self.message = message
-        self.code = code
-        self.step = step
-        self.label = label
-        self.fields = dict(fields or {})

@@ -1,4 +1,4 @@
-"""``kong-scim audit``: who changed what and when, what came of it, and whether that is all."""
+"""``kong-scim audit`` shows who changed what and when, and verifies that nothing is missing."""
 
 from __future__ import annotations
 

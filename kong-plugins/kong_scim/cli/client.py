@@ -1,4 +1,4 @@
-"""The gateway's SCIM route as the command line calls it: the only way it knows to any data."""
+"""Reads and changes a tenant's data over the gateway's SCIM route, as every command does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``kong-scim deliveries``: what webhooks were sent, what failed, and sending it again."""
+"""``kong-scim deliveries`` shows which webhooks were sent and which failed, and sends them
+again."""
 
 from __future__ import annotations
 

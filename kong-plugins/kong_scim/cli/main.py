@@ -1,4 +1,4 @@
-"""The command line, ``kong-scim``: each command has a module of its own."""
+"""The command line ``kong-scim``. Each command has a module of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Imports the command that is asked for, so that none waits for what the others need."""
+    """Imports only the command that is called, so that it does not wait for what others need."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_COMMANDS])

@@ -1,4 +1,4 @@
-"""What the command line prints, of which much comes from outside: names, paths, errors.
+"""Prints text that may come from outside (names, paths, errors) without control characters.
 
 A terminal obeys control characters, and shows text in an order that format characters change. So
 both are printed as ``\\u`` and a number, and nothing else is.

@@ -1,4 +1,6 @@
-"""``kong-scim quarantine``: who was removed, what is held back, and whether it goes on."""
+"""``kong-scim quarantine`` shows who was deprovisioned and who is held back, and decides about
+them.
+"""
 
 from __future__ import annotations
 

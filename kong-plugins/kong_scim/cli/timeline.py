@@ -1,4 +1,4 @@
-"""A user's events and requests on one timeline.
+"""Puts the events of a user and the requests of its consumer on one timeline.
 
 Requests are the JSON lines of Kong's file-log or http-log, in which scim-bridge's guard says whose
 they are (``scim.user_id``). What is no such line is left out: a log may hold anything.

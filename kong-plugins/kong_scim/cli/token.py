@@ -1,4 +1,4 @@
-"""``kong-scim token``: make a token, and see what one may do."""
+"""``kong-scim token`` makes a token, and shows what a token may do."""
 
 from __future__ import annotations
 

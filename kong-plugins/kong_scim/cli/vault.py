@@ -1,4 +1,4 @@
-"""Kong's ``env`` vault: ``{vault://env/scim-token}`` is the environment variable ``SCIM_TOKEN``."""
+"""Reads Kong's ``env`` vault: ``{vault://env/scim-token}`` is the variable ``SCIM_TOKEN``."""
 
 from __future__ import annotations
 

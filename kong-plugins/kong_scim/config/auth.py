@@ -22,13 +22,13 @@ Algorithm = Literal[
 
 
 class StrictRecord(BaseModel):
-    """A record of the configuration."""
+    """A record of the configuration, which refuses fields it does not know."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
 
 class Token(StrictRecord):
-    """A bearer token an identity provider may present."""
+    """A bearer token that an identity provider may present."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -114,7 +114,7 @@ _WITH_ISSUER: dict[str, Any] = {"if_field": "issuer", "if_match": {"required": T
 
 
 class Jwt(StrictRecord):
-    """JWT bearer tokens of one issuer; off without an issuer."""
+    """JWT bearer tokens of one issuer; without an issuer they are off."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -200,7 +200,7 @@ class Jwt(StrictRecord):
 
 
 class Limits(StrictRecord):
-    """How much is too much. What is counted is counted for each plugin server."""
+    """Limits of requests, processor time and statements. Each plugin server counts for itself."""
 
     failed_attempts: Annotated[int, Field(ge=0, le=100000)] = Field(
         default=20,

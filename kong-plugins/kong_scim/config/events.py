@@ -1,4 +1,4 @@
-"""The part of the configuration that says what is told of changes, and to whom."""
+"""The part of the configuration that says which events are sent to whom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SecretFile = Annotated[str, Field(pattern=r"^/", max_length=1024)] | None
 
 
 class Webhook(StrictRecord):
-    """Somebody who is told of changes over HTTP."""
+    """A target that gets events over HTTP."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         description="What logs and `kong-scim deliveries` call this target.",
@@ -66,7 +66,7 @@ class Webhook(StrictRecord):
 
 
 class Events(StrictRecord):
-    """What is told of each change, beside what happened to which resource."""
+    """How long events are kept, what they contain, and who gets them."""
 
     values: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=256)]],

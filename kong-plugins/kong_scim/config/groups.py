@@ -1,4 +1,5 @@
-"""The part of the configuration that says which ACL groups a provider may fill, and their names.
+"""The part of the configuration that says which ACL groups a provider may fill, and how they are
+named.
 
 See :mod:`kong_scim.config.plugin`, which it belongs to.
 """
@@ -15,7 +16,7 @@ from kong_scim.spelling import format_character, has_control, one_spelling
 
 
 class GroupMapping(StrictRecord):
-    """Which ACL groups a tenant's provider may fill, and how a displayName becomes one's name.
+    """Which ACL groups a tenant's provider may fill, and how a displayName becomes a group's name.
 
     The map comes first, then the pattern, then the name as it is; then the prefix.
     """

@@ -1,4 +1,4 @@
-"""The plugin's configuration, as one pydantic model.
+"""The plugin's configuration as one pydantic model.
 
 Kong's schema of the plugin (:mod:`kong_scim.config.kong_schema`), the JSON Schema in ``schemas/``
 and the reference table of the docs are all made from :class:`PluginConfig`: a field is described

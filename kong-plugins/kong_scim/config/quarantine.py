@@ -1,4 +1,4 @@
-"""The part of the configuration that guards against a mistaken identity provider."""
+"""The part of the configuration that sets the limits of the deprovisioning guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bridge to a DB-less Kong: SCIM's tables are beside Python, Kong's entities in Kong's memory.
+"""Runs commits on a DB-less Kong: SCIM's tables are in SQLite, Kong's entities in Kong's memory.
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
 the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
@@ -20,12 +20,15 @@ from kong_scim.bridge import (
     BridgeError,
     Claim,
     Epoch,
+    EpochChangedError,
     LastEventTag,
+    NotAppliedYetError,
     RollbackDryRun,
     Rows,
     Sql,
     Step,
     StepResult,
+    TransactionConflictError,
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
@@ -46,7 +49,7 @@ _NOT_READY = (
 
 
 class KongMemory:
-    """The local store, and what is known of how far Kong's memory agrees with it."""
+    """The local store, together with how far Kong's memory agrees with it."""
 
     def __init__(self, directory: Path) -> None:
         self.store = LocalStore(directory)
@@ -99,7 +102,7 @@ def memory(directory: Path) -> KongMemory:
 
 
 class _UntoldError(Exception):
-    """A change was made in the store, and Kong did not take what it had agreed to.
+    """The change is in the store, and Kong did not apply it, though it had accepted the check.
 
     It loaded a configuration in between, most likely.
 
@@ -162,32 +165,32 @@ class DblessBridge:
             # It is a change already, and pending: the tick tells Kong of it.
             if self._memory.await_application(self._scope, untold.seen, PATIENCE):
                 return untold.results
-            raise BridgeError("PENDING", "it is written, and Kong is not told yet") from untold
+            raise NotAppliedYetError("it is written, and Kong is not told yet") from untold
         except BridgeError as error:
             self._wait(error, seen)
-        raise BridgeError("CONFLICT", "Kong was given its consumers in the meantime")
+        raise TransactionConflictError("Kong was given its consumers in the meantime")
 
     def _wait(self, error: BridgeError, seen: int) -> None:
         """Wait until Kong was told of everything since then; raise any other error.
 
         At once, too, where many wait for that already.
         """
-        if error.name != "MARK":
+        if not isinstance(error, EpochChangedError):
             raise error
         with KONG.place() as may_wait:
             if may_wait and self._memory.await_application(self._scope, seen, PATIENCE):
                 return
-        raise BridgeError("MARK", _NOT_READY)
+        raise EpochChangedError(_NOT_READY)
 
     def _in_turn(self, do: Callable[[], T]) -> T:
         try:
             with self._memory.store.turn(PATIENCE):
                 with self._memory.store.reading() as transaction:
                     if PendingLog(transaction, self._scope).pending():
-                        raise BridgeError("MARK", _NOT_READY)
+                        raise EpochChangedError(_NOT_READY)
                 return do()
         except BusyError:
-            raise BridgeError("MARK", _NOT_READY) from None
+            raise EpochChangedError(_NOT_READY) from None
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, memory = self._memory.store, self._memory

@@ -1,4 +1,4 @@
-"""The SCIM tables in a directory of this process alone: for a Kong that has no database."""
+"""The local store: the SCIM tables in a SQLite file, for a Kong that has no database."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class StoreError(Exception):
-    """The directory cannot be used; the message says why."""
+    """The directory of the store cannot be used; the message says why."""
 
 
 class BusyError(Exception):
-    """Somebody else is writing, and has been for longer than was waited."""
+    """Another writer held the store for longer than this one was willing to wait."""
 
 
 class LocalStore:
-    """What lasts, in one SQLite file: one writer at a time, readers beside it.
+    """A SQLite file with one writer at a time, and readers beside it.
 
     :param directory: It is made where there is none, for its owner only: it holds personal data.
     :raises StoreError: When it cannot be written, or another process has it.
@@ -86,7 +86,7 @@ class LocalStore:
         :raises BusyError: When somebody else takes longer.
         """
         urgent = cpu.is_urgent()
-        with cpu.holding_others_up():
+        with cpu.waiting(gives_way=False):
             if not self._take_turn(patience, urgent=urgent):
                 raise BusyError("somebody else has been writing all the time")
             try:

@@ -1,4 +1,4 @@
-"""What a DB-less Kong has yet to be told, and the credentials it was given, in the local store.
+"""The pending log: changes that Kong has yet to apply, and the credentials that Kong was given.
 
 A change is durable here before Kong hears of it, with a pending mark that is lifted after. Whatever
 is pending when a process dies is applied again: each step leaves Kong as it was if done before.
@@ -57,7 +57,7 @@ _STEPS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Pending:
-    """A change that Kong has yet to be told.
+    """A change that Kong has yet to apply.
 
     :param after: The number of the change before it, which Kong was told of.
     """

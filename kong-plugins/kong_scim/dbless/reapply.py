@@ -1,4 +1,4 @@
-"""Kong's memory put right after it was loaded anew: all rows of a tenant, applied again."""
+"""Applies all users of a tenant again, after a DB-less Kong loaded its configuration anew."""
 
 from __future__ import annotations
 

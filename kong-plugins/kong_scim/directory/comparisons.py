@@ -1,4 +1,4 @@
-"""Comparing the values of one attribute in SQL, on both databases alike."""
+"""Compares the values of one attribute in SQL, with the same result on both databases."""
 
 from __future__ import annotations
 

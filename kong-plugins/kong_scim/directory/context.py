@@ -1,4 +1,4 @@
-"""Where resources are kept, and what every write of them needs."""
+"""The context of reads and writes: the database, the tenant, and what every write needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Rows = list[Row]
 
 @dataclass(frozen=True)
 class DirectoryContext:
-    """A tenant's database, and what its resources and their changes are.
+    """Reads and writes of one tenant in one database.
 
     :param safety: What holds back changes that take too many people's access away, if anything.
     :param clock: This moment, in UTC.

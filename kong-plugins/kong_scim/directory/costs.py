@@ -1,4 +1,4 @@
-"""What a search costs, told from its filter before any of it is turned into SQL.
+"""Estimates what a search costs from its filter, before any SQL is made of it.
 
 A comparison that an index answers costs nothing here. Any other looks at a value of each resource,
 and one of ``groups`` or ``members`` at each membership, of nested groups too.

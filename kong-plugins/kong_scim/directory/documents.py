@@ -1,4 +1,6 @@
-"""Between a resource and its row: JSON without what columns and membership rows say already."""
+"""Turns a resource into the document of its row, and back. Columns and membership rows are left
+out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SCIM filter as a SQL condition on a row of ``scim_resources`` (RFC 7644 §3.4.2.2).
+"""Turns a SCIM filter into a SQL condition on a row of ``scim_resources`` (RFC 7644 §3.4.2.2).
 
 The meaning is that of :meth:`scim2_models.ScimFilter.match`, which the tests hold it to: a missing
 value equals null and nothing else, and a multi-valued attribute matches when any value does, but

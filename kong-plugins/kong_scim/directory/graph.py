@@ -1,4 +1,4 @@
-"""Which groups a user is in, nested ones included: a small graph in memory, without I/O."""
+"""Works out which groups a user is in, nested ones included, from a small graph in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing a group, and with it every user whose groups change.
+"""Writes groups, and each user whose groups change with them.
 
 Adding or removing members reads and writes the rows of those members alone, so that it costs the
 same in a group of ten and of ten thousand.

@@ -1,4 +1,4 @@
-"""What the directory makes of a resource type: a user, a group, or anything else."""
+"""Says for each resource type which part it has in the directory: user, group, or neither."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Role = Literal["User", "Group"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A resource type, its model, and its part in memberships.
+    """A resource type with its model and its part in memberships.
 
     :param name: What ``meta.resourceType`` says, and the column ``type``.
     :param endpoint: Without slashes, such as ``Users``: what a relative reference starts with.

@@ -1,4 +1,4 @@
-"""A user's ``groups`` and a group's ``members`` as entries that a filter can select from."""
+"""Makes entries of a user's ``groups`` and a group's ``members`` that a filter can select from."""
 
 from __future__ import annotations
 

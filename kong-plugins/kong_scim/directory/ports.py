@@ -1,4 +1,4 @@
-"""What the directory needs from outside, and what it tells the outside.
+"""The ports of the directory: what others implement for it, and the values that cross them.
 
 :class:`ConsumerSync` is what must be committed together with a change: the directory knows which
 users a change affects and with which groups, and nothing of Kong's entities.
@@ -18,7 +18,7 @@ Operation = Literal["create", "replace", "patch", "delete"]
 
 
 class Conflict(PreconditionFailedException):
-    """Something changed between what was read and the commit: read again and retry.
+    """Something changed between the read and the commit: the request is to be run again.
 
     Without If-Match the request is retried; with one it is the 412 of RFC 7644 §3.14.
     """
@@ -34,7 +34,7 @@ REFUSED = "refused: "
 
 
 class HeldBackError(Exception):
-    """A change would take too many people's access away; nothing was written."""
+    """The deprovisioning guard refused the change; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Access:
-    """What a change entails for one user's access to the gateway.
+    """What a change does to one user's access to the gateway.
 
     :param consumer: The id of its consumer.
     :param added: The names of access groups the consumer gets.
@@ -106,7 +106,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What must be committed together with a change.
+    """The steps that must be committed together with a change.
 
     :param steps: Steps on Kong's entities, in order; they run after the SQL of the change.
     :param records: By user id, the value of the read-only Kong extension to store with the user,
@@ -125,7 +125,7 @@ class Outcome:
 
 
 class ConsumerSync(Protocol):
-    """What a change of the directory entails elsewhere."""
+    """Works out what a change of the directory needs in Kong."""
 
     def of(self, change: Change) -> Outcome:
         """Return what to commit with the change.
@@ -137,7 +137,7 @@ class ConsumerSync(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A change as it is about to be committed: what the outbox writes down.
+    """A change that is about to be committed, as the outbox writes it down.
 
     :param before: The document of the resource, None where it is new; ``after``, None where it is
         gone, is the same one where nothing but members changed.
@@ -160,14 +160,14 @@ class Entry:
 
 
 class Outbox(Protocol):
-    """Writes down each change in the commit that makes it."""
+    """Writes an event of each change in the commit of that change."""
 
     def of(self, entry: Entry) -> Sequence[Step]:
         """Return what to commit after everything else of the change."""
 
 
 class DeprovisioningGuard(Protocol):
-    """Holds back what takes too many people's access away at once."""
+    """Holds back changes that would take too many people's access away at once."""
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
         """Return what must hold before everything else of a change; none for a harmless one.

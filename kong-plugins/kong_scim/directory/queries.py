@@ -1,4 +1,4 @@
-"""The reading statements; those that name ids are compiled once per number of ids."""
+"""The statements that read."""
 
 from __future__ import annotations
 

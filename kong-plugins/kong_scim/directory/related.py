@@ -1,4 +1,4 @@
-"""Rows that belong to a row at hand, such as a resource's values, and whether one of them is so."""
+"""SQL for rows that belong to a row at hand, such as the values of a resource."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One page of the resources that a search finds (RFC 7644 §3.4.2, RFC 9865)."""
+"""Makes the statements of a search: its count, and one page of what it finds (RFC 7644 §3.4.2, RFC
+9865).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ Key = str | float | None
 
 @dataclass(frozen=True)
 class Position:
-    """Where a page begins, or ends: just beyond a resource.
+    """The place where a page begins or ends.
 
     :param key: The resource's sort value; None where it has none.
     """

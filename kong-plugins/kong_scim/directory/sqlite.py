@@ -1,4 +1,5 @@
-"""The SCIM tables in a SQLite file: for the sandbox, for DB-less Kong, and for tests."""
+"""Runs the statements of the directory on a SQLite file: for the sandbox, DB-less Kong and
+tests."""
 
 from __future__ import annotations
 
@@ -12,13 +13,17 @@ from typing import Any
 
 from kong_scim.bridge import (
     BridgeError,
+    DatabaseDownError,
     Dialect,
     EntityCounter,
     EntityCounts,
     RollbackDryRun,
+    RowCountError,
     Sql,
+    StatementTimeoutError,
     Step,
     StepResult,
+    bridge_error,
 )
 from kong_scim.directory import ddl
 
@@ -73,18 +78,17 @@ class SqliteTransaction:
                 rows = len(data)
         except sqlite3.IntegrityError as error:
             name, code = _VIOLATIONS.get(error.sqlite_errorname, ("BAD_REQUEST", 0))
-            raise BridgeError(
+            raise bridge_error(
                 name, str(error), code=code, step=step, label=statement.label
             ) from error
         except sqlite3.Error as error:
             stopped = getattr(error, "sqlite_errorname", None) == "SQLITE_INTERRUPT"
-            name = "TIMEOUT" if stopped else "DATABASE"
-            raise BridgeError(name, str(error), step=step, label=statement.label) from error
+            kind = StatementTimeoutError if stopped else DatabaseDownError
+            raise kind(str(error), step=step, label=statement.label) from error
         finally:
             self.connection.set_progress_handler(None, 0)
         if statement.rows is not None and rows != statement.rows:
-            raise BridgeError(
-                "ROW_COUNT",
+            raise RowCountError(
                 f"step {step} touched {rows} rows instead of {statement.rows}",
                 step=step,
                 label=statement.label,
@@ -105,7 +109,7 @@ class SqliteTransaction:
             self.connection.execute("ROLLBACK")
             self.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise BridgeError("DATABASE", str(error), step=self._steps - 1) from error
+            raise DatabaseDownError(str(error), step=self._steps - 1) from error
         return StepResult()
 
 
@@ -153,7 +157,7 @@ class SqliteDatabase:
                 elif isinstance(step, Sql):
                     results.append(transaction.run(step))
                 else:
-                    raise BridgeError("BAD_REQUEST", f"no entities here: {step.op}", step=index)
+                    raise BridgeError(f"no entities here: {step.op}", step=index)
             return results
 
     def transaction(
@@ -180,7 +184,7 @@ class SqliteDatabase:
             try:
                 self._connection.execute(begin)
             except sqlite3.Error as error:
-                raise BridgeError("DATABASE", str(error)) from error
+                raise DatabaseDownError(str(error)) from error
             try:
                 yield SqliteTransaction(self._connection, timeout)
                 self._connection.execute("COMMIT")

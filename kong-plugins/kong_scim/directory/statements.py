@@ -1,4 +1,4 @@
-"""From SQLAlchemy's expressions to the statements of the wire, :class:`~kong_scim.bridge.Sql`.
+"""Compiles SQLAlchemy's expressions to the statements of the wire, :class:`~kong_scim.bridge.Sql`.
 
 Statements that every request runs are compiled once per process and dialect (:class:`Statement`),
 since compiling takes longer than running them.

@@ -1,4 +1,4 @@
-"""SCIM resources in SQL: what scim2-server's handler reads and writes."""
+"""Stores SCIM resources in SQL: the storage that scim2-server's handler reads and writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scim2_server.storage import ScimStorage, SearchPage
 from sqlalchemy import bindparam, select
 
 from kong_scim import cpu
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import StatementTimeoutError
 from kong_scim.directory import costs, queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
 from kong_scim.directory.database import TenantDatabase
@@ -42,7 +42,7 @@ def new_uuid() -> str:
 
 
 class SqlStorage(ScimStorage):
-    """A scope's resources in a database, each write one commit with what it entails.
+    """The resources of one scope in a database. Each write is one commit with its steps in Kong.
 
     Attributes that a client can only write, such as ``password``, are not stored: nobody signs in
     with them here.
@@ -114,9 +114,7 @@ class SqlStorage(ScimStorage):
             return SearchPage(int(counted[0]["total"]), [])
         try:
             counted, page = context.read([search.total()], [search.page(where)])
-        except BridgeError as error:
-            if error.name != "TIMEOUT":
-                raise
+        except StatementTimeoutError as error:
             raise TooManyException(
                 detail="The search took too long in the gateway's database and was stopped: narrow "
                 "the filter, or ask for a smaller page"

@@ -1,4 +1,4 @@
-"""The tables of SCIM, once for PostgreSQL and SQLite.
+"""The tables of resources, for PostgreSQL and SQLite alike.
 
 Dates are text in the fixed-width form of :func:`~kong_scim.directory.values.instant`, documents are
 JSON text, and no column is boolean: whatever reads a row gets the same value from both databases,

@@ -1,4 +1,4 @@
-"""Writing a user, or any resource that is no group."""
+"""Writes users, and every other resource that is no group."""
 
 from __future__ import annotations
 

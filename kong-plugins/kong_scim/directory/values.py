@@ -1,4 +1,4 @@
-"""A resource as rows: one for each scalar it holds, in the form that comparisons use.
+"""Turns a resource into rows, one for each scalar, in the form in which values are compared.
 
 The form is what :meth:`scim2_models.AttributeBinding.comparable` gives, so that SQL compares as
 scim2-models does: strings in NFC and lower case unless the attribute is ``caseExact``.

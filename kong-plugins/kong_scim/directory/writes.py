@@ -1,4 +1,4 @@
-"""The writing statements of one change, guards first.
+"""Collects the writing statements of one change, guards first, and commits them.
 
 The order is the same for every change (tenant, then rows by id), so that two of them never wait
 for each other in a circle.
@@ -14,7 +14,15 @@ from typing import Any
 from scim2_models import Resource, UniquenessException
 from sqlalchemy import and_, bindparam, delete, select, update
 
-from kong_scim.bridge import BridgeError, Scalar, Sql, Step, StepResult
+from kong_scim.bridge import (
+    BridgeError,
+    RowCountError,
+    Scalar,
+    Sql,
+    Step,
+    StepResult,
+    TransactionConflictError,
+)
 from kong_scim.directory import queries
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow
@@ -137,9 +145,9 @@ class Writes:
         return results[len(guards) :]
 
     def _explained(self, error: BridgeError) -> Exception:
-        if error.name == "CONFLICT":
+        if isinstance(error, TransactionConflictError):
             return Conflict(detail="Somebody else changed the same resources: try again")
-        if error.name != "ROW_COUNT":
+        if not isinstance(error, RowCountError):
             return error
         if error.label == HELD:
             return HeldBackError()

@@ -1,4 +1,4 @@
-"""What is kept of a tenant's credentials: when they were last used, and who expires soon.
+"""Keeps when a tenant's tokens were last used, and warns of those that expire soon.
 
 No request writes anything for it: the tick of each node writes down what its own process has seen,
 a first use at once, and later ones at most once in :data:`BETWEEN_WRITES`. That a token expires
@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import BridgeError, RowCountError
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, parameters
@@ -61,7 +61,7 @@ class Expiring:
 
 
 class Callers:
-    """One instance's part in it, for as long as its configuration holds.
+    """Warns of tokens that expire, and stores when tokens were last used.
 
     :param clock: Seconds that only go forward.
     """
@@ -110,9 +110,7 @@ class Callers:
         warned = database.bind(_WARNED, name=token.name, warned=token.expires)
         try:
             database.commit([warned, database.bind(INSERT_EVENT, **event)])
-        except BridgeError as error:
-            if error.name != "ROW_COUNT":
-                raise
+        except RowCountError:
             return  # another node has, or this one before it was started anew
         log.warning(
             "tenant %s: token %s expires at %s, in %d days: make the next one",

@@ -1,4 +1,4 @@
-"""The chain of hashes through a tenant's events: what was altered, inserted or taken away shows.
+"""The chain of hashes through a tenant's events, which shows what was altered, inserted or removed.
 
 The hash of an event is SHA-256 over its canonical JSON, in which ``previousHash`` is the hash of
 the event before it. What is hashed is the event as ``GET /Events`` shows it, without ``schemas``,
@@ -24,7 +24,7 @@ _OUTSIDE = frozenset({"schemas", "meta", "hash"})
 
 @dataclass(frozen=True)
 class Chain:
-    """What a tenant's trail must be.
+    """Checks that events follow each other as in a tenant's trail.
 
     :param length: The sequence of the last event; 0 for none.
     :param hash: The hash of the last event.

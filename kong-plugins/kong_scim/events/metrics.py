@@ -1,4 +1,4 @@
-"""What Kong's ``/metrics`` shows of a tenant's events: counts since the last report, and gauges."""
+"""Reports counts and gauges of a tenant's events to Kong's ``/metrics``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BETWEEN_MEASURES = 5.0
 class Meter:
     """Reports a tenant's counts with each tick, and its gauges now and then.
 
-    :param targets: Who is told of events; each has a gauge, also where nothing waits for it.
+    :param targets: The targets of events; each has a gauge, also where nothing waits for it.
     :param clock: Seconds that only go forward.
     """
 

@@ -1,4 +1,4 @@
-"""What happened, as an event: made from a change, and written in the commit of that change.
+"""Makes an event of each change, and writes it in the commit of that change.
 
 The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
 

@@ -1,4 +1,4 @@
-"""What keeps a tenant's trail in order, tick by tick."""
+"""Seals waiting events into the audit trail, and drops those that are older than they may be."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ trials of what cannot be sealed."""
 
 
 class Retention:
-    """Seals what waits, and drops what is older than it must be.
+    """Seals events that wait, and drops those that are too old.
 
     :param keep: How long events stay.
     :param clock: Seconds that only go forward.

@@ -1,4 +1,4 @@
-"""The keys of Security Event Tokens: the first one signs, and all of them are served.
+"""Reads the keys of Security Event Tokens. The first one signs, and all of them are served.
 
 So a receiver can know the next key before it signs, and the last one until nobody has a token of
 it any more.
@@ -29,7 +29,7 @@ class SigningKeyError(ValueError):
 
 @dataclass(frozen=True)
 class SigningKey:
-    """One key.
+    """A private or public key for Security Event Tokens.
 
     :param key: As joserfc has it.
     :param id: Its thumbprint (RFC 7638).

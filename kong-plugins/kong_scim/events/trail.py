@@ -1,4 +1,4 @@
-"""The audit trail of a tenant: events taken from the outbox, in order, and sealed into a chain.
+"""The audit trail of a tenant: events are taken from the outbox in order, and sealed into a chain.
 
 Writers never wait for one another: they leave their events in the outbox, and one tick at a time
 gives them their places. A sealed event is a resource as any other, so that it is found, sorted and
@@ -17,7 +17,7 @@ from typing import Any
 from scim2_models import SCIMException
 from sqlalchemy import bindparam, delete, select, update
 
-from kong_scim.bridge import BridgeError, Sql
+from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow, model
@@ -40,16 +40,13 @@ BATCH = 100
 MOST_ASIDE = 1000
 """Events of the outbox that are set aside at most."""
 
-_AWAY = frozenset({"DATABASE", "READ_ONLY", "MARK"})
-"""Errors of the bridge that say nothing of what was to be written."""
-
 
 class _UnfitError(Exception):
     """An event of the outbox cannot be sealed as it is; the text says why, without its content."""
 
 
 class Trail:
-    """A tenant's trail.
+    """The audit trail of one tenant.
 
     :param kind: The resource type of events.
     :param announce: Returns what is to be committed with an event when it is sealed.
@@ -137,9 +134,9 @@ class Trail:
         steps = [self._database.bind(Statement(taken, rows=len(waiting))), *announced]
         try:
             done: list[dict[str, Any]] = self._committed(writes, steps, sealed)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in _AWAY:
-                raise
             raise _UnfitError(str(error)) from None
         except SCIMException:
             raise _UnfitError("an event of its id is in the trail already") from None

@@ -1,4 +1,4 @@
-"""What comes after a change: the trail it is sealed into, and who is told of it."""
+"""The event worker seals, drops and delivers a tenant's events with each tick."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kong_scim.events.retention import Retention
 from kong_scim.events.signing import SigningKeyError
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
-from kong_scim.events.webhooks.dispatcher import Dispatcher, Secrets, Target
-from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.events.webhooks.dispatcher import Dispatcher
+from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
 from kong_scim.events.webhooks.http import Sender
 from kong_scim.files import WatchedFile
 
@@ -27,7 +27,7 @@ ISSUER = "kong-scim"
 
 
 class EventWorker:
-    """One instance's part in it: what lives longer than a tick.
+    """Does the event work of one plugin instance; its state lives longer than a tick.
 
     :param references: Vault references by webhook, and of the signing key by an empty name.
     :param failures: Where failures are noted.
@@ -104,7 +104,7 @@ class EventWorker:
             database,
             kind,
             lambda event: deliveries.steps(
-                # Receivers act on what they are told: of what did not happen they are not.
+                # A dry run changed nothing, so no receiver may act on it.
                 event,
                 [] if event.get("dryRun") else [*self._dispatcher.who_wants(event), *polled],
                 datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet, the same on every version of Python.
+"""Says which addresses belong to the public internet, the same on every version of Python.
 
 An IPv6 address may carry an IPv4 address to which a gateway or the kernel translates: it is judged
 by what it carries. The list of forms is that of the IANA IPv6 special-purpose registry (RFC 6890),

@@ -1,4 +1,4 @@
-"""How certificates of others are verified, and what is said of one that is not accepted."""
+"""Verifies certificates strictly, and says what is wrong with one that is not accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to strangers: to an address that was judged, and every step within one time.
+"""Connects to servers of others: only to an address that is allowed, and within one time limit.
 
 A name is looked up once for each connection, and the address that was judged is the one that is
 connected to: nobody can change it in between (DNS rebinding). A connection that is used again stays
@@ -28,7 +28,7 @@ Resolve = Callable[[str, int], list[str]]
 
 
 class Refused(Exception):  # noqa: N818 - the answer to a question, not a failure
-    """A target that must not be called, or an answer that is none; the message says why."""
+    """A target must not be called, or its answer is not HTTP; the message says why."""
 
 
 _FAILURES = (
@@ -80,7 +80,7 @@ class Connections(httpcore.NetworkBackend):
 
     @contextmanager
     def within(self, seconds: float, *, private: bool) -> Iterator[None]:
-        """Hold this thread to a time for everything together: a stranger may send a byte a second.
+        """Limit the time of everything this thread does: a server may send a byte a second.
 
         :param private: Whether a host may have a private or link-local address.
         """
@@ -138,7 +138,7 @@ class Connections(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection, each step on which has what is left of the time."""
+    """A connection on which every step has what is left of one time limit."""
 
     def __init__(self, stream: httpcore.NetworkStream, left: Callable[[], float]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""One HTTP GET from a stranger, within one time for all of it."""
+"""Fetches a URL with one HTTP GET, within one time limit for the whole exchange."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m kong_scim.pluginserver``: the command line."""
+"""``python -m kong_scim.pluginserver``: the command line of the plugin server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kong_scim import worker_slots
 from kong_scim.pluginserver import context
+from kong_scim.pluginserver.context import request_id
 from kong_scim.pluginserver.listener import Listener, SocketTakenError
-from kong_scim.pluginserver.logs import log_to_stderr
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.server import PluginServer
 from kong_scim.pluginserver.wire import encode, messages
@@ -95,6 +95,26 @@ def _check(path: Path) -> int:
             return 1
     print(json.dumps(status))
     return 1 if error else 0
+
+
+class OneLineFormatter(logging.Formatter):
+    """Puts a record, traceback included, on one line, with the id of the request it is about."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Escape line breaks: collectors read lines, and input must not be able to forge one."""
+        text = super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+        request = request_id.get()
+        return f"{text} request_id={request!r}" if request else text
+
+
+def log_to_stderr(level: str) -> None:
+    """Send what every logger says at ``level`` or above to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLineFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

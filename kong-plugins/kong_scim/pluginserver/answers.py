@@ -1,4 +1,4 @@
-"""What the server itself answers an event with, where the plugin does not."""
+"""The answers that the server gives itself, where the plugin cannot."""
 
 from __future__ import annotations
 

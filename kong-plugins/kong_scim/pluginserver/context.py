@@ -1,4 +1,4 @@
-"""What a plugin may tell the server about the event it is serving, and what the server tells it."""
+"""What a plugin and the server tell each other about the event that is being served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: one phase of one request (or a tick), from ``HandleEvent`` to its last message.
+"""An event is one phase of one request (or a tick), from ``HandleEvent`` to its last message.
 
 An event is the channel that kong-pdk's PDK object talks through. The plugin's call of a PDK
 function travels as the *answer* to Kong's last call (``HandleEvent`` or a step), and the function's

@@ -1,4 +1,4 @@
-"""Plugin instances: one for each configuration and each of Kong's workers."""
+"""Keeps the plugin instances: one for each configuration and each of Kong's workers."""
 
 from __future__ import annotations
 

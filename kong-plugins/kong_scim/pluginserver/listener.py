@@ -1,4 +1,4 @@
-"""The unix socket, and a thread for each connection to it."""
+"""Listens at a unix socket, with one thread for each connection."""
 
 from __future__ import annotations
 

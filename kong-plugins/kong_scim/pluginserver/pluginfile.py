@@ -1,4 +1,4 @@
-"""A plugin file of kong-pdk's format, and what Kong wants to know of it before it starts."""
+"""Loads a plugin file of kong-pdk's format, and describes it as Kong asks before it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fixed number of threads, and who may have one next.
+"""Runs jobs on a fixed number of threads, and decides whose job is next.
 
 Whoever submits a job names whose it is. Nobody has more than a share of the workers, jobs that
 wait are taken in turn from those they belong to, and some places are kept for urgent jobs: so one
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run, and whose it is.
+    """A function to run, and whom it counts against.
 
     :param group: Whose share of workers and queue it counts against, such as a tenant's; None for
         nobody's: then only the number of workers limits it.

@@ -1,4 +1,4 @@
-"""The methods of the RPC, and what happens between a call and the plugin."""
+"""Serves the methods of the RPC, and calls the plugin for each event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls and answers on a connection, as ``mp_rpc.lua`` speaks them.
+"""Reads calls and sends answers on a connection, in the form that ``mp_rpc.lua`` uses.
 
 A call is ``[0, id, method, args]``, its answer ``[1, id, error, result]``. Kong takes a connection
 from a keepalive pool for each call and reads the answer before it sends another.
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class MalformedError(Exception):
-    """What arrived is no call."""
+    """The message that arrived is not a call."""
 
 
 class CallGoneError(Exception):
-    """Kong does not wait for this answer any more."""
+    """Kong no longer waits for this answer."""
 
 
 def encode(message: object) -> bytes:

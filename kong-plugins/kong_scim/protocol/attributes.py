@@ -1,4 +1,4 @@
-"""What a resource type's payloads may hold, as tables made once from its models.
+"""Tables of the attributes that a resource type's payloads may have, made once from its models.
 
 Reading a payload needs no model: the tables say which keys are known, in which spellings, and of
 which shape their values are.
@@ -64,7 +64,7 @@ class Attribute:
 
 
 class Key(NamedTuple):
-    """What a key of a payload, or the path of a PATCH, names.
+    """The attribute that a key of a payload, or the path of a PATCH, names.
 
     :param urn: The schema it is of.
     :param attribute: None where it is the schema itself.

@@ -1,4 +1,4 @@
-"""Bulk requests (RFC 7644 §3.7): lenient operations, and groups that are in each other."""
+"""Reads bulk requests (RFC 7644 §3.7), and creates groups that refer to each other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from scim2_models import (
     BulkOperation,
     BulkRequest,
     ConflictException,
+    Context,
+    Error,
+    PatchOp,
     PayloadTooLargeException,
     Resource,
     SCIMException,
     ScimProvider,
 )
 from scim2_server.bulk import BULK_ID_PREFIX, BulkPlan, BulkStep
+from scim2_server.utils import parametrize
 
 from kong_scim import cpu
 from kong_scim.protocol.leniency.requests import (
@@ -23,6 +27,14 @@ from kong_scim.protocol.leniency.requests import (
     lenient_patch_message,
     lenient_resource,
 )
+from kong_scim.protocol.wording import of_text, validated
+
+_CONTEXTS = {
+    BulkOperation.Method.post: Context.RESOURCE_CREATION_REQUEST,
+    BulkOperation.Method.put: Context.RESOURCE_REPLACEMENT_REQUEST,
+    BulkOperation.Method.patch: Context.RESOURCE_PATCH_REQUEST,
+}
+"""The context in which the data of a bulk operation is validated."""
 
 PATCHES = 5
 """Times ``max_operations``: so many operations all PATCHes of one bulk request may have."""
@@ -167,3 +179,30 @@ def _bulk_operation(provider: ScimProvider, operation: Any, max_operations: int)
         name: {"method": method, "data": data}.get(name.lower(), value)
         for name, value in operation.items()
     }
+
+
+def failure_of_operation(
+    provider: ScimProvider,
+    operation: BulkOperation[Resource[Any]],
+    payload: dict[str, Any],
+    index: int,
+) -> SCIMException:
+    """Return what the models refused in an operation, of which scim2-models keeps a sentence only.
+
+    :param payload: The bulk request.
+    :param index: Of the operation in it.
+    """
+    sent = next(value for name, value in payload.items() if name.lower() == "operations")[index]
+    pairs = sent.items() if isinstance(sent, dict) else ()
+    data = {name.lower(): value for name, value in pairs}.get("data")
+    endpoint = "/" + str(operation.path or "").lstrip("/").partition("/")[0]
+    model = provider.model_for_endpoint(endpoint)
+    context = _CONTEXTS.get(operation.method) if operation.method else None
+    if context and model and issubclass(model, Resource) and isinstance(data, dict):
+        patches = operation.method == BulkOperation.Method.patch
+        try:
+            validated(parametrize(PatchOp, model) if patches else model, data, context)
+        except SCIMException as exception:
+            return exception
+    assert isinstance(operation.response, Error)  # noqa: S101 - the caller asked
+    return of_text(operation.response)

@@ -1,4 +1,5 @@
-"""Errors of this service beyond those of scim2-models, and how much an error may say."""
+"""The errors of this service beyond those of scim2-models, and a limit on how much an error
+says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as a resource type: the audit trail, which clients read and never write."""
+"""The resource type ``Event``: the audit trail, which clients read and never write."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class EventCredentials(ComplexAttribute):
 
 
 class Event(Resource[Any]):
-    """A change of a user or a group, and what it came to; sealed into the tenant's audit trail."""
+    """A change of a user or a group with its effects, sealed into the tenant's audit trail."""
 
     __schema__ = URN(EVENT)
 

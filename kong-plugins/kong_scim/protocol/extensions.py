@@ -1,4 +1,4 @@
-"""Extensions of the resource types, read from JSON schema files (RFC 7643 §7).
+"""Reads extensions of the resource types from JSON schema files (RFC 7643 §7).
 
 A file in ``schemas/`` whose top object is a SCIM Schema and whose id contains ``:extension:``
 extends the resource type that the last segment of its id names. It is served, validated, stored and

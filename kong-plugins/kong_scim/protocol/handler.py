@@ -1,4 +1,4 @@
-"""Serves SCIM requests: calls the steps of the service and the storage in turn."""
+"""Serves a SCIM request: it calls the steps of the service and of the storage in turn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class ProvisioningStorage(Protocol):
-    """What the directory's storage can do beyond scim2-server's."""
+    """A storage with the functions that the directory has beyond scim2-server's."""
 
     def update(
         self,
@@ -67,7 +67,7 @@ class ProvisioningStorage(Protocol):
 
 
 class KongScimHandler(ScimHandler):
-    """scim2-server's handler for a storage that many write to at once."""
+    """scim2-server's handler, for a storage that many clients write to at once."""
 
     def handle(self, request: ScimRequest) -> ScimResponse:
         """Serve a request; HEAD is a GET whose body the gateway leaves out (RFC 9110 §9.3.2)."""

@@ -1,4 +1,4 @@
-"""What is refused before anything of it reaches a parser, a model or a database.
+"""Refuses what is too large or too deep before a parser, a model or a database gets it.
 
 Every limit here answers 400 or 413 with a sentence. They stand in one place so that each can be
 seen to be far above what an identity provider sends and below what hurts.

@@ -1,4 +1,4 @@
-"""The part of a group's PATCH that adds and removes members one by one.
+"""Reads a PATCH of a group that only adds and removes single members.
 
 Such a PATCH is done without the group's members being read, so that it costs the same for a group
 of ten and of ten thousand (docs/providers/traffic.md#one-member-of-thousands).

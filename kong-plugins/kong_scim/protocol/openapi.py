@@ -1,4 +1,4 @@
-"""The OpenAPI description of the endpoints, made from the resource models that are served.
+"""Makes the OpenAPI description of the endpoints from the resource models.
 
 For tools that know OpenAPI and not SCIM (contract tests, gateways, portals). SCIM's own discovery,
 ``/ServiceProviderConfig``, ``/ResourceTypes`` and ``/Schemas``, is what providers read.

@@ -1,4 +1,4 @@
-"""The parameters of a search or of a response, as a client gives them (RFC 7644 §3.4.2, §3.9)."""
+"""Reads the parameters of a search or of a response (RFC 7644 §3.4.2, §3.9)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Models = list[type[Resource[Any]]]
 
 @dataclass(frozen=True)
 class Choice:
-    """Entries of a list that a client wants to see, or does not: ``emails[type eq "work"]``.
+    """The entries of a list that a client wants to see or not: ``emails[type eq "work"]``.
 
     :param of: The list.
     :param entries: The path of those entries, without a sub-attribute.

@@ -1,4 +1,5 @@
-"""Applies a PATCH in a time that grows with what it says, and not with that times what there is.
+"""Applies a PATCH in a time that grows with its length plus the length of the resource, and not
+with their product.
 
 scim2-models compares, copies and checks every entry of a multi-valued attribute for each operation
 on it. Here an operation that selects entries by what one of their sub-attributes equals finds them
@@ -97,7 +98,7 @@ def _single(operations: Iterable[Operation]) -> Iterator[Operation]:
 
 
 class _Step:
-    """One operation.
+    """One operation of a PATCH.
 
     :ivar field: The attribute of the resource, or the extension, that it is about, by its Python
         name; None for anything else: the whole resource, or ``schemas``.
@@ -190,7 +191,7 @@ def _lists_in(value: Any) -> Iterator[list[Any]]:
 
 
 class _Entries:
-    """The entries of one attribute, to be found by what a sub-attribute of theirs equals."""
+    """The entries of one attribute, found by the value of a sub-attribute."""
 
     def __init__(self, model: type[BaseModel], entries: list[Any] | None) -> None:
         self.changed = False

@@ -1,4 +1,5 @@
-"""References to resources, as they are shown and as they are stored (RFC 7643 §2.3.7).
+"""Shortens references to resources when they are stored, and completes them when shown (RFC 7643
+§2.3.7).
 
 A reference is shown as a URL below the base URL of the request, which no database knows: stored is
 the part behind it, or for ``members``, ``groups`` and ``meta.location`` nothing but the id. So a
@@ -165,7 +166,7 @@ def _operand(op: Op, url: str) -> str:
 
 @dataclass(frozen=True)
 class _Prefixed:
-    """Texts that all begin alike, such as the URLs of users; stored is what follows.
+    """Texts with a common prefix, such as the URLs of users. What follows the prefix is stored.
 
     :param of: The attribute that holds what follows; it is there, and not empty.
     """

@@ -1,4 +1,4 @@
-"""An HTTP request of the gateway as a SCIM request."""
+"""Makes a SCIM request of an HTTP request of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What this service serves: Users, Groups and Events, extensions, and the capabilities it has.
+"""The resource types that are served (Users, Groups, Events), their extensions, and the
+capabilities.
 
 The models are those of scim2-models (RFC 7643 §8), with the few differences that real directories
 need; each says which.
@@ -33,15 +34,38 @@ from scim2_models import (
     ScimProvider,
     ServiceProviderConfig,
     Sort,
+    reference,
 )
+from scim2_models.attributes import ExtensibleStringEnum
 from scim2_models.resources.resource import AnyExtension
 
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.protocol.event_resource import Event
 from kong_scim.protocol.extensions import SchemaFile, schema_files
-from kong_scim.protocol.library import put_right
 
-put_right()
+
+def _adapt_scim2_models() -> None:
+    """Let scim2-models copy values that are not canonical, and take relative references.
+
+    Python before 3.11.4 copies a member of an enum by its name, which a value such as the type
+    ``office`` of an e-mail does not have; this is what Python does since.
+
+    A relative reference is a reference too (RFC 3986 §4.1), which scim2-models takes only where it
+    starts with a slash; :mod:`kong_scim.protocol.leniency.values` says what is none.
+    """
+    ExtensibleStringEnum.__deepcopy__ = _itself  # type: ignore[method-assign,assignment]
+    reference._validate_uri = _taken
+
+
+def _itself(member: ExtensibleStringEnum, _memo: Any) -> ExtensibleStringEnum:
+    return member
+
+
+def _taken(value: str) -> None:
+    """Leave a reference as it is."""
+
+
+_adapt_scim2_models()
 
 
 class Email(scim2_models.Email):

@@ -1,6 +1,6 @@
-"""Which requests take somebody's access away: they must not wait behind others.
+"""Recognises requests that take somebody's access away, since these must not wait behind others.
 
-This is told from the method, the path and a look into a small body, before anything of it is
+This follows from the method, the path and a look into a small body, before anything of it is
 validated: it decides where a request waits, and nothing else.
 """
 

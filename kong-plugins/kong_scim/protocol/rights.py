@@ -1,4 +1,4 @@
-"""Who may do what to which resources, put to scim2-server's terms."""
+"""Checks a caller's scopes against an operation of scim2-server."""
 
 from __future__ import annotations
 

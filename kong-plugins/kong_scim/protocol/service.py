@@ -1,4 +1,5 @@
-"""The SCIM protocol of this service: scim2-server's, with the steps that real providers need else.
+"""The SCIM protocol of this service: scim2-server's, with the steps that real providers need
+changed.
 
 No input or output happens here; :mod:`kong_scim.protocol.handler` calls the storage between the
 steps.
@@ -11,11 +12,9 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar, Union, cast, runtime_checkable
+from typing import Any, Protocol, Union, cast, runtime_checkable
 
-from pydantic import ValidationError
 from scim2_models import (
-    BaseModel,
     BulkOperation,
     BulkRequest,
     BulkResponse,
@@ -24,23 +23,19 @@ from scim2_models import (
     InvalidSyntaxException,
     ListResponse,
     Mutability,
-    NotImplementedException,
     PatchOp,
     Resource,
     ResourceType,
     ResponseParameters,
-    Returned,
     SCIMException,
     ScimProvider,
     SearchRequest,
 )
 from scim2_server.bulk import BulkPlan
 from scim2_server.conditions import Conditions
-from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Target
-from scim2_server.service import DiscoveryResourceT, ScimService
 from scim2_server.storage import SearchPage
 from scim2_server.utils import parametrize
 
@@ -50,35 +45,27 @@ from kong_scim.auth.errors import (
     WrongAddressException,
 )
 from kong_scim.protocol import patching, references
-from kong_scim.protocol.bulk import CircularPlan, lenient_bulk
+from kong_scim.protocol.bulk import CircularPlan, failure_of_operation, lenient_bulk
+from kong_scim.protocol.discovery import DiscoveryService
 from kong_scim.protocol.errors import bounded
 from kong_scim.protocol.leniency.requests import lenient_patch_message, lenient_resource
 from kong_scim.protocol.limits import parse_json
 from kong_scim.protocol.parameters import choose, parameter, refuse_both
 from kong_scim.protocol.rights import authorize
-from kong_scim.protocol.wording import detail_of, in_our_words, of_text, of_validation
+from kong_scim.protocol.wording import detail_of, in_our_words, validated
 
 log = logging.getLogger(__name__)
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-_BULK_DATA = {
-    BulkOperation.Method.post: Context.RESOURCE_CREATION_REQUEST,
-    BulkOperation.Method.put: Context.RESOURCE_REPLACEMENT_REQUEST,
-    BulkOperation.Method.patch: Context.RESOURCE_PATCH_REQUEST,
-}
-"""As what the data of a bulk operation is read."""
 
 
 @runtime_checkable
 class SecretStorage(Protocol):
-    """A storage that keeps secrets."""
+    """A storage that keeps secrets for all nodes."""
 
     def secret(self, name: str) -> bytes:
         """Return a secret, the same at every node."""
 
 
-class KongScimService(ScimService):
+class KongScimService(DiscoveryService):
     """The protocol, lenient towards what providers send and strict in what it answers.
 
     :param tenant: Whose cursors these are.
@@ -131,35 +118,6 @@ class KongScimService(ScimService):
 
     # -- Routes ---------------------------------------------------------
 
-    @staticmethod
-    def match(request: ScimRequest) -> Target:
-        """Return what a request asks for.
-
-        :raises MethodNotAllowedException: Naming the methods of the endpoint.
-        """
-        try:
-            return ScimService.match(request)
-        except MethodNotAllowedException as exception:
-            allowed = {*exception.allowed, "OPTIONS"}
-            if request.path.strip("/").partition("/")[0].casefold() == "events":
-                allowed -= {"PUT", "PATCH", "DELETE"}
-                allowed -= set() if request.path.endswith("/.search") else {"POST"}
-            if "GET" in allowed:
-                allowed.add("HEAD")
-            raise MethodNotAllowedException(
-                detail=f"This endpoint takes {', '.join(sorted(allowed))} only", allowed=allowed
-            ) from None
-
-    def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002
-        """Refuse ``/Me``: the callers are provisioning clients, which are nobody's user.
-
-        :raises NotImplementedException: Always.
-        """
-        raise NotImplementedException(
-            detail="/Me is not served: a token of this endpoint stands for an identity provider, "
-            "not for a user; ask for /Users/{id}"
-        )
-
     def authorize(self, request: ScimRequest, target: Target, resource_type: ResourceType) -> None:
         """Hold an operation against what the caller may do (:mod:`kong_scim.protocol.rights`)."""
         endpoint = self.endpoint_of(resource_type)
@@ -183,7 +141,7 @@ class KongScimService(ScimService):
         says."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=True)
-        return _validated(model, payload, Context.RESOURCE_CREATION_REQUEST)
+        return validated(model, payload, Context.RESOURCE_CREATION_REQUEST)
 
     def read_replacement(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
@@ -192,7 +150,7 @@ class KongScimService(ScimService):
         says."""
         model = self.get_model(resource_type)
         payload = lenient_resource(model, self.decode_body(body, content_type), creation=False)
-        return _validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
+        return validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
 
     def read_patch(
         self, resource_type: ResourceType, body: bytes, content_type: str | None
@@ -202,7 +160,7 @@ class KongScimService(ScimService):
         model = self.get_model(resource_type)
         payload = self.decode_body(body, content_type)
         payload = lenient_patch_message(model, payload, self.max_operations)
-        return _validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
+        return validated(parametrize(PatchOp, model), payload, Context.RESOURCE_PATCH_REQUEST)
 
     def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
         """Validate a bulk request, each operation as lenient as a request of its own."""
@@ -210,39 +168,19 @@ class KongScimService(ScimService):
         payload, failures = lenient_bulk(
             self.provider, self.decode_body(body, content_type), self.max_operations
         )
-        request = _validated(
+        request = validated(
             parametrize(BulkRequest, self._every_model()), payload, Context.BULK_REQUEST
         )
         operations = cast(list[BulkOperation[Resource[Any]]], request.operations or [])
         for index, operation in enumerate(operations):
             if index not in failures and isinstance(operation.response, Error):
-                failures[index] = self._bulk_failure_of(operation, payload, index)
+                failures[index] = failure_of_operation(self.provider, operation, payload, index)
         for index, exception in failures.items():
             error = self.error_of(exception)
             operations[index] = operations[index].model_copy(
                 update={"status": error.status, "response": error, "data": None}
             )
         return CircularPlan(operations, request.fail_on_errors)
-
-    def _bulk_failure_of(
-        self, operation: BulkOperation[Resource[Any]], payload: dict[str, Any], index: int
-    ) -> SCIMException:
-        """Return what the models refused in an operation, of which they keep a sentence only."""
-        sent = next(value for name, value in payload.items() if name.lower() == "operations")[index]
-        pairs = sent.items() if isinstance(sent, dict) else ()
-        members = {name.lower(): value for name, value in pairs}
-        data = members.get("data")
-        endpoint = "/" + str(operation.path or "").lstrip("/").partition("/")[0]
-        model = self.provider.model_for_endpoint(endpoint)
-        how = _BULK_DATA.get(operation.method) if operation.method else None
-        if how and model and issubclass(model, Resource) and isinstance(data, dict):
-            patches = operation.method == BulkOperation.Method.patch
-            try:
-                _validated(parametrize(PatchOp, model) if patches else model, data, how)
-            except SCIMException as exception:
-                return exception
-        assert isinstance(operation.response, Error)  # noqa: S101 - the caller asked
-        return of_text(operation.response)
 
     # -- Search ---------------------------------------------------------
 
@@ -405,42 +343,6 @@ class KongScimService(ScimService):
             return super().patch_response(base_url, resource, response_parameters)
         return self.replacement_response(base_url, resource, response_parameters)
 
-    # -- Discovery ------------------------------------------------------
-
-    def locate(  # type: ignore[override]
-        self, resource: DiscoveryResourceT, location: str
-    ) -> DiscoveryResourceT:
-        """Return a discovery resource with its meta; of a resource type, what a client may meet.
-
-        An extension that is only read, and only where it is asked for, is in /Schemas alone: a
-        client that writes every extension a resource type lists, and wants it back, would find
-        nothing (so does scim2-tester), and a strict one gets no attribute it does not expect.
-        """
-        located = ScimService.locate(resource, location)
-        if isinstance(located, ResourceType):
-            located.schema_extensions = [
-                each
-                for each in located.schema_extensions or ()
-                if not _on_request(self.provider.model_for(str(each.schema_)))
-            ] or None
-        return located
-
-    def resource_types(self, location: str, query: Mapping[str, str]) -> ScimResponse:
-        """Return what a client may provision.
-
-        Events are at /ResourceTypes/Event and in /Schemas, and not in the list: a client that makes
-        one of everything that is listed (scim2-tester does) would be refused.
-        """
-        response = super().resource_types(location, query)
-        assert response.body is not None  # noqa: S101 - a list always has one
-        listed = [each for each in response.body["Resources"] if each["name"] != "Event"]
-        response.body |= {
-            "Resources": listed,
-            "totalResults": len(listed),
-            "itemsPerPage": len(listed),
-        }
-        return response
-
     # -- Errors ---------------------------------------------------------
 
     def scim_exception_of(self, exception: Exception) -> SCIMException | None:
@@ -448,7 +350,7 @@ class KongScimService(ScimService):
         if isinstance(exception, SCIMException):
             return exception
         if isinstance(exception, RecursionError):
-            # The limits are below what any parser here can take; this is the net under them.
+            # The limits are below what any parser here can take; this catches what they miss.
             return InvalidSyntaxException(detail="The request nests too deeply")
         return self._failures(exception)
 
@@ -481,20 +383,3 @@ class KongScimService(ScimService):
         if challenge and isinstance(exception, InsufficientScopeException):
             return f'{challenge}, error="insufficient_scope", scope="{exception.scope}"'
         return challenge
-
-
-def _on_request(model: type[Any] | None) -> bool:
-    """Tell whether all of an extension is only read, and only where it is asked for."""
-    return model is not None and all(
-        model.get_field_annotation(name, Mutability) == Mutability.read_only
-        and model.get_field_annotation(name, Returned) == Returned.request
-        for name in model.model_fields
-        if name != "schemas"
-    )
-
-
-def _validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:
-    try:
-        return model.model_validate(payload, scim_ctx=scim_ctx)
-    except ValidationError as error:
-        raise of_validation(error) from None

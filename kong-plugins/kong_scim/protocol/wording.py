@@ -1,4 +1,4 @@
-"""What is wrong with a request, in words of this service and never in those of a library.
+"""Says what is wrong with a request in sentences of this service, and never in those of a library.
 
 scim2-models, scim2-server and pydantic say what they refuse to a programmer who uses them: with the
 names of Python classes, and links to their own pages. Whoever reads an error of SCIM sees none of
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from scim2_models import (
+    BaseModel,
+    Context,
     Error,
     InvalidCursorException,
     InvalidPathException,
@@ -20,6 +22,8 @@ from scim2_models import (
     InvalidValueException,
     SCIMException,
 )
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _LIBRARIES = ("scim2_models", "scim2_server", "pydantic")
 
@@ -136,6 +140,17 @@ def in_our_words(exception: SCIMException) -> SCIMException:
     """Return an exception of scim2-server as one that names what pydantic refused, if it did."""
     cause = exception.__cause__
     return of_validation(cause) if isinstance(cause, ValidationError) else exception
+
+
+def validated(model: type[ModelT], payload: dict[str, Any], scim_ctx: Context) -> ModelT:
+    """Return the model of a payload.
+
+    :raises ~scim2_models.SCIMException: Naming what pydantic refuses first.
+    """
+    try:
+        return model.model_validate(payload, scim_ctx=scim_ctx)
+    except ValidationError as error:
+        raise of_validation(error) from None
 
 
 def of_validation(error: ValidationError, under: str = "") -> SCIMException:

@@ -1,4 +1,4 @@
-"""What an administrator sees of a tenant's quarantine, and decides."""
+"""Shows a tenant's quarantine to an administrator, and carries out what he decides."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NothingToRejectException(SCIMException):
 
 
 class QuarantineDecisions:
-    """A tenant's.
+    """The quarantine of one tenant, to be shown and decided.
 
     :param outbox: Where decisions are written down.
     """

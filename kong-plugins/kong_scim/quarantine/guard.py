@@ -1,5 +1,5 @@
-"""The safety net: counts who leaves a tenant and what access is taken away, and holds the rest back
-once it is too much.
+"""The deprovisioning guard counts who leaves a tenant and what access is taken away, and holds the
+rest back once that is too much.
 
 Deactivated and deleted users count, each once within the window, whichever way they left (DELETE,
 PATCH, PUT, Bulk). A deactivated user who comes back counts nevertheless: the credentials are gone.
@@ -29,7 +29,8 @@ Departure = Literal["deactivate", "delete"]
 
 
 class QuarantineException(SCIMException):
-    """Too many users are gone at once, and nobody has said that this is meant (409)."""
+    """Too many users are deprovisioned at once, and nobody has confirmed that this is meant
+    (409)."""
 
     status = 409
     _default_detail = "This tenant is in quarantine"
@@ -60,7 +61,8 @@ def comes_back(change: Change) -> bool:
 
 
 class Deprovisionings:
-    """Where a tenant's departures are written down, and by which rules they count.
+    """The rows in which a tenant's deprovisionings are counted, and the limits of the
+    configuration.
 
     :param users: The name of the resource type of users.
     """
@@ -124,7 +126,7 @@ class Deprovisionings:
 
 
 class QuarantineGuard:
-    """The directory's ``DeprovisioningGuard``, by the rules of a configuration.
+    """The :class:`.DeprovisioningGuard` with the limits of a configuration.
 
     :param dry_run: Whether nothing is to be written down.
     """

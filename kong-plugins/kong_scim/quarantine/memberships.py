@@ -1,4 +1,4 @@
-"""The statements that count memberships of ACL groups which are taken from people who stay.
+"""The statements that count the ACL groups taken from people who stay.
 
 They take what those of :mod:`kong_scim.quarantine.statements` take, and ``taken``, how many the
 change at hand takes away; of the configuration ``memberships``, or -1 for half of all, and

@@ -1,4 +1,4 @@
-"""The statements of the safety net.
+"""The statements of the deprovisioning guard.
 
 All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts departures also takes
 ``after``, the beginning of the window, and ``user``, whose own departure does not count; dates are

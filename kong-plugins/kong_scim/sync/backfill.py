@@ -1,4 +1,4 @@
-"""The names that were stored before they were held, and those that another mapping gives now.
+"""Holds the names that were stored before names were held, or that a new mapping gives.
 
 Run once by each instance of the plugin: so that what an older version stored is nobody else's
 either, and after a change of ``groups`` what a group gives from now on.
@@ -12,7 +12,7 @@ from typing import Any
 from scim2_models import SCIMException
 from sqlalchemy import Select, and_, bindparam, literal_column, select
 
-from kong_scim.bridge import BridgeError, Step
+from kong_scim.bridge import RowCountError, Step, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
@@ -58,9 +58,7 @@ class Backfill:
                 last = ""
                 while last := work(last):
                     pass
-        except BridgeError as error:
-            if error.name not in {"ROW_COUNT", "CONFLICT"}:
-                raise
+        except (RowCountError, TransactionConflictError):
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""What a change of the directory entails in Kong: the directory's ``ConsumerSync``."""
+"""Works out which steps on Kong's consumers a change of the directory needs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from kong_scim.sync.names import access_groups, refuse_hidden, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
 class KongConsumerSync:
-    """Steps on Kong's consumers and ACL groups for each user that a change affects.
+    """Works out the steps on Kong's consumers and groups for each user that a change affects.
 
     However many users there are, Kong is read once, and a second time only where a consumer is gone
     that was there before. What is there is compared with what is wanted, and not with what was
@@ -270,7 +271,7 @@ def _user_name(state: UserState | None) -> str | None:
 
 @dataclass(frozen=True)
 class Reapplication:
-    """What Kong lacks of a user.
+    """The steps that give Kong what it lacks of a user.
 
     :param consumer: The id of the consumer it is to have, or None for none.
     :param refused: Why it cannot be applied, such as a name that is another consumer's.
@@ -284,7 +285,7 @@ class Reapplication:
 
 @dataclass(frozen=True)
 class _Case:
-    """One affected user.
+    """One user that a change affects.
 
     :param stored: What it shows of its consumer before the change.
     :param claims: Whether it wants a name for its consumer that it did not have.
@@ -315,17 +316,23 @@ class _Case:
         return None if record == KongUserRecord.stored(self.change.after.user) else record
 
 
-def _access(target: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
-    """Say what the steps of one user are to its access."""
-    held = {acl.id: acl.group for acl in present.acls} if present else {}
-    gone = [held[step.id] for step in steps if isinstance(step, Delete) and step.dao == "acls"]
+def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
+    """Return what the steps of one user do to its access."""
+    targets = {target.dao: target for target in TARGETS}
+    held: dict[str, str] = {}
+    if present is not None:
+        for target in TARGETS:
+            held |= target.held(present)
+    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in targets}
     return Access(
-        consumer=target.id,
+        consumer=wanted_.id,
         added=tuple(
-            str(step.entity["group"])
+            targets[step.dao].group_of(step)
             for step in steps
-            if isinstance(step, Upsert) and step.dao == "acls"
+            if isinstance(step, Upsert) and step.dao in targets
         ),
-        removed=tuple(sorted(gone if target.present else held.values())),
-        suspended=target.suspended if target.present else None,
+        removed=tuple(
+            sorted(name for id_, name in held.items() if id_ in deleted or not wanted_.present)
+        ),
+        suspended=wanted_.suspended if wanted_.present else None,
     )

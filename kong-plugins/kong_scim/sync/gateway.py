@@ -1,4 +1,4 @@
-"""The gateway as the directory's database: SQL and Kong's entities in one commit."""
+"""The gateway as the directory's database: SQL and Kong's entities are written in one commit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from scim2_models import InvalidValueException, UniquenessException
 
 from kong_scim import cpu
 from kong_scim.bridge import (
-    BridgeError,
+    DeclaredError,
     Dialect,
+    EntityRefusedError,
+    GroupTakenError,
     RollbackDryRun,
     Rows,
     Sql,
@@ -20,13 +22,6 @@ from kong_scim.bridge import (
 )
 from kong_scim.directory.ports import Conflict
 from kong_scim.sync.ownership import taken_group
-
-# kong/db/errors.lua
-_SCHEMA_VIOLATION = 2
-_PRIMARY_KEY_VIOLATION = 3
-_FOREIGN_KEY_VIOLATION = 4
-_UNIQUE_VIOLATION = 5
-_NOT_FOUND = 6
 
 
 class Gateway(Protocol):
@@ -72,7 +67,7 @@ class GatewayDatabase:
         """
         try:
             results = self._bridge.commit(steps)
-        except BridgeError as error:
+        except EntityRefusedError as error:
             step = steps[error.step] if error.step is not None else None
             if step is None or isinstance(step, Sql | RollbackDryRun):
                 raise
@@ -81,29 +76,24 @@ class GatewayDatabase:
         return results
 
 
-def _refusal(error: BridgeError, step: Step) -> Exception:
+def _refusal(error: EntityRefusedError, step: Step) -> Exception:
     """Say in SCIM's terms why Kong refused an entity."""
-    if error.name == "GROUP_TAKEN":
+    if isinstance(error, GroupTakenError):
         return taken_group(str(error.fields.get("group", "")))
-    if error.code == _SCHEMA_VIOLATION:
-        return InvalidValueException(detail=f"Kong refuses this user: {error.message}.")
-    if error.name == "DECLARED":
+    if isinstance(error, DeclaredError):
         return UniquenessException(
             detail="The gateway's declarative configuration declares this consumer or one of its "
             "groups, which can be changed only there: rename one of the two, or remove that one."
         )
+    if error.code == EntityRefusedError.SCHEMA_VIOLATION:
+        return InvalidValueException(detail=f"Kong refuses this user: {error.message}.")
     on_consumer = isinstance(step, Upsert) and step.dao == "consumers"
-    if error.code == _UNIQUE_VIOLATION and on_consumer:
+    if error.code == EntityRefusedError.UNIQUE_VIOLATION and on_consumer:
         taken = " and ".join(f"{field} {value!r}" for field, value in error.fields.items())
         return UniquenessException(
             detail=f"Another consumer of Kong has the {taken or 'name'} already. "
             "Rename one of the two."
         )
-    if error.code in {
-        _PRIMARY_KEY_VIOLATION,
-        _FOREIGN_KEY_VIOLATION,
-        _UNIQUE_VIOLATION,
-        _NOT_FOUND,
-    }:
+    if error.code in EntityRefusedError.CHANGED_MEANWHILE:
         return Conflict(detail="The consumer changed in Kong at the same moment: try again.")
     return error

@@ -1,4 +1,4 @@
-"""Whether a user may have the names it wants for its consumer, and whose they are if not."""
+"""Decides whether a user may have the names that it wants for its consumer."""
 
 from __future__ import annotations
 

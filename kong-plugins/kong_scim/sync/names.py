@@ -1,4 +1,4 @@
-"""Names in Kong: how groups, roles and entitlements are called there, and what no name may hold.
+"""Makes names in Kong of groups, roles and entitlements, and refuses those that Kong could not use.
 
 Kong itself takes any non-empty string for ``acls.group``, ``consumers.username`` and
 ``consumers.custom_id`` (``kong/plugins/acl/daos.lua``, ``kong/db/schema/entities/consumers.lua``).

@@ -1,4 +1,4 @@
-"""Whose names in Kong are: which tenant may give an ACL group, and which names look the same.
+"""Decides which tenant may give an ACL group, and which names look like another's.
 
 What follows from a change is checked and written in its own commit, so that of two tenants that
 give the same new name at the same moment one is refused.
@@ -44,7 +44,7 @@ def taken_group(name: str) -> UniquenessException:
 
 
 class Ownership:
-    """What a tenant must hold for a change of its directory.
+    """The names in Kong that a tenant must hold for a change of its directory.
 
     :param database: Where names are held.
     """

@@ -1,11 +1,9 @@
-"""What to do about the consumer that is there, so that it becomes the wanted one."""
+"""Plans the steps from the consumer that is there to the consumer that is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from uuid import UUID, uuid5
-
 from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
+from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wanted
 
 
@@ -36,7 +34,8 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
         steps.append(_consumer(wanted, present))
     if present is not None and _revokes(wanted, SUSPENDED in present.tags, written=written):
         steps.append(Revoke(wanted.id, issued=wanted.keeps_credentials))
-    steps.extend(_groups(wanted, present))
+    for target in TARGETS:
+        steps.extend(target.steps(wanted, present))
     return steps
 
 
@@ -66,25 +65,3 @@ def _consumer(wanted: Wanted, present: Consumer | None) -> Upsert:
     if wanted.manages_custom_id:
         entity["custom_id"] = wanted.custom_id
     return Upsert("consumers", entity)
-
-
-def _groups(wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
-    acls = present.acls if present else ()
-    tenant_tag = wanted.owner_tags[1]
-    for acl in acls:
-        if tenant_tag in acl.tags and acl.group not in wanted.groups:
-            yield Delete("acls", acl.id)
-    held = {acl.group for acl in acls}
-    for group in wanted.groups:
-        if group not in held:
-            yield Upsert(
-                "acls",
-                {
-                    # The same id each time: a commit that is run again writes the same row.
-                    "id": str(uuid5(UUID(wanted.id), group)),
-                    "consumer": {"id": wanted.id},
-                    "group": group,
-                    "tags": list(wanted.owner_tags),
-                },
-                unless_present=True,
-            )

@@ -1,4 +1,4 @@
-"""What a user shows of its consumer: the read-only extension of ``schemas/kong-user.json``."""
+"""The read-only extension of ``schemas/kong-user.json``, in which a user shows its consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which consumer a user should be."""
+"""Works out which consumer a user should be."""
 
 from __future__ import annotations
 

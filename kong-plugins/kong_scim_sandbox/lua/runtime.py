@@ -7,27 +7,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import kong_scim
 from kong_scim_sandbox.lua import coverage
 
-PREFIX = "kong.plugins.scim-bridge."
+PREFIX = "kong.plugins."
 
 _HERE = Path(__file__).resolve().parent
-_PACKAGE = Path(kong_scim.__file__).resolve().parent
+_PACKAGE = _HERE.parent
 
 
 def shipped_directory() -> Path:
-    """Return where scim-bridge is: beside the package, or within it where a wheel was installed."""
-    beside = _PACKAGE.parent / "kong/plugins/scim-bridge"
-    return beside if beside.is_dir() else _PACKAGE / "_kong/scim-bridge"
+    """Return where the Lua is: beside the package, or within it where a wheel was installed."""
+    beside = _PACKAGE.parent / "kong/plugins"
+    return beside if beside.is_dir() else _PACKAGE / "_kong"
 
 
 @functools.cache
 def shipped(name: str) -> str | None:
-    """Return the text of a module of scim-bridge, as octets; None for any other module."""
+    """Return the text of a module that ships, as octets; None for any other module."""
     if not name.startswith(PREFIX):
         return None
-    path = shipped_directory() / f"{name.removeprefix(PREFIX)}.lua"
+    path = shipped_directory() / f"{name.removeprefix(PREFIX).replace('.', '/')}.lua"
     return path.read_text("latin-1") if path.is_file() else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,7 +13,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from queue import Empty, Queue
+from typing import Any, Protocol
 
 from kong_scim.cli import vault
 from kong_scim_sandbox.entities import WORKSPACE
@@ -26,30 +28,38 @@ from kong_scim_sandbox.router import escaped
 
 _log = logging.getLogger("kong")
 
+KONG = "3.9.3"
+"""The Kong that the stand-ins were read from."""
+
 _LEVELS = {"debug": 10, "info": 20, "notice": 20, "warn": 30, "err": 40}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+INTERVAL_SCALE = 1.0
+"""How much longer the pauses of repeated timers are than scim-bridge says; of other timers:"""
+PAUSE_SCALE = 1.0
+
 _body: ContextVar[Callable[[], tuple[bytes | None, str | None]]] = ContextVar("body")
 
 
-class PluginServer:
-    """The plugin server as timers call it; that of the sandbox is called by its node instead."""
+class PluginServer(Protocol):
+    """The plugin server as scim-bridge calls it without a request of a client."""
 
     def listens(self) -> bool:
         """Whether somebody listens at its socket."""
-        return True
 
-    def handle(self, configuration: str, method: str, asked: str | None) -> str | None:
-        """Call a method of an instance, and return what it answered.
+    def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
+        """Call a method of an instance, and return its answer to the request of an administrator.
 
-        :param asked: What an administrator asked for, as JSON.
+        :param configuration: Of the plugin, as JSON; ``__plugin_id`` is its id, with the method.
+        :param admin_request: What an administrator asked for (``api.lua``), as JSON.
+        :return: JSON, or None without an answer.
         """
-        raise NotImplementedError
 
 
 class _Thread(threading.local):
     runtime: Runtime | None = None
+    is_first = False
     configured: str = ""
 
 
@@ -57,9 +67,9 @@ class Workers:
     """Runs scim-bridge, in the thread that calls.
 
     :param database: What stands for Kong's database; ``dbless``: whether it has none.
-    :param plugin_server: Who is called by scim-bridge's own timers; None where they do not run.
     :param settings: Of ``kong.configuration``, where they are other than the sandbox's.
     :ivar metrics: What scim-bridge counts.
+    :ivar plugin_server: Whom scim-bridge calls; set before :meth:`run_first`.
     """
 
     def __init__(
@@ -67,11 +77,11 @@ class Workers:
         database: Database,
         *,
         dbless: bool,
-        plugin_server: PluginServer | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.database = database
-        self._plugin_server = plugin_server
+        self.plugin_server: PluginServer | None = None
+        self._events: Queue[tuple[str, str] | None] = Queue()
         self._settings = settings or {}
         self.metrics = Metrics()
         self.caches = Caches()
@@ -98,7 +108,7 @@ class Workers:
         facts: Mapping[str, Any],
         body: Callable[[], tuple[bytes | None, str | None]] = lambda: (None, None),
     ) -> tuple[str, dict[str, Any] | None]:
-        """Call a function of ``kong.scim``; return its answer, and what it was told by ``answer``.
+        """Call a function of ``kong.scim``; return its answer, and that to the administrator.
 
         :param facts: Of the request, as octets (:mod:`.facts`).
         :param body: Returns the body of the request, or the path of the file that it is in.
@@ -124,17 +134,46 @@ class Workers:
         names: list[str] = json.loads(self._runtime().call("rewrite", json.dumps(config), facts))
         return [text_of(octets(name)) for name in names]
 
-    def count(self, tenant: str, facts: Mapping[str, Any]) -> None:
-        """Count a request of a route that has the plugin ``scim``."""
-        self._runtime().call("count", octets(tenant), facts)
+    def log(self, tenant: str, facts: Mapping[str, Any]) -> None:
+        """Run the log phase of the plugin ``scim`` of a tenant."""
+        self._runtime().call("log", octets(json.dumps({"tenant": tenant})), facts)
 
-    def show_guarded(self, tenant: str) -> None:
-        """Show whether the guard is on for every route."""
-        self._runtime().call("show_guarded", octets(tenant))
+    def admin(
+        self, route: str, method: str, params: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[int, Any]:
+        """Call a route of ``api.lua``; return status and body.
 
-    def run_timers(self, seconds: float) -> None:
-        """Run the timers of scim-bridge that are due after some seconds."""
-        self._runtime().call("run_timers", seconds)
+        :param params: Those of the path, the query and the body.
+        :raises UnicodeEncodeError: When a parameter is no text.
+        """
+        text = octets(json.dumps(params, ensure_ascii=False))
+        answer = json.loads(text_of(self._runtime().call("admin", route, method, text, facts)))
+        return answer["status"], answer.get("body")
+
+    # -- The first worker, whose timers run ---------------------------------------
+
+    def be_first(self) -> None:
+        """Make this thread the first worker of the node."""
+        self._thread.is_first = True
+
+    def run_timers(self, seconds: float) -> float | None:
+        """Put the clock forward, run what is due, and return the seconds until the next timer."""
+        wait: float | None = self._runtime().call("run_timers", seconds)
+        return wait
+
+    def run_first(self) -> None:
+        """Be the first worker of the node until :meth:`stop_first` is called."""
+        self.be_first()
+        while True:
+            with contextlib.suppress(Empty):
+                event = self._events.get(timeout=self.run_timers(0))
+                if event is None:
+                    return
+                self._runtime().call("event", *event)
+
+    def stop_first(self) -> None:
+        """Have the first worker end, after what it does."""
+        self._events.put(None)
 
     def execute(self, text: str) -> Any:
         """Run a text of Lua in the runtime of this thread; for tests."""
@@ -169,15 +208,17 @@ class Workers:
             "metric": self.metrics.declare,
             "measure": self.metrics.measure,
             "log": _write_log,
+            "handle_event": lambda *event: self._called().handle(*event),
         }
-        if self._plugin_server:
-            of_text["plugin_listens"] = self._plugin_server.listens
-            of_text["handle_event"] = self._plugin_server.handle
         return {
             **{name: _in_text(function) for name, function in of_text.items()},
             "roll_back": self.database.roll_back,
             "node": self._node,
-            "worker_id": lambda: 0 if self._plugin_server else 1,  # timers run in the first one
+            "plugin_listens": lambda: self._called().listens(),
+            "worker_id": lambda: 0 if self._thread.is_first else 1,
+            "send_event": lambda *event: self._events.put(event),
+            "interval_scale": lambda: INTERVAL_SCALE,
+            "pause_scale": lambda: PAUSE_SCALE,
             "plugins": lambda: self._plugins,
             "cache_get": self.caches.get,
             "cache_put": self.caches.put,
@@ -202,13 +243,18 @@ class Workers:
             "body_file": lambda: _of_body(1),
         }
 
+    def _called(self) -> PluginServer:
+        if self.plugin_server is None:
+            raise RuntimeError("there is no plugin server")
+        return self.plugin_server
+
     def _node(self) -> str:
         return json.dumps(
             {
                 "dbless": self._dbless,
                 "database": "off" if self._dbless else "sqlite",
                 "role": "traditional",
-                "version": SERVER,
+                "version": f"{KONG} ({SERVER})",
                 "workspace": WORKSPACE,
                 "trusted": {},
                 **self._settings,

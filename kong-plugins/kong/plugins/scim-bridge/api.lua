@@ -1,16 +1,17 @@
--- Credentials of SCIM's consumers on a DB-less Kong, where Kong's own Admin API creates nothing:
+-- Routes of the Admin API for credentials of SCIM's consumers on a DB-less Kong, where Kong's own routes
+-- create nothing:
 --   POST   /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}        as Kong's without the prefix
 --   DELETE /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}/{id}
--- The plugin server keeps them, and gives them to Kong again after a restart.
+-- The plugin server stores the credentials, and writes them into Kong again after a restart.
 
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local instances = require "kong.plugins.scim-bridge.instances"
-local own = require "kong.plugins.scim-bridge.own"
-local request_id = require "kong.observability.tracing.request_id"
-local stored = require "kong.plugins.scim-bridge.stored"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
+local tags = require "kong.plugins.scim-bridge.tags"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
-local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
 
 
 local kong = kong
@@ -24,7 +25,7 @@ local function refuse(status, message)
 end
 
 
---- Refuses what neither Kong's databases nor the plugin server's can hold, wherever it stands in a request.
+--- Refuses text that neither Kong's database nor the plugin server's can hold, wherever a request has it.
 local function refuse_broken_text(value)
   if type(value) == "table" then
     for name, each in pairs(value) do
@@ -39,8 +40,8 @@ end
 
 local function consumer_of(name)
   local consumers = kong.db.consumers
-  return is_valid_uuid(name) and consumers:select({ id = name }) or consumers:select_by_username(name)
-         or refuse(404, "Not found")
+  return internals.is_valid_uuid(name) and consumers:select({ id = name })
+         or consumers:select_by_username(name) or refuse(404, "Not found")
 end
 
 
@@ -56,13 +57,12 @@ local function dao_of(path)
 end
 
 
---- The plugin whose tenant a consumer belongs to.
+--- The plugin whose tenant owns a consumer.
 local function plugin_of(consumer)
-  for _, tag in ipairs(own.has("consumers", consumer.id) and consumer.tags or {}) do
-    for _, row in ipairs(stored.rows()) do
-      if tag == "scim:" .. row.config.tenant then
-        return row
-      end
+  local is_owned = owned_entities.is_owned("consumers", consumer.id)
+  for _, row in ipairs(is_owned and live_config.rows() or {}) do
+    if tags.has(consumer, tags.of_tenant(row.config.tenant)) then
+      return row
     end
   end
 
@@ -70,44 +70,31 @@ local function plugin_of(consumer)
 end
 
 
---- The id of the user that a consumer is; sync/wanted.py makes the tag.
-local function user_of(consumer)
-  for _, tag in ipairs(consumer.tags or {}) do
-    local user = tag:match("^scim%-user:(.+)$")
-    if user then
-      return user
-    end
-  end
-
-  return consumer.id
-end
-
-
 --- Has the plugin server keep a change of one credential and commit it; answers as the Admin API does.
 local function change(self, step, status, body)
   local row = plugin_of(self.consumer)
-  ngx.ctx.scim_asked = {
+  ngx.ctx.scim_admin_request = {
     step = step,
-    user = user_of(self.consumer),
+    user = tags.read(self.consumer).user_id or self.consumer.id,
     address = ngx.var.remote_addr,
-    request_id = request_id.get(),
+    request_id = internals.request_id(),
   }
   instances.call(row, "credential")
 
-  local answer = ngx.ctx.scim_answered
+  local answer = ngx.ctx.scim_admin_answer
   if not answer then
     return refuse(503, "The SCIM plugin server does not answer")
   elseif answer.message then
     return kong.response.exit(STATUS[answer.code] or 503, answer)
   end
 
-  tick.soon()
+  tick.request()
   return kong.response.exit(status, body)
 end
 
 
 local function before(self)
-  if kong.db.strategy ~= "off" then
+  if internals.has_database() then
     return refuse(405, "This Kong has a database: use /consumers/{consumer}/{credential}")
   end
 
@@ -150,7 +137,7 @@ return {
   ["/scim-bridge/consumers/:consumers/:credential/:id"] = {
     before = before,
     DELETE = function(self)
-      local credential = is_valid_uuid(self.params.id) and self.dao:select({ id = self.params.id })
+      local credential = internals.is_valid_uuid(self.params.id) and self.dao:select({ id = self.params.id })
       if not credential or credential.consumer.id ~= self.consumer.id then
         return kong.response.exit(204)
       end

@@ -2,10 +2,9 @@
 
 local body = require "kong.plugins.scim-bridge.body"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local node = require "kong.plugins.scim-bridge.node"
 local paths = require "kong.plugins.scim-bridge.paths"
-local request_id = require "kong.observability.tracing.request_id"
-local escape = require("kong.tools.uri").escape
 
 
 local kong = kong
@@ -72,15 +71,9 @@ local function get_caller()
     return
   end
 
-  local groups = {}
-  if kong.db.daos.acls then
-    local found, err = require("kong.plugins.acl.groups").get_consumer_groups(consumer.id)
-    if err then
-      error("the groups of the consumer could not be read: " .. err)
-    end
-    for i, group in ipairs(found or {}) do
-      groups[i] = group
-    end
+  local groups, err = internals.acl_groups(consumer.id)
+  if err then
+    error("the groups of the consumer could not be read: " .. err)
   end
 
   return {
@@ -111,16 +104,16 @@ local function begin(arg)
     guarded = node.is_guarded(),
     request = {
       method = kong.request.get_method(),
-      path = escape(path),
-      query = escape(kong.request.get_raw_query()),
+      path = internals.escape_path(path),
+      query = internals.escape_path(kong.request.get_raw_query()),
       headers = get_headers(),
       body = is_small and ngx.encode_base64(body.read(0, size)) or "",
       body_size = size or 0,
       body_too_large = not size,
       https = https,
-      base_url = get_origin(https and "https" or "http") .. escape(prefix),
+      base_url = get_origin(https and "https" or "http") .. internals.escape_path(prefix),
       client_ip = kong.client.get_forwarded_ip(),
-      request_id = request_id.get(),
+      request_id = internals.request_id(),
     },
     secrets = node.secrets(references),
     caller = arg.caller == true and get_caller() or nil,

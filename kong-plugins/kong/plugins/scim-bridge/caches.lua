@@ -1,13 +1,12 @@
 -- Kong's caches after a commit. Kong's DAOs drop an entity from the caches as they write it, which in
 -- a transaction is too early: a request between the write and the COMMIT puts the old row back.
 
-local ENTITY_CACHE_STORE = require("kong.constants").ENTITY_CACHE_STORE
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
-local stored = require "kong.plugins.scim-bridge.stored"
-local uuid = require("kong.tools.uuid").uuid
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 local kong = kong
@@ -23,40 +22,13 @@ local PURGE_ABOVE = 100 -- keys
 local _M = {}
 
 
---- A view of kong.db whose DAOs note their events in a list instead of sending them.
--- Kong's option no_broadcast_crud_event would not do: acls ignores it, and the events of cascaded
--- children would be lost.
--- @param strategy_of the strategy that a DAO of the view writes with, where it is not the DAO's own
-function _M.recorder(db, events, strategy_of)
-  local view = setmetatable({}, { __index = db })
-
-  view.daos = setmetatable({}, { __index = function(daos, name)
-    local dao = db.daos[name]
-    if not dao then
-      return
-    end
-
-    local recording = setmetatable({ db = view }, { __index = dao })
-    function recording:post_crud_event(operation, entity, old_entity)
-      table.insert(events, { dao = dao, operation = operation, entity = entity, old_entity = old_entity })
-    end
-
-    daos[name] = recording
-    recording.strategy = strategy_of and strategy_of(dao) or nil
-    return recording
-  end })
-
-  return view
-end
-
-
 --- The cache keys of what changed, each with its cache.
 local function keys_of(events)
   local keys = {}
   for _, event in ipairs(events) do
     local dao = event.dao
     local name = dao.schema.name
-    local cache = kong[ENTITY_CACHE_STORE[name]]
+    local cache = internals.cache_of(name)
     for _, entity in pairs({ event.entity, event.old_entity }) do
       keys[dao:cache_key(entity)] = cache
       if name == "acls" then
@@ -80,21 +52,22 @@ end
 -- It holds where this worker dies right after COMMIT, and where a request that read the old row
 -- before COMMIT caches it late.
 function _M.invalidations(connector, events)
-  local told = {}
+  local rows = {}
   for key, cache in pairs(keys_of(events)) do
-    told[#told + 1] = { uuid(), uuid(), kong.cluster_events.strategy.event_ttl + 1,
-                        connector:escape_literal(cache.invalidation_channel), connector:escape_literal(key) }
+    rows[#rows + 1] = { internals.uuid(), internals.uuid(), internals.cluster_event_ttl() + 1,
+                        connector:escape_literal(internals.invalidation_channel(cache)),
+                        connector:escape_literal(key) }
   end
 
-  return told[1] and postgres.invalidations(told) or "SELECT 1"
+  return rows[1] and postgres.invalidations(rows) or "SELECT 1"
 end
 
 
 --- Waits until each worker of this node has dropped from its own memory what was invalidated before:
 -- events reach a worker in their order.
 local function await_workers(longest)
-  local acks, key = ngx.shared.kong, EVENT .. ":" .. uuid()
-  kong.worker_events.post(EVENT, "barrier", key)
+  local acks, key = internals.shared(), EVENT .. ":" .. internals.uuid()
+  internals.send_event(EVENT, "barrier", key)
 
   local deadline = ngx.now() + longest
   while (acks:get(key) or 0) < ngx.worker.count() do
@@ -110,10 +83,10 @@ end
 
 
 local function post_events(premature, events, workspace)
-  ngx.ctx.workspace = workspace
+  internals.set_workspace(workspace)
   for _, event in ipairs(events) do
     if not event.quiet then
-      event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+      internals.send_entity_event(event)
     end
   end
 end
@@ -128,7 +101,7 @@ local function publish(events, is_revocation)
 
   local keys = keys_of(events)
   -- Each key is a message to each worker, and without a database a cache is filled again in no time.
-  local purge = kong.db.strategy == "off" and nkeys(keys) > PURGE_ABOVE
+  local purge = not internals.has_database() and nkeys(keys) > PURGE_ABOVE
   for key, cache in pairs(keys) do
     if not purge or cache ~= kong.cache then
       cache:invalidate_local(key)
@@ -139,17 +112,17 @@ local function publish(events, is_revocation)
     kong.cache:purge()
   end
 
-  local is_guarded = is_revocation and stored.is_guarded(ngx.ctx.workspace or kong.default_workspace)
+  local is_guarded = is_revocation and live_config.is_guarded(internals.workspace())
   await_workers(is_guarded and ALL_WORKERS_SAW_REVOCATION or ALL_WORKERS_SAW)
-  if kong.db.strategy == "postgres" then
-    assert(ngx.timer.at(0, post_events, events, ngx.ctx.workspace))
+  if internals.has_database() then
+    assert(ngx.timer.at(0, post_events, events, internals.workspace()))
   end
 end
 
 
 function _M.init_worker()
-  kong.worker_events.register(function(key)
-    ngx.shared.kong:incr(key, 1, 0, ACKS_TTL)
+  internals.on_event(function(key)
+    internals.shared():incr(key, 1, 0, ACKS_TTL)
   end, EVENT, "barrier")
 end
 

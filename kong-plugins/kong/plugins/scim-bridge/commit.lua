@@ -3,6 +3,7 @@
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local memory = require "kong.plugins.scim-bridge.memory"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
@@ -54,15 +55,15 @@ end
 
 --- One statement for any number of consumers, where their DAO would take three for each.
 -- Its events are for the guard's cache only: whoever else listens has no use for this tag.
-local function stamp(tx, ids, prefix, tag)
+local function replace_tag(tx, ids, prefix, tag)
   local connector, quoted = tx.connector, {}
   for i, id in ipairs(ids) do
     quoted[i] = connector:escape_literal(id)
   end
 
-  local rows, err = connector:query(postgres.stamp(connector:escape_literal(prefix),
-                                                   tag and connector:escape_literal(tag) or "NULL",
-                                                   table.concat(quoted, ", ")))
+  local rows, err = connector:query(postgres.replace_tag(connector:escape_literal(prefix),
+                                                         tag and connector:escape_literal(tag) or "NULL",
+                                                         table.concat(quoted, ", ")))
   for _, row in ipairs(rows or tx.raise(err)) do
     table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
   end
@@ -89,7 +90,7 @@ end
 --- See entities.lua. Groups come in the order of their keys, so that two never wait in a circle.
 local function taken(tx, groups, tag)
   local connector = tx.connector
-  local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
+  local workspace = connector:escape_literal(internals.workspace())
   for _, group in ipairs(groups) do
     local key = connector:escape_literal(LOCK_PREFIX .. group.key)
     local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
@@ -105,7 +106,7 @@ local function taken(tx, groups, tag)
 end
 
 
---- A step of a dry run: what was written so far is not kept, and no cache is to be told of it.
+--- Rolls back what the steps of a dry run wrote so far. No cache is invalidated for it.
 local function undo(tx)
   execute(tx, "ROLLBACK; " .. tx.begin)
   for i = #tx.events, 1, -1 do
@@ -132,12 +133,12 @@ end
 
 
 local function in_postgres(arg)
-  local connector, events = kong.db.connector, {}
+  local connector, events = internals.connector(), {}
   local conn = sql.connect(connector)
   local tx = {
     connector = connector,
     conn = conn,
-    db = caches.recorder(kong.db, events),
+    db = internals.recorder(events),
     events = events,
     sql = run_sql,
     undo = undo,
@@ -146,8 +147,8 @@ local function in_postgres(arg)
     end,
   }
 
-  function tx.stamp(...)
-    stamp(tx, ...)
+  function tx.replace_tag(...)
+    replace_tag(tx, ...)
   end
 
   function tx.on_behalf(...)
@@ -185,7 +186,7 @@ end
 
 local function commit(arg)
   envelope.expect(type(arg.steps) == "table", "`steps` must be a list")
-  if kong.db.strategy == "postgres" then
+  if internals.has_database() then
     return in_postgres(arg)
   end
 

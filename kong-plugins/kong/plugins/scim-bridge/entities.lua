@@ -1,11 +1,12 @@
 -- The steps of a commit that write Kong's entities (upsert, delete, revoke, stamp), or guard them (claim).
 -- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
 -- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
--- tx.stamp(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients were
--- given on behalf of a consumer (nil without OAuth), tx.taken(groups, tag) answers the first of some
+-- tx.replace_tag(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients
+-- were given on behalf of a consumer (nil without OAuth), tx.taken(groups, tag) answers the first of some
 -- ACL groups that consumers are in, none of them by a tag, and has nobody else claim them before the end.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong   = kong
@@ -24,10 +25,7 @@ local NO_CREDENTIALS = {
 local OF_DATABASE = { sql = true, undo = true }
 
 
-local EVENT = "scim-event:" -- before the id of the last event that changed a consumer, in a tag
-
-
-local _M = { EVENT = EVENT }
+local _M = {}
 local ops = {}
 
 
@@ -184,7 +182,7 @@ function ops.stamp(tx, step)
   expect(type(step.event) == "string", "a stamp needs `event`, an id")
   local ids, data = given(step.consumers) or touched(tx), envelope.array({})
   if ids[1] then
-    tx.stamp(ids, EVENT, step.event ~= "" and EVENT .. step.event or nil)
+    tx.replace_tag(ids, tags.EVENT, step.event ~= "" and tags.EVENT .. step.event or nil)
   end
 
   for i, id in ipairs(ids) do

@@ -1,18 +1,19 @@
 -- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge/ documents it).
 
 local cjson = require("cjson.safe").new()
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 
 
 local kong = kong
 
 
-local VERSION = 4
+local VERSION = 5
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 
 
 cjson.decode_array_with_array_mt(true)
-cjson.encode_number_precision(require("kong.constants").CJSON_MAX_PRECISION)
+cjson.encode_number_precision(internals.JSON_PRECISION)
 
 
 local _M = { VERSION = VERSION, decode = cjson.decode, encode = cjson.encode }

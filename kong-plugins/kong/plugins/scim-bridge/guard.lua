@@ -1,13 +1,14 @@
 -- The guard: refuses who is suspended, and who authenticated before access was revoked; and tells the log
 -- plugins who it was.
 
-local array_mt = require("cjson").array_mt
 local decode_base64url = require("ngx.base64").decode_base64url
 local decode_json = require("cjson.safe").decode
-local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
+local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong = kong
@@ -35,7 +36,7 @@ local function get_consumers(conf)
   local given, credential = kong.client.get_consumer(), kong.client.get_credential()
   local id = given and given.id
              or credential and (credential.consumer_id or credential.consumer and credential.consumer.id)
-  local consumers, is_id = {}, is_valid_uuid(id)
+  local consumers, is_id = {}, internals.is_valid_uuid(id)
   if is_id then
     local consumer, err = load(id)
     if err then
@@ -78,47 +79,18 @@ end
 
 
 local function get_groups(consumer_id)
-  local groups = setmetatable({}, array_mt)
-  if not kong.db.daos.acls then
-    return groups
-  end
-
-  local found, err = require("kong.plugins.acl.groups").get_consumer_groups(consumer_id)
+  local groups, err = internals.acl_groups(consumer_id)
   if err then
     kong.log.warn("could not read the groups of a consumer: ", err)
   end
 
-  for i, group in ipairs(found or {}) do
-    groups[i] = group
-  end
-
-  return groups
-end
-
-
---- What the tags of a consumer say; sync/wanted.py makes them.
-local function read(consumer)
-  local said = { id = consumer.id }
-  for _, tag in ipairs(consumer.tags or {}) do
-    if tag == "scim:suspended" then
-      said.suspended = true
-    elseif tag == "scim" then
-      said.managed = true
-    else
-      said.tenant = tag:match("^scim:(.+)$") or said.tenant
-      said.user_id = tag:match("^scim%-user:(.+)$") or said.user_id
-      said.last_event = tag:match("^scim%-event:(.+)$") or said.last_event
-      said.revoked_at = tonumber(tag:match("^scim%-revoked%-at:(%d+)$")) or said.revoked_at
-    end
-  end
-
-  return said
+  return envelope.array(groups)
 end
 
 
 --- The session that authenticated this request (kong/plugins/session/access.lua), if one did.
 local function get_session()
-  local session = kong.ctx.shared.authenticated_session or ngx.ctx.authenticated_session
+  local session = internals.session()
   if type(session) ~= "table" then
     return
   end
@@ -133,7 +105,7 @@ end
 
 --- The claim `iat` of the token that authenticated this request (kong/plugins/jwt/handler.lua), if one did.
 local function get_issued_at()
-  local token = kong.ctx.shared.authenticated_jwt_token or ngx.ctx.authenticated_jwt_token
+  local token = internals.jwt()
   local payload = type(token) == "string" and token:match("^[^.]+%.([^.]+)%.")
   local claims = payload and decode_json(decode_base64url(payload) or "")
   return type(claims) == "table" and tonumber(claims.iat) or nil
@@ -156,13 +128,13 @@ end
 
 
 local function end_session()
-  local session = kong.ctx.shared.authenticated_session
+  local session = internals.session()
   if type(session) == "table" and session.destroy then
     local ok, done, err = pcall(session.destroy, session)
     if not ok or not done then
       kong.log.notice("a session is refused, and could not be ended: ", ok and err or done)
     end
-    kong.ctx.shared.authenticated_session = nil
+    internals.forget_session()
   end
 end
 
@@ -195,7 +167,7 @@ function _M.access(_, conf)
 
   local logged
   for _, consumer in ipairs(consumers) do
-    local said = read(consumer)
+    local said = tags.read(consumer)
     if said.managed and not logged then
       logged = true
       kong.log.set_serialize_value("scim", {

@@ -5,11 +5,12 @@ local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local guard = require "kong.plugins.scim-bridge.guard"
 local identity = require "kong.plugins.scim-bridge.identity"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local query = require "kong.plugins.scim-bridge.query"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -28,24 +29,25 @@ function ScimBridgeHandler:init_worker()
     begin = envelope.wrap(begin),
     body = envelope.wrap(body.piece),
     wake = envelope.wrap(node.wake),
-    answer = envelope.wrap(node.answer),
+    answer_admin_request = envelope.wrap(node.answer_admin_request),
     query = envelope.wrap(query),
     commit = envelope.wrap(commit),
-    soon = envelope.wrap(tick.asked),
+    request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
   }
 
+  internals.init_worker()
   metrics.init_worker()
   caches.init_worker()
   logins.init_worker()
-  stored.init_worker()
+  live_config.init_worker()
   tick.init_worker()
 end
 
 
---- Kong goes by these configurations from now on, in this worker (runloop/plugins_iterator.lua).
+--- Kong calls this when this worker begins to use these configurations (runloop/plugins_iterator.lua).
 function ScimBridgeHandler:configure(configurations)
-  stored.configured(configurations)
+  live_config.configured(configurations)
 end
 
 

@@ -1,6 +1,7 @@
 -- Calls of the plugin server without a request of an identity provider.
 
-local stored = require "kong.plugins.scim-bridge.stored"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 local kong = kong
@@ -14,9 +15,7 @@ local _M = {}
 
 --- The plugin as its plugin server describes it.
 function _M.plugin()
-  -- not at the top: this module is also loaded by the command line, where that one breaks
-  local ok, plugin = require("kong.runloop.plugin_servers").load_plugin(PLUGIN)
-  return ok and plugin or error(plugin)
+  return internals.load_plugin(PLUGIN)
 end
 
 
@@ -70,13 +69,13 @@ local called = {}
 function _M.call(row, method)
   local id = row.id .. ":" .. method
   local conf = called[id]
-  if not conf or not stored.same(row, conf) then
-    conf = stored.made(row, { __plugin_id = id })
+  if not conf or not live_config.is_same(row, conf) then
+    conf = live_config.new_conf(row, { __plugin_id = id })
     called[id] = conf
   end
 
-  ngx.ctx.plugin_id = id
-  ngx.ctx.workspace = row.ws_id
+  internals.set_plugin(id)
+  internals.set_workspace(row.ws_id)
   _M.plugin().rpc:handle_event(conf, method)
 end
 

@@ -1,10 +1,8 @@
 -- Whom a login means that brings no consumer: ldap-auth and others tell Kong a name only, which is looked up
 -- among the usernames and custom_ids of consumers. Directories ignore case, and so does the look-up.
 
-local lmdb = require "resty.lmdb"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
-local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
-local sha256_hex = require("kong.tools.sha256").sha256_hex
 
 
 local kong = kong
@@ -12,7 +10,6 @@ local null = ngx.null
 
 
 local FOUND = { ttl = 60, neg_ttl = 60 } -- seconds; a consumer that gets or loses a name drops it at once
-local LDAP = "ldap_auth_cache:" -- before the id of a credential (kong/plugins/ldap-auth/access.lua)
 local USERID = "x-authenticated-userid" -- of oauth2, which sets or clears it: on whose behalf a token is
 
 
@@ -71,7 +68,7 @@ function _M.names(consumer, credential, with_consumer)
   end
 
   local id = credential and credential.id
-  if is_name(id) and id:find(LDAP, 1, true) == 1 then
+  if is_name(id) and id:find(internals.LDAP_CREDENTIAL, 1, true) == 1 then
     local value = plain(names[#names] or "")
     if not value then
       return nil
@@ -94,7 +91,7 @@ end
 -- @param workspace where it is, if not that of the request
 function _M.keys(entity, workspace)
   local keys = {}
-  workspace = workspace or entity.ws_id or ngx.ctx.workspace or kong.default_workspace
+  workspace = workspace or entity.ws_id or internals.workspace()
   for _, name in ipairs({ entity.username or null, entity.custom_id or null }) do
     if is_name(name) then
       keys[#keys + 1] = key_of(name, workspace)
@@ -109,12 +106,12 @@ end
 -- names in lower case, with the ids of all who have it.
 
 local function row_of(name)
-  return "scim-bridge|login|" .. sha256_hex(name:lower()) -- a key of LMDB has 511 bytes at most
+  return "scim-bridge|login|" .. internals.sha256_hex(name:lower()) -- a key of LMDB has 511 bytes at most
 end
 
 
 local function ids_of(name)
-  local value, err = lmdb.get(row_of(name))
+  local value, err = internals.lmdb_get(row_of(name))
   if err then
     return nil, err
   end
@@ -157,7 +154,7 @@ function _M.note(t, changes)
     end
     if list[1] then
       t:set(row, table.concat(list, ","))
-    elseif lmdb.get(row) then
+    elseif internals.lmdb_get(row) then
       t:set(row, nil) -- docs/kong.md#deleting-an-absent-key-fails
     end
   end
@@ -181,7 +178,7 @@ end
 
 
 local function find_in_database(name, workspace)
-  local connector = kong.db.connector
+  local connector = internals.connector()
   local statement = postgres.named(connector:escape_literal(workspace), connector:escape_literal(name))
   local rows, err = connector:query(statement, "read")
   if not rows then
@@ -198,7 +195,7 @@ end
 
 
 local function find(name, workspace)
-  local find_ids = kong.db.strategy == "off" and find_in_memory or find_in_database
+  local find_ids = internals.has_database() and find_in_database or find_in_memory
   local ids, err = find_ids(name, workspace)
   if err then
     return nil, err
@@ -214,14 +211,14 @@ end
 
 --- The ids of the consumers that a name may mean.
 function _M.find(name)
-  local workspace = ngx.ctx.workspace or kong.default_workspace
+  local workspace = internals.workspace()
   local ids, err = kong.cache:get(key_of(name, workspace), FOUND, find, name, workspace)
   if err then
     return nil, err
   end
 
   ids = ids or {}
-  if is_valid_uuid(name) then
+  if internals.is_valid_uuid(name) then
     ids = { name, unpack(ids) }
   end
   return ids
@@ -240,8 +237,8 @@ end
 
 
 function _M.init_worker()
-  if kong.db.strategy ~= "off" then
-    kong.worker_events.register(on_change, "crud", "consumers")
+  if internals.has_database() then
+    internals.on_event(on_change, "crud", "consumers")
   end
 end
 

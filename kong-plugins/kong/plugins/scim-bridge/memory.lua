@@ -4,16 +4,13 @@
 -- what Postgres checks by constraints is checked here.
 
 local caches = require "kong.plugins.scim-bridge.caches"
-local declarative = require "kong.db.declarative"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local lmdb = require "resty.lmdb"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
-local own = require "kong.plugins.scim-bridge.own"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local revocations = require "kong.plugins.scim-bridge.revocations"
-local transaction = require "resty.lmdb.transaction"
-local deep_copy = require("kong.tools.table").cycle_aware_deep_copy
-local yield = require("kong.tools.yield").yield
+local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong  = kong
@@ -32,7 +29,7 @@ local _M = {}
 
 --- What is to be stored: a time to live as the moment it ends, as kong/db/strategies/off reads it.
 local function to_row(entity)
-  local row = deep_copy(entity)
+  local row = internals.deep_copy(entity)
   row.ws_id = kong.default_workspace
   row.cache_key = nil -- Postgres keeps it in the row
   if type(row.ttl) == "number" then
@@ -44,7 +41,7 @@ end
 
 
 local function to_entity(row)
-  local entity = row and deep_copy(row) or nil
+  local entity = row and internals.deep_copy(row) or nil
   if entity and type(entity.ttl) == "number" then
     entity.ttl = entity.ttl - ngx.time()
   end
@@ -84,7 +81,7 @@ local function drafting(tx, dao)
     local change = draft.rows[id]
     if not change then
       change = { before = stored:select({ id = id }) }
-      if change.before and not own.has(schema.name, id) then
+      if change.before and not owned_entities.is_owned(schema.name, id) then
         envelope.raise("DECLARED", DECLARED)
       end
       draft.rows[id] = change
@@ -222,10 +219,10 @@ local function drafting(tx, dao)
 end
 
 
---- The rows of our own in LMDB are gone with everything else when Kong loads a configuration, and the mark
--- with them: it says whose rows are there.
-local function mark_of(key)
-  local value, err = lmdb.get(key)
+--- Reads the epoch of a tenant: a key in LMDB beside Kong's entities, which Kong deletes with SCIM's rows
+-- when it loads a configuration.
+local function read_epoch(key)
+  local value, err = internals.lmdb_get(key)
   if err then
     envelope.raise("DATABASE", "LMDB does not answer: " .. err)
   end
@@ -234,27 +231,27 @@ local function mark_of(key)
 end
 
 
-local function expect_mark(mark)
-  local value = mark_of(mark.key)
-  if value ~= given(mark.is) then
+local function expect_epoch(epoch)
+  local value = read_epoch(epoch.key)
+  if value ~= given(epoch.expected) then
     envelope.raise("MARK", LOADED)
   end
 end
 
 
-local function write(tx, mark)
-  local t, phase = transaction.begin(OPERATIONS_HINT), ngx.get_phase()
-  if mark then
-    t:get(mark.key)
+local function write(tx, epoch)
+  local t, phase = internals.lmdb_begin(OPERATIONS_HINT), ngx.get_phase()
+  if epoch then
+    t:get(epoch.key)
   end
 
-  for _, name in ipairs({ "delete_entity_for_txn", "insert_entity_for_txn" }) do
-    local side = name == "delete_entity_for_txn" and "before" or "after"
+  for _, side in ipairs({ "before", "after" }) do
+    local apply = side == "before" and internals.delete_entity or internals.insert_entity
     for _, draft in ipairs(tx.drafts) do
       for _, change in pairs(draft.rows) do
-        yield(true, phase)
+        internals.yield(true, phase)
         if change[side] then
-          assert(declarative[name](t, draft.schema.name, change[side]))
+          assert(apply(t, draft.schema.name, change[side]))
         end
       end
     end
@@ -265,7 +262,7 @@ local function write(tx, mark)
     for id, change in pairs(draft.rows) do
       -- to delete a row that is not there fails (docs/kong.md#deleting-an-absent-key-fails)
       if change.before or change.after then
-        own.note(t, draft.schema.name, id, change.after ~= nil)
+        owned_entities.set_owned(t, draft.schema.name, id, change.after ~= nil)
         table.insert(changes, change)
       end
     end
@@ -274,8 +271,8 @@ local function write(tx, mark)
     end
   end
 
-  if mark and is_set(mark.becomes) then
-    t:set(mark.key, mark.becomes)
+  if epoch and is_set(epoch.becomes) then
+    t:set(epoch.key, epoch.becomes)
   end
 
   local ok, err = t:commit()
@@ -284,28 +281,22 @@ local function write(tx, mark)
   end
 
   -- Another worker loaded a configuration after we looked: what was written counts for nothing.
-  if mark and t[1].result ~= given(mark.is) then
-    local forget = transaction.begin(1)
-    forget:set(mark.key, nil)
+  if epoch and t[1].result ~= given(epoch.expected) then
+    local forget = internals.lmdb_begin(1)
+    forget:set(epoch.key, nil)
     forget:commit()
     envelope.raise("MARK", LOADED)
   end
 end
 
 
-local function stamp(tx, ids, prefix, tag)
+local function replace_tag(tx, ids, prefix, tag)
   local consumers = tx.db.daos.consumers
   for _, id in ipairs(ids) do
     local consumer = consumers.strategy:select({ id = id })
     if consumer then
-      local tags = {}
-      for _, each in ipairs(is_set(consumer.tags) and consumer.tags or {}) do
-        if each:find(prefix, 1, true) ~= 1 then
-          table.insert(tags, each)
-        end
-      end
-      table.insert(tags, tag)
-      consumers.strategy:update({ id = id }, { tags = tags, updated_at = ngx.time() })
+      local replaced = tags.replaced(consumer, prefix, tag)
+      consumers.strategy:update({ id = id }, { tags = replaced, updated_at = ngx.time() })
       table.insert(tx.events, { dao = consumers, operation = "update", entity = consumer, quiet = true })
     end
   end
@@ -327,16 +318,14 @@ local function taken(groups, tag)
 
     if open[acl.group] then
       foreign[acl.group] = true
-      for _, each in ipairs(is_set(acl.tags) and acl.tags or {}) do
-        if each == tag then
-          open[acl.group], foreign[acl.group] = nil, nil
-        end
+      if tags.has(acl, tag) then
+        open[acl.group], foreign[acl.group] = nil, nil
       end
       if not next(open) then
         return
       end
     end
-    yield(true, phase)
+    internals.yield(true, phase)
   end
 
   for _, group in ipairs(groups) do
@@ -348,10 +337,11 @@ end
 
 
 --- Commits steps on entities, all or none.
--- @param arg.mark { key, is, becomes }: nothing is written unless the mark is as given (null: absent)
--- @param arg.check only say whether it could be written
+-- @param arg.epoch { key, expected, becomes }: nothing is written unless the epoch is as expected, where null
+-- is none
+-- @param arg.check whether nothing is written, and the answer only says what would be
 function _M.commit(arg)
-  local mark, events = given(arg.mark), {}
+  local epoch, events = given(arg.epoch), {}
   local tx = {
     events = events,
     drafts = {},
@@ -360,23 +350,23 @@ function _M.commit(arg)
       envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
     end,
   }
-  tx.db = caches.recorder(kong.db, events, function(dao)
+  tx.db = internals.recorder(events, function(dao)
     return drafting(tx, dao)
   end)
 
-  function tx.stamp(...)
-    stamp(tx, ...)
+  function tx.replace_tag(...)
+    replace_tag(tx, ...)
   end
   tx.taken = taken
 
-  if mark then
-    expect_mark(mark)
+  if epoch then
+    expect_epoch(epoch)
   end
 
   local results = entities.run(tx, arg.steps)
   if not given(arg.check) then
     local is_revocation = revocations.note(events)
-    write(tx, mark)
+    write(tx, epoch)
     caches.publish(events, is_revocation)
   end
 
@@ -384,7 +374,7 @@ function _M.commit(arg)
 end
 
 
-_M.mark_of = mark_of
+_M.read_epoch = read_epoch
 
 
 return _M

@@ -2,6 +2,7 @@
 -- (kong/plugins/prometheus/exporter.lua), which shows it where that plugin is enabled.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local operation_of = require "kong.plugins.scim-bridge.operations"
 local paths = require "kong.plugins.scim-bridge.paths"
 
@@ -52,7 +53,7 @@ function _M.init_worker()
     return
   end
 
-  local prometheus = require("kong.plugins.prometheus.exporter").get_prometheus()
+  local prometheus = internals.prometheus()
   for word, of in pairs(prometheus and METRICS or {}) do
     metrics[word] = prometheus[of[1]](prometheus, of[2], of[3], of[4], of[5])
   end

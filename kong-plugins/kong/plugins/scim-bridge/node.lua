@@ -2,8 +2,9 @@
 -- a request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local mark_of = require("kong.plugins.scim-bridge.memory").mark_of
-local stored = require "kong.plugins.scim-bridge.stored"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local read_epoch = require("kong.plugins.scim-bridge.memory").read_epoch
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 local kong  = kong
@@ -13,14 +14,9 @@ local given = envelope.given
 local _M = {}
 
 
-local function workspace()
-  return ngx.ctx.workspace or kong.default_workspace
-end
-
-
 --- Whether the guard is on for every route of the request's, or the tick's, workspace.
 function _M.is_guarded()
-  return stored.is_guarded(workspace())
+  return live_config.is_guarded(internals.workspace())
 end
 
 
@@ -32,7 +28,7 @@ function _M.host()
     role = kong.configuration.role,
     kong_version = kong.version,
     node_id = kong.node.get_id(),
-    workspace = workspace(),
+    workspace = internals.workspace(),
   }
 end
 
@@ -50,27 +46,28 @@ end
 
 
 function _M.wake(arg)
-  local references, key = given(arg.secrets) or {}, given(arg.mark)
-  local mark
-  if key and kong.db.strategy == "off" then
-    mark = mark_of(key)
+  local references, key = given(arg.secrets) or {}, given(arg.epoch)
+  local epoch
+  if key and not internals.has_database() then
+    epoch = read_epoch(key)
   end
 
   return {
     bridge_version = envelope.VERSION,
     host = _M.host(),
     secrets = _M.secrets(references),
-    mark = mark or ngx.null,
-    observed = stored.observed(),
+    epoch = epoch or ngx.null,
+    observed = live_config.observed(),
     guarded = _M.is_guarded(),
-    asked = ngx.ctx.scim_asked or ngx.null, -- by api.lua
+    admin_request = ngx.ctx.scim_admin_request or ngx.null, -- api.lua sets it
   }
 end
 
 
---- kong.scim.answer: what became of what was asked.
-function _M.answer(arg)
-  ngx.ctx.scim_answered = arg
+--- kong.scim.answer_admin_request: keeps the plugin server's answer for api.lua.
+function _M.answer_admin_request(arg)
+  arg.bridge_version = nil
+  ngx.ctx.scim_admin_answer = arg
   return {}
 end
 

@@ -15,7 +15,7 @@ local ACLS = [[
                                               'tags', COALESCE(a.tags, '{}')) ORDER BY a.group)
               FROM acls a WHERE a.consumer_id = consumers.id), '[]')]]
 
-local STAMP = [[
+local REPLACE_TAG = [[
   UPDATE consumers
      SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
                 array_remove(ARRAY[%s]::text[], NULL),
@@ -30,6 +30,11 @@ local LOCK = [[
 local NAMED = [[
   SELECT id FROM consumers
    WHERE ws_id = %s AND (LOWER(username) = LOWER(%s) OR LOWER(custom_id) = LOWER(%s))]]
+
+local PLUGINS_DIGEST = [[
+  SELECT md5(string_agg(CONCAT_WS(' ', id, enabled, config, route_id, service_id, consumer_id), ' '
+                        ORDER BY id)) AS digest
+    FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
 
 local INVALIDATIONS = 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES '
 local INVALIDATION = "('%s', '%s', clock_timestamp() + interval '1 second', " ..
@@ -47,8 +52,8 @@ end
 
 
 --- Replaces the tag of consumers that begins with a prefix; for the tag NULL there is none afterwards.
-function _M.stamp(prefix, tag, ids)
-  return fmt(STAMP, prefix, tag, ids)
+function _M.replace_tag(prefix, tag, ids)
+  return fmt(REPLACE_TAG, prefix, tag, ids)
 end
 
 
@@ -88,6 +93,12 @@ end
 --- Selects consumers, each as the JSON text `entity`.
 function _M.consumers(with_acls, workspace, condition)
   return fmt(CONSUMERS, with_acls and ACLS or "'[]'::json", workspace, condition)
+end
+
+
+--- Selects a digest of the configurations of scim and scim-bridge.
+function _M.plugins_digest()
+  return PLUGINS_DIGEST
 end
 
 

@@ -1,11 +1,11 @@
 -- kong.scim.query: rows of the SCIM tables, and Kong's consumers with their ACL groups.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
-local own = require "kong.plugins.scim-bridge.own"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
-local is_valid_uuid = require("kong.tools.uuid").is_valid_uuid
-local yield = require("kong.tools.yield").yield
+local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong  = kong
@@ -23,7 +23,7 @@ local function wanted(consumers)
   for _, key in ipairs(KEYS) do
     by_key[key] = {}
     for _, value in ipairs(given(consumers[key]) or {}) do
-      if type(value) == "string" and (key ~= "id" or is_valid_uuid(value)) then
+      if type(value) == "string" and (key ~= "id" or internals.is_valid_uuid(value)) then
         table.insert(by_key[key], value)
       end
     end
@@ -47,7 +47,7 @@ local function consumers_by_sql(connector, by_key)
   end
 
   if conditions[1] then
-    local workspace = connector:escape_literal(ngx.ctx.workspace or kong.default_workspace)
+    local workspace = connector:escape_literal(internals.workspace())
     return postgres.consumers(kong.db.daos.acls ~= nil, workspace, table.concat(conditions, " OR "))
   end
 end
@@ -92,7 +92,7 @@ local function consumers_by_dao(by_key)
           custom_id = consumer.custom_id or ngx.null,
           tags = array(consumer.tags or {}),
           acls = acls_of(consumer),
-          declared = not own.has("consumers", consumer.id),
+          declared = not owned_entities.is_owned("consumers", consumer.id),
         })
       end
     end
@@ -109,12 +109,10 @@ local function tagged(tag)
     if err then
       envelope.raise("DATABASE", err)
     end
-    for _, each in ipairs(consumer.tags or {}) do
-      if each == tag and own.has("consumers", consumer.id) then
-        table.insert(ids, consumer.id)
-      end
+    if tags.has(consumer, tag) and owned_entities.is_owned("consumers", consumer.id) then
+      table.insert(ids, consumer.id)
     end
-    yield(true, ngx.get_phase())
+    internals.yield(true, ngx.get_phase())
   end
 
   return ids
@@ -161,8 +159,8 @@ local function query(arg)
   envelope.expect(type(statements) == "table" and type(consumers) == "table",
                   "`sql` must be a list of statements and `consumers` an object of lists")
 
-  local by_key, connector = wanted(consumers), kong.db.connector
-  if kong.db.strategy == "off" then
+  local by_key, connector = wanted(consumers), internals.connector()
+  if not internals.has_database() then
     envelope.expect(not statements[1], "this Kong has no database for SCIM's tables")
     return {
       sql = array({}),

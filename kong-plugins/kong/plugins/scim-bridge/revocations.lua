@@ -1,6 +1,10 @@
 -- Whom this node suspended or deleted a moment ago, in memory that all its workers share. A worker's own
 -- cache is emptied by an event, which a busy worker may handle late; the guard looks here on each request.
 
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local tags = require "kong.plugins.scim-bridge.tags"
+
+
 local kong = kong
 
 
@@ -13,21 +17,12 @@ local TTL = (tonumber(kong.configuration.db_update_frequency) or 5) + 1
 local _M = {}
 
 
-local function is_suspended(consumer)
-  for _, tag in ipairs(type(consumer.tags) == "table" and consumer.tags or {}) do
-    if tag == "scim:suspended" then
-      return true
-    end
-  end
-end
-
-
 --- Whether each consumer that a commit writes or deletes has no access after it, by its id.
 local function outcomes(events)
   local revoked = {}
   for _, event in ipairs(events) do
     if event.dao.schema.name == "consumers" and not event.quiet then
-      revoked[event.entity.id] = event.operation == "delete" or is_suspended(event.entity) or false
+      revoked[event.entity.id] = event.operation == "delete" or tags.is_suspended(event.entity)
     end
   end
 
@@ -44,7 +39,7 @@ function _M.note(events)
   local noted = {}
   for id, is_revoked in pairs(revoked) do
     if is_revoked then
-      local ok, err = ngx.shared.kong:safe_set(PREFIX .. id, true, TTL)
+      local ok, err = internals.shared():safe_set(PREFIX .. id, true, TTL)
       noted[id] = ok
       if not ok then
         kong.log.warn("a revocation holds when the caches of all workers are empty: ", err)
@@ -68,14 +63,14 @@ end
 function _M.lift(events)
   for id, is_revoked in pairs(outcomes(events)) do
     if not is_revoked then
-      ngx.shared.kong:delete(PREFIX .. id)
+      internals.shared():delete(PREFIX .. id)
     end
   end
 end
 
 
 function _M.is_revoked(id)
-  return ngx.shared.kong:get(PREFIX .. id) ~= nil
+  return internals.shared():get(PREFIX .. id) ~= nil
 end
 
 

@@ -1,6 +1,7 @@
 -- SQL text with $1, $2, ... on Kong's Postgres connector, and what went wrong with it.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
@@ -81,7 +82,7 @@ end
 -- Kong makes a new pgmoon object for each connect and pools only the socket: what is shadowed here
 -- ends with the request.
 function _M.connect(connector)
-  if kong.db.strategy ~= "postgres" then
+  if not internals.has_database() then
     envelope.raise("BAD_REQUEST", "this Kong has no database for SCIM's tables")
   end
 

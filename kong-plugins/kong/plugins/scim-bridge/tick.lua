@@ -1,17 +1,18 @@
--- The tick: once a second, and soon after a write or a tick that did not get done, the method `tick` of each
--- enabled `scim` plugin is called, on one worker of each node, for whatever has to be done without a request.
+-- The tick calls the method `tick` of each enabled `scim` plugin, for the work that no request does: once a
+-- second, right after a write, and right after a tick that left some work. One worker of each node runs it.
 
 local instances = require "kong.plugins.scim-bridge.instances"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local metrics = require "kong.plugins.scim-bridge.metrics"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 
 
 local kong = kong
 
 
-local PAUSE = 0.2 -- seconds from the end of one to the next, however many writes ask for it
-local EVENTS, SOON = "scim-bridge", "tick"
-local ASKED = "scim-bridge:tick" -- in Kong's shared dictionary: a write has asked for the next one
+local PAUSE = 0.2 -- seconds from the end of one tick to the next at least, however many writes request it
+local SOURCE, REQUESTED = "scim-bridge", "tick" -- the event that requests a tick
+local REQUEST = "scim-bridge:tick" -- in Kong's shared dictionary while a tick is requested
 
 
 local _M = {
@@ -20,13 +21,13 @@ local _M = {
 
 
 local running, scheduled, ended = false, false, 0
-local serial -- of the instances whose values the metrics have
+local serial -- of the configurations whose gauges the metrics have
 
 
-local failing = {} -- by the id of a plugin: what its tick failed with last
+local failing = {} -- the error of the last tick, by the id of the plugin
 
 
---- The tick of one plugin: what it fails with is logged once, and keeps no other plugin from its own.
+--- Runs the tick of one plugin. A failure is logged once, and the other plugins have their ticks.
 local function tick_of(row)
   local ok, err = pcall(instances.call, row, "tick")
   if not ok and failing[row.id] ~= tostring(err) then
@@ -45,16 +46,16 @@ local function run(premature)
   end
 
   running = true
-  ngx.shared.kong:delete(ASKED) -- what is written from here on asks again
+  internals.shared():delete(REQUEST) -- a write from here on requests another tick
   local ok, err = pcall(function()
-    local rows, current = stored.rows()
+    local rows, current = live_config.rows()
     if serial ~= current then
       serial = current
       metrics.forget()
     end
 
     for _, row in ipairs(rows) do
-      metrics.guarded(row.config.tenant, stored.is_guarded(row.ws_id or kong.default_workspace))
+      metrics.guarded(row.config.tenant, live_config.is_guarded(row.ws_id or kong.default_workspace))
     end
 
     for _, row in ipairs(rows[1] and instances.listens() and rows or {}) do
@@ -66,13 +67,13 @@ local function run(premature)
   if not ok then
     kong.log.err("the tick failed: ", err)
   end
-  if ngx.shared.kong:get(ASKED) then -- and may have been overlooked
+  if internals.shared():get(REQUEST) then -- its event may have come while this tick ran
     schedule()
   end
 end
 
 
-local function run_soon(premature)
+local function run_requested(premature)
   scheduled = false
   run(premature)
 end
@@ -81,26 +82,26 @@ end
 function schedule()
   if not scheduled and not running and not ngx.worker.exiting() then
     scheduled = true
-    assert(ngx.timer.at(math.max(0, ended + PAUSE - ngx.now()), run_soon))
+    assert(ngx.timer.at(math.max(0, ended + PAUSE - ngx.now()), run_requested))
   end
 end
 
 
---- Has it come soon: something was written that somebody may have to be told of. Waits for nothing, and
--- where it fails there is the next second's.
-function _M.soon()
-  if ngx.shared.kong:safe_add(ASKED, true, _M.INTERVAL) then
-    local ok, err = kong.worker_events.post(EVENTS, SOON, {})
+--- Requests a tick before the next second, since something was written. It does not wait for the tick, and
+-- where the request fails the next second's tick does the work.
+function _M.request()
+  if internals.shared():safe_add(REQUEST, true, _M.INTERVAL) then
+    local ok, err = internals.send_event(SOURCE, REQUESTED, {})
     if not ok then
-      kong.log.warn("the tick is not asked for: ", err)
+      kong.log.warn("the tick is not requested: ", err)
     end
   end
 end
 
 
---- kong.scim.soon: a tick did not get done.
-function _M.asked()
-  _M.soon()
+--- kong.scim.request_tick: the plugin server has more work than one tick does.
+function _M.request_tick()
+  _M.request()
   return {}
 end
 
@@ -114,7 +115,7 @@ function _M.init_worker()
     kong.log.warn("this is a data plane, where the next push of the control plane wipes what is written: ",
                   "the plugin scim answers 501 here. Send provisioning to a traditional or a DB-less Kong")
   elseif kong.configuration.role ~= "control_plane" then
-    kong.worker_events.register(schedule, EVENTS, SOON)
+    internals.on_event(schedule, SOURCE, REQUESTED)
     assert(ngx.timer.at(0, run))
     assert(ngx.timer.every(_M.INTERVAL, run))
   end

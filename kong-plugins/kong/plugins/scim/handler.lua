@@ -11,7 +11,7 @@ local cjson = require "cjson.safe"
 local body = require "kong.plugins.scim-bridge.body"
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
-local stored = require "kong.plugins.scim-bridge.stored"
+local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -43,8 +43,8 @@ local ScimHandler = {
 
 local function serve(conf)
   local plugin = instances.plugin()
-  body.await(stored.current(conf))
-  plugin:access(stored.current(conf)) -- again: a body takes its time
+  body.await(live_config.current(conf))
+  plugin:access(live_config.current(conf)) -- again: a body takes its time
 end
 
 
@@ -78,7 +78,7 @@ end
 function ScimHandler:log(conf)
   metrics.request(conf.tenant)
   if is_write() then
-    tick.soon() -- what it leaves to be done is done at once, and nobody waits for it
+    tick.request() -- its events are sealed and sent at once, and the client does not wait for that
   end
 end
 

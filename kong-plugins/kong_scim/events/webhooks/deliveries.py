@@ -1,4 +1,4 @@
-"""The deliveries of a tenant in its database: what is to be sent to whom, and what was tried.
+"""Stores a tenant's deliveries: what is to be sent to which target, and each attempt.
 
 A delivery is made in the commit that seals its event. Several nodes work at once: each claims with
 one statement, for a while (a lease), and only what no earlier delivery of the same resource to the
@@ -36,7 +36,7 @@ STATES = ("pending", "delivered", "dead")
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery that was claimed.
+    """A delivery that this node has claimed and is to send.
 
     :param attempts: How often it was tried, this time among it.
     :param event: In SCIM JSON form; None where what is stored cannot be read.
@@ -50,7 +50,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one try.
+    """The result of one attempt to send a delivery.
 
     :param state: What the delivery is from now on.
     :param due: Not before when it is tried again.
@@ -182,9 +182,9 @@ class Deliveries:
             deliveries.c.state == "pending",
         ]
 
-    def bury(self, before: datetime, now: datetime) -> int:
+    def give_up_old(self, before: datetime, now: datetime) -> int:
         """Give up what has been pending since before a moment, and return how many those are."""
-        statement = self._database.bind(_BURY, before=instant(before), now=instant(now))
+        statement = self._database.bind(_GIVE_UP_OLD, before=instant(before), now=instant(now))
         (result,) = self._database.commit([statement])
         for row in result.data:
             self._counts.add("deliveries", row["target"], "dead")
@@ -344,7 +344,7 @@ def _bring_forward(column: str) -> Statement:
 
 _BRING_FORWARD = {column: _bring_forward(column) for column in ("due", "leased")}
 
-_BURY = Statement(
+_GIVE_UP_OLD = Statement(
     update(deliveries)
     .where(
         in_scope(deliveries),

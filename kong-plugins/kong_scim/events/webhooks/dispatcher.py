@@ -1,4 +1,4 @@
-"""Sends what is due, tick by tick: each target for itself, so that a dead one delays no other.
+"""The dispatcher sends due deliveries with each tick. A target that is down delays no other.
 
 Requests run on threads of their own, and a tick does not wait for a slow one: what it became is
 written down by a later tick. Where the process dies in between, the lease ends and it is sent
@@ -12,24 +12,21 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kong_scim.bridge import BridgeError
+from kong_scim.bridge import GATEWAY_AWAY, BridgeError
 from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries, Delivery
-from kong_scim.events.webhooks.formats import Format, Issuer, Message, signed_json, wanted
+from kong_scim.events.webhooks.formats import FORMATS, Secrets, Target, UnsignedError, wanted
 from kong_scim.events.webhooks.http import Answer, Sender
 
 log = logging.getLogger(__name__)
 
 JOB = "deliveries"
 """What :class:`.Failures` calls this work."""
-
-AWAY = frozenset({"DATABASE", "CONFLICT", "READ_ONLY", "MARK"})
-"""Errors of the bridge that say nothing of what was to be written: the next tick tries again."""
 
 AT_ONCE = 4
 """Requests under way to one target."""
@@ -46,51 +43,21 @@ FAILURES = 5
 LONGEST_REST = 15.0
 """Seconds that it is left alone at most before it is tried with one request."""
 
-BETWEEN_BURIALS = 30.0
-"""Seconds between two looks for what is to be given up."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Somebody who is told of events.
-
-    :param events: Labels of those it wants (:func:`~.messages.labels`); none for all.
-    :param audience: The ``aud`` of its tokens.
-    """
-
-    name: str
-    url: str
-    format: Format = "json"
-    events: tuple[str, ...] = ()
-    audience: str = ""
+BETWEEN_LOOKS_FOR_OLD = 30.0
+"""Seconds between two looks for deliveries that are too old."""
 
 
 @dataclass
-class _Line:
-    """What is known of a target at this node."""
+class _TargetState:
+    """The state of a target at this node: requests under way, failures in a row, pause."""
 
     under_way: int = 0
     failures: int = 0
     rests_until: float = 0.0
 
 
-@dataclass
-class Secrets:
-    """What messages are signed with.
-
-    :param of_target: By the target's name.
-    """
-
-    of_target: Mapping[str, str] = field(default_factory=dict)
-    issuer: Issuer | None = None
-
-
-class UnsignedError(Exception):
-    """There is nothing to sign a message with; the text says which setting gives it."""
-
-
 class Dispatcher:
-    """Delivers to a tenant's targets.
+    """Sends the due deliveries of a tenant to its targets.
 
     Nothing that a receiver answers, that is stored, or that a clock says keeps it from the others:
     each target, each delivery and each answer fails by itself.
@@ -116,12 +83,12 @@ class Dispatcher:
         self._give_up = give_up
         self._clock = clock
         self._now = now
-        self._lines = {target.name: _Line() for target in targets}
+        self._states = {target.name: _TargetState() for target in targets}
         self._threads = ThreadPoolExecutor(
             max(1, AT_ONCE * len(self._targets)), thread_name_prefix="webhooks"
         )
         self._under_way: dict[Future[Answer], tuple[Target, Delivery, datetime]] = {}
-        self._next_burial = 0.0
+        self._next_look_for_old = 0.0
 
     def who_wants(self, event: Mapping[str, Any]) -> list[str]:
         """Return the names of the targets that are told of an event."""
@@ -146,23 +113,23 @@ class Dispatcher:
                 break
         not_done = bool(self._under_way)
         self._collect(deliveries)
-        if self._clock() >= self._next_burial:
-            self._next_burial = self._clock() + BETWEEN_BURIALS
-            self._bury(deliveries)
+        if self._clock() >= self._next_look_for_old:
+            self._next_look_for_old = self._clock() + BETWEEN_LOOKS_FOR_OLD
+            self._give_up_old(deliveries)
         return not_done
 
-    def _bury(self, deliveries: Deliveries) -> None:
+    def _give_up_old(self, deliveries: Deliveries) -> None:
         now = self._now()
         deliveries.bring_forward(now)
-        dead = deliveries.bury(_shifted(now, -self._give_up), now)
+        dead = deliveries.give_up_old(_shifted(now, -self._give_up), now)
         if dead:
             log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
 
     def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
-        line = self._lines[target.name]
-        if self._clock() < line.rests_until:
+        state = self._states[target.name]
+        if self._clock() < state.rests_until:
             return 0
-        slots = (1 if line.failures >= FAILURES else AT_ONCE) - line.under_way
+        slots = (1 if state.failures >= FAILURES else AT_ONCE) - state.under_way
         if slots <= 0:
             return 0
         now = self._now()
@@ -170,15 +137,15 @@ class Dispatcher:
         until = _shifted(now, timedelta(seconds=2 * self._sender.timeout + 5))
         try:
             claimed = deliveries.claim(target.name, slots, now, until)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in AWAY:
-                raise
             self._failures.note(JOB, str(error), target.name)
-            line.rests_until = self._clock() + LONGEST_REST
+            state.rests_until = self._clock() + LONGEST_REST
             return 0
         for delivery in claimed:
             self._under_way[self._sent(target, delivery, secrets, now)] = (target, delivery, now)
-            line.under_way += 1
+            state.under_way += 1
         return len(claimed)
 
     def _sent(
@@ -189,7 +156,7 @@ class Dispatcher:
             answer = Answer(error="the stored event cannot be read", is_final=True)
         else:
             try:
-                message = self._message(target, delivery.event, secrets, now)
+                message = FORMATS[target.format].build(delivery.event, target, secrets, now)
                 sending = self._threads.submit(
                     self._sender.post, target.url, message.headers, message.body
                 )
@@ -204,29 +171,16 @@ class Dispatcher:
         answered.set_result(answer)
         return answered
 
-    @staticmethod
-    def _message(
-        target: Target, event: Mapping[str, Any], secrets: Secrets, now: datetime
-    ) -> Message:
-        if target.format == "set":
-            if secrets.issuer is None:
-                raise UnsignedError("there is no signing key that can sign (events.signing_key)")
-            return secrets.issuer.push(event, target.audience or target.url, now)
-        secret = secrets.of_target.get(target.name)
-        if not secret:
-            raise UnsignedError("the target's secret has no value")
-        return signed_json(event, secret, now)
-
     def _collect(self, deliveries: Deliveries) -> None:
         attempts: dict[Future[Answer], Attempt] = {}
         for future in [future for future in self._under_way if future.done()]:
             target, delivery, at = self._under_way[future]
-            attempts[future] = self._judged(target, delivery, at, self._answer(target, future))
+            attempts[future] = self._result_of(target, delivery, at, self._answer(target, future))
         self._record(deliveries, list(attempts.values()))
         # Only now: what could not be written down is tried again with the next tick.
         for future, attempt in attempts.items():
             target, _, _ = self._under_way.pop(future)
-            self._learn(target, attempt)
+            self._note_result(target, attempt)
             deliveries.count(target.name, attempt)
 
     def _answer(self, target: Target, future: Future[Answer]) -> Answer:
@@ -240,9 +194,9 @@ class Dispatcher:
         """Write attempts down; one that the database does not take keeps no other from it."""
         try:
             deliveries.record(attempts)
+        except GATEWAY_AWAY:
+            raise
         except BridgeError as error:
-            if error.name in AWAY:
-                raise
             if len(attempts) > 1:
                 for attempt in attempts:
                     self._record(deliveries, [attempt])
@@ -254,11 +208,11 @@ class Dispatcher:
                 self._record(deliveries, [replace(attempt, answer=plain)])
             # Else its lease ends, and it is sent again.
 
-    def _judged(self, target: Target, delivery: Delivery, at: datetime, answer: Answer) -> Attempt:
-        # RFC 8935 §2.2: 202 and nothing else says that a token was taken.
-        taken = answer.status == 202 if target.format == "set" else 200 <= answer.status < 300
+    def _result_of(
+        self, target: Target, delivery: Delivery, at: datetime, answer: Answer
+    ) -> Attempt:
         now = self._now()
-        if taken:
+        if FORMATS[target.format].accepted(answer.status):
             return Attempt(delivery.number, at, answer, "delivered", now)
         pause = min(FIRST_PAUSE * 2 ** min(max(delivery.attempts - 1, 0), 20), LONGEST_PAUSE)
         pause *= random.uniform(0.5, 1)  # noqa: S311 - spreads contenders, no secret
@@ -273,23 +227,23 @@ class Dispatcher:
         except (ValueError, TypeError, OverflowError):
             return True  # a moment that is none would never pass
 
-    def _learn(self, target: Target, attempt: Attempt) -> None:
-        line = self._lines[target.name]
-        line.under_way -= 1
+    def _note_result(self, target: Target, attempt: Attempt) -> None:
+        state = self._states[target.name]
+        state.under_way -= 1
         if attempt.state == "delivered":
-            line.failures, line.rests_until = 0, 0.0
+            state.failures, state.rests_until = 0, 0.0
             self._failures.over(JOB, target.name)
             return
         if attempt.answer.is_final:  # of what is stored, and not of the target
             return
-        line.failures += 1
+        state.failures += 1
         rest = attempt.answer.retry_after or 0.0
-        if line.failures >= FAILURES:
-            rest = max(rest, min(2.0 ** (line.failures - FAILURES), LONGEST_REST))
-        if line.failures == FAILURES:
+        if state.failures >= FAILURES:
+            rest = max(rest, min(2.0 ** (state.failures - FAILURES), LONGEST_REST))
+        if state.failures == FAILURES:
             why = attempt.answer.error or f"it was answered {attempt.answer.status}"
             log.warning("target %s does not take what it is sent, and rests: %s", target.name, why)
-        line.rests_until = max(line.rests_until, self._clock() + rest if rest else 0.0)
+        state.rests_until = max(state.rests_until, self._clock() + rest if rest else 0.0)
 
 
 _EARLIEST, _LATEST = (

@@ -1,4 +1,7 @@
-"""What a target is sent: an event as signed JSON, or as a Security Event Token.
+"""The formats in which a target gets events: signed JSON, and Security Event Tokens.
+
+A format is one class with ``build`` and ``accepted``, and a line in :data:`FORMATS`; its name is a
+value of ``config.events.webhooks.format``.
 
 JSON is signed in the form of Standard Webhooks 1.0 (``webhook-id``, ``webhook-timestamp``,
 ``webhook-signature``). A SET (RFC 8417) has the events of RFC 9967 §2 in their ``notice`` form,
@@ -13,9 +16,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from joserfc import jwt
 
@@ -42,10 +45,56 @@ _OUTSIDE = frozenset({"schemas", "meta"})
 
 @dataclass(frozen=True)
 class Message:
-    """What is posted."""
+    """The headers and the body of one POST to a target."""
 
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True)
+class Target:
+    """A receiver of events.
+
+    :param format: A key of :data:`FORMATS`.
+    :param events: Labels of those it wants (:func:`labels`); none for all.
+    :param audience: The ``aud`` of its tokens; its URL where that is empty.
+    """
+
+    name: str
+    url: str
+    format: str = "json"
+    events: tuple[str, ...] = ()
+    audience: str = ""
+
+
+@dataclass
+class Secrets:
+    """The secrets and keys that messages are signed with.
+
+    :param of_target: By the target's name.
+    """
+
+    of_target: Mapping[str, str] = field(default_factory=dict)
+    issuer: Issuer | None = None
+
+
+class UnsignedError(Exception):
+    """There is nothing to sign a message with; the text says which setting gives it."""
+
+
+class Format(Protocol):
+    """How an event becomes a message, and which answers say that a receiver took it."""
+
+    def build(
+        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+    ) -> Message:
+        """Return the message of an event for a target.
+
+        :raises UnsignedError: When there is nothing to sign it with.
+        """
+
+    def accepted(self, status: int) -> bool:
+        """Tell whether an HTTP status says that the receiver took the message."""
 
 
 def labels(event: Mapping[str, Any]) -> list[str]:
@@ -64,28 +113,62 @@ def secrets_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()][:MAX_SECRETS]
 
 
-def signed_json(event: Mapping[str, Any], secret: str, now: datetime) -> Message:
-    """Return an event as JSON: ``type``, ``timestamp`` and ``data``, the event as it is read.
+class SignedJson:
+    """The format ``json``: ``type``, ``timestamp`` and ``data``, the event as it is read.
 
-    :param secret: ``whsec_`` and base64, or any text; of several, one a line, each signs.
+    A target's secret is ``whsec_`` and base64, or any text; of several, one a line, each signs.
     """
-    data = {name: value for name, value in event.items() if name not in _OUTSIDE}
-    content = {"type": labels(event)[0], "timestamp": event["occurred"], "data": data}
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
-    timestamp = str(int(now.timestamp()))
-    signed = f"{event['id']}.{timestamp}.".encode() + body
-    digests = [hmac.digest(_key(each), signed, hashlib.sha256) for each in secrets_of(secret)]
-    return Message(
-        {
-            "Content-Type": "application/json",
-            "webhook-id": str(event["id"]),
-            "webhook-timestamp": timestamp,
-            "webhook-signature": " ".join(
-                "v1," + base64.b64encode(each).decode() for each in digests
-            ),
-        },
-        body,
-    )
+
+    def build(
+        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+    ) -> Message:
+        """Return the message of an event, signed with each secret of the target."""
+        secret = secrets.of_target.get(target.name)
+        if not secret:
+            raise UnsignedError("the target's secret has no value")
+        data = {name: value for name, value in event.items() if name not in _OUTSIDE}
+        content = {"type": labels(event)[0], "timestamp": event["occurred"], "data": data}
+        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+        timestamp = str(int(now.timestamp()))
+        signed = f"{event['id']}.{timestamp}.".encode() + body
+        digests = [hmac.digest(_key(each), signed, hashlib.sha256) for each in secrets_of(secret)]
+        return Message(
+            {
+                "Content-Type": "application/json",
+                "webhook-id": str(event["id"]),
+                "webhook-timestamp": timestamp,
+                "webhook-signature": " ".join(
+                    "v1," + base64.b64encode(each).decode() for each in digests
+                ),
+            },
+            body,
+        )
+
+    def accepted(self, status: int) -> bool:
+        """Tell whether the receiver took the message: any 2xx says so."""
+        return 200 <= status < 300
+
+
+class PushedToken:
+    """The format ``set``: a Security Event Token, pushed as RFC 8935 says."""
+
+    def build(
+        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+    ) -> Message:
+        """Return the message of an event, signed by the issuer (RFC 8935 §2.1)."""
+        if secrets.issuer is None:
+            raise UnsignedError("there is no signing key that can sign (events.signing_key)")
+        headers = {"Content-Type": "application/secevent+jwt", "Accept": "application/json"}
+        token = secrets.issuer.token(event, target.audience or target.url, now)
+        return Message(headers, token.encode())
+
+    def accepted(self, status: int) -> bool:
+        """Tell whether the receiver took the token: 202 and nothing else (RFC 8935 §2.2)."""
+        return status == 202
+
+
+FORMATS: Mapping[str, Format] = {"json": SignedJson(), "set": PushedToken()}
+"""By the names that ``config.events.webhooks.format`` has for them."""
 
 
 class Issuer:
@@ -124,11 +207,6 @@ class Issuer:
         # Ed25519 is not among joserfc's defaults.
         return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
 
-    def push(self, event: Mapping[str, Any], audience: str, now: datetime) -> Message:
-        """Return an event as it is pushed (RFC 8935 §2.1)."""
-        headers = {"Content-Type": "application/secevent+jwt", "Accept": "application/json"}
-        return Message(headers, self.token(event, audience, now).encode())
-
 
 def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claim ``events``, by the URIs of RFC 9967, or by CAEP 1.0 §3.3 of a credential."""
@@ -162,9 +240,6 @@ def _uri(event: Mapping[str, Any]) -> str:
     if event["resourceType"] == QUARANTINE:  # the tenant has one at most
         return f"/{QUARANTINE}"
     return f"/{event['resourceType']}s/{event['resourceId']}"
-
-
-Format = Literal["json", "set"]
 
 
 def _key(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""One HTTP POST to a stranger: what may be called, for how long, and how much of it is read."""
+"""Sends one HTTP POST to a receiver, with limits on its address, its time and its answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LONGEST_WAIT = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a POST.
+    """The result of a POST.
 
     :param status: The HTTP status, or 0 where there was no whole answer.
     :param error: Why there was none, without anything of the URL or the message; empty otherwise.
@@ -57,7 +57,7 @@ class Answer:
 
 
 class Sender:
-    """Sends, within limits.
+    """Sends POST requests within limits.
 
     :param allow_http: Whether a target may be called without TLS.
     :param allow_hosts: Names of hosts that may have a private or link-local address.
@@ -92,7 +92,7 @@ class Sender:
         return self._timeout
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send, whatever happens: no answer of a stranger makes this raise."""
+        """Send a message; no answer of a receiver makes this raise."""
         start = time.monotonic()
         try:
             answer = self._post(httpx.URL(url), headers, body)
@@ -158,6 +158,6 @@ def _seconds(retry_after: str | None) -> float | None:
         moment = parsedate_to_datetime(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         left = (moment - datetime.now(UTC)).total_seconds()
-    except Exception:  # email.utils raises more than it says, and a stranger chose the text
+    except Exception:  # email.utils raises more than it says, and the receiver chose the text
         return None
     return min(max(0.0, left), LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Payloads in canonical form: the one reading of keys for POST, PUT, PATCH and Bulk.
+"""Reads the keys of a payload, in whatever form they come, into the canonical form.
 
 Providers spell a key in any case, qualify it with the URN of its schema, in whatever version of
 SCIM, dot it, and select entries of a list with it. Canonical is a payload with the names that the
@@ -83,7 +83,7 @@ def _is_same(found: Any, payload: dict[str, Any]) -> bool:
 
 
 class _Reading:
-    """Collects what the keys of one payload say."""
+    """Collects the values that the keys of one payload give."""
 
     def __init__(self, schemas: Schemas) -> None:
         self.schemas = schemas

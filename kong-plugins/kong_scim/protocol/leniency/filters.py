@@ -1,4 +1,4 @@
-"""Filters and paths as real providers write them."""
+"""Rewrites filters and paths of real providers into the form of RFC 7644."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class UnholdableException(InvalidFilterException):
 
 
 class _Careful(FilterVisitor[FilterNode]):
-    """Rewrites comparisons; inside brackets, names are sub-attributes of ``head``.
+    """Rewrites comparisons. Inside brackets, names are sub-attributes of ``head``.
 
     What needs no change is returned as it is.
     """

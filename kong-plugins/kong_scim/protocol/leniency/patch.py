@@ -1,4 +1,4 @@
-"""PATCH operations as real providers send them, in the form RFC 7644 §3.5.2 wants.
+"""Rewrites PATCH operations of real providers into the form of RFC 7644 §3.5.2.
 
 Every operation comes out with a path: one without is split into one per attribute of its value, so
 that Entra's dotted, URN-qualified and filtered keys (docs/providers/traffic.md#keys-that-are-paths)

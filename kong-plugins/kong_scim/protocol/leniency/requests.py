@@ -1,4 +1,4 @@
-"""Requests as real identity providers send them, in the form the models accept.
+"""Rewrites requests of real providers into the form that the models accept.
 
 The rule behind it: accept what a real client sends when its meaning is plain, answer in strict
 SCIM. What providers send, and which test holds it, is in docs/providers/traffic.md.

@@ -1,4 +1,4 @@
-"""Values in the shape their attributes declare, whatever shape a provider gave them.
+"""Rewrites values of real providers into the type that their attribute declares.
 
 A step before validation: it turns what is plain into what RFC 7643 wants, and leaves the rest for
 the models to refuse. A value that has its shape already comes back as it is.

@@ -65,9 +65,14 @@ function worker_events.register(handler, source, event)
 end
 
 
+--- Calls the handlers of this worker. For the event that requests a tick the first worker alone has one.
 function worker_events.post(source, event, data)
-  for _, handler in ipairs(handlers_of(source, event)) do
+  local known = handlers_of(source, event)
+  for _, handler in ipairs(known) do
     handler(data)
+  end
+  if source == "scim-bridge" and not known[1] then
+    host.send_event(source, event)
   end
 
   return true
@@ -299,11 +304,12 @@ local modules = {
   ["kong.runloop.plugin_servers"] = {
     load_plugin = function()
       return true, { server_def = { socket = "plugin.sock" }, rpc = {
-        --- Calls the plugin, which may have been asked something by the Admin API, and may answer that.
+        --- Calls the plugin. It may get a request of an administrator, and answers that then.
         handle_event = function(_, conf, method)
-          local asked = ngx.ctx.scim_asked
-          local answered = host.handle_event(json.encode(conf), method, asked and json.encode(asked) or nil)
-          ngx.ctx.scim_answered = answered and json.decode(answered) or nil
+          local request = ngx.ctx.scim_admin_request
+          local text = request and json.encode(request) or nil
+          local answered = host.handle_event(json.encode(conf), method, text)
+          ngx.ctx.scim_admin_answer = answered and json.decode(answered) or nil
         end,
       } }
     end,

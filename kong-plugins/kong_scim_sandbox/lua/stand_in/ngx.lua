@@ -16,6 +16,7 @@ end
 
 
 local timers = {}
+local ahead = 0 -- seconds that run_timers has put the clock forward
 
 
 ngx = {
@@ -27,7 +28,9 @@ ngx = {
   status = 0,
   config = { subsystem = "http" },
   shared = { kong = shared },
-  now = host.now,
+  now = function()
+    return host.now() + ahead
+  end,
   time = function()
     return math.floor(host.now())
   end,
@@ -51,13 +54,14 @@ ngx = {
 
 
 ngx.timer = {
-  --- What is due at once is done when the call that asked for it is over.
   at = function(delay, fn, ...)
-    timers[#timers + 1] = { delay = delay, fn = fn, arguments = { n = select("#", ...), ... } }
+    local due = ngx.now() + delay * host.pause_scale()
+    timers[#timers + 1] = { due = due, fn = fn, arguments = { n = select("#", ...), ... } }
     return true
   end,
   every = function(delay, fn)
-    timers[#timers + 1] = { delay = delay, fn = fn, every = true, arguments = { n = 0 } }
+    delay = delay * host.interval_scale()
+    timers[#timers + 1] = { due = ngx.now() + delay, every = delay, fn = fn, arguments = { n = 0 } }
     return true
   end,
 }
@@ -106,15 +110,14 @@ ngx.socket = {
 }
 
 
-local _M = { timers = timers }
+local _M = {}
 
 
 --- Makes a request the one that everything is about.
 function _M.enter(request)
   request.headers, request.cleared = request.headers or {}, {}
   current = request
-  ngx.ctx = {}
-  return request
+  ngx.ctx, ngx.status = {}, request.status or 0
 end
 
 
@@ -123,24 +126,26 @@ function _M.request()
 end
 
 
---- Runs the timers that are due, and those that these start.
--- @param longest the delay that has gone by, in seconds; those that come again and again are run once, if it
--- is more than 0
-function _M.run_timers(longest)
-  local again = {}
+--- Runs the timers that are due, and those that these start; answers the seconds until the next one is due.
+-- @param seconds by which the clock of ngx.now is put forward before
+function _M.run_timers(seconds)
+  ahead = ahead + seconds
   while timers[1] do
-    local timer = table.remove(timers, 1)
-    if timer.every or timer.delay > longest then
-      again[#again + 1] = timer
+    table.sort(timers, function(a, b)
+      return a.due < b.due
+    end)
+    local timer, now = timers[1], ngx.now()
+    if timer.due > now then
+      return timer.due - now
     end
-    if timer.delay <= longest and (longest > 0 or not timer.every) then
-      ngx.ctx = {}
-      timer.fn(false, unpack(timer.arguments, 1, timer.arguments.n))
-    end
-  end
 
-  for i, timer in ipairs(again) do
-    timers[i] = timer
+    if timer.every then
+      timer.due = now + timer.every
+    else
+      table.remove(timers, 1)
+    end
+    ngx.ctx = {}
+    timer.fn(false, unpack(timer.arguments, 1, timer.arguments.n))
   end
 end
 

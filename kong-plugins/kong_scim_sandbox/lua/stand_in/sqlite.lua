@@ -10,7 +10,7 @@ function _M.begin(milliseconds, is_read)
 end
 
 
-function _M.stamp(prefix, tag, ids)
+function _M.replace_tag(prefix, tag, ids)
   return ([[
     UPDATE consumers
        SET tags = (SELECT json_group_array(tag)
@@ -38,7 +38,7 @@ function _M.given_with(given, tag)
 end
 
 
---- There are no other nodes: what they would be told last is kept for whoever looks.
+--- There are no other nodes. The last events are kept for tests, which look at them.
 function _M.invalidations(events)
   local rows = {}
   for i, event in ipairs(events) do
@@ -57,6 +57,12 @@ function _M.consumers(_, _, condition)
                                                  'tags', json(COALESCE(a.tags, '[]'))))
                FROM (SELECT * FROM acls WHERE consumer = consumers.id ORDER BY "group") a))) AS entity
       FROM consumers WHERE %s ORDER BY id]]):format(condition)
+end
+
+
+--- The sandbox keeps its plugins in a file, and says itself when they change.
+function _M.plugins_digest()
+  return "SELECT 'none' AS digest"
 end
 
 

@@ -22,12 +22,13 @@ modules["kong.db.declarative"] = lmdb.declarative
 modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua")
 
 
+package.path, package.cpath = "", "" -- no other Lua of this machine
 for name, module in pairs(modules) do
   package.loaded[name] = module
 end
 
 
---- The shipped modules, by their names.
+--- Loads the shipped modules by their names.
 table.insert(package.loaders, 2, function(name)
   local text = host.shipped(name)
   return text and assert(loadstring(text, "@" .. name)) or "\n\tno module of the plugin: " .. name
@@ -35,8 +36,8 @@ end)
 
 
 local handler = require "kong.plugins.scim-bridge.handler"
-local metrics = require "kong.plugins.scim-bridge.metrics"
-local stored = require "kong.plugins.scim-bridge.stored"
+local api = require "kong.plugins.scim-bridge.api"
+local scim = require "kong.plugins.scim.handler"
 
 
 --- Runs a function; answers true and what it answers, or false and a text.
@@ -74,9 +75,9 @@ end
 --- Calls a function of kong.scim.
 function _M.call(name, text, request)
   current.enter(request)
-  ngx.ctx.scim_asked = request.asked and json.decode(request.asked) or nil
+  ngx.ctx.scim_admin_request = request.admin_request and json.decode(request.admin_request) or nil
   local answer = kong.scim[name](text)
-  local answered = ngx.ctx.scim_answered
+  local answered = ngx.ctx.scim_admin_answer
   current.run_timers(0)
   return answer, answered and json.encode(answered) or nil
 end
@@ -98,10 +99,16 @@ local function session_of(request)
 end
 
 
---- Runs the timers that are due after some seconds.
+--- Puts the clock forward, and runs the timers that are due; answers the seconds until the next one is.
 function _M.run_timers(seconds)
   current.enter({})
-  current.run_timers(seconds)
+  return current.run_timers(seconds)
+end
+
+
+--- Calls the handlers of an event that another worker sent.
+function _M.event(source, event)
+  kong.worker_events.post(source, event, {})
 end
 
 
@@ -137,16 +144,23 @@ function _M.rewrite(config, request)
 end
 
 
---- Counts a request of a route that has the plugin `scim`.
-function _M.count(tenant, request)
+--- Runs the log phase of the plugin `scim`.
+function _M.log(config, request)
   current.enter(request)
-  metrics.request(tenant)
+  scim:log(json.decode(config))
 end
 
 
---- Shows whether the guard is on for every route, as tick.lua does before it calls the plugin.
-function _M.show_guarded(tenant)
-  metrics.guarded(tenant, stored.is_guarded(kong.default_workspace))
+--- Calls a route of api.lua; answers its status and body as JSON.
+function _M.admin(route, method, params, request)
+  current.enter(request)
+  local endpoint, self = api[route], { params = json.decode(params) }
+  local _, result = safely(function()
+    endpoint.before(self)
+    endpoint[method](self)
+  end)
+
+  return type(result) == "table" and json.encode(result.exit) or error(result, 0)
 end
 
 

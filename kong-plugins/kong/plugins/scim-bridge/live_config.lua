@@ -1,25 +1,17 @@
--- The configurations of the plugin `scim` as they are stored, which Kong goes by only some seconds later;
--- and whether the guard, the plugin `scim-bridge`, is on everywhere.
+-- The live configurations of the plugin `scim`: those that are stored now, which Kong itself uses only some
+-- seconds later. It also knows whether the guard, the plugin `scim-bridge`, is on for every route.
 
 local clone = require "table.clone"
 local deepcompare = require("pl.tablex").deepcompare
-local uuid = require("kong.tools.uuid").uuid
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
 local kong = kong
 
 
 local PLUGIN, GUARD = "scim", "scim-bridge"
-local BETWEEN_LOOKS = 0.5 -- seconds
-local FOR_EVER = { ttl = 0 }
-local VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
-local SERIAL = "plugins_iterator:__seq__" -- in the shared dictionary `kong`, as there
-local ADDED = { "route_id", "service_id", "consumer_id", "plugin_instance_name", "__plugin_id", "__ws_id",
-                "__key__" } -- by the iterator
-local DIGEST = [[
-  SELECT md5(string_agg(CONCAT_WS(' ', id, enabled, config, route_id, service_id, consumer_id), ' '
-                        ORDER BY id)) AS digest
-    FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
+local POLL_INTERVAL = 0.5 -- seconds
 
 
 local _M = {}
@@ -36,7 +28,7 @@ end
 
 --- The rows of the enabled `scim` plugins, read again when any plugin changes.
 function _M.rows()
-  local version, err = kong.core_cache:get(VERSION, FOR_EVER, uuid)
+  local version, err = internals.plugins_version()
   if not version then
     error(err)
   end
@@ -68,16 +60,16 @@ function _M.rows()
 end
 
 
---- Whether anybody may look at /metrics, as far as `rows` found.
+--- Whether the prometheus plugin is enabled, as of the last call of `rows`.
 function _M.observed()
   return known.observed
 end
 
 
-local configured = {} -- by workspace: whether this worker runs the guard on every route
+local configured = {} -- whether this worker runs the guard on every route, by workspace
 
 
---- Takes note of the configurations of the guard that this worker goes by from now on.
+--- Takes the configurations of the guard that this worker uses from now on.
 -- @param configurations those of all enabled instances, or nil for none
 function _M.configured(configurations)
   configured = {}
@@ -89,8 +81,8 @@ function _M.configured(configurations)
 end
 
 
---- Whether the guard is on for every route of a workspace: by what is stored now, and by what this worker
--- goes by. The one is sooner when it is turned off, the other later when it is turned on.
+--- Whether the guard is on for every route of a workspace, both as stored now and in this worker: the store
+-- is first to say that it is off, and the worker is last to say that it is on.
 function _M.is_guarded(workspace)
   local ok, err = pcall(_M.rows)
   if not ok then
@@ -101,8 +93,8 @@ function _M.is_guarded(workspace)
 end
 
 
---- Whether a configuration says what a row says.
-function _M.same(row, conf)
+--- Whether a configuration has the values of a row.
+function _M.is_same(row, conf)
   for name, value in pairs(row.config) do
     if not deepcompare(value, conf[name]) then
       return false
@@ -113,13 +105,13 @@ function _M.same(row, conf)
 end
 
 
---- A configuration of what a row says, for the plugin server to begin another instance.
-function _M.made(row, conf)
+--- Makes a new configuration of a row's values, for which the plugin server starts another instance.
+function _M.new_conf(row, conf)
   local new = clone(row.config)
-  for _, added in ipairs(ADDED) do
+  for _, added in ipairs(internals.ADDED_TO_CONFIGURATIONS) do
     new[added] = conf[added]
   end
-  new.__seq__ = ngx.shared.kong:incr(SERIAL, 1, 0)
+  new.__seq__ = internals.next_sequence()
   return new
 end
 
@@ -127,10 +119,10 @@ end
 local chosen = {}
 
 
---- The configuration as it is stored now, of one that Kong goes by.
--- Kong looks once in worker_state_update_frequency (5 s) whether it has to load its plugins again, and a
--- token that was taken away would count until then. Where nothing changed it stays the same table, also when
--- Kong has loaded all again: between two of them plugin_servers/plugin.lua loses an instance's id at times.
+--- Returns the configuration as it is stored now, for one that Kong uses.
+-- Kong reloads its plugins once in worker_state_update_frequency (5 s) at most, and a removed token would be
+-- accepted until then. Where the values did not change, the table stays the same even after Kong reloaded its
+-- plugins: for two tables plugin_servers/plugin.lua loses an instance's id at times.
 function _M.current(conf)
   local ok, rows, serial = pcall(_M.rows)
   if not ok then
@@ -146,31 +138,31 @@ function _M.current(conf)
 
   for _, row in ipairs(rows) do
     if row.id == id then
-      local now = choice and _M.same(row, choice.conf) and choice.conf
-                  or _M.same(row, conf) and conf or _M.made(row, conf)
+      local now = choice and _M.is_same(row, choice.conf) and choice.conf
+                  or _M.is_same(row, conf) and conf or _M.new_conf(row, conf)
       chosen[id] = { serial = serial, conf = now }
       return now
     end
   end
 
   chosen[id] = nil
-  return conf -- that is no more, and Kong will find out
+  return conf -- the plugin was deleted, and Kong will find out
 end
 
 
 local digest, failing
 
 
---- Sees whether a configuration was changed, at whatever node, which Kong asks once in db_update_frequency
--- (5 s); and has this node's workers load it.
-local function look(premature)
+--- Polls the database for a configuration that was changed at any node, and has this node's workers load it.
+-- Kong itself polls once in db_update_frequency (5 s).
+local function poll(premature)
   if premature then
     return
   end
 
-  local rows, err = kong.db.connector:query(DIGEST, "read")
+  local rows, err = internals.connector():query(postgres.plugins_digest(), "read")
   if not rows then
-    if not failing then -- else it were two lines a second
+    if not failing then -- one line, and not two a second
       kong.log.warn("whether a configuration of scim was changed could not be read: ", err)
     end
     failing = true
@@ -179,17 +171,17 @@ local function look(premature)
 
   local found = rows[1] and rows[1].digest or "none"
   if digest and found ~= digest then
-    kong.core_cache:invalidate_local(VERSION)
+    internals.reload_plugins()
   end
   digest, failing = found, false
 end
 
 
 function _M.init_worker()
-  -- on a DB-less Kong all workers are given all at once, and a control plane serves nobody
+  -- a DB-less Kong gives each configuration to all workers at once, and a control plane serves no requests
   if ngx.worker.id() == 0 and kong.configuration.database ~= "off"
      and kong.configuration.role ~= "control_plane" then
-    assert(ngx.timer.every(BETWEEN_LOOKS, look))
+    assert(ngx.timer.every(POLL_INTERVAL, poll))
   end
 end
 

@@ -1,0 +1,245 @@
+-- Every private API of Kong that scim-bridge uses, each with the file of Kong that it was read from. Any
+-- release of Kong may change them, so no other module calls one by itself (`make check` holds that). Two more
+-- modules depend on Kong's internals: memory.lua implements the strategy of a DAO
+-- (kong/db/strategies/off/init.lua), and postgres.lua has SQL on Kong's tables.
+
+local kong = kong
+
+
+local READ_FROM = "3.9" -- the release of Kong
+
+
+local _M = {}
+
+
+--- Returns what a module of Kong has under a name. A Kong without it does not start with scim-bridge, whose
+-- guard would else be off without a word.
+local function private(module, name)
+  local ok, found = pcall(require, module)
+  local value = ok and type(found) == "table" and found[name]
+  return value or error("scim-bridge was written for Kong " .. READ_FROM .. " and this is Kong " ..
+                        kong.version .. ", which has no `" .. name .. "` in " .. module, 0)
+end
+
+
+--- Warns once on each node whose Kong is of another release than the one that was read.
+function _M.init_worker()
+  if ngx.worker.id() == 0 and kong.version:find(READ_FROM .. ".", 1, true) ~= 1 then
+    kong.log.warn("scim-bridge was written for Kong ", READ_FROM, " and this is Kong ", kong.version,
+                  ": try it before you rely on it, since it uses private functions of Kong")
+  end
+end
+
+
+-- -- Functions of modules ----------------------------------------------------
+
+_M.JSON_PRECISION = private("kong.constants", "CJSON_MAX_PRECISION") -- kong/constants.lua
+_M.deep_copy = private("kong.tools.table", "cycle_aware_deep_copy") -- kong/tools/table.lua
+_M.escape_path = private("kong.tools.uri", "escape") -- kong/tools/uri.lua
+_M.is_valid_uuid = private("kong.tools.uuid", "is_valid_uuid") -- kong/tools/uuid.lua
+_M.request_id = private("kong.observability.tracing.request_id", "get") -- .../tracing/request_id.lua
+_M.sha256_hex = private("kong.tools.sha256", "sha256_hex") -- kong/tools/sha256.lua
+_M.uuid = private("kong.tools.uuid", "uuid") -- kong/tools/uuid.lua
+_M.yield = private("kong.tools.yield", "yield") -- kong/tools/yield.lua
+
+
+-- -- The database and its entities -------------------------------------------
+
+--- Whether this Kong has PostgreSQL; else it is DB-less (kong/db/init.lua).
+function _M.has_database()
+  return kong.db.strategy == "postgres"
+end
+
+
+--- The connector to PostgreSQL (kong/db/strategies/postgres/connector.lua).
+function _M.connector()
+  return kong.db.connector
+end
+
+
+--- The workspace that DAOs and caches work in (kong/workspaces/init.lua).
+function _M.workspace()
+  return ngx.ctx.workspace or kong.default_workspace
+end
+
+
+function _M.set_workspace(id)
+  ngx.ctx.workspace = id
+end
+
+
+--- Makes a view of kong.db whose DAOs append their events to a list instead of sending them
+-- (kong/db/dao/init.lua). Kong's option no_broadcast_crud_event would not do: acls ignores it, and the events
+-- of cascaded children would be lost.
+-- @param strategy_of returns the strategy that a DAO of the view writes with, where it is not the DAO's own
+function _M.recorder(events, strategy_of)
+  local db = kong.db
+  local view = setmetatable({}, { __index = db })
+
+  view.daos = setmetatable({}, { __index = function(daos, name)
+    local dao = db.daos[name]
+    if not dao then
+      return
+    end
+
+    local recording = setmetatable({ db = view }, { __index = dao })
+    function recording:post_crud_event(operation, entity, old_entity)
+      table.insert(events, { dao = dao, operation = operation, entity = entity, old_entity = old_entity })
+    end
+
+    daos[name] = recording
+    recording.strategy = strategy_of and strategy_of(dao) or nil
+    return recording
+  end })
+
+  return view
+end
+
+
+--- Sends the event of a DAO (kong/db/dao/init.lua).
+function _M.send_entity_event(event)
+  event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+end
+
+
+-- -- The memory of a DB-less Kong --------------------------------------------
+
+_M.lmdb_get = private("resty.lmdb", "get") -- resty/lmdb.lua
+_M.lmdb_begin = private("resty.lmdb.transaction", "begin") -- resty/lmdb/transaction.lua
+-- the functions of Kong's incremental sync (kong/db/declarative/import.lua)
+_M.delete_entity = private("kong.db.declarative", "delete_entity_for_txn")
+_M.insert_entity = private("kong.db.declarative", "insert_entity_for_txn")
+
+
+-- -- Caches and events -------------------------------------------------------
+
+local ENTITY_CACHE_STORE = private("kong.constants", "ENTITY_CACHE_STORE") -- kong/constants.lua
+
+
+--- The cache of an entity's rows.
+function _M.cache_of(entity)
+  return kong[ENTITY_CACHE_STORE[entity]]
+end
+
+
+--- The channel of a cache's cluster events (kong/cache/init.lua).
+function _M.invalidation_channel(cache)
+  return cache.invalidation_channel
+end
+
+
+--- Seconds that a cluster event is kept (kong/cluster_events/strategies/postgres.lua).
+function _M.cluster_event_ttl()
+  return kong.cluster_events.strategy.event_ttl
+end
+
+
+--- Calls a function with the data of each event, on this worker (kong/global.lua).
+function _M.on_event(fn, source, event)
+  kong.worker_events.register(fn, source, event)
+end
+
+
+--- Sends an event to all workers of this node (kong/global.lua).
+function _M.send_event(source, event, data)
+  return kong.worker_events.post(source, event, data)
+end
+
+
+--- The dictionary that Kong's workers share (kong/templates/nginx_kong.lua).
+function _M.shared()
+  return ngx.shared.kong
+end
+
+
+-- -- Plugins and their configurations ----------------------------------------
+
+local PLUGINS_VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
+local SEQUENCE = "plugins_iterator:__seq__" -- in the shared dictionary, as there
+local NEVER_EXPIRES = { ttl = 0 }
+
+
+-- what the iterator adds to a plugin's configuration, without its sequence number
+_M.ADDED_TO_CONFIGURATIONS = { "route_id", "service_id", "consumer_id", "plugin_instance_name", "__plugin_id",
+                               "__ws_id", "__key__" }
+
+
+--- A text that is another one once any plugin was changed.
+function _M.plugins_version()
+  return kong.core_cache:get(PLUGINS_VERSION, NEVER_EXPIRES, _M.uuid)
+end
+
+
+--- Has the workers of this node load their plugins anew.
+function _M.reload_plugins()
+  kong.core_cache:invalidate_local(PLUGINS_VERSION)
+end
+
+
+--- The number of a new configuration, by which plugin_servers/plugin.lua tells two of them apart.
+function _M.next_sequence()
+  return ngx.shared.kong:incr(SEQUENCE, 1, 0)
+end
+
+
+--- Makes a plugin the one that the plugin server is called for (kong/runloop/plugin_servers/plugin.lua).
+function _M.set_plugin(id)
+  ngx.ctx.plugin_id = id
+end
+
+
+--- A plugin as its plugin server describes it (kong/runloop/plugin_servers/init.lua). That module cannot be
+-- loaded when this one is: the command line loads both, and breaks on it.
+function _M.load_plugin(name)
+  local ok, plugin = private("kong.runloop.plugin_servers", "load_plugin")(name)
+  return ok and plugin or error(plugin)
+end
+
+
+-- -- Other plugins -------------------------------------------------------------
+
+-- how the id of a credential begins (kong/plugins/ldap-auth/access.lua)
+_M.LDAP_CREDENTIAL = "ldap_auth_cache:"
+
+
+--- The names of a consumer's ACL groups; none without the acl plugin (kong/plugins/acl/groups.lua).
+-- @return a list, which has those that could be read, and an error or nil
+function _M.acl_groups(consumer_id)
+  local names = {}
+  if not kong.db.daos.acls then
+    return names
+  end
+
+  local found, err = private("kong.plugins.acl.groups", "get_consumer_groups")(consumer_id)
+  for i, group in ipairs(found or {}) do
+    names[i] = group
+  end
+  return names, err
+end
+
+
+--- The registry of the prometheus plugin; nil without it (kong/plugins/prometheus/exporter.lua).
+function _M.prometheus()
+  return private("kong.plugins.prometheus.exporter", "get_prometheus")()
+end
+
+
+--- The session that authenticated a request, if one did (kong/plugins/session/access.lua).
+function _M.session()
+  return kong.ctx.shared.authenticated_session or ngx.ctx.authenticated_session
+end
+
+
+--- Takes the session from a request, so that the session plugin renews no cookie.
+function _M.forget_session()
+  kong.ctx.shared.authenticated_session = nil
+end
+
+
+--- The token that authenticated a request, if one did (kong/plugins/jwt/handler.lua).
+function _M.jwt()
+  return kong.ctx.shared.authenticated_jwt_token or ngx.ctx.authenticated_jwt_token
+end
+
+
+return _M

@@ -1,0 +1,30 @@
+"""Targets: what the groups of a user become in Kong. Each target is one module in this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from kong_scim.bridge import Consumer, Step, Upsert
+from kong_scim.sync.targets.acl_groups import AclGroups
+from kong_scim.sync.wanted import Wanted
+
+
+class Target(Protocol):
+    """One kind of entity in Kong that holds the memberships of consumers."""
+
+    dao: str
+    """The name of its DAO in Kong, of which each row is one membership."""
+
+    def steps(self, wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
+        """Yield the steps from the memberships that a consumer has to those that are wanted."""
+
+    def held(self, present: Consumer) -> dict[str, str]:
+        """Return the groups of a consumer by the id of each membership."""
+
+    def group_of(self, step: Upsert) -> str:
+        """Return the group that a step of this target gives."""
+
+
+TARGETS: tuple[Target, ...] = (AclGroups(),)
+"""Every target there is; the memberships of a consumer are read and written in this order."""

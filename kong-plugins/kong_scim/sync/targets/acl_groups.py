@@ -1,0 +1,45 @@
+"""The target ACL groups: a membership is a row of ``acls``, which Kong's acl plugin reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID, uuid5
+
+from kong_scim.bridge import Consumer, Delete, Step, Upsert
+from kong_scim.sync.wanted import Wanted
+
+
+class AclGroups:
+    """ACL groups of a consumer. Those that do not carry the tenant's tag are never deleted."""
+
+    dao = "acls"
+
+    def steps(self, wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
+        """Yield the deletions of the tenant's groups that are not wanted, then the new ones."""
+        acls = present.acls if present else ()
+        tenant_tag = wanted.owner_tags[1]
+        for acl in acls:
+            if tenant_tag in acl.tags and acl.group not in wanted.groups:
+                yield Delete(self.dao, acl.id)
+        held = {acl.group for acl in acls}
+        for group in wanted.groups:
+            if group not in held:
+                yield Upsert(
+                    self.dao,
+                    {
+                        # The same id each time: a commit that is run again writes the same row.
+                        "id": str(uuid5(UUID(wanted.id), group)),
+                        "consumer": {"id": wanted.id},
+                        "group": group,
+                        "tags": list(wanted.owner_tags),
+                    },
+                    unless_present=True,
+                )
+
+    def held(self, present: Consumer) -> dict[str, str]:
+        """Return the groups of a consumer by the id of each membership."""
+        return {acl.id: acl.group for acl in present.acls}
+
+    def group_of(self, step: Upsert) -> str:
+        """Return the group that a step of this target gives."""
+        return str(step.entity["group"])

@@ -1,0 +1,126 @@
+"""The tick: the jobs that a plugin instance does about once a second, without a request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from kong_scim.bridge import Bridge, BridgeError, BridgeUnavailableError, Host, Waking
+from kong_scim.config.plugin import PluginConfig
+from kong_scim.counts import Failures
+from kong_scim.dbless.bridge import epoch_key
+from kong_scim.dbless.local_store import BusyError, StoreError
+from kong_scim.events.credential_uses import Callers, Expiring
+from kong_scim.events.worker import EventWorker
+from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.tenant import NoDataError, Provisioning
+
+UNGUARDED = (
+    "The plugin scim-bridge is not enabled for every route of this gateway, so a suspended person "
+    "would get in: enable it globally (`plugins: [{name: scim-bridge}]`, on no route, service or "
+    "consumer), or set `guard: optional`. A change counts some seconds later"
+)
+
+_GATEWAY_FAILURES = (
+    BridgeError,
+    BridgeUnavailableError,
+    BusyError,
+    KongGoneError,
+    NoDataError,
+    StoreError,
+)
+"""Failures that are logged by their text alone; of any other there is a traceback."""
+
+
+class Tick:
+    """Runs the jobs of one tenant that no request waits for. Each job fails by itself.
+
+    :param provisioning: Makes the tenant's provisioning over the bridge of a tick.
+    :param last_used: Tells when which credentials were last accepted.
+    :param failures: Where failures are noted.
+    """
+
+    def __init__(
+        self,
+        config: PluginConfig,
+        provisioning: Callable[[Bridge, Host], Provisioning],
+        event_worker: EventWorker,
+        last_used: Callable[[], Mapping[str, datetime]],
+        failures: Failures,
+    ) -> None:
+        self._config = config
+        self._provisioning = provisioning
+        self._event_worker = event_worker
+        self._last_used = last_used
+        self._failures = failures
+        self._running = threading.Lock()
+        self._names_are_held = False
+        self._callers = Callers(
+            [
+                Expiring(token.name, token.expires, token.expiry())
+                for token in config.tokens
+                if token.expires and config.auth == "bearer"
+            ]
+        )
+
+    def run(self, bridge: Bridge) -> None:
+        """Do what is due, unless the tick before this one is still running.
+
+        Kong gives a tick up after a minute and begins the next one.
+        """
+        if not self._running.acquire(blocking=False):
+            self._failures.note("tick", "the one before it is still running")
+            return
+        try:
+            self._run(bridge)
+        finally:
+            self._running.release()
+
+    def _run(self, bridge: Bridge) -> None:
+        waking: Waking | None = None
+
+        def wake() -> None:
+            nonlocal waking
+            waking = bridge.wake(
+                epoch=epoch_key(self._config.tenant), secrets=self._event_worker.secrets
+            )
+
+        self._do("tick", wake)
+        if waking is None:
+            return
+        if waking.guarded:
+            self._failures.over("guard")
+        else:
+            self._failures.note("guard", UNGUARDED)
+        provisioning = self._provisioning(bridge, waking.host)
+        jobs: dict[str, Callable[[], object]] = {
+            "memory": lambda: provisioning.keep_kong_applied(waking.epoch),
+            "names": lambda: self._hold_names(provisioning),
+            "tokens": lambda: self._callers.run(provisioning.database(), self._last_used),
+            "events": lambda: self._pass_on(provisioning, waking, bridge),
+        }
+        if waking.observed:
+            jobs["metrics"] = lambda: self._event_worker.measure(
+                provisioning.database(), bridge.report
+            )
+        for name, job in jobs.items():
+            self._do(name, job)
+
+    def _do(self, name: str, job: Callable[[], object]) -> None:
+        """Do one job; whatever it fails with is noted, and the other jobs are done."""
+        try:
+            job()
+        except _GATEWAY_FAILURES as error:
+            self._failures.note(name, str(error))
+        except Exception as error:
+            self._failures.note(name, error)
+        else:
+            self._failures.over(name)
+
+    def _hold_names(self, provisioning: Provisioning) -> None:
+        self._names_are_held = self._names_are_held or provisioning.hold_names()
+
+    def _pass_on(self, provisioning: Provisioning, waking: Waking, bridge: Bridge) -> None:
+        if self._event_worker.run(provisioning.database(), provisioning.event_kind, waking.secrets):
+            bridge.request_tick()
