@@ -10,11 +10,11 @@ from scim2_models import ScimProvider
 from scim2_server.requests import ScimRequest
 
 from kong_scim.auth.scopes import ADMIN, Identity
-from kong_scim.directory.database import Database, Scope, TenantDatabase
-from kong_scim.directory.storage import SqlStorage
+from kong_scim.directory.database import Database, Scope
 from kong_scim.protocol.handler import KongScimHandler
 from kong_scim.protocol.requests import decoded_query
 from kong_scim.protocol.service import KongScimService
+from without_kong import storage_of
 
 BASE = "https://gw.example/scim/v2"
 
@@ -27,7 +27,7 @@ class Served:
 
     def __init__(self, db: Database, provider: ScimProvider, tenant: str = "served") -> None:
         self.service = KongScimService(provider, tenant=tenant, max_operations=100)
-        storage = SqlStorage(TenantDatabase(db, Scope("default", tenant)), provider)
+        storage = storage_of(db, Scope("default", tenant), provider)
         self.handler = KongScimHandler(self.service, storage)
 
     def send(

@@ -12,6 +12,7 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
@@ -41,9 +42,7 @@ def check(config: PluginConfig, provider: ScimProvider) -> None:
 
     :raises ~kong_scim.config.plugin.ConfigurationError: It names the field.
     """
-    users = Kinds(provider).in_role("User")
-    if users is not None:
-        check_mapping(config.consumer, users.model)
+    check_mapping(config.consumer, Kinds(provider).in_role("User").model)
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ class Provisioning:
         consumer_sync = KongConsumerSync(
             self.config, self.bridge, Ownership(self.config, database), declared=True
         )
-        tenant = Tenant(self._scope, SqlStorage(database, self.provider), consumer_sync)
-        keep_applied(self.bridge, memory, tenant, epoch)
+        users = EveryUser(database, Kinds(self.provider).in_role("User"))
+        keep_applied(self.bridge, memory, Tenant(self._scope, users, consumer_sync), epoch)
 
     def change_credential(self, request: AdminRequest) -> None:
         """Make or delete a credential, as an administrator of a DB-less Kong asked.
@@ -148,8 +147,8 @@ class Provisioning:
             dbless.commit(steps)  # nothing was read for these steps, so they are still right
 
     def _deprovisionings(self, database: TenantDatabase) -> Deprovisionings:
-        kind = Kinds(self.provider).in_role("User")
-        return Deprovisionings(database, kind.name if kind else "User", self.config.quarantine)
+        users = Kinds(self.provider).in_role("User").name
+        return Deprovisionings(database, users, self.config.quarantine)
 
     @property
     def _scope(self) -> Scope:

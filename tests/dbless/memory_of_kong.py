@@ -16,6 +16,9 @@ from kong_scim.bridge import AdminRequest, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.dbless import bridge
 from kong_scim.dbless.bridge import epoch_key
+from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.every_user import EveryUser
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
@@ -66,6 +69,12 @@ class Gateway:
         """The resources, as a request sees them."""
         self._calls = 0
         return self._provisioning().storage(ORIGIN)
+
+    def database(self) -> TenantDatabase:
+        return self._provisioning().database()
+
+    def every_user(self) -> EveryUser:
+        return EveryUser(self.database(), Kinds(PROVIDER).in_role("User"))
 
     def tick(self) -> None:
         self._calls = 0

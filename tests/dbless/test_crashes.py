@@ -124,7 +124,7 @@ def test_a_stored_user_that_cannot_be_read_keeps_no_other_from_a_kong_that_lost_
     """Else one damaged row would lock everybody out, and no deactivation would be told of."""
     alice, bob = create(gateway, "user-alice"), create(gateway, "user-bob")
     damage = Sql("UPDATE scim_resources SET doc = $1 WHERE id = $2", ("{", bob.id))
-    gateway.storage()._context.database.commit([damage])
+    gateway.database().commit([damage])
 
     gateway.load()
     gateway.tick()
@@ -145,7 +145,7 @@ def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
         create(gateway, "user-bob")
 
     assert refused.value.name == "MARK"
-    assert gateway.storage().count_users() == 1
+    assert gateway.every_user().count() == 1
     gateway.tick()
     create(gateway, "user-bob")
     assert len(gateway.entities()["consumers"]) == 2
@@ -304,9 +304,9 @@ def test_after_any_sequence_with_any_stops_kong_is_what_it_would_be_if_it_were_g
             if point is not None or operation == "load":
                 gateway.restart_plugin_server()
                 gateway.tick()
-        storage = gateway.storage()
         consumers = {row[0] for row in gateway.entities()["consumers"]}
-        assert consumers == {each.user.id for batch in storage.users(100) for each in batch}
+        batches = gateway.every_user().batches(100)
+        assert consumers == {each.user.id for batch in batches for each in batch}
         assert gateway.entities() == anew(gateway)
 
 
@@ -378,7 +378,7 @@ def test_a_change_that_is_stored_and_that_kong_does_not_take_in_time_says_so(
         create(gateway, "user-alice")
 
     assert refused.value.name == "PENDING"
-    assert gateway.storage().count_users() == 1
+    assert gateway.every_user().count() == 1
     assert gateway.entities()["consumers"] == []
     gateway.before.clear()
     gateway.tick()

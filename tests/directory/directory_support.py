@@ -11,11 +11,12 @@ from scim2_models import Extension, Resource, ResourceType, Schema, ScimProvider
 from scim2_server.utils import parametrize
 
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
-from kong_scim.directory.database import Database, Scope, TenantDatabase
+from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.ports import Change, ConsumerSync, Outcome
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.extensions import schemas_directory
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
+from without_kong import storage_of
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 KONG = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
@@ -108,12 +109,8 @@ def storage_on(
     consumer_sync: ConsumerSync | None = None,
     provider: ScimProvider = PROVIDER,
 ) -> SqlStorage:
-    return SqlStorage(
-        TenantDatabase(db, scope or new_scope()),
-        provider,
-        consumer_sync,
-        clock=ticking(),
-        new_id=new_id,
+    return storage_of(
+        db, scope or new_scope(), provider, consumer_sync, clock=ticking(), new_id=new_id
     )
 
 

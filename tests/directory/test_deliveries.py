@@ -24,6 +24,7 @@ from kong_scim.events.webhooks.dispatcher import Dispatcher
 from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
+from without_kong import NoConsumerSync
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS = PROVIDER.resource_types[0]
@@ -37,7 +38,7 @@ class World:
         self.db, self.scope = db, new_scope()
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"))
-        self.storage = SqlStorage(database, PROVIDER, None, outbox, new_id=new_id)
+        self.storage = SqlStorage(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
         self.deliveries = Deliveries(database)
         self.trail = Trail(
             database,

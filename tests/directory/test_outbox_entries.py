@@ -30,6 +30,7 @@ from kong_scim.directory.ports import Change, Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin, uuid7
+from without_kong import NoConsumerSync
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -54,7 +55,9 @@ class Told:
         self.db, self.scope = db, new_scope()
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, ORIGIN, values=values)
-        self.storage = SqlStorage(database, PROVIDER, consumer_sync, outbox, new_id=new_id)
+        self.storage = SqlStorage(
+            database, PROVIDER, consumer_sync or NoConsumerSync(), outbox, new_id=new_id
+        )
 
     def events(self) -> list[dict[str, Any]]:
         text = "SELECT * FROM scim_outbox WHERE tenant = $1 ORDER BY position"

@@ -8,6 +8,7 @@ import pytest
 from databases import PostgresDatabase
 from directory_support import (
     GROUPS,
+    PROVIDER,
     USERS,
     Recorder,
     create_group,
@@ -18,7 +19,9 @@ from directory_support import (
 from scim2_models import ResourceType
 
 from kong_scim.bridge import Sql
-from kong_scim.directory.database import Scope
+from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.every_user import EveryUser
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from postgres import Postgres
@@ -220,7 +223,8 @@ class TestOnSqlite:
         self, filled: Filled, database: SqliteDatabase
     ) -> None:
         filled.recorder.steps()
-        next(filled.storage.users(20))
+        users = Kinds(PROVIDER).in_role("User")
+        next(EveryUser(TenantDatabase(filled.recorder, SCOPE), users).batches(20))
         for statement in filled.ran():
             assert_looks_up(database, statement)
             assert "TEMP B-TREE" not in sqlite_plan(database, statement)

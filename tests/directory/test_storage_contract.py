@@ -6,8 +6,9 @@ import pytest
 from scim2_models import ScimProvider
 from scim2_server.testing import ScimStorageContract
 
-from kong_scim.directory.database import Database, Scope, TenantDatabase
+from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.storage import SqlStorage
+from without_kong import storage_of
 
 pytestmark = pytest.mark.long
 
@@ -15,4 +16,4 @@ pytestmark = pytest.mark.long
 class TestSqlStorage(ScimStorageContract):
     @pytest.fixture
     def storage(self, database: Database, provider: ScimProvider) -> SqlStorage:
-        return SqlStorage(TenantDatabase(database, Scope("workspace", "tenant")), provider)
+        return storage_of(database, Scope("workspace", "tenant"), provider)

@@ -21,6 +21,7 @@ from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Retention
 from kong_scim.events.trail import BATCH, Trail
 from kong_scim.protocol.resources import provider
+from without_kong import NoConsumerSync
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS, GROUPS, EVENTS = PROVIDER.resource_types
@@ -34,7 +35,7 @@ class World:
         self.db, self.scope, self.days = db, new_scope(), 0
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"), clock=self.day)
-        self.storage = SqlStorage(database, PROVIDER, None, outbox, new_id=new_id)
+        self.storage = SqlStorage(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
         self.trail = self.trail_on(db)
 
     def day(self) -> datetime:

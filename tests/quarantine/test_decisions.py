@@ -45,7 +45,7 @@ def of_quarantine(gateway: Gateway, since: int = 0) -> list[dict[str, Any]]:
     return [
         event
         for event in events(gateway)
-        if event["resourceType"] == "QuarantineDecisions" and event["sequence"] > since
+        if event["resourceType"] == "Quarantine" and event["sequence"] > since
     ]
 
 

@@ -32,6 +32,7 @@ from kong_scim.bridge import (
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
+from kong_scim.dbless.pending_log import PendingLog
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.worker_slots import KONG
@@ -185,7 +186,7 @@ class DblessBridge:
         try:
             with self._memory.store.turn(PATIENCE):
                 with self._memory.store.reading() as transaction:
-                    if pending_log.is_pending(transaction, self._scope):
+                    if PendingLog(transaction, self._scope).pending():
                         raise EpochChangedError(_NOT_READY)
                 return do()
         except BusyError:
@@ -201,12 +202,13 @@ class DblessBridge:
         results: dict[int, StepResult] = {}
         number = None
         with store.writing(self._bridge.timeout) as transaction:
+            log = PendingLog(transaction, self._scope)
             # What entities were written is told to the statements behind them.
             first = places[0] if places else len(steps)
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
-                    epoch = memory.epoch(pending_log.last_applied(transaction, self._scope))
+                    epoch = memory.epoch(log.last_applied())
                     key = epoch_key(self._scope.tenant)
                     answers = self._bridge.commit(entities, epoch=Epoch(key, epoch), check=True)
                 except BridgeError as error:
@@ -222,7 +224,7 @@ class DblessBridge:
                 ]
                 if written and not undone:
                     entities = written
-                    number = pending_log.add(transaction, self._scope, entities)
+                    number = log.add(entities)
             _run(transaction, steps, range(first, len(steps)), results)
         done = [results[place] for place in range(len(steps))]
         if number is not None:
@@ -231,7 +233,7 @@ class DblessBridge:
             except BridgeError as error:
                 raise _UntoldError(done, memory.applications(self._scope)) from error
             with store.writing() as transaction:
-                pending_log.lift(transaction, number)
+                PendingLog(transaction, self._scope).lift(number)
         return done
 
 

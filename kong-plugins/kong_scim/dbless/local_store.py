@@ -8,7 +8,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -64,17 +64,19 @@ class LocalStore:
 
         :raises ~kong_scim.bridge.BridgeError: As :meth:`.SqliteTransaction.run`.
         """
-        with cpu.waiting(), self.reading(timeout) as transaction:
-            return [transaction.run(statement).data for statement in statements]
+        with cpu.waiting():
+            return self._reader().query(statements, timeout)
 
-    @contextmanager
-    def reading(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
-        """Open a transaction that only reads, on a connection of this thread."""
-        reader = getattr(self._readers, "database", None)
-        if reader is None:
-            reader = self._readers.database = SqliteDatabase(self._path)
-        with reader.reading(timeout) as transaction:
-            yield transaction
+    def reading(self) -> AbstractContextManager[SqliteTransaction]:
+        """Open a transaction that only reads."""
+        return self._reader().reading()
+
+    def _reader(self) -> SqliteDatabase:
+        """Return a connection of this thread, so that nobody waits for a writer."""
+        if not hasattr(self._readers, "database"):
+            self._readers.database = SqliteDatabase(self._path)
+        reader: SqliteDatabase = self._readers.database
+        return reader
 
     @contextmanager
     def turn(self, patience: float) -> Iterator[None]:
@@ -107,11 +109,9 @@ class LocalStore:
                 self._urgent -= urgent
             return got
 
-    @contextmanager
-    def writing(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
+    def writing(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
         """Open a transaction that writes, durable at its end; wants the :meth:`turn`."""
-        with self._database.transaction(timeout) as transaction:
-            yield transaction
+        return self._database.transaction(timeout)
 
     def close(self) -> None:
         """Give the directory back."""

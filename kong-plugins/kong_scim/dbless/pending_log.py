@@ -7,6 +7,7 @@ is pending when a process dies is applied again: each step leaves Kong as it was
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,101 +73,124 @@ def create(transaction: SqliteTransaction) -> None:
         transaction.connection.execute(statement)
 
 
-def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> int:
-    """Note steps on Kong's entities as pending, and return their number.
+class PendingLog:
+    """The log of one tenant, within a transaction."""
 
-    What is no consumer and no ACL group is a credential, and kept: unlike those it does not follow
-    from a SCIM resource, and would be gone with Kong's memory. So is which event changed a consumer
-    last.
+    def __init__(self, transaction: SqliteTransaction, scope: Scope) -> None:
+        self._connection = transaction.connection
+        self._scope = scope
 
-    :param steps: Of which stamps name their consumers.
-    """
-    _forget(transaction, steps)
-    for step in steps:
-        if isinstance(step, LastEventTag):
-            _keep_stamp(transaction, scope, step)
-        elif isinstance(step, Upsert) and step.dao not in _PROJECTED:
-            _keep_credential(transaction, scope, step)
-    cursor = transaction.connection.execute(
-        "INSERT INTO kong_pending (workspace, tenant, after, steps) VALUES (?, ?, ?, ?)",
-        [
-            scope.workspace,
-            scope.tenant,
-            last_applied(transaction, scope),
-            json.dumps([vars(step) for step in steps]),
-        ],
-    )
-    number = int(cursor.lastrowid or 0)
-    transaction.connection.execute(
-        "INSERT INTO kong_told (workspace, tenant, number) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET number = excluded.number",
-        [scope.workspace, scope.tenant, number],
-    )
-    return number
+    def add(self, steps: Sequence[Step]) -> int:
+        """Note steps on Kong's entities as pending, and return their number.
 
+        What is no consumer and no ACL group is a credential, and kept: unlike those it does not
+        follow from a SCIM resource, and would be gone with Kong's memory. So is which event changed
+        a consumer last.
 
-def last_applied(transaction: SqliteTransaction, scope: Scope) -> int:
-    """Return the number of the last change that Kong was told of, or has yet to be; 0 for none."""
-    found = transaction.connection.execute(
-        "SELECT number FROM kong_told WHERE workspace = ? AND tenant = ?",
-        [scope.workspace, scope.tenant],
-    ).fetchone()
-    return int(found[0]) if found else 0
+        :param steps: Of which stamps name their consumers.
+        """
+        self._forget(steps)
+        for step in steps:
+            if isinstance(step, LastEventTag):
+                self._keep_stamp(step)
+            elif isinstance(step, Upsert) and step.dao not in _PROJECTED:
+                self._keep_credential(step)
+        cursor = self._run(
+            "INSERT INTO kong_pending (workspace, tenant, after, steps)"
+            " VALUES (:workspace, :tenant, :after, :steps)",
+            after=self.last_applied(),
+            steps=json.dumps([vars(step) for step in steps]),
+        )
+        number = int(cursor.lastrowid or 0)
+        self._run(
+            "INSERT INTO kong_told (workspace, tenant, number)"
+            " VALUES (:workspace, :tenant, :number)"
+            " ON CONFLICT DO UPDATE SET number = excluded.number",
+            number=number,
+        )
+        return number
 
+    def last_applied(self) -> int:
+        """Return the number of the last change that Kong was told of, or has yet to be; else 0."""
+        found = self._run(
+            "SELECT number FROM kong_told WHERE workspace = :workspace AND tenant = :tenant"
+        ).fetchone()
+        return int(found[0]) if found else 0
 
-def lift(transaction: SqliteTransaction, number: int) -> None:
-    """Take the mark away: Kong has it."""
-    transaction.connection.execute("DELETE FROM kong_pending WHERE number = ?", [number])
+    def lift(self, number: int) -> None:
+        """Take the mark away: Kong has it."""
+        self._run("DELETE FROM kong_pending WHERE number = :number", number=number)
 
+    def pending(self) -> Pending | None:
+        """Return what Kong has yet to be told; nothing else is written until it was."""
+        found = self._run(
+            "SELECT number, after, steps FROM kong_pending"
+            " WHERE workspace = :workspace AND tenant = :tenant"
+        ).fetchone()
+        if found is None:
+            return None
+        number, after, steps = found
+        return Pending(number, after, tuple(_step(each) for each in json.loads(steps)))
 
-def pending(transaction: SqliteTransaction, scope: Scope) -> Pending | None:
-    """Return what Kong has yet to be told; nothing else is written until it was."""
-    found = transaction.connection.execute(
-        "SELECT number, after, steps FROM kong_pending WHERE workspace = ? AND tenant = ?",
-        [scope.workspace, scope.tenant],
-    ).fetchone()
-    if found is None:
-        return None
-    number, after, steps = found
-    return Pending(number, after, tuple(_step(each) for each in json.loads(steps)))
+    def credentials(self, consumers: Sequence[str], now: float) -> list[Upsert]:
+        """Return the steps that give Kong the credentials of some consumers.
 
+        :param now: In seconds since the epoch. Who had a time to live gets what is left of it.
+        """
+        found = self._run(
+            "SELECT dao, entity FROM kong_credentials"
+            " WHERE workspace = :workspace AND tenant = :tenant"
+            " AND consumer IN (SELECT value FROM json_each(:consumers)) ORDER BY id",
+            consumers=json.dumps(list(consumers)),
+        )
+        given = ((dao, _aged(json.loads(entity), now)) for dao, entity in found)
+        return [Upsert(dao, entity) for dao, entity in given if entity is not None]
 
-def is_pending(transaction: SqliteTransaction, scope: Scope) -> bool:
-    """Tell whether there is anything Kong has yet to be told."""
-    found = transaction.connection.execute(
-        "SELECT 1 FROM kong_pending WHERE workspace = ? AND tenant = ? LIMIT 1",
-        [scope.workspace, scope.tenant],
-    )
-    return found.fetchone() is not None
+    def stamps(self, consumers: Sequence[str]) -> list[LastEventTag]:
+        """Return the steps that say which event changed each of some consumers last."""
+        found = self._run(
+            "SELECT coalesce(event, ''), json_group_array(given.value)"
+            " FROM json_each(:consumers) AS given LEFT JOIN kong_stamps"
+            " ON consumer = given.value AND workspace = :workspace AND tenant = :tenant"
+            " GROUP BY 1 ORDER BY 1",
+            consumers=json.dumps(list(consumers)),
+        )
+        return [LastEventTag(event, tuple(json.loads(ids))) for event, ids in found]
 
+    def _run(self, statement: str, **values: Any) -> sqlite3.Cursor:
+        return self._connection.execute(statement, {**vars(self._scope), **values})
 
-def credentials(
-    transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str], now: float
-) -> list[Upsert]:
-    """Return the steps that give Kong the credentials of some consumers.
+    def _keep_credential(self, step: Upsert) -> None:
+        self._run(
+            "INSERT OR REPLACE INTO kong_credentials"
+            " (id, workspace, tenant, consumer, dao, entity)"
+            " VALUES (:id, :workspace, :tenant, :consumer, :dao, :entity)",
+            id=step.entity["id"],
+            consumer=step.entity["consumer"]["id"],
+            dao=step.dao,
+            entity=json.dumps(step.entity),
+        )
 
-    :param now: In seconds since the epoch. Who had a time to live gets what is left of it.
-    """
-    found = transaction.connection.execute(
-        "SELECT dao, entity FROM kong_credentials WHERE workspace = ? AND tenant = ?"
-        " AND consumer IN (SELECT value FROM json_each(?)) ORDER BY id",
-        [scope.workspace, scope.tenant, json.dumps(list(consumers))],
-    )
-    given = ((dao, _aged(json.loads(entity), now)) for dao, entity in found)
-    return [Upsert(dao, entity) for dao, entity in given if entity is not None]
+    def _keep_stamp(self, step: LastEventTag) -> None:
+        for consumer in step.consumers or ():
+            self._run(
+                "INSERT OR REPLACE INTO kong_stamps (consumer, workspace, tenant, event)"
+                " VALUES (:consumer, :workspace, :tenant, :event)",
+                consumer=consumer,
+                event=step.event,
+            )
 
-
-def stamps(
-    transaction: SqliteTransaction, scope: Scope, consumers: Sequence[str]
-) -> list[LastEventTag]:
-    """Return the steps that say which event changed each of some consumers last."""
-    found = transaction.connection.execute(
-        "SELECT coalesce(event, ''), json_group_array(given.value)"
-        " FROM json_each(?) AS given LEFT JOIN kong_stamps"
-        " ON consumer = given.value AND workspace = ? AND tenant = ? GROUP BY 1 ORDER BY 1",
-        [json.dumps(list(consumers)), scope.workspace, scope.tenant],
-    )
-    return [LastEventTag(event, tuple(json.loads(ids))) for event, ids in found]
+    def _forget(self, steps: Sequence[Step]) -> None:
+        """Drop credentials that the steps take away, and all that is known of who goes."""
+        of_consumer = "DELETE FROM kong_credentials WHERE consumer = :id"
+        for step in steps:
+            if isinstance(step, Revoke):
+                self._run(of_consumer, id=step.consumer)
+            elif isinstance(step, Delete) and step.dao == "consumers":
+                self._run("DELETE FROM kong_stamps WHERE consumer = :id", id=step.id)
+                self._run(of_consumer, id=step.id)
+            elif isinstance(step, Delete):
+                self._run("DELETE FROM kong_credentials WHERE id = :id", id=step.id)
 
 
 def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
@@ -174,47 +198,6 @@ def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
         return entity
     left = int(entity["created_at"] + entity["ttl"] - now)
     return {**entity, "ttl": left} if left > 0 else None
-
-
-def _keep_credential(transaction: SqliteTransaction, scope: Scope, step: Upsert) -> None:
-    entity = step.entity
-    transaction.connection.execute(
-        "INSERT OR REPLACE INTO kong_credentials (id, workspace, tenant, consumer, dao, entity)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            entity["id"],
-            scope.workspace,
-            scope.tenant,
-            entity["consumer"]["id"],
-            step.dao,
-            json.dumps(entity),
-        ],
-    )
-
-
-def _keep_stamp(transaction: SqliteTransaction, scope: Scope, step: LastEventTag) -> None:
-    transaction.connection.executemany(
-        "INSERT OR REPLACE INTO kong_stamps (consumer, workspace, tenant, event)"
-        " VALUES (?, ?, ?, ?)",
-        [[each, scope.workspace, scope.tenant, step.event] for each in step.consumers or ()],
-    )
-
-
-def _forget(transaction: SqliteTransaction, steps: Sequence[Step]) -> None:
-    """Drop credentials that the steps take away, and all that is known of who goes."""
-    for step in steps:
-        if isinstance(step, Delete) and step.dao == "consumers":
-            transaction.connection.execute("DELETE FROM kong_stamps WHERE consumer = ?", [step.id])
-        if isinstance(step, Revoke):
-            column, value = "consumer", step.consumer
-        elif isinstance(step, Delete):
-            column, value = ("consumer" if step.dao == "consumers" else "id"), step.id
-        else:
-            continue
-        transaction.connection.execute(
-            f"DELETE FROM kong_credentials WHERE {column} = ?",  # noqa: S608 - one of two names
-            [value],
-        )
 
 
 def _step(fields: Mapping[str, Any]) -> Step:

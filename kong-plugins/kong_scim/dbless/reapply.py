@@ -8,11 +8,11 @@ import uuid
 from dataclasses import dataclass
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Epoch, Revoke, Step
-from kong_scim.dbless import pending_log
 from kong_scim.dbless.bridge import PATIENCE, KongMemory, epoch_key
 from kong_scim.dbless.local_store import LocalStore
+from kong_scim.dbless.pending_log import Pending, PendingLog
 from kong_scim.directory.database import Scope
-from kong_scim.directory.storage import SqlStorage
+from kong_scim.directory.every_user import EveryUser
 from kong_scim.sync.consumers import KongConsumerSync
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Tenant:
     """What of a tenant is needed to say what Kong must have."""
 
     scope: Scope
-    storage: SqlStorage
+    users: EveryUser
     consumer_sync: KongConsumerSync
 
 
@@ -40,8 +40,9 @@ def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str 
     store, scope, key = memory.store, tenant.scope, epoch_key(tenant.scope.tenant)
     with store.turn(PATIENCE):
         with store.reading() as transaction:
-            waiting = pending_log.pending(transaction, scope)
-            last_applied = memory.epoch(pending_log.last_applied(transaction, scope))
+            pending_log = PendingLog(transaction, scope)
+            waiting = pending_log.pending()
+            last_applied = memory.epoch(pending_log.last_applied())
         if epoch != last_applied:
             epoch = bridge.wake(epoch=key).epoch  # a write may have come in between
         if waiting is not None and epoch == memory.epoch(waiting.after):
@@ -50,12 +51,12 @@ def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str 
             _apply_all(bridge, tenant, store, epoch, last_applied)
         if waiting is not None:
             with store.writing() as transaction:
-                pending_log.lift(transaction, waiting.number)
+                PendingLog(transaction, scope).lift(waiting.number)
         if epoch != last_applied or waiting is not None or not memory.applications(scope):
             memory.applied(scope)
 
 
-def _apply_pending(bridge: Bridge, waiting: pending_log.Pending, epoch: Epoch) -> str | None:
+def _apply_pending(bridge: Bridge, waiting: Pending, epoch: Epoch) -> str | None:
     """Tell Kong what it has yet to be told, and return its mark then."""
     try:
         bridge.commit(waiting.steps, epoch=epoch)
@@ -76,10 +77,10 @@ def _apply_all(
     ours = f"applying {uuid.uuid4()}"
     key = epoch_key(scope.tenant)
     bridge.commit([], epoch=Epoch(key, epoch, becomes=ours))
-    total, done, clashes = tenant.storage.count_users(), 0, 0
+    total, done, clashes = tenant.users.count(), 0, 0
     known: set[str] = set()
     log.info("tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, total)
-    for users in tenant.storage.users(BATCH):
+    for users in tenant.users.batches(BATCH):
         found = tenant.consumer_sync.again(users)
         for each in found:
             if each.refused is not None:
@@ -88,8 +89,9 @@ def _apply_all(
         present = [each.consumer for each in found if each.consumer]
         known.update(present)
         with store.reading() as transaction:
-            given: list[Step] = [*pending_log.credentials(transaction, scope, present, time.time())]
-            given += pending_log.stamps(transaction, scope, present)
+            pending_log = PendingLog(transaction, scope)
+            given: list[Step] = [*pending_log.credentials(present, time.time())]
+            given += pending_log.stamps(present)
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
         if epoch is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]

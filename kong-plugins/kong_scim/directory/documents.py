@@ -117,13 +117,12 @@ def model(
     return kind.model.model_validate(data, scim_policy=_LENIENT)
 
 
-def group_values(group_kind: Kind | None, groups: Iterable[GroupRef]) -> list[dict[str, Any]]:
+def group_values(group_kind: Kind, groups: Iterable[GroupRef]) -> list[dict[str, Any]]:
     """Return a user's ``groups`` (RFC 7643 §4.1.2); references are relative to the base URL."""
-    endpoint = group_kind.endpoint if group_kind else "Groups"
     return [
         {
             "value": group.id,
-            "$ref": f"{endpoint}/{group.id}",
+            "$ref": f"{group_kind.endpoint}/{group.id}",
             "display": group.display_name,
             "type": "direct" if group.direct else "indirect",
         }

@@ -235,8 +235,6 @@ class Groups:
             {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
         )
         kind = context.kinds.in_role("User")
-        if kind is None:
-            return change, context.consumer_sync.of(change)
         users = [row for row in around.rows.values() if row.type == kind.name]
         affected: list[tuple[StoredRow, UserChange]] = []
         for row in users:
@@ -286,8 +284,8 @@ class Groups:
             queries.edges(database, [*members, *groups]),
         )
         edges = [above]
-        group_kind = context.kinds.in_role("Group")
-        nesting = [node["id"] for node in nodes if group_kind and node["type"] == group_kind.name]
+        group_type = context.kinds.in_role("Group").name
+        nesting = [node["id"] for node in nodes if node["type"] == group_type]
         if nesting:
             (further,) = context.read(queries.below(database, nesting))
             edges += context.read(queries.edges(database, [node["id"] for node in further]))

@@ -54,9 +54,9 @@ class Kinds:
             resource_type = str(resource_type.name)
         return self._kinds[resource_type]
 
-    def in_role(self, role: Role) -> Kind | None:
+    def in_role(self, role: Role) -> Kind:
         """Return the kind that is the users, or the groups, of this provider."""
-        return self._roles.get(role)
+        return self._roles[role]
 
 
 def _kind(provider: ScimProvider, resource_type: ResourceType) -> Kind:

@@ -95,14 +95,12 @@ class Access:
     :param consumer: The id of its consumer.
     :param added: The names of access groups the consumer gets.
     :param removed: The names of those it loses.
-    :param revokes: Whether its credentials are deleted.
     :param suspended: Whether it is refused from now on; None where there is no consumer any more.
     """
 
     consumer: str
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    revokes: bool = False
     suspended: bool | None = False
 
 
@@ -137,15 +135,6 @@ class ConsumerSync(Protocol):
         """
 
 
-class NoConsumerSync:
-    """A directory on its own."""
-
-    def of(self, change: Change) -> Outcome:
-        """Entail nothing."""
-        del change
-        return Outcome()
-
-
 @dataclass(frozen=True)
 class Entry:
     """A change that is about to be committed, as the outbox writes it down.
@@ -177,15 +166,6 @@ class Outbox(Protocol):
         """Return what to commit after everything else of the change."""
 
 
-class NoOutbox:
-    """Writes nothing down."""
-
-    def of(self, entry: Entry) -> Sequence[Step]:
-        """Add nothing."""
-        del entry
-        return ()
-
-
 class DeprovisioningGuard(Protocol):
     """Holds back changes that would take too many people's access away at once."""
 
@@ -199,17 +179,3 @@ class DeprovisioningGuard(Protocol):
 
     def hold(self, change: Change, lost: int) -> Exception:
         """Write down that a change was held back, and return what is raised."""
-
-
-class NoDeprovisioningGuard:
-    """Lets everything pass."""
-
-    def guards(self, change: Change, lost: int) -> Sequence[Sql]:
-        """Ask for nothing."""
-        del change, lost
-        return ()
-
-    def hold(self, change: Change, lost: int) -> Exception:
-        """Never happens."""
-        del change, lost
-        return Conflict(detail="Nothing is held back here")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -160,20 +160,18 @@ class SqliteDatabase:
                     raise BridgeError(f"no entities here: {step.op}", step=index)
             return results
 
-    @contextmanager
-    def transaction(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
+    def transaction(
+        self, timeout: float | None = None
+    ) -> AbstractContextManager[SqliteTransaction]:
         """Open a writing transaction, so that other writes can be mixed in; commits at its end.
 
         :param timeout: As :class:`SqliteTransaction` has it.
         """
-        with self._transaction("BEGIN IMMEDIATE", timeout) as transaction:
-            yield transaction
+        return self._transaction("BEGIN IMMEDIATE", timeout)
 
-    @contextmanager
-    def reading(self, timeout: float | None = None) -> Iterator[SqliteTransaction]:
+    def reading(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
         """Open a transaction whose reads are all of one moment."""
-        with self._transaction("BEGIN", timeout) as transaction:
-            yield transaction
+        return self._transaction("BEGIN", timeout)
 
     def close(self) -> None:
         """Close the file."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,31 +21,19 @@ from sqlalchemy import bindparam, select
 
 from kong_scim import cpu
 from kong_scim.bridge import StatementTimeoutError
-from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import costs, queries
 from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import StoredRow, group_values, keeps, model
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import (
-    ConsumerSync,
-    DeprovisioningGuard,
-    NoConsumerSync,
-    NoDeprovisioningGuard,
-    NoOutbox,
-    Operation,
-    Outbox,
-    UserState,
-)
+from kong_scim.directory.ports import ConsumerSync, DeprovisioningGuard, Operation, Outbox
 from kong_scim.directory.retries import retried
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.statements import Statement, insert_into
 from kong_scim.directory.tables import secrets as tenant_secrets
 from kong_scim.directory.users import Users
 from kong_scim.directory.values import utc_now
-
-log = logging.getLogger(__name__)
 
 
 def new_uuid() -> str:
@@ -63,7 +50,7 @@ class SqlStorage(ScimStorage):
     :param database: Whose resources, and where: nothing of another scope is ever seen.
     :param consumer_sync: What a change of users and groups entails elsewhere.
     :param outbox: Where each change is written down.
-    :param safety: What holds back changes that take too many people's access away.
+    :param safety: What holds back changes that take too many people's access away, if anything.
     :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
     """
 
@@ -73,8 +60,8 @@ class SqlStorage(ScimStorage):
         self,
         database: TenantDatabase,
         provider: ScimProvider,
-        consumer_sync: ConsumerSync | None = None,
-        outbox: Outbox | None = None,
+        consumer_sync: ConsumerSync,
+        outbox: Outbox,
         *,
         safety: DeprovisioningGuard | None = None,
         dry_run: bool = False,
@@ -83,14 +70,7 @@ class SqlStorage(ScimStorage):
     ) -> None:
         self._kinds = Kinds(provider)
         self._context = DirectoryContext(
-            database,
-            self._kinds,
-            consumer_sync or NoConsumerSync(),
-            outbox or NoOutbox(),
-            safety or NoDeprovisioningGuard(),
-            clock,
-            new_id,
-            dry_run,
+            database, self._kinds, consumer_sync, outbox, safety, clock, new_id, dry_run
         )
         self._users = Users(self._context)
         self._groups = Groups(self._context)
@@ -276,41 +256,6 @@ class SqlStorage(ScimStorage):
         steps = [_INSERT_SECRET, _SECRET]
         *_, found = database.commit([database.bind(each, name=name, value=value) for each in steps])
         return bytes.fromhex(found.data[0]["value"])
-
-    def count_users(self) -> int:
-        """Return how many users there are."""
-        kind = self._kinds.in_role("User")
-        if kind is None:
-            return 0
-        (row,) = self._context.database.rows(queries.COUNT, type=kind.name)
-        return int(row["total"])
-
-    def users(self, size: int) -> Iterator[list[UserState]]:
-        """Yield every user with its groups, in batches, in the order of their ids.
-
-        Each batch is of one moment; a user that is made meanwhile may be among them or not. One
-        whose stored row cannot be read is left out and logged: it keeps no other from Kong, and is
-        let in nowhere.
-        """
-        kind, context = self._kinds.in_role("User"), self._context
-        last = ""
-        while kind is not None:
-            found_rows = context.database.rows(queries.AFTER, type=kind.name, last=last, limit=size)
-            if not found_rows:
-                return
-            ids = [columns["id"] for columns in found_rows]
-            last = ids[-1]
-            graph = graph_of(*context.read(queries.edges(context.database, ids)))
-            users = []
-            for columns in found_rows:
-                try:
-                    user = model(kind, StoredRow.read(columns))
-                except Exception as error:  # whatever may be stored there
-                    log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
-                    counts_of(context.database.scope.tenant).add("failures", "memory", "")
-                else:
-                    users.append(UserState(user, graph.groups_of(columns["id"])))
-            yield users
 
     def patch_members(
         self,

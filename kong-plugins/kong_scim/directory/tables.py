@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
@@ -33,11 +34,43 @@ TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 metadata = MetaData()
 
+
+def _text(name: str) -> Column[str]:
+    return Column(name, TEXT, nullable=False)
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, TEXT, primary_key=True)
+
+
+def _scope() -> list[Column[str]]:
+    """Return the columns that say whose a row is."""
+    return [_text("workspace"), _text("tenant")]
+
+
+def _scope_key() -> list[Column[str]]:
+    return [_key("workspace"), _key("tenant")]
+
+
+def _owner(name: str, *, key: bool = False) -> Column[str]:
+    """Return the column of a resource with which the row goes."""
+    owner = ForeignKey("scim_resources.id", ondelete="CASCADE")
+    return Column(name, TEXT, owner, primary_key=key, nullable=False)
+
+
+def _serial(name: str) -> Column[int]:
+    return Column(name, BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _index(name: str, table: Table, columns: list[str], where: ColumnElement[bool]) -> None:
+    """Add an index of those rows of a table that meet a condition."""
+    Index(name, *(table.c[each] for each in columns), postgresql_where=where, sqlite_where=where)
+
+
 tenants = Table(
     "scim_tenants",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # Changes whenever the nesting, a name or the existence of a group does. A membership change
     # holds it in share mode, so that the groups a user is in cannot change their names meanwhile.
     Column("graph_version", BigInteger, nullable=False, server_default="0"),
@@ -47,39 +80,27 @@ tenants = Table(
 resources = Table(
     "scim_resources",
     metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("workspace", TEXT, nullable=False),
-    Column("tenant", TEXT, nullable=False),
-    Column("type", TEXT, nullable=False),
+    _key("id"),
+    *_scope(),
+    _text("type"),
     Column("version", BigInteger, nullable=False),
     Column("display", TEXT),
     # The display in the form comparisons use, for filters on members.display and groups.display.
     Column("display_key", TEXT),
-    Column("doc", TEXT, nullable=False),
-    Column("created", TEXT, nullable=False),
-    Column("modified", TEXT, nullable=False),
+    _text("doc"),
+    _text("created"),
+    _text("modified"),
+    Index("scim_resources_order", "workspace", "tenant", "type", "created", "id"),
     info=_FIRST,
 )
-Index(
-    "scim_resources_order",
-    resources.c.workspace,
-    resources.c.tenant,
-    resources.c.type,
-    resources.c.created,
-    resources.c.id,
-)
-
-
-def _owner(name: str) -> Column[str]:
-    return Column(name, TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False)
 
 
 values = Table(
     "scim_values",
     metadata,
-    Column("resource_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
+    _owner("resource_id", key=True),
     # The attribute's path in lower case, qualified by the URN of its extension.
-    Column("attr", TEXT, primary_key=True),
+    _key("attr"),
     # Which entry of a multi-valued attribute, and which value of a multi-valued sub-attribute.
     Column("entry", Integer, primary_key=True, autoincrement=False),
     Column("item", Integer, primary_key=True, autoincrement=False),
@@ -93,55 +114,36 @@ values = Table(
     Column("sorts", Integer, nullable=False),
     info=_FIRST,
 )
-Index(
-    "scim_values_head",
-    values.c.attr,
-    values.c.head,
-    values.c.resource_id,
-    values.c.entry,
-    postgresql_where=values.c.head.is_not(None),
-    sqlite_where=values.c.head.is_not(None),
+_index(
+    "scim_values_head", values, ["attr", "head", "resource_id", "entry"], values.c.head.is_not(None)
 )
-Index(
-    "scim_values_num",
-    values.c.attr,
-    values.c.num,
-    values.c.resource_id,
-    values.c.entry,
-    postgresql_where=values.c.num.is_not(None),
-    sqlite_where=values.c.num.is_not(None),
+_index(
+    "scim_values_num", values, ["attr", "num", "resource_id", "entry"], values.c.num.is_not(None)
 )
 
 unique = Table(
     "scim_unique",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
-    Column("attr", TEXT, primary_key=True),
+    *_scope_key(),
+    _key("attr"),
     # SHA-256 of the value, in hexadecimal: a value may be longer than an index row.
-    Column("digest", TEXT, primary_key=True),
+    _key("digest"),
     _owner("resource_id"),
+    Index("scim_unique_resource", "resource_id"),
     info=_FIRST,
 )
-Index("scim_unique_resource", unique.c.resource_id)
 
 members = Table(
     "scim_members",
     metadata,
-    Column("group_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("member_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("member_type", TEXT, nullable=False),
+    _owner("group_id", key=True),
+    _owner("member_id", key=True),
+    _text("member_type"),
+    Index("scim_members_member", "member_id", "group_id"),
     info=_FIRST,
 )
-Index("scim_members_member", members.c.member_id, members.c.group_id)
 # Nested groups are few; walking them must not walk the users of a large group.
-Index(
-    "scim_members_nested",
-    members.c.group_id,
-    members.c.member_id,
-    postgresql_where=members.c.member_type == "Group",
-    sqlite_where=members.c.member_type == "Group",
-)
+_index("scim_members_nested", members, ["group_id", "member_id"], members.c.member_type == "Group")
 
 # -- Events ---------------------------------------------------------------
 
@@ -152,37 +154,35 @@ Index(
 outbox = Table(
     "scim_outbox",
     metadata,
-    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _serial("position"),
     # A UUID of version 7: the idempotency key of whoever receives the event.
-    Column("id", TEXT, nullable=False),
-    Column("workspace", TEXT, nullable=False),
-    Column("tenant", TEXT, nullable=False),
-    Column("resource_type", TEXT, nullable=False),
-    Column("resource_id", TEXT, nullable=False),
+    _text("id"),
+    *_scope(),
+    _text("resource_type"),
+    _text("resource_id"),
     Column("version_before", BigInteger),
     Column("version_after", BigInteger),
-    Column("created", TEXT, nullable=False),
+    _text("created"),
     # JSON: see kong_scim/events/outbox.py.
-    Column("doc", TEXT, nullable=False),
+    _text("doc"),
     # JSON: how many of Kong's entities were written, by operation and DAO, as the bridge counted.
-    Column("written", TEXT, nullable=False),
+    _text("written"),
+    Index("scim_outbox_order", "workspace", "tenant", "position"),
     info={"migration": "001_outbox"},
     # A position is never given again, also where the last row is gone.
     sqlite_autoincrement=True,
 )
-Index("scim_outbox_order", outbox.c.workspace, outbox.c.tenant, outbox.c.position)
 
 chains = Table(
     "scim_chains",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # The last event of the tenant's trail: its sequence, and its hash.
     Column("length", BigInteger, nullable=False),
-    Column("hash", TEXT, nullable=False),
+    _text("hash"),
     # The first event that is kept, and the hash before it.
     Column("first", BigInteger, nullable=False),
-    Column("first_hash", TEXT, nullable=False),
+    _text("first_hash"),
     info={"migration": "002_trail"},
 )
 
@@ -190,63 +190,47 @@ deliveries = Table(
     "scim_deliveries",
     metadata,
     # In the order in which the events were sealed.
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("workspace", TEXT, nullable=False),
-    Column("tenant", TEXT, nullable=False),
-    Column("target", TEXT, nullable=False),
-    Column("event_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False),
-    Column("resource_id", TEXT, nullable=False),
+    _serial("number"),
+    *_scope(),
+    _text("target"),
+    _owner("event_id"),
+    _text("resource_id"),
     # pending, delivered or dead
-    Column("state", TEXT, nullable=False),
+    _text("state"),
     Column("attempts", Integer, nullable=False),
-    Column("created", TEXT, nullable=False),
+    _text("created"),
     # Not before this moment.
-    Column("due", TEXT, nullable=False),
+    _text("due"),
     # Until this moment somebody is trying; empty for nobody.
-    Column("leased", TEXT, nullable=False),
+    _text("leased"),
+    Index("scim_deliveries_event", "event_id"),
     info=_DELIVERIES,
     sqlite_autoincrement=True,
 )
-Index("scim_deliveries_event", deliveries.c.event_id)
-Index(
-    "scim_deliveries_pending",
-    deliveries.c.workspace,
-    deliveries.c.tenant,
-    deliveries.c.target,
-    deliveries.c.resource_id,
-    deliveries.c.number,
-    postgresql_where=deliveries.c.state == "pending",
-    sqlite_where=deliveries.c.state == "pending",
-)
-Index(
-    "scim_deliveries_order",
-    deliveries.c.workspace,
-    deliveries.c.tenant,
-    deliveries.c.target,
-    deliveries.c.number,
-    postgresql_where=deliveries.c.state == "pending",
-    sqlite_where=deliveries.c.state == "pending",
-)
+_PENDING = deliveries.c.state == "pending"
+_BY_TARGET = ["workspace", "tenant", "target"]
+_index("scim_deliveries_pending", deliveries, [*_BY_TARGET, "resource_id", "number"], _PENDING)
+_index("scim_deliveries_order", deliveries, [*_BY_TARGET, "number"], _PENDING)
 
 attempts = Table(
     "scim_attempts",
     metadata,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _serial("number"),
     Column(
         "delivery", BigInteger, ForeignKey(deliveries.c.number, ondelete="CASCADE"), nullable=False
     ),
-    Column("at", TEXT, nullable=False),
+    _text("at"),
     # The HTTP status, or 0 where there was no answer.
     Column("status", Integer, nullable=False),
     Column("milliseconds", Integer, nullable=False),
     # Why it failed; empty where it did not.
-    Column("error", TEXT, nullable=False),
+    _text("error"),
     # The first KiB of the answer.
-    Column("answer", TEXT, nullable=False),
+    _text("answer"),
+    Index("scim_attempts_delivery", "delivery", "number"),
     info=_DELIVERIES,
     sqlite_autoincrement=True,
 )
-Index("scim_attempts_delivery", attempts.c.delivery, attempts.c.number)
 
 # -- Quarantine -----------------------------------------------------------
 
@@ -255,21 +239,20 @@ Index("scim_attempts_delivery", attempts.c.delivery, attempts.c.number)
 quarantines = Table(
     "scim_quarantines",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # open, quarantined, approved or rejected: until the moment `until`, and open from then on.
-    Column("state", TEXT, nullable=False),
+    _text("state"),
     # Departures up to this moment do not count any more.
-    Column("until", TEXT, nullable=False),
+    _text("until"),
     # When the quarantine began, why in a sentence, and the event that says so; else empty.
-    Column("since", TEXT, nullable=False),
-    Column("reason", TEXT, nullable=False),
-    Column("event_id", TEXT, nullable=False),
+    _text("since"),
+    _text("reason"),
+    _text("event_id"),
     # Requests that were held back since then.
     Column("refused", BigInteger, nullable=False),
     # The last decision, and the name of the token it came with.
-    Column("decided", TEXT, nullable=False),
-    Column("decided_by", TEXT, nullable=False),
+    _text("decided"),
+    _text("decided_by"),
     info=_QUARANTINE,
 )
 
@@ -277,43 +260,35 @@ quarantines = Table(
 deprovisionings = Table(
     "scim_departures",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # Of a user that may be gone: no foreign key.
-    Column("user_id", TEXT, primary_key=True),
+    _key("user_id"),
     # gone, or held where a request was refused
-    Column("state", TEXT, nullable=False),
+    _text("state"),
     # deactivate or delete: the last that was asked for.
-    Column("operation", TEXT, nullable=False),
-    Column("at", TEXT, nullable=False),
+    _text("operation"),
+    _text("at"),
     # Requests on this user that were held back.
     Column("refused", BigInteger, nullable=False),
+    Index("scim_departures_order", "workspace", "tenant", "state", "at"),
     info=_QUARANTINE,
-)
-Index(
-    "scim_departures_order",
-    deprovisionings.c.workspace,
-    deprovisionings.c.tenant,
-    deprovisionings.c.state,
-    deprovisionings.c.at,
 )
 
 losses = Table(
     "scim_losses",
     metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("workspace", TEXT, nullable=False),
-    Column("tenant", TEXT, nullable=False),
+    _key("id"),
+    *_scope(),
     # What was written: a group that lost members, say. It may be gone: no foreign key.
-    Column("resource_id", TEXT, nullable=False),
+    _text("resource_id"),
     # gone, or held where a request was refused
-    Column("state", TEXT, nullable=False),
+    _text("state"),
     # How many memberships of access groups it takes away.
     Column("memberships", BigInteger, nullable=False),
-    Column("at", TEXT, nullable=False),
+    _text("at"),
+    Index("scim_losses_order", "workspace", "tenant", "state", "at"),
     info=_NAMES,
 )
-Index("scim_losses_order", losses.c.workspace, losses.c.tenant, losses.c.state, losses.c.at)
 
 # -- Names in Kong --------------------------------------------------------
 
@@ -322,41 +297,39 @@ acl_groups = Table(
     "scim_acl_groups",
     metadata,
     # One SCIM group gives one ACL group, also while nobody is in it.
-    Column("group_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("workspace", TEXT, nullable=False),
-    Column("tenant", TEXT, nullable=False),
-    Column("name", TEXT, nullable=False),
+    _owner("group_id", key=True),
+    *_scope(),
+    _text("name"),
     # SHA-256, in hexadecimal: a name may be longer than an index row.
-    Column("key", TEXT, nullable=False),
+    _text("key"),
+    Index("scim_acl_groups_key", "workspace", "key"),
     info=_NAMES,
 )
-Index("scim_acl_groups_key", acl_groups.c.workspace, acl_groups.c.key)
 
 consumer_names = Table(
     "scim_consumer_names",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
+    _key("workspace"),
     # username or custom_id of a consumer; userName of a user, whose key has the tenant in it.
-    Column("kind", TEXT, primary_key=True),
-    Column("key", TEXT, primary_key=True),
-    Column("resource_id", TEXT, ForeignKey(resources.c.id, ondelete="CASCADE"), nullable=False),
+    _key("kind"),
+    _key("key"),
+    _owner("resource_id"),
+    Index("scim_consumer_names_resource", "resource_id"),
     info=_NAMES,
 )
-Index("scim_consumer_names_resource", consumer_names.c.resource_id)
 
 # -- Credentials ----------------------------------------------------------
 
 callers = Table(
     "scim_callers",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # What logs call the credentials: a token's name, or ``jwt:`` or ``kong:`` and a name.
-    Column("name", TEXT, primary_key=True),
+    _key("name"),
     # Empty where they were not used yet.
-    Column("last_used", TEXT, nullable=False),
+    _text("last_used"),
     # The expiry that an event warned of; empty where none did.
-    Column("warned", TEXT, nullable=False),
+    _text("warned"),
     info={"migration": "005_callers"},
 )
 
@@ -364,11 +337,10 @@ callers = Table(
 secrets = Table(
     "scim_secrets",
     metadata,
-    Column("workspace", TEXT, primary_key=True),
-    Column("tenant", TEXT, primary_key=True),
+    *_scope_key(),
     # What it is for.
-    Column("name", TEXT, primary_key=True),
+    _key("name"),
     # In hexadecimal.
-    Column("value", TEXT, nullable=False),
+    _text("value"),
     info=_NAMES,
 )

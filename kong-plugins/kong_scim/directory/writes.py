@@ -78,12 +78,8 @@ class Writes:
             _INSERT_RESOURCE,
             id=row.id,
             type=row.type,
-            version=row.version,
-            display=row.display,
-            display_key=row.display_key(kind),
-            doc=row.text(),
             created=row.created,
-            modified=row.modified,
+            **_what_changes(kind, row),
         )
         self._claim(row.id, uniques(kind, resource))
         self._insert_values(row.id, rows(kind, resource))
@@ -92,15 +88,7 @@ class Writes:
         self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
     ) -> None:
         """Store the new state of a resource that is guarded at the version it was read."""
-        self._run(
-            _UPDATE_RESOURCE,
-            resource=row.id,
-            version=row.version,
-            display=row.display,
-            display_key=row.display_key(kind),
-            doc=row.text(),
-            modified=row.modified,
-        )
+        self._run(_UPDATE_RESOURCE, resource=row.id, **_what_changes(kind, row))
         self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
         held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
@@ -217,6 +205,17 @@ class Writes:
             for index, value in enumerate(chunk):
                 table.update((f"{name}{index}", each) for name, each in value._asdict().items())
             self._run(_insert_values(len(chunk)), resource=resource_id, **table)
+
+
+def _what_changes(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
+    """Return the columns of a resource that a change of it may write."""
+    return {
+        "version": row.version,
+        "display": row.display,
+        "display_key": row.display_key(kind),
+        "doc": row.text(),
+        "modified": row.modified,
+    }
 
 
 def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:

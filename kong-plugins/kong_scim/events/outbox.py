@@ -107,14 +107,12 @@ class EventOutbox:
         values: Collection[str] = (),
         dry_run: bool = False,
         clock: Callable[[], datetime] = utc_now,
-        new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._database = database
         self._origin = origin
         self._dry_run = dry_run
         self._values = frozenset(name.casefold() for name in values)
         self._clock = clock
-        self._new_id = new_id
 
     def of(self, entry: Entry) -> Sequence[Step]:
         """Return the steps that write the event of a change, and its id to the consumers."""
@@ -157,7 +155,7 @@ class EventOutbox:
         self, resource_type: str, resource_id: str, document: Mapping[str, Any]
     ) -> dict[str, Param]:
         return {
-            "id": self._new_id(),
+            "id": uuid7(),
             "resource_type": resource_type,
             "resource_id": resource_id,
             "version_before": None,

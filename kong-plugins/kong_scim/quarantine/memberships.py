@@ -72,7 +72,7 @@ def _memberships() -> Select[Any]:
 
 
 def _may_be_taken() -> ColumnElement[bool]:
-    """Whether ``taken`` more may go: ``QuarantineDecisions.memberships_allowed`` in SQL.
+    """Whether ``taken`` more may go: ``QuarantineConfig.memberships_allowed`` in SQL.
 
     Those that went within the window are among those of which it is a share.
     """

@@ -108,7 +108,7 @@ def _active_before() -> Select[Any]:
 
 
 def _one_more(counted: Subquery) -> ColumnElement[bool]:
-    """Whether one more may leave: :meth:`~kong_scim.config.quarantine.QuarantineDecisions.allowed`
+    """Whether one more may leave: :meth:`~kong_scim.config.quarantine.QuarantineConfig.allowed`
     in SQL.
 
     The user at hand is active before and has not left yet, so it is among those who are there. More

@@ -17,7 +17,7 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.documents import StoredRow, model
-from kong_scim.directory.kinds import Kind, Kinds
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import UserState
 from kong_scim.directory.statements import Statement
 from kong_scim.directory.tables import acl_groups, consumer_names, resources
@@ -53,21 +53,19 @@ class Backfill:
 
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        groups, users = self._kinds.in_role("Group"), self._kinds.in_role("User")
         try:
-            for kind, work in ((groups, self._groups), (users, self._users)):
+            for work in (self._groups, self._users):
                 last = ""
-                while kind is not None:
-                    last = work(kind, last)
-                    if not last:
-                        break
+                while last := work(last):
+                    pass
         except (RowCountError, TransactionConflictError):
             return False
         return True
 
-    def _groups(self, kind: Kind, last: str) -> str:
+    def _groups(self, last: str) -> str:
         """Do some groups behind an id, and return the last one's; an empty one at the end."""
-        rows = self._database.rows(_GROUPS, type=kind.name, last=last)
+        groups = self._kinds.in_role("Group").name
+        rows = self._database.rows(_GROUPS, type=groups, last=last)
         given = [(row, self._given(str(row["display"] or ""))) for row in rows]
         changed = [(row, name) for row, name in given if name != row["held"]]
         steps = [self._ownership.gives(row["id"], name) for row, name in changed]
@@ -81,7 +79,8 @@ class Backfill:
                 )
         return str(rows[-1]["id"]) if rows else ""
 
-    def _users(self, kind: Kind, last: str) -> str:
+    def _users(self, last: str) -> str:
+        kind = self._kinds.in_role("User")
         rows = self._database.rows(_USERS, type=kind.name, last=last)
         steps: list[Step] = []
         for row in rows:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from scim2_models import Resource, SCIMException
 
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
-from kong_scim.bridge import Consumer, Delete, Revoke, Rows, Sql, Step, Upsert
+from kong_scim.bridge import Consumer, Delete, Sql, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
+from kong_scim.sync.gateway import Gateway
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
 from kong_scim.sync.names import access_groups, refuse_hidden, shown
 from kong_scim.sync.ownership import Ownership
@@ -25,19 +26,6 @@ from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
 
-class Consumers(Protocol):
-    """Reads Kong's consumers: :class:`kong_scim.bridge.Bridge`."""
-
-    def query(
-        self,
-        *,
-        consumer_ids: Sequence[str],
-        usernames: Sequence[str],
-        custom_ids: Sequence[str],
-    ) -> Rows:
-        """Return the consumers with any of these, with their ACL groups."""
-
-
 class KongConsumerSync:
     """Works out the steps on Kong's consumers and groups for each user that a change affects.
 
@@ -45,6 +33,7 @@ class KongConsumerSync:
     that was there before. What is there is compared with what is wanted, and not with what was
     written last: a difference that somebody else made is repaired on the way.
 
+    :param gateway: Where Kong's consumers are read.
     :param ownership: Whose ACL groups and names are.
     :param declared: Whether consumers that SCIM did not create are those of a declarative
         configuration, and not to be touched (a DB-less Kong).
@@ -55,7 +44,7 @@ class KongConsumerSync:
     def __init__(
         self,
         config: PluginConfig,
-        consumers: Consumers,
+        gateway: Gateway,
         ownership: Ownership,
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -63,7 +52,7 @@ class KongConsumerSync:
         may_give_roles: bool = True,
     ) -> None:
         self._config = config
-        self._consumers = consumers
+        self._gateway = gateway
         self._clock = clock
         self._declared = declared
         self._ownership = ownership
@@ -255,7 +244,7 @@ class KongConsumerSync:
         return present + self._read([], removed) if removed else present
 
     def _read(self, ids: Sequence[str], claiming: Sequence[Wanted]) -> list[Consumer]:
-        return self._consumers.query(
+        return self._gateway.query(
             consumer_ids=ids,
             usernames=_with_folded(one.username for one in claiming),
             custom_ids=_with_folded(one.custom_id for one in claiming),
@@ -345,6 +334,5 @@ def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) ->
         removed=tuple(
             sorted(name for id_, name in held.items() if id_ in deleted or not wanted_.present)
         ),
-        revokes=any(isinstance(step, Revoke) for step in steps),
         suspended=wanted_.suspended if wanted_.present else None,
     )
