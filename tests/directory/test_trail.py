@@ -230,7 +230,7 @@ DAMAGES = [
 @pytest.mark.parametrize("dropped", [0, 3], ids=["whole", "trimmed"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_one_record_that_was_altered_removed_or_inserted_anywhere_is_named(
-    world: World, context: int, dropped: int, damage: Callable[[World, Event], int]
+    world: World, place: int, dropped: int, damage: Callable[[World, Event], int]
 ) -> None:
     world.happen(5 + dropped)
     world.trail.seal()
@@ -238,7 +238,7 @@ def test_one_record_that_was_altered_removed_or_inserted_anywhere_is_named(
         assert world.trail.drop(START_OF_TIME + timedelta(days=dropped + 1)) == dropped
     assert world.problem() is None
 
-    sequence = damage(world, world.events()[context])
+    sequence = damage(world, world.events()[place])
 
     problem = world.problem() or "nothing"
     assert problem.startswith(f"sequence {sequence}: ")
