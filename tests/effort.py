@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: few by ``make test``, and many by ``make fuzz``."""
+"""How much is tried of what has no end: little by ``make test``, and much by ``make fuzz``."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def examples(few: int) -> int:
     :param few: The number that ``make test`` takes.
     """
     return few * TIMES if settings.get_current_profile_name() == LONG else few
+
+
+def one_in(few: int) -> int:
+    """Return which part of a list of cases is tried in this run.
+
+    :param few: ``make test`` tries every so many-th case, and ``make fuzz`` all of them.
+    """
+    return 1 if settings.get_current_profile_name() == LONG else few
