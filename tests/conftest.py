@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import pytest
@@ -19,6 +21,17 @@ from kong_scim_sandbox.lua.runtime import shipped_directory
 from variants import variant
 
 pytest_plugins = ["effort", "left_out"]
+
+
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3
+"""Bytes that must be free there."""
+
+
+def pytest_configure() -> None:
+    """Keep the files of tests in memory, where there is room: no commit waits for a disk."""
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and disk_usage(MEMORY).free > ROOM:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_report_header() -> str:

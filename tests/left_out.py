@@ -1,8 +1,9 @@
 """Which tests are left out of a run, and how many: those that nobody could run, or need not.
 
-How a request is read and answered is decided by the plugin, which cannot know the host. So, without
-a Kong, the rooms :data:`ONE_HOST` run on one host, and of their tests those marked ``every_host``
-on each. With a Kong, or with ``--every-host``, all of them run on each.
+How a request is read and answered is decided by the plugin, which cannot know the host, and what
+the demo says of a failure by the demo. So, without a Kong, the directories :data:`ONE_HOST` run on
+one host, and of their tests those marked ``every_host`` on each. With a Kong, or with
+``--every-host``, all of them run on each.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from kong_process import requires_kong
 
-ONE_HOST = ("protocol", "providers")
+ONE_HOST = ("demo", "hostile", "protocol", "providers")
 """The directories of tests whose outcome no host can change."""
 
 THE_HOST = "sandbox"
@@ -29,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-host",
         action="store_true",
-        help=f"run {' and '.join(ONE_HOST)} on every host, and not on {THE_HOST} only",
+        help=f"run {', '.join(ONE_HOST)} on every host, and not on {THE_HOST} only",
     )
 
 

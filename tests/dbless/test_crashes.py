@@ -25,7 +25,7 @@ from memory_of_kong import (
 from effort import examples
 from hosts import eventually
 from kong_scim.bridge import BridgeError, Delete, Sql
-from kong_scim.dbless import bridge
+from kong_scim.dbless import bridge, reapply
 from kong_scim.dbless.bridge import memory
 from kong_scim.dbless.local_store import LocalStore, StoreError
 
@@ -108,17 +108,24 @@ def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
     assert len(gateway.entities()["consumers"]) == 2
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few users fill several batches."""
+    monkeypatch.setattr(reapply, "BATCH", 20)
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
     gateway: Gateway,
 ) -> None:
-    for number in range(600):
+    for number in range(50):
         create(gateway, f"user-{number}")
     wanted = gateway.entities()
     gateway.load()
     gateway.stop_at = "before commit 3"  # the first takes the old mark away
     with pytest.raises(StoppedError):
         gateway.tick()
-    assert 0 < len(gateway.entities()["consumers"]) < 600
+    assert 0 < len(gateway.entities()["consumers"]) < 50
     gateway.restart_plugin_server()
     gateway.load()
 
@@ -127,10 +134,11 @@ def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
     assert gateway.entities() == wanted
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_plugin_server_that_dies_while_it_fills_the_memory_begins_again(
     gateway: Gateway,
 ) -> None:
-    for number in range(300):
+    for number in range(30):
         create(gateway, f"user-{number}")
     wanted = gateway.entities()
     gateway.load()

@@ -203,14 +203,14 @@ class TestMembers:
             storage.patch_members(GROUPS, admins, remove=[ann], expected_version='W/"1"')
         assert members_of(storage, admins) == {ann}
 
-    def test_thousands_of_members_at_once(self, sqlite_database: SqliteDatabase) -> None:
+    def test_a_thousand_members_at_once(self, sqlite_database: SqliteDatabase) -> None:
         storage = storage_on(sqlite_database)
-        users = [create_user(storage, f"user{number}") for number in range(2_000)]
-        everyone = create_group(storage, "everyone", *users[:1_000])
-        storage.update(GROUPS, group("everyone", *users[500:], id=everyone))
-        assert members_of(storage, everyone) == set(users[500:])
+        users = [create_user(storage, f"user{number}") for number in range(1_200)]
+        everyone = create_group(storage, "everyone", *users[:700])
+        storage.update(GROUPS, group("everyone", *users[200:], id=everyone))
+        assert members_of(storage, everyone) == set(users[200:])
         storage.delete(GROUPS, everyone)
-        assert groups_of(storage, users[700]) == {}
+        assert groups_of(storage, users[600]) == {}
 
 
 class TestValues:

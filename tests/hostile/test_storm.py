@@ -22,6 +22,7 @@ def test_hostile_requests_break_nothing() -> None:
         hold(Storm(gateway, seed=5, count=100_000, seconds=6).rage(), whole=False)
 
 
+@pytest.mark.every_host
 def test_whoever_leaves_is_refused_at_once_while_another_tenant_sends_what_costs_most(
     gateway: Gateway,
 ) -> None:
