@@ -46,7 +46,7 @@ sandbox: $(STAMP) ## a sandbox gateway on port 8000, to point an identity provid
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
 	@rm -rf $(LUA_COVERAGE) && mkdir -p $(LUA_COVERAGE)
 	@KONG_SCIM_LUA_COVERAGE=$(LUA_COVERAGE) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
-	  --no-loadscope-reorder $(PYTEST_ARGS)
+	  --no-loadscope-reorder --durations 40 --durations-min 1 $(PYTEST_ARGS)
 
 # What of Kong's Lua is private: kong_internals.lua alone may use it.
 PRIVATE := require\W+(kong\.(?!plugins\.scim-bridge|db\.schema\.typedefs)|resty\.) \
@@ -72,10 +72,11 @@ bench: $(STAMP) ## print the performance ratios of docs/performance.md
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, and 20,000 answers of strangers (FUZZ_ARGS='--count 1000 --seed 1')
+fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, 20,000 answers of strangers, properties at length (FUZZ_ARGS='--count 1000 --seed 1')
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m storm $(FUZZ_ARGS)
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m strangers
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m same_meaning
+	@$(BIN)/python -m pytest -m hypothesis --hypothesis-profile long -o timeout=1800
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs

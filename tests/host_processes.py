@@ -25,6 +25,7 @@ import yaml
 
 from on_clock import VARIABLE, Clock
 from ports import free_ports
+from with_variants import PATH as ROUTES_AND_PLUGINS
 
 HERE = Path(__file__).resolve().parent
 """Where Lua plugins of the tests are."""
@@ -90,7 +91,7 @@ class SandboxHost:
         clock: Clock | None = None,
     ) -> None:
         self.name = "sandbox-off" if dbless else "sandbox"
-        self._module = "kong_scim.cli.main" if ticks else "without_ticks"
+        self._module = "with_variants" if ticks else "without_ticks"
         self._environment = {**_ENVIRONMENT}
         if clock is not None:
             self._module, self._environment[VARIABLE] = "on_clock", str(clock.path)
@@ -135,6 +136,14 @@ class SandboxHost:
         if not self._process.stdout.readline():
             raise RuntimeError(f"the sandbox does not start: {self.log()[-2000:]}")
 
+    def configure(self, content: dict[str, Any]) -> None:
+        """Have other routes and plugins from now on; consumers stay as they are."""
+        text = yaml.safe_dump({k: v for k, v in content.items() if k != "consumers"})
+        self._config.write_text(text)
+        httpx.post(
+            self.admin_url + ROUTES_AND_PLUGINS, verify=False, content=text
+        ).raise_for_status()
+
     def stop(self) -> None:
         """Stop it in an orderly way."""
         if self._process is not None:
@@ -166,7 +175,7 @@ class SandboxHost:
         return psutil.Process(self._plugin_server_pid())
 
     def _plugin_server_pid(self) -> int | None:
-        status: dict[str, Any] = httpx.get(self.admin_url + "/status").json()
+        status: dict[str, Any] = httpx.get(self.admin_url + "/status", verify=False).json()
         pid: int | None = status["plugin_server"]["pid"]
         return pid
 

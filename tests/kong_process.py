@@ -178,7 +178,12 @@ class KongProcess:
 
         def ready() -> bool:
             try:
-                return httpx.get(self.status_url + "/status/ready", timeout=5).status_code == 200
+                return (
+                    httpx.get(
+                        self.status_url + "/status/ready", verify=False, timeout=5
+                    ).status_code
+                    == 200
+                )
             except httpx.TransportError:
                 return False
 

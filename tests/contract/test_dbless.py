@@ -92,9 +92,10 @@ def test_nor_where_it_is_declared_under_the_id_of_a_user(gateway: Gateway) -> No
     assert patch(gateway.scim, f"/Users/{ada['id']}", inactive).status_code == 200
 
 
-def test_a_reload_takes_nobody_away(fresh_gateway: Gateway) -> None:
-    if fresh_gateway.name == "sandbox-off":
+def test_a_reload_takes_nobody_away(host_name: str, request: pytest.FixtureRequest) -> None:
+    if host_name == "sandbox-off":
         pytest.skip("the sandbox has no `kong reload`")
+    fresh_gateway: Gateway = request.getfixturevalue("fresh_gateway")
     staff(fresh_gateway)
     host: Any = fresh_gateway.host
 

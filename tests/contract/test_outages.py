@@ -11,15 +11,15 @@ import pytest
 
 from agreement import disagreements
 from hosts import GROUP, Gateway, eventually
+from kong_process import requires_kong
 from scim_traffic import BULK, get, new_group, new_user, refused, user_body
 
 pytestmark = pytest.mark.long
 
 
 def test_a_killed_plugin_server_is_replaced_and_serves_every_tenant_its_own(
-    fresh_gateway: Gateway,
+    gateway: Gateway,
 ) -> None:
-    gateway = fresh_gateway
     new_user(gateway.scim, "alice")
     new_user(gateway.other_scim, "bob")
 
@@ -105,11 +105,14 @@ def test_while_the_database_is_away_each_request_is_503_and_then_all_is_well(
     assert disagreements(gateway) == []
 
 
+@pytest.mark.parametrize(  # the sandbox starts another plugin server at once
+    "host_name",
+    [pytest.param(name, marks=requires_kong) for name in ("kong-postgres", "kong-dbless")],
+    indirect=True,
+)
 def test_a_plugin_server_that_is_away_is_one_line_of_the_tick_and_one_when_it_is_back(
     fresh_gateway: Gateway,
 ) -> None:
-    if fresh_gateway.name.startswith("sandbox"):
-        pytest.skip("the sandbox starts another plugin server at once")
     host: Any = fresh_gateway.host
     host.plugin_server().kill()
     eventually(lambda: "does not listen" in host.kong.log(), "the line that says so")

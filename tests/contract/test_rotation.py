@@ -22,7 +22,7 @@ import pytest
 from hosts import Gateway, eventually, running_gateway
 from kong_process import requires_kong
 
-REQUESTS = {"sandbox-off": 2_000, "kong-postgres": 10_000, "kong-dbless": 10_000}
+REQUESTS = {"sandbox-off": 1_000, "kong-postgres": 10_000, "kong-dbless": 10_000}
 """Fewer on the sandbox, for the sake of CI's time."""
 SENDERS = 4
 A_CONNECTION = 50

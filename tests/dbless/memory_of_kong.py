@@ -6,11 +6,15 @@ Kong's memory is the sandbox's, behind the bridge's real wire.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from scim2_models import ResourceType
 
 from kong_scim.bridge import AdminRequest, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
@@ -153,3 +157,46 @@ class Gateway:
 async def _awaited(function: Callable[[str], Any], text: str) -> str:
     answer: str = await function(text)
     return answer
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Gateway]:
+    with tempfile.TemporaryDirectory(prefix="scim-") as directory:
+        gateway = Gateway(Path(directory))
+        gateway.load()
+        gateway.tick()
+        with contextlib.closing(gateway):
+            yield gateway
+
+
+def resource_type(name: str) -> ResourceType:
+    return next(each for each in PROVIDER.resource_types if each.name == name)
+
+
+USER, GROUP = resource_type("User"), resource_type("Group")
+
+
+def new(name: str, **values: Any) -> Any:
+    kind, naming = (USER, "userName") if name.startswith("user") else (GROUP, "displayName")
+    model = PROVIDER.model_for(kind)
+    assert model is not None
+    return model.model_validate({naming: name, **values})
+
+
+def create(gateway: Gateway, name: str, **values: Any) -> Any:
+    kind = USER if name.startswith("user") else GROUP
+    return gateway.storage().create(kind, new(name, **values))
+
+
+def set_active(gateway: Gateway, user_id: str, active: bool) -> None:
+    storage = gateway.storage()
+    user = storage.get(USER, user_id)
+    user.active = active
+    storage.update(USER, user)
+
+
+def anew(gateway: Gateway) -> dict[str, list[tuple[Any, ...]]]:
+    """What a Kong with an empty memory is given."""
+    gateway.load()
+    gateway.tick()
+    return gateway.entities()

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from memory_of_kong import PROVIDER, Gateway, StoppedError
-from scim2_models import ResourceType
+from memory_of_kong import (
+    GROUP,
+    USER,
+    Gateway,
+    StoppedError,
+    anew,
+    create,
+    running,
+    set_active,
+)
 
+from effort import examples
 from hosts import eventually
 from kong_scim.bridge import BridgeError, Delete, Sql
-from kong_scim.dbless import bridge
+from kong_scim.dbless import bridge, reapply
 from kong_scim.dbless.bridge import memory
 from kong_scim.dbless.local_store import LocalStore, StoreError
 
@@ -28,55 +34,6 @@ POINTS = ["before commit 1", "after commit 1", "before commit 2", "after commit 
 
 LASTS = {"before commit 1": False, "after commit 1": False}
 """Whether a write that is stopped there is one that was made; where nothing is said, it is."""
-
-
-@contextlib.contextmanager
-def running() -> Iterator[Gateway]:
-    with tempfile.TemporaryDirectory(prefix="scim-") as directory:
-        gateway = Gateway(Path(directory))
-        gateway.load()
-        gateway.tick()
-        with contextlib.closing(gateway):
-            yield gateway
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with running() as found:
-        yield found
-
-
-def resource_type(name: str) -> ResourceType:
-    return next(each for each in PROVIDER.resource_types if each.name == name)
-
-
-USER, GROUP = resource_type("User"), resource_type("Group")
-
-
-def new(name: str, **values: Any) -> Any:
-    kind, naming = (USER, "userName") if name.startswith("user") else (GROUP, "displayName")
-    model = PROVIDER.model_for(kind)
-    assert model is not None
-    return model.model_validate({naming: name, **values})
-
-
-def create(gateway: Gateway, name: str, **values: Any) -> Any:
-    kind = USER if name.startswith("user") else GROUP
-    return gateway.storage().create(kind, new(name, **values))
-
-
-def set_active(gateway: Gateway, user_id: str, active: bool) -> None:
-    storage = gateway.storage()
-    user = storage.get(USER, user_id)
-    user.active = active
-    storage.update(USER, user)
-
-
-def anew(gateway: Gateway) -> dict[str, list[tuple[Any, ...]]]:
-    """What a Kong with an empty memory is given."""
-    gateway.load()
-    gateway.tick()
-    return gateway.entities()
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -151,17 +108,24 @@ def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
     assert len(gateway.entities()["consumers"]) == 2
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few users fill several batches."""
+    monkeypatch.setattr(reapply, "BATCH", 20)
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
     gateway: Gateway,
 ) -> None:
-    for number in range(600):
+    for number in range(50):
         create(gateway, f"user-{number}")
     wanted = gateway.entities()
     gateway.load()
     gateway.stop_at = "before commit 3"  # the first takes the old epoch away
     with pytest.raises(StoppedError):
         gateway.tick()
-    assert 0 < len(gateway.entities()["consumers"]) < 600
+    assert 0 < len(gateway.entities()["consumers"]) < 50
     gateway.restart_plugin_server()
     gateway.load()
 
@@ -170,10 +134,11 @@ def test_a_memory_that_is_lost_while_it_is_filled_is_filled_from_the_start(
     assert gateway.entities() == wanted
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_plugin_server_that_dies_while_it_fills_the_memory_begins_again(
     gateway: Gateway,
 ) -> None:
-    for number in range(300):
+    for number in range(30):
         create(gateway, f"user-{number}")
     wanted = gateway.entities()
     gateway.load()
@@ -284,7 +249,7 @@ def test_what_lasts_is_for_its_owner_only_and_durable(gateway: Gateway) -> None:
 OPERATIONS = st.sampled_from(["create", "off", "on", "join", "rename", "delete", "key", "load"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @example(operations=[("create", 0, None), ("off", 0, None), ("key", 0, None)])
 @given(
     operations=st.lists(

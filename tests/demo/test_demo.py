@@ -161,6 +161,7 @@ def test_it_leaves_nothing_running_when_it_is_stopped(
     assert psutil.wait_procs(processes, PATIENCE)[1] == []
 
 
+@pytest.mark.every_host
 def test_the_story_holds_on_any_gateway_and_leaves_nobody_there(gateway: Gateway) -> None:
     done = against(gateway)
     assert done.stdout.endswith("demo: ok\n"), done.stdout

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scim2_models import InvalidValueException, UniquenessException
 
+from effort import examples
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.database import Database, TenantDatabase
 from kong_scim.directory.ports import Change, Conflict, Outcome
@@ -38,9 +39,12 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 _NAMES = ["ann", "bob", "İ", "a'b"]
 
 thorough = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=examples(30),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
 )
-brief = settings(thorough, max_examples=4)
+brief = settings(thorough, max_examples=examples(4))
 
 
 def read(row: dict[str, Any]) -> dict[str, Any]:

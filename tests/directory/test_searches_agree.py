@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from scim2_models import Resource, SearchRequest
 from strategies import OPERATORS, SORTABLE, bodies, filters, teams, texts
 
+from effort import examples
 from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
@@ -33,13 +34,13 @@ from kong_scim.directory.storage import SqlStorage
 _FILTERS = 12
 
 thorough = settings(
-    max_examples=35,
+    max_examples=examples(20),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
-brief = settings(thorough, max_examples=6)
+brief = settings(thorough, max_examples=examples(6))
 
 
 def populated(db: Database, data: st.DataObject) -> tuple[SqlStorage, list[Resource[Any]]]:

@@ -18,15 +18,19 @@ from hypothesis import strategies as st
 from scim2_models import InvalidValueException, Resource, UniquenessException
 from stored_rows import assert_rows_agree, memberships
 
+from effort import examples
 from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
 
 _NAMES = ["ann", "Ann", "bob", "İ", "a'b"]
 
 thorough = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=examples(60),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
 )
-brief = settings(thorough, max_examples=4)
+brief = settings(thorough, max_examples=examples(4))
 
 
 @dataclass

@@ -11,8 +11,6 @@ from directory_support import (
     GROUPS,
     KONG,
     USERS,
-    Recorder,
-    RecordingEffects,
     create_group,
     create_user,
     found,
@@ -22,7 +20,6 @@ from directory_support import (
     names,
     new_scope,
     provider_of,
-    request,
     storage_on,
     user,
 )
@@ -33,10 +30,8 @@ from scim2_models import (
     UniquenessException,
 )
 
-from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.costs import MOST
 from kong_scim.directory.database import Database, Scope
-from kong_scim.directory.ports import Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
@@ -208,14 +203,14 @@ class TestMembers:
             storage.patch_members(GROUPS, admins, remove=[ann], expected_version='W/"1"')
         assert members_of(storage, admins) == {ann}
 
-    def test_thousands_of_members_at_once(self, sqlite_database: SqliteDatabase) -> None:
+    def test_a_thousand_members_at_once(self, sqlite_database: SqliteDatabase) -> None:
         storage = storage_on(sqlite_database)
-        users = [create_user(storage, f"user{number}") for number in range(2_000)]
-        everyone = create_group(storage, "everyone", *users[:1_000])
-        storage.update(GROUPS, group("everyone", *users[500:], id=everyone))
-        assert members_of(storage, everyone) == set(users[500:])
+        users = [create_user(storage, f"user{number}") for number in range(1_200)]
+        everyone = create_group(storage, "everyone", *users[:700])
+        storage.update(GROUPS, group("everyone", *users[200:], id=everyone))
+        assert members_of(storage, everyone) == set(users[200:])
         storage.delete(GROUPS, everyone)
-        assert groups_of(storage, users[700]) == {}
+        assert groups_of(storage, users[600]) == {}
 
 
 class TestValues:
@@ -328,83 +323,3 @@ class TestValues:
     ) -> None:
         create_user(storage, "ann")
         assert names(storage, expression) == {"ann"}
-
-
-class TestSteps:
-    """How often the database is asked: each query and each commit is a step of the RPC."""
-
-    @pytest.fixture
-    def recorder(self, database: Database) -> Recorder:
-        return Recorder(database)
-
-    @pytest.fixture
-    def storage(self, recorder: Recorder) -> SqlStorage:
-        return storage_on(recorder)
-
-    def test_each_operation(self, recorder: Recorder, storage: SqlStorage) -> None:
-        ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
-        assert recorder.steps() == (0, 2)
-        admins = create_group(storage, "admins")
-        assert recorder.steps() == (0, 1)
-        storage.patch_members(GROUPS, admins, add=[ann, bob])
-        assert recorder.steps() == (1, 1)
-        storage.get(USERS, ann)
-        assert recorder.steps() == (1, 0)
-        storage.get(GROUPS, admins)
-        assert recorder.steps() == (1, 0)
-        found(storage, 'userName eq "ann"')
-        assert recorder.steps() == (2, 0)
-        found(storage, 'userName eq "nobody"')
-        assert recorder.steps() == (1, 0)
-        storage.search([USERS], request(count=0))
-        assert recorder.steps() == (1, 0)
-        storage.update(USERS, user(id=ann, userName="anna"))
-        assert recorder.steps() == (1, 1)
-        storage.delete(USERS, ann)
-        assert recorder.steps() == (1, 1)
-
-    def test_a_member_is_added_without_the_others_being_read(
-        self, recorder: Recorder, storage: SqlStorage
-    ) -> None:
-        users = [create_user(storage, f"user{number}") for number in range(60)]
-        touched = []
-        for size, newcomer in ((2, users[-1]), (50, users[-2])):
-            group_id = create_group(storage, f"group of {size}", *users[:size])
-            recorder.steps()
-            storage.patch_members(GROUPS, group_id, add=[newcomer])
-            (query,), (commit,) = recorder.queries, recorder.commits
-            rows = sum(len(each) for each in recorder.query(query))
-            given = {param for step in (*query, *commit) for param in _params(step)}
-            assert not given & set(users[:size])
-            touched.append((len(query), rows, len(commit)))
-        # the newcomer's row and memberships: it is in one group by then
-        assert touched[0][:1] + touched[0][2:] == touched[1][:1] + touched[1][2:]
-        assert all(rows <= 4 for _, rows, _ in touched)
-
-
-def _params(step: Any) -> tuple[Any, ...]:
-    assert isinstance(step, Sql)
-    return step.params
-
-
-class TestConflicts:
-    def test_a_write_that_was_overtaken_is_a_conflict(self, database: Database) -> None:
-        scope = new_scope()
-        ann = create_user(storage_on(database, scope), "ann")
-
-        def overtake(_: Any) -> Outcome:
-            storage_on(database, scope).update(USERS, user(id=ann, userName="first"))
-            return Outcome()
-
-        storage = storage_on(database, scope, RecordingEffects(overtake))
-        with pytest.raises(Conflict):
-            storage.update(USERS, user(id=ann, userName="second"))
-        with pytest.raises(Conflict):
-            storage.delete(USERS, ann)
-        assert names(storage, "userName pr") == {"first"}
-
-    def test_a_database_that_is_away_is_no_conflict(self, sqlite_database: SqliteDatabase) -> None:
-        storage = storage_on(sqlite_database)
-        sqlite_database.close()
-        with pytest.raises(BridgeError, match="closed"):
-            create_user(storage, "ann")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hosts import Gateway, eventually, scim_client, variant
+from hosts import Gateway, eventually, scim_client
 from kong_scim.cli.main import main
 from outbox import _run, events
 from scim_traffic import answered, refused
+from variants import variant
 
 ALL = ["scim:read", "scim:users", "scim:groups", "scim:events"]
 

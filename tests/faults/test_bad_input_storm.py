@@ -20,11 +20,12 @@ from any_input import (
     sent,
     well_answered,
 )
+from effort import examples
 from hosts import Gateway
 from scim_traffic import new_group, new_user
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=examples(20),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -95,6 +96,7 @@ def rage(storm: Storm) -> None:
         each()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(300)
 def test_after_any_input_there_is_what_was_answered_for_and_nothing_else(
     gateway: Gateway,

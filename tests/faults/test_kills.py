@@ -14,7 +14,8 @@ from hosts import Gateway, eventually
 
 pytestmark = pytest.mark.long
 
-WRITES = 300
+WRITES = 120
+"""Enough that each of the kills falls among writes."""
 
 
 def crash_postgres(gateway: Gateway) -> None:
@@ -35,7 +36,7 @@ def faults(gateway: Gateway) -> list[Callable[[], None]]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", [1])
-def test_kills_during_300_mixed_writes_leave_scim_and_kong_in_agreement(
+def test_kills_during_mixed_writes_leave_scim_and_kong_in_agreement(
     fresh_gateway: Gateway, seed: int
 ) -> None:
     gateway = fresh_gateway

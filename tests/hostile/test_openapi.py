@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from effort import examples
 from hosts import Gateway
 from scim_traffic import answered, new_user
 
@@ -52,6 +53,7 @@ def test_it_takes_get_only(gateway: Gateway) -> None:
     assert gateway.scim.post("/openapi.json").status_code == 405
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(300)
 def test_generated_requests_are_answered_as_it_says(
     gateway: Gateway, document: dict[str, Any]
@@ -63,7 +65,7 @@ def test_generated_requests_are_answered_as_it_says(
         operation = found.ok()
 
         @settings(
-            max_examples=15,
+            max_examples=examples(6),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lua_node import LuaNode
 
+from effort import examples
 from kong_scim.bridge import BridgeError, Delete, LastEventTag, Revoke, Sql, Upsert
 
 
@@ -49,7 +50,11 @@ def test_a_statement_that_touches_another_number_of_rows_ends_the_commit(
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(TEXTS | st.sampled_from(["'", "$1", "$2", "'; --", "\\'"]), min_size=2, max_size=4))
 def test_a_text_stays_a_value_whatever_is_in_it(database_node: LuaNode, values: list[str]) -> None:
     columns = ", ".join(f"${i + 1} AS c{i}" for i in range(len(values)))

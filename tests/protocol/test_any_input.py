@@ -25,6 +25,7 @@ from any_input import (
     sent,
     well_answered,
 )
+from effort import examples
 from in_process import CONFIG, client
 from kong_scim.app import Plugin
 from kong_scim.config.plugin import parse
@@ -38,7 +39,7 @@ from spellings import canonical_user, hold_the_same, respelled
 USERS = provider(parse(CONFIG)).model_for_endpoint("/Users")
 
 SETTINGS = settings(
-    max_examples=150,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -132,7 +133,7 @@ def test_any_path(scim: httpx.Client, segments: list[bytes], method: str) -> Non
     assert response.status_code < 500
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=examples(8))
 @given(chance=st.randoms(use_true_random=False))
 def test_a_payload_and_each_of_its_spellings_are_stored_and_answered_alike(
     scim: httpx.Client, chance: random.Random

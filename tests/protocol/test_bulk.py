@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from scim_traffic import (
     BULK,
@@ -20,6 +21,8 @@ from scim_traffic import (
     unique,
     user_body,
 )
+
+pytestmark = pytest.mark.every_host
 
 Operation = dict[str, Any]
 

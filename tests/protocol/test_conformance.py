@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SCIM2 = Path(sys.executable).with_name("scim2")
 
 
+@pytest.mark.every_host
 def test_scim2_test_reports_no_error(gateway: Any) -> None:
     environment = {
         **os.environ,

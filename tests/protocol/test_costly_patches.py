@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scim2_models import Meta, PatchOp, PayloadTooLargeException, Resource, SCIMException
 from scim2_server.conditions import Conditions
 
+from effort import examples
 from kong_scim.config.plugin import parse
 from kong_scim.protocol import patching
 from kong_scim.protocol.resources import provider
@@ -100,7 +101,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     st.lists(EMAIL, max_size=5, unique_by=lambda each: each["value"].lower()),
     st.lists(OPERATIONS, min_size=1, max_size=6),

@@ -45,6 +45,7 @@ def ids(resources: list[dict[str, Any]]) -> list[str]:
     return [each["id"] for each in resources]
 
 
+@pytest.mark.every_host
 @pytest.mark.parametrize(
     ("expression", "letters"),
     [
@@ -79,6 +80,7 @@ def test_filters(
     assert found["totalResults"] == len(letters)
 
 
+@pytest.mark.every_host
 @pytest.mark.parametrize("order", ["ascending", "descending", "Descending"])
 @pytest.mark.parametrize("sort_by", ["userName", "displayName", "name.familyName", "emails"])
 def test_sorting(scim: httpx.Client, crowd: list[dict[str, Any]], sort_by: str, order: str) -> None:
@@ -128,6 +130,7 @@ def test_a_search_at_the_root_finds_users_and_groups(scim: httpx.Client) -> None
         assert set(ids(page["Resources"])) == {user["id"], group["id"]}
 
 
+@pytest.mark.every_host
 def test_paging_by_cursor_sees_everybody_once(
     scim: httpx.Client, crowd: list[dict[str, Any]]
 ) -> None:
@@ -150,6 +153,7 @@ def test_paging_by_cursor_sees_everybody_once(
     assert ids(back["Resources"]) == ids(crowd)[2:4]
 
 
+@pytest.mark.every_host
 def test_a_cursor_serves_its_own_query_only(
     scim: httpx.Client, crowd: list[dict[str, Any]]
 ) -> None:

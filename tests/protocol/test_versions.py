@@ -7,6 +7,8 @@ import pytest
 
 from scim_traffic import answered, get, members_of, new_group, new_user, patch, refused
 
+pytestmark = pytest.mark.every_host
+
 TITLE = {"op": "add", "path": "title", "value": "T"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from scim_traffic import (
     CORE_USER,
@@ -18,6 +19,8 @@ from scim_traffic import (
     unique,
     user_body,
 )
+
+pytestmark = pytest.mark.every_host
 
 # docs/providers/traffic.md#everything-is-put-back
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
@@ -69,7 +70,8 @@ class TestApprove:
         command(gateway, "approve", "--minutes", "10")
         found = standing(gateway)
         assert found["decidedBy"] == "idp"
-        assert found["until"][:14] <= found["decided"][:14] or found["until"] > found["decided"]
+        until, decided = (datetime.fromisoformat(found[each]) for each in ("until", "decided"))
+        assert until - decided == timedelta(minutes=10)
         approved = of_quarantine(gateway)[-1]
         assert (approved["operation"], found["until"] in approved["detail"]) == ("approve", True)
 

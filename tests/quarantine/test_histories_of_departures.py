@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from effort import examples
 from kong_scim.bridge import Sql
 from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.plugin import parse
@@ -307,4 +308,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestHistories.settings = settings(max_examples=examples(12), stateful_step_count=30, deadline=None)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from hosts import Gateway
-from scim_traffic import KONG, get, new_group
+from scim_traffic import CORE_GROUP, KONG, get, new_group
 from scim_traffic import patch as patched
 
 
@@ -44,3 +44,11 @@ def consumer(gateway: Gateway, name: str) -> dict[str, Any]:
 def only_with_a_database(gateway: Gateway) -> None:
     if gateway.host.dbless:
         pytest.skip("on a DB-less Kong nobody else can change an entity")
+
+
+def group_body(name: str, *members: str) -> dict[str, Any]:
+    return {
+        "schemas": [CORE_GROUP],
+        "displayName": name,
+        "members": [{"value": each} for each in members],
+    }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from projection_support import Directory, KongModel, config, person
 from scim2_models import UniquenessException
 
+from effort import examples
 from kong_scim.sync.plan import is_reserved
 
 NAMES = st.sampled_from(["alice", "bob", "carol", "dave"])
@@ -187,7 +189,9 @@ class Histories(RuleBasedStateMachine):
             assert self.kong.keys(id_) == 1
 
 
+@pytest.mark.hypothesis
 def test_kong_holds_what_scim_wants_whatever_happens_in_between():
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=200, stateful_step_count=25, deadline=None)
+        Histories,
+        settings=settings(max_examples=examples(50), stateful_step_count=25, deadline=None),
     )
