@@ -12,7 +12,8 @@ import pytest
 from access_support import client, plugin_with
 from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import OctKey, OKPKey, RSAKey
-from test_jwt_bearer import AUDIENCE, ISSUER, WEAK, signed
+from test_jwt_bearer import AUDIENCE, ISSUER, signed
+from test_jwt_configuration import WEAK
 
 from host_processes import eventually
 from kong_scim.auth import issuer_keys

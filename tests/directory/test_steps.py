@@ -21,7 +21,8 @@ from directory_support import (
 )
 
 from kong_scim.bridge import BridgeError, Sql
-from kong_scim.directory.ports import Conflict, Database, Outcome
+from kong_scim.directory.database import Database
+from kong_scim.directory.ports import Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.directory.storage import SqlStorage
 
