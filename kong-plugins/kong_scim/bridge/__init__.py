@@ -27,6 +27,7 @@ from kong_scim.bridge.errors import (
     bridge_error,
 )
 from kong_scim.bridge.messages import (
+    MEMBERSHIPS,
     Acl,
     AdminRequest,
     Claim,
@@ -57,6 +58,7 @@ from kong_scim.bridge.messages import (
 __all__ = [
     "BRIDGE_VERSION",
     "GATEWAY_AWAY",
+    "MEMBERSHIPS",
     "Acl",
     "AdminRequest",
     "Bridge",

@@ -11,6 +11,10 @@ Scalar: TypeAlias = str | int | float | bool | None
 Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 
+MEMBERSHIPS = frozenset({"acls"})
+"""The DAOs whose rows are memberships of consumers; each has a module in ``sync/targets``."""
+
+
 @dataclass(frozen=True)
 class EntityCounts:
     """A parameter whose value the bridge fills in: the entities that this commit has written so

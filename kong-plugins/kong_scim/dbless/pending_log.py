@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kong_scim.bridge import Delete, LastEventTag, Revoke, Step, Upsert
+from kong_scim.bridge import MEMBERSHIPS, Delete, LastEventTag, Revoke, Step, Upsert
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
@@ -44,8 +44,6 @@ _TABLES = (
     ) STRICT
     """,
 )
-
-_PROJECTED = frozenset({"consumers", "acls"})
 
 _STEPS: Mapping[str, Any] = {
     "upsert": Upsert,
@@ -93,7 +91,7 @@ class PendingLog:
         for step in steps:
             if isinstance(step, LastEventTag):
                 self._keep_stamp(step)
-            elif isinstance(step, Upsert) and step.dao not in _PROJECTED:
+            elif isinstance(step, Upsert) and step.dao not in {"consumers", *MEMBERSHIPS}:
                 self._keep_credential(step)
         cursor = self._run(
             "INSERT INTO kong_pending (workspace, tenant, after, steps)"

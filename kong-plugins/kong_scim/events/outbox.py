@@ -43,7 +43,7 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, select
 
-from kong_scim.bridge import EntityCounts, LastEventTag, Param, Step
+from kong_scim.bridge import MEMBERSHIPS, EntityCounts, LastEventTag, Param, Step
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import Access, Entry
@@ -204,7 +204,7 @@ def revoked(written: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 
     A deleted consumer takes its credentials along; what else hangs on it is named here.
     """
-    others = {"consumers", "acls", "plugins", "consumer_group_consumers"}
+    others = {"consumers", "plugins", "consumer_group_consumers", *MEMBERSHIPS}
     found: dict[str, int] = dict(written.get("revoke", {}))
     for dao, count in written.get("delete", {}).items():
         if dao not in others:
