@@ -2,8 +2,9 @@
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
 the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
-a pending mark for what Kong has yet to be told; Kong's rows; the mark is lifted. A refusal leaves
-nothing on either side. A crash after SQLite's commit leaves the mark, and the next tick tells Kong.
+an entry in the pending log for what Kong has yet to be told; Kong's rows; the entry is removed. A
+refusal leaves nothing on either side. A crash after SQLite's commit leaves the entry, and the next
+tick tells Kong.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ class KongMemory:
         self._changed = threading.Condition()
 
     def epoch(self, number: int) -> str:
-        """Return the mark of a Kong that was told of everything up to a change of this store.
+        """Return the epoch of a Kong to which all changes of this store up to a number were
+        applied.
 
-        A store that is put back from a copy has told it of less, and is noticed by that.
+        A store that was restored from a copy has a lower number, and is noticed by that.
         """
         return f"{self.store.id} {number}"
 
@@ -78,7 +80,7 @@ class KongMemory:
 
 
 def epoch_key(tenant: str) -> str:
-    """Return the key of a tenant's mark in Kong's memory."""
+    """Return the key of a tenant's epoch in Kong's memory."""
     return f"scim-bridge:{tenant}"
 
 

@@ -1,7 +1,7 @@
-"""What a DB-less Kong has yet to be told, and the credentials it was given, in the local store.
+"""The pending log of a DB-less Kong, and the credentials it was given, in the local store.
 
-A change is durable here before Kong hears of it, with a pending mark that is lifted after. Whatever
-is pending when a process dies is applied again: each step leaves Kong as it was if done before.
+A change is written here before it is applied to Kong, and its entry is removed afterwards. Whatever
+is pending when a process dies is applied again: a step that was done before changes nothing.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _STEPS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Pending:
-    """A change that Kong has yet to be told.
+    """A change that was not applied to Kong yet.
 
-    :param after: The number of the change before it, which Kong was told of.
+    :param after: The number of the change before it, which was applied.
     """
 
     number: int
@@ -106,7 +106,7 @@ def add(transaction: SqliteTransaction, scope: Scope, steps: Sequence[Step]) -> 
 
 
 def last_applied(transaction: SqliteTransaction, scope: Scope) -> int:
-    """Return the number of the last change that Kong was told of, or has yet to be; 0 for none."""
+    """Return the number of the last change that was applied to Kong or is pending; 0 for none."""
     found = transaction.connection.execute(
         "SELECT number FROM kong_told WHERE workspace = ? AND tenant = ?",
         [scope.workspace, scope.tenant],
@@ -115,12 +115,12 @@ def last_applied(transaction: SqliteTransaction, scope: Scope) -> int:
 
 
 def lift(transaction: SqliteTransaction, number: int) -> None:
-    """Take the mark away: Kong has it."""
+    """Remove an entry: it was applied to Kong."""
     transaction.connection.execute("DELETE FROM kong_pending WHERE number = ?", [number])
 
 
 def pending(transaction: SqliteTransaction, scope: Scope) -> Pending | None:
-    """Return what Kong has yet to be told; nothing else is written until it was."""
+    """Return the pending change; nothing else is written until it was applied."""
     found = transaction.connection.execute(
         "SELECT number, after, steps FROM kong_pending WHERE workspace = ? AND tenant = ?",
         [scope.workspace, scope.tenant],
@@ -132,7 +132,7 @@ def pending(transaction: SqliteTransaction, scope: Scope) -> Pending | None:
 
 
 def is_pending(transaction: SqliteTransaction, scope: Scope) -> bool:
-    """Tell whether there is anything Kong has yet to be told."""
+    """Tell whether a change is pending."""
     found = transaction.connection.execute(
         "SELECT 1 FROM kong_pending WHERE workspace = ? AND tenant = ? LIMIT 1",
         [scope.workspace, scope.tenant],

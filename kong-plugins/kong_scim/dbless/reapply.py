@@ -34,7 +34,7 @@ class Tenant:
 def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str | None) -> None:
     """See to it that Kong's memory has what the store says; does nothing where it has.
 
-    :param epoch: The tenant's mark in Kong's memory.
+    :param epoch: The tenant's epoch in Kong's memory.
     :raises BridgeError: When Kong cannot be told; it is tried again with the next tick.
     """
     store, scope, key = memory.store, tenant.scope, epoch_key(tenant.scope.tenant)
@@ -56,7 +56,7 @@ def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str 
 
 
 def _apply_pending(bridge: Bridge, waiting: pending_log.Pending, epoch: Epoch) -> str | None:
-    """Tell Kong what it has yet to be told, and return its mark then."""
+    """Apply the pending change to Kong, and return its epoch then."""
     try:
         bridge.commit(waiting.steps, epoch=epoch)
     except BridgeError as error:
@@ -72,7 +72,7 @@ def _apply_all(
     bridge: Bridge, tenant: Tenant, store: LocalStore, epoch: str | None, last_applied: str
 ) -> None:
     scope = tenant.scope
-    # Whatever is loaded meanwhile takes this mark away, and the rest is refused.
+    # A configuration that is loaded meanwhile deletes this epoch, and the rest is refused.
     ours = f"applying {uuid.uuid4()}"
     key = epoch_key(scope.tenant)
     bridge.commit([], epoch=Epoch(key, epoch, becomes=ours))
