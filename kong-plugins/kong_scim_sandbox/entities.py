@@ -42,8 +42,6 @@ CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (
 CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 
-CREDENTIALS = ("keyauth_credentials",)
-
 _KEY_LENGTH = 32
 _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
 

@@ -64,10 +64,8 @@ class Exchange:
     port: int
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
     match: Match | None = None
-    plugin_id: str | None = None
     consumer: Entity | None = None
     credential: Entity | None = None
-    shared: dict[str, Any] = field(default_factory=dict)
     upstream_headers: dict[str, str | None] = field(default_factory=dict)
     hidden_query: set[str] = field(default_factory=set)
     response_headers: dict[str, Any] = field(default_factory=dict)

@@ -28,7 +28,7 @@ def hide_identity(exchange: Exchange, bridge: Workers, node_id: str) -> None:
 def suspended(exchange: Exchange, config: BridgeConfig, bridge: Workers, node_id: str) -> None:
     """Refuse whose access SCIM took away: the guard of scim-bridge.
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403; 503 where it cannot do what it is told to.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403, or 503 where scim-bridge cannot decide.
     """
     found = bridge.access(config.model_dump(), facts.of_request(exchange, node_id))
     exchange.scim = found.get("scim", exchange.scim)

@@ -28,18 +28,6 @@ _ATTEMPT_DELAY = 0.05
 
 _MAX_MESSAGE = 256 * 1024 * 1024
 
-_STEP_METHODS = {
-    "kong.client.get_credential": "plugin.StepCredential",
-    "kong.client.load_consumer": "plugin.StepConsumer",
-    "kong.client.get_consumer": "plugin.StepConsumer",
-    "kong.client.authenticate": "plugin.StepCredential",
-    "kong.router.get_route": "plugin.StepRoute",
-    "kong.router.get_service": "plugin.StepService",
-    "kong.request.get_query": "plugin.StepMultiMap",
-    "kong.request.get_headers": "plugin.StepMultiMap",
-    "kong.response.get_headers": "plugin.StepMultiMap",
-}
-
 
 class PluginServerRpcError(Exception):
     """The plugin server answered with an error, or not at all."""
@@ -235,7 +223,7 @@ class PluginInstances:
             result = await _call_pdk_method(pdk, method, step["Data"].get("Args"))
             if result is not None:
                 answer["Data"] = result
-            step = await self._client.call(_STEP_METHODS.get(method, "plugin.Step"), answer)
+            step = await self._client.call("plugin.Step", answer)
 
 
 async def _call_pdk_method(pdk: SandboxPdk, method: str, arguments: Any) -> Any:

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 
-from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.declarative import Declaration, Route
 from kong_scim_sandbox.mp_rpc import PluginInstances
-from kong_scim_sandbox.pdk import TimerPdk
+from kong_scim_sandbox.pdk import Pdk
 from kong_scim_sandbox.plugins import Plugin
 from kong_scim_sandbox.store import Store
 
@@ -80,6 +80,8 @@ class Node:
             self._calls.discard(call)
 
     async def _call(self, plugin: Plugin, method: str, admin_request: str | None) -> str | None:
-        functions = NodeFunctions(self._store, self._executor, self.id, admin_request)
-        await self._instances.handle_event(plugin, method, TimerPdk(functions.by_name()))
-        return None if functions.answered is None else json.dumps(functions.answered)
+        facts = {"node_id": self.id, "admin_request": admin_request}
+        functions = BridgeFunctions(self._store, self._executor, facts)
+        await self._instances.handle_event(plugin, method, Pdk(functions.by_name()))
+        answer = functions.admin_answer
+        return None if answer is None else json.dumps(answer)

@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 from kong_scim_sandbox import authentication, front, guards, logs
 from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.exchange import ClientGoneError, Exchange
+from kong_scim_sandbox.lua import facts
 from kong_scim_sandbox.mp_rpc import Exit, PluginInstances
-from kong_scim_sandbox.pdk import RequestPdk
+from kong_scim_sandbox.pdk import Pdk, response_exit
 from kong_scim_sandbox.plugins import Plugin
 from kong_scim_sandbox.router import Match, Router
 from kong_scim_sandbox.store import Store
@@ -100,7 +101,6 @@ class Proxy:
     async def _run_plugins(self, exchange: Exchange, match: Match) -> None:
         database = self.store.entities
         for plugin in match.route.plugins:
-            exchange.plugin_id = plugin.id
             if plugin.name == "scim":
                 await self._scim(exchange, plugin)
             elif plugin.name == "session":
@@ -116,9 +116,10 @@ class Proxy:
         # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
             await exchange.body_size(plugin.config["max_body_size"])
-        bridge = BridgeFunctions(exchange, self.store, self.executor, self.node_id)
-        pdk = RequestPdk(exchange, self.node_id, bridge.by_name())
-        await self.instances.handle_event(plugin, "access", pdk)
+        known = facts.of_request(exchange, self.node_id)
+        bridge = BridgeFunctions(self.store, self.executor, known, exchange.kept_body)
+        functions = {**bridge.by_name(), "kong.response.exit": response_exit}
+        await self.instances.handle_event(plugin, "access", Pdk(functions))
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)
 
 

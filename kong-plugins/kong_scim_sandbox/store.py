@@ -44,12 +44,6 @@ class Store:
         self.entities.close()
         self.database.close()
 
-    def is_own(self, name: str, identifier: str) -> bool:
-        """Whether SCIM may write an entity: with a database each, for there nothing is declared."""
-        return not self.dbless or (
-            self.database.lmdb_get(f"scim-bridge|own|{name}|{identifier}") is not None
-        )
-
     def load(self, consumers: Sequence[ConsumerRow]) -> None:
         """Replace everything by the consumers of a declarative file, as a DB-less Kong does.
 

@@ -14,7 +14,7 @@ from probe import HERE, Probe
 
 from kong_process import KongProcess, kong_binary
 from kong_scim.bridge import Bridge
-from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.store import Store
 
 KONG_YML = """
@@ -52,7 +52,7 @@ def sandbox_bridge(*, dbless: bool = True) -> Iterator[Bridge]:
         ThreadPoolExecutor(1) as executor,
     ):
         store = Store(Path(directory) / "kong.sqlite", dbless=dbless)
-        functions = NodeFunctions(store, executor, "node").by_name()
+        functions = BridgeFunctions(store, executor, {"node_id": "node"}).by_name()
 
         async def awaited(name: str, text: str) -> str:
             return await functions[f"kong.scim.{name}"](text)

@@ -27,7 +27,7 @@ from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.tenant import Provisioning
-from kong_scim_sandbox.bridge_functions import NodeFunctions
+from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.declarative_rows import ConsumerRow
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.store import Store
@@ -132,7 +132,7 @@ class Gateway:
         return Provisioning(CONFIG, self.bridge(), HOST, PROVIDER, self.data)
 
     def bridge(self) -> Bridge:
-        functions = NodeFunctions(self.kong, self._executor, HOST.node_id).by_name()
+        functions = BridgeFunctions(self.kong, self._executor, {"node_id": HOST.node_id}).by_name()
 
         def plain(name: str) -> Callable[[str], str]:
             return lambda text: asyncio.run(_awaited(functions[f"kong.scim.{name}"], text))

@@ -2,8 +2,9 @@
 
 The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
 the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
-a pending mark for what Kong has yet to be told; Kong's rows; the mark is lifted. A refusal leaves
-nothing on either side. A crash after SQLite's commit leaves the mark, and the next tick tells Kong.
+an entry in the pending log for what Kong has yet to apply; Kong's rows; the entry is removed. A
+refusal leaves nothing on either side. A crash after SQLite's commit leaves the entry, and the next
+tick tells Kong.
 """
 
 from __future__ import annotations
@@ -59,9 +60,10 @@ class KongMemory:
         self._changed = threading.Condition()
 
     def epoch(self, number: int) -> str:
-        """Return the mark of a Kong that was told of everything up to a change of this store.
+        """Return the epoch of a Kong to which all changes of this store up to a number were
+        applied.
 
-        A store that is put back from a copy has told it of less, and is noticed by that.
+        A store that was restored from a copy has a lower number, and is noticed by that.
         """
         return f"{self.store.id} {number}"
 
@@ -82,7 +84,7 @@ class KongMemory:
 
 
 def epoch_key(tenant: str) -> str:
-    """Return the key of a tenant's mark in Kong's memory."""
+    """Return the key of a tenant's epoch in Kong's memory."""
     return f"scim-bridge:{tenant}"
 
 
@@ -101,7 +103,7 @@ def memory(directory: Path) -> KongMemory:
         return _memories[directory]
 
 
-class _UntoldError(Exception):
+class _NotAppliedError(Exception):
     """The change is in the store, and Kong did not apply it, though it had accepted the check.
 
     It loaded a configuration in between, most likely.
@@ -110,7 +112,7 @@ class _UntoldError(Exception):
     """
 
     def __init__(self, results: list[StepResult], seen: int) -> None:
-        super().__init__("Kong is not told yet")
+        super().__init__("the change is not applied to Kong yet")
         self.results = results
         self.seen = seen
 
@@ -138,7 +140,7 @@ class DblessBridge:
         sql = self._memory.store.query(statements, self._bridge.timeout) if statements else []
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
-        # Whatever was read in the store so far, Kong has been told of it.
+        # What was read from the store so far must be applied to Kong first.
         seen = self._memory.applications(self._scope)
         try:
             self._in_turn(lambda: None)
@@ -156,22 +158,22 @@ class DblessBridge:
         :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
             agree with the store and now does: what to do must be worked out again, because it
             followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
-            ``PENDING`` where it is written and Kong is not told in time: the tick tells it.
+            ``PENDING`` where it is stored and not applied in time: the tick applies it.
         """
         seen = self._memory.applications(self._scope)
         try:
             return self._in_turn(lambda: self._commit(steps))
-        except _UntoldError as untold:
+        except _NotAppliedError as failure:
             # It is a change already, and pending: the tick tells Kong of it.
-            if self._memory.await_application(self._scope, untold.seen, PATIENCE):
-                return untold.results
-            raise NotAppliedYetError("it is written, and Kong is not told yet") from untold
+            if self._memory.await_application(self._scope, failure.seen, PATIENCE):
+                return failure.results
+            raise NotAppliedYetError("it is stored, and not applied to Kong yet") from failure
         except BridgeError as error:
             self._wait(error, seen)
         raise TransactionConflictError("Kong was given its consumers in the meantime")
 
     def _wait(self, error: BridgeError, seen: int) -> None:
-        """Wait until Kong was told of everything since then; raise any other error.
+        """Wait until everything since then is applied to Kong; raise any other error.
 
         At once, too, where many wait for that already.
         """
@@ -203,7 +205,7 @@ class DblessBridge:
         number = None
         with store.writing(self._bridge.timeout) as transaction:
             log = PendingLog(transaction, self._scope)
-            # What entities were written is told to the statements behind them.
+            # The statements behind the entities get the counts of what was written.
             first = places[0] if places else len(steps)
             _run(transaction, steps, range(first), results)
             if entities:
@@ -231,9 +233,9 @@ class DblessBridge:
             try:
                 self._bridge.commit(entities, epoch=Epoch(key, epoch, becomes=memory.epoch(number)))
             except BridgeError as error:
-                raise _UntoldError(done, memory.applications(self._scope)) from error
+                raise _NotAppliedError(done, memory.applications(self._scope)) from error
             with store.writing() as transaction:
-                PendingLog(transaction, self._scope).lift(number)
+                PendingLog(transaction, self._scope).remove(number)
         return done
 
 

@@ -1,7 +1,7 @@
 """The pending log: changes that Kong has yet to apply, and the credentials that Kong was given.
 
-A change is durable here before Kong hears of it, with a pending mark that is lifted after. Whatever
-is pending when a process dies is applied again: each step leaves Kong as it was if done before.
+A change is written here before it is applied to Kong, and its entry is removed afterwards. Whatever
+is pending when a process dies is applied again: a step that was done before changes nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _STEPS: Mapping[str, Any] = {
 class Pending:
     """A change that Kong has yet to apply.
 
-    :param after: The number of the change before it, which Kong was told of.
+    :param after: The number of the change before it, which was applied.
     """
 
     number: int
@@ -79,18 +79,18 @@ class PendingLog:
         self._scope = scope
 
     def add(self, steps: Sequence[Step]) -> int:
-        """Note steps on Kong's entities as pending, and return their number.
+        """Add an entry with steps on Kong's entities, and return its number.
 
-        What is no consumer and no ACL group is a credential, and kept: unlike those it does not
-        follow from a SCIM resource, and would be gone with Kong's memory. So is which event changed
-        a consumer last.
+        Credentials are kept as well: unlike consumers and memberships they do not follow from a
+        SCIM resource, and would be lost with Kong's memory. So would the event that changed a
+        consumer last.
 
-        :param steps: Of which stamps name their consumers.
+        :param steps: Each :class:`.LastEventTag` among them names its consumers.
         """
         self._forget(steps)
         for step in steps:
             if isinstance(step, LastEventTag):
-                self._keep_stamp(step)
+                self._keep_last_event(step)
             elif isinstance(step, Upsert) and step.dao not in {"consumers", *MEMBERSHIPS}:
                 self._keep_credential(step)
         cursor = self._run(
@@ -109,18 +109,18 @@ class PendingLog:
         return number
 
     def last_applied(self) -> int:
-        """Return the number of the last change that Kong was told of, or has yet to be; else 0."""
+        """Return the number of the last change that was applied or is pending; else 0."""
         found = self._run(
             "SELECT number FROM kong_told WHERE workspace = :workspace AND tenant = :tenant"
         ).fetchone()
         return int(found[0]) if found else 0
 
-    def lift(self, number: int) -> None:
-        """Take the mark away: Kong has it."""
+    def remove(self, number: int) -> None:
+        """Remove an entry: it was applied to Kong."""
         self._run("DELETE FROM kong_pending WHERE number = :number", number=number)
 
     def pending(self) -> Pending | None:
-        """Return what Kong has yet to be told; nothing else is written until it was."""
+        """Return the pending change; nothing else is written until it was applied."""
         found = self._run(
             "SELECT number, after, steps FROM kong_pending"
             " WHERE workspace = :workspace AND tenant = :tenant"
@@ -144,7 +144,7 @@ class PendingLog:
         given = ((dao, _aged(json.loads(entity), now)) for dao, entity in found)
         return [Upsert(dao, entity) for dao, entity in given if entity is not None]
 
-    def stamps(self, consumers: Sequence[str]) -> list[LastEventTag]:
+    def last_events(self, consumers: Sequence[str]) -> list[LastEventTag]:
         """Return the steps that say which event changed each of some consumers last."""
         found = self._run(
             "SELECT coalesce(event, ''), json_group_array(given.value)"
@@ -169,7 +169,7 @@ class PendingLog:
             entity=json.dumps(step.entity),
         )
 
-    def _keep_stamp(self, step: LastEventTag) -> None:
+    def _keep_last_event(self, step: LastEventTag) -> None:
         for consumer in step.consumers or ():
             self._run(
                 "INSERT OR REPLACE INTO kong_stamps (consumer, workspace, tenant, event)"
@@ -179,7 +179,8 @@ class PendingLog:
             )
 
     def _forget(self, steps: Sequence[Step]) -> None:
-        """Drop credentials that the steps take away, and all that is known of who goes."""
+        """Delete the credentials that the steps revoke, and all that is kept of deleted
+        consumers."""
         of_consumer = "DELETE FROM kong_credentials WHERE consumer = :id"
         for step in steps:
             if isinstance(step, Revoke):

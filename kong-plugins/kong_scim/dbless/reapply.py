@@ -34,8 +34,8 @@ class Tenant:
 def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str | None) -> None:
     """See to it that Kong's memory has what the store says; does nothing where it has.
 
-    :param epoch: The tenant's mark in Kong's memory.
-    :raises BridgeError: When Kong cannot be told; it is tried again with the next tick.
+    :param epoch: The tenant's epoch in Kong's memory.
+    :raises BridgeError: When Kong does not answer; the next tick tries again.
     """
     store, scope, key = memory.store, tenant.scope, epoch_key(tenant.scope.tenant)
     with store.turn(PATIENCE):
@@ -51,13 +51,13 @@ def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str 
             _apply_all(bridge, tenant, store, epoch, last_applied)
         if waiting is not None:
             with store.writing() as transaction:
-                PendingLog(transaction, scope).lift(waiting.number)
+                PendingLog(transaction, scope).remove(waiting.number)
         if epoch != last_applied or waiting is not None or not memory.applications(scope):
             memory.applied(scope)
 
 
 def _apply_pending(bridge: Bridge, waiting: Pending, epoch: Epoch) -> str | None:
-    """Tell Kong what it has yet to be told, and return its mark then."""
+    """Apply the pending change to Kong, and return its epoch then."""
     try:
         bridge.commit(waiting.steps, epoch=epoch)
     except BridgeError as error:
@@ -73,7 +73,7 @@ def _apply_all(
     bridge: Bridge, tenant: Tenant, store: LocalStore, epoch: str | None, last_applied: str
 ) -> None:
     scope = tenant.scope
-    # Whatever is loaded meanwhile takes this mark away, and the rest is refused.
+    # A configuration that is loaded meanwhile deletes this epoch, and the rest is refused.
     ours = f"applying {uuid.uuid4()}"
     key = epoch_key(scope.tenant)
     bridge.commit([], epoch=Epoch(key, epoch, becomes=ours))
@@ -91,7 +91,7 @@ def _apply_all(
         with store.reading() as transaction:
             pending_log = PendingLog(transaction, scope)
             given: list[Step] = [*pending_log.credentials(present, time.time())]
-            given += pending_log.stamps(present)
+            given += pending_log.last_events(present)
         plans: list[tuple[Step, ...]] = [each.steps for each in found if each.steps]
         if epoch is not None:  # not empty: what is no credential of the store's goes
             plans += [(Revoke(each.consumer),) for each in found if each.consumer]

@@ -24,14 +24,13 @@ from kong_scim_sandbox.lua.database import Database
 from kong_scim_sandbox.lua.memory import Caches, SharedDictionary
 from kong_scim_sandbox.lua.runtime import Runtime, octets, text_of
 from kong_scim_sandbox.metrics import Metrics
+from kong_scim_sandbox.pdk import LEVELS
 from kong_scim_sandbox.router import escaped
 
 _log = logging.getLogger("kong")
 
 KONG = "3.9.3"
 """The Kong that the stand-ins were read from."""
-
-_LEVELS = {"debug": 10, "info": 20, "notice": 20, "warn": 30, "err": 40}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -306,4 +305,4 @@ def _re_match(subject: str, pattern: str) -> tuple[str | None, str | None]:
 
 
 def _write_log(level: str, text: str) -> None:
-    _log.log(_LEVELS[level], "%s", text)
+    _log.log(LEVELS[level], "%s", text)
