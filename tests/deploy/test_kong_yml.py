@@ -70,8 +70,8 @@ class TestWhatItSays:
         [block] = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
         declaration = load(block)
         assert [route.paths for route in declaration.routes] == [("/scim/v2",)]
-        [plugin] = yaml.safe_load(block)["routes"][0]["plugins"]
-        plugin.parse(plugin["config"])
+        [written] = yaml.safe_load(block)["routes"][0]["plugins"]
+        plugin.parse(written["config"])
 
 
 @requires_kong
