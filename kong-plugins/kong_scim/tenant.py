@@ -71,9 +71,9 @@ class Provisioning:
         gateway, dry_run = self._gateway(), self.config.dry_run
         database = self._database(gateway)
         outbox = EventOutbox(database, origin, values=self.config.events.values, dry_run=dry_run)
-        safety = None
+        guard = None
         if self.config.quarantine.enabled:
-            safety = QuarantineGuard(self._deprovisionings(database), outbox, dry_run=dry_run)
+            guard = QuarantineGuard(self._deprovisionings(database), outbox, dry_run=dry_run)
         return SqlStorage(
             database,
             self.provider,
@@ -85,7 +85,7 @@ class Provisioning:
                 may_give_roles=may_give_roles,
             ),
             outbox,
-            safety=safety,
+            guard=guard,
             dry_run=dry_run,
         )
 

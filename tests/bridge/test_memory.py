@@ -230,15 +230,15 @@ def test_a_commit_is_made_in_the_expected_epoch_only(bridge: Bridge) -> None:
     key, owner = f"scim-bridge:{new_id()}", new_id()
     step = consumer(new_id(), owner)
 
-    assert refusal(bridge, step, epoch=Epoch(key, "one")).name == "MARK"
-    assert refusal(bridge, step, epoch=Epoch(key, "one"), check=True).name == "MARK"
+    assert refusal(bridge, step, epoch=Epoch(key, "one")).name == "EPOCH_CHANGED"
+    assert refusal(bridge, step, epoch=Epoch(key, "one"), check=True).name == "EPOCH_CHANGED"
     assert read(bridge, owner) is None
 
     bridge.commit([], epoch=Epoch(key, None, becomes="one"))
     assert bridge.wake(epoch=key).epoch == "one"
     bridge.commit([step], epoch=Epoch(key, "one", becomes="two"))
     assert bridge.wake(epoch=key).epoch == "two"
-    assert refusal(bridge, step, epoch=Epoch(key, None)).name == "MARK"
+    assert refusal(bridge, step, epoch=Epoch(key, None)).name == "EPOCH_CHANGED"
     assert read(bridge, owner) is not None
 
 

@@ -142,7 +142,7 @@ class Gateway:
             self._stop(f"before commit {self._calls}")
             self.before.get(f"commit {self._calls}", lambda: None)()
             answer = plain("commit")(text)
-            self.refused += '"name":"MARK"' in answer
+            self.refused += '"name":"EPOCH_CHANGED"' in answer
             self._stop(f"after commit {self._calls}")
             return answer
 

@@ -71,7 +71,7 @@ class Histories(RuleBasedStateMachine):
             PROVIDER,
             GroupsOpen(),
             outbox=outbox,
-            safety=QuarantineGuard(deprovisionings, outbox),
+            guard=QuarantineGuard(deprovisionings, outbox),
             clock=lambda: self.now,
         )
         self.users: dict[str, bool] = {}

@@ -104,7 +104,7 @@ class ReadOnlyError(BridgeError):
 class EpochChangedError(BridgeError):
     """The memory of a DB-less Kong is not at the expected :class:`.Epoch`."""
 
-    wire_name = "MARK"
+    wire_name = "EPOCH_CHANGED"
 
 
 class NotAppliedYetError(BridgeError):

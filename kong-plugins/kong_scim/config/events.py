@@ -79,12 +79,12 @@ class Events(StrictRecord):
     )
     keep_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
         default=400,
-        description="Days that events stay in the audit trail. It can be verified after older ones "
-        "are gone.",
+        description="Days for which events stay in the audit trail. It can be verified after older "
+        "ones were dropped.",
     )
     webhooks: Annotated[list[Webhook], Field(min_length=0, max_length=16)] = Field(
         default=[],
-        description="Who is told of each event, at least once and in order per resource.",
+        description="Targets that get each event, at least once and in order for each resource.",
     )
     poll: bool = Field(
         default=False,
@@ -105,8 +105,8 @@ class Events(StrictRecord):
     )
     signing_key_file: SecretFile = Field(
         default=None,
-        description="A file on the plugin server's machine that holds it instead, or several. What "
-        "changes in it counts within a second; replace it by renaming.",
+        description="A file on the plugin server's machine that holds it instead, or several. A "
+        "change is noticed within a second; replace the file by renaming another one.",
         json_schema_extra={"kong": {"match": "^/"}},
     )
     issuer: Annotated[str, Field(max_length=2048)] = Field(

@@ -131,13 +131,13 @@ class PluginConfig(StrictRecord):
         "of this tenant can fill such a group, unless `groups.allow` has it.",
     )
     limits: Limits = Field(
-        default_factory=Limits, description="How many requests, and wrong ones, are too many."
+        default_factory=Limits, description="Rate limits, and limits of what one request may cost."
     )
     base_url: str | None = Field(
         None,
         description="Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. "
-        "Set it where Kong does not know its public name; else it is what Kong trusts of the "
-        "request.",
+        "Set it where Kong does not know its public name. Without it the URL is taken from the "
+        "request, as far as Kong trusts it.",
         json_schema_extra={
             "kong": {
                 "match_any": {
@@ -149,7 +149,8 @@ class PluginConfig(StrictRecord):
     )
     require_https: bool = Field(
         True,
-        description="Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`).",
+        description="Refuse (403) requests that did not come over TLS, as Kong judges it "
+        "(`trusted_ips`).",
     )
     consumer: ConsumerMapping = Field(
         default_factory=ConsumerMapping, description="Which attributes of a user name its consumer."
@@ -177,10 +178,11 @@ class PluginConfig(StrictRecord):
         "or `link` (take it over).",
     )
     events: Events = Field(
-        default_factory=Events, description="What is told of each change of a resource."
+        default_factory=Events,
+        description="What an event of a change contains, and where it is sent.",
     )
     quarantine: QuarantineConfig = Field(
-        default_factory=QuarantineConfig, description="How many users gone at once are too many."
+        default_factory=QuarantineConfig, description="How many users may be deprovisioned at once."
     )
     dry_run: bool = Field(
         default=False,

@@ -19,24 +19,24 @@ class QuarantineConfig(StrictRecord):
 
     enabled: bool = Field(
         default=True,
-        description="Hold back what deactivates or deletes users, or takes ACL groups from them, "
-        "once it is too much: 409, until somebody decides with `kong-scim quarantine` "
-        "(docs/safety.md).",
+        description="Refuse (409) further requests that deactivate or delete users, or take ACL "
+        "groups from them, once a limit is reached, until somebody decides with "
+        "`kong-scim quarantine` (docs/safety.md).",
     )
     users: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=50,
-        description="Most users that are deactivated or deleted within `window`, whatever share of "
-        "the tenant they are.",
+        description="How many users may be deactivated or deleted within `window`, whatever their "
+        "share of the tenant is.",
     )
     share: Annotated[int, Field(ge=1, le=100)] = Field(
         default=20,
-        description="Most of them in percent of the people who were active at the start of the "
-        "`window`; it counts above `at_least` only.",
+        description="The same limit in percent of the users who were active at the start of the "
+        "`window`; it applies above `at_least` only.",
     )
     at_least: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=10,
-        description="So many may be gone whatever share they are, or else a small tenant is in "
-        "quarantine with its second leaver. Never more than `users`.",
+        description="So many users may be deactivated or deleted whatever their share is, so that "
+        "a small tenant can lose two. Never more than `users`.",
     )
     memberships: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
         default=None,
@@ -46,7 +46,8 @@ class QuarantineConfig(StrictRecord):
     )
     window: Annotated[int, Field(ge=1, le=10_080)] = Field(
         default=60,
-        description="Minutes that a departure counts, and that an approval lets everything pass.",
+        description="Minutes for which a deprovisioned user counts, and for which an approval "
+        "lifts the limits.",
     )
 
     def allowed(self, users: int) -> int:

@@ -133,9 +133,9 @@ class DblessBridge:
         usernames: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
     ) -> Rows:
-        """Return rows of the local store, and consumers of Kong as these rows entail them.
+        """Return rows of the local store, and the consumers that follow from these rows.
 
-        :raises BridgeError: As :meth:`Bridge.query`; ``MARK`` as :meth:`commit`.
+        :raises BridgeError: As :meth:`Bridge.query`; :class:`EpochChangedError` as :meth:`commit`.
         """
         sql = self._memory.store.query(statements, self._bridge.timeout) if statements else []
         if not (consumer_ids or usernames or custom_ids):
@@ -157,8 +157,9 @@ class DblessBridge:
 
         :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
             agree with the store and now does: what to do must be worked out again, because it
-            followed from a Kong that had less. ``MARK`` where it does not get to agree in time.
-            ``PENDING`` where it is stored and not applied in time: the tick applies it.
+            followed from a Kong that had less. :class:`EpochChangedError` where it does not get to
+            agree in time. ``PENDING`` where it is stored and not applied in time: the tick applies
+            it.
         """
         seen = self._memory.applications(self._scope)
         try:
@@ -218,7 +219,7 @@ class DblessBridge:
                     raise
                 results.update(zip(places, answers, strict=True))
                 for step, answer in zip(entities, answers, strict=True):
-                    transaction.tally.add(step.op, answer.entities)
+                    transaction.entities.add(step.op, answer.entities)
                 written = [
                     _named(step, answer)
                     for step, answer in zip(entities, answers, strict=True)
@@ -240,7 +241,7 @@ class DblessBridge:
 
 
 def _named(step: Step, answer: StepResult) -> Step:
-    """Return a stamp with the consumers that it was found to be about."""
+    """Return a :class:`.LastEventTag` with the ids of the consumers that it tags."""
     if isinstance(step, LastEventTag):
         return replace(step, consumers=tuple(row["id"] for row in answer.data))
     return step

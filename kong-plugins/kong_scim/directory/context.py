@@ -32,7 +32,7 @@ Rows = list[Row]
 class DirectoryContext:
     """Reads and writes of one tenant in one database.
 
-    :param safety: What holds back changes that take too many people's access away, if anything.
+    :param guard: Refuses changes that take too many people's access away; None for no limit.
     :param clock: This moment, in UTC.
     :param new_id: An id that no resource has.
     :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
@@ -42,7 +42,7 @@ class DirectoryContext:
     kinds: Kinds
     consumer_sync: ConsumerSync
     outbox: Outbox
-    safety: DeprovisioningGuard | None
+    guard: DeprovisioningGuard | None
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     dry_run: bool = False
@@ -57,23 +57,23 @@ class DirectoryContext:
         return [self.database.bind(queries.ONE, type=kind.name, id=resource_id)]
 
     def commit(self, writes: Writes, entry: Entry) -> list[StepResult]:
-        """Commit a change with what it entails, and with what the outbox says of it.
+        """Commit a change with its steps in Kong and its event.
 
         :return: As :meth:`Writes.commit` does, which also says what is raised.
-        :raises Exception: What the safety net says where it holds the change back.
+        :raises Exception: The error of the deprovisioning guard, where it refuses the change.
         """
         refuse_hidden_names(entry)
         outcome = entry.outcome
-        if self.safety is not None:
-            for guard in self.safety.guards(entry.change, outcome.lost):
-                writes.first(guard)
+        if self.guard is not None:
+            for step in self.guard.guards(entry.change, outcome.lost):
+                writes.first(step)
         undo = [RollbackDryRun()] if self.dry_run else []
-        told = self.outbox.of(entry)
+        event = self.outbox.of(entry)
         try:
-            return writes.commit([*outcome.claims, *outcome.steps, *undo, *told])
+            return writes.commit([*outcome.claims, *outcome.steps, *undo, *event])
         except HeldBackError:
-            assert self.safety is not None  # noqa: S101 - the guard was its own
-            held = self.safety.hold(entry.change, outcome.lost)
+            assert self.guard is not None  # noqa: S101 - only that guard refuses so
+            held = self.guard.hold(entry.change, outcome.lost)
         raise held
 
 

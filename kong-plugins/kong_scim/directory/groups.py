@@ -42,7 +42,7 @@ class _Neighbourhood:
 
 
 class Groups:
-    """Creates, replaces, patches and deletes groups, each with what it entails in one commit."""
+    """Creates, replaces, patches and deletes groups, each with its steps in Kong in one commit."""
 
     def __init__(self, context: DirectoryContext) -> None:
         self._context = context
@@ -228,7 +228,7 @@ class Groups:
     ) -> tuple[Change, Outcome]:
         """Write every user whose groups differ in another graph.
 
-        :return: The change with those users, and what that entails.
+        :return: The change with those users, and its steps.
         """
         context = self._context
         writes.guard(

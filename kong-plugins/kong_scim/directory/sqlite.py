@@ -49,7 +49,7 @@ class SqliteTransaction:
         self._timeout = timeout
         self.connection = connection
         """For what belongs into the same transaction and is no statement of the SCIM tables."""
-        self.tally = EntityCounter()
+        self.entities = EntityCounter()
         """What that wrote: the value of a statement's parameter :class:`EntityCounts`."""
         self._steps = 0
 
@@ -64,7 +64,7 @@ class SqliteTransaction:
         step, self._steps = self._steps, self._steps + 1
         # SQLite takes ``$1`` for a parameter whose name is 1.
         values = {
-            str(index): self.tally.text() if isinstance(value, EntityCounts) else value
+            str(index): self.entities.text() if isinstance(value, EntityCounts) else value
             for index, value in enumerate(statement.params, 1)
         }
         data: list[dict[str, Any]] = []
@@ -102,7 +102,7 @@ class SqliteTransaction:
             self.connection.set_progress_handler(lambda: time.monotonic() > until, PROGRESS)
 
     def undo(self) -> StepResult:
-        """Take back what was written so far (:class:`~kong_scim.bridge.RollbackDryRun`); the tally
+        """Take back what was written so far (:class:`~kong_scim.bridge.RollbackDryRun`); the counts
         stays."""
         self._steps += 1
         try:

@@ -48,9 +48,9 @@ class SqlStorage(ScimStorage):
     with them here.
 
     :param database: Whose resources, and where: nothing of another scope is ever seen.
-    :param consumer_sync: What a change of users and groups entails elsewhere.
+    :param consumer_sync: Works out the steps in Kong of a change.
     :param outbox: Where each change is written down.
-    :param safety: What holds back changes that take too many people's access away, if anything.
+    :param guard: Refuses changes that take too many people's access away; None for no limit.
     :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
     """
 
@@ -63,14 +63,14 @@ class SqlStorage(ScimStorage):
         consumer_sync: ConsumerSync,
         outbox: Outbox,
         *,
-        safety: DeprovisioningGuard | None = None,
+        guard: DeprovisioningGuard | None = None,
         dry_run: bool = False,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
     ) -> None:
         self._kinds = Kinds(provider)
         self._context = DirectoryContext(
-            database, self._kinds, consumer_sync, outbox, safety, clock, new_id, dry_run
+            database, self._kinds, consumer_sync, outbox, guard, clock, new_id, dry_run
         )
         self._users = Users(self._context)
         self._groups = Groups(self._context)
@@ -236,7 +236,7 @@ class SqlStorage(ScimStorage):
         *,
         operation: Operation = "replace",
     ) -> Resource[Any] | None:
-        """Do again what a user entails elsewhere: a write that changes nothing may repair there.
+        """Write a user's consumer again: a write that changes nothing may repair it.
 
         :param operation: What the client asked for.
         :return: The user where it shows something else then, or None.

@@ -234,15 +234,15 @@ attempts = Table(
 
 # -- Quarantine -----------------------------------------------------------
 
-# The row of the tenant is locked by whatever writes a departure, so that the count is exact however
-# many do at once, on whichever node.
+# The row of the tenant is locked by whatever writes a deprovisioning, so that the count is exact
+# however # many do at once, on whichever node.
 quarantines = Table(
     "scim_quarantines",
     metadata,
     *_scope_key(),
     # open, quarantined, approved or rejected: until the moment `until`, and open from then on.
     _text("state"),
-    # Departures up to this moment do not count any more.
+    # Deprovisionings up to this moment do not count any more.
     _text("until"),
     # When the quarantine began, why in a sentence, and the event that says so; else empty.
     _text("since"),

@@ -32,7 +32,7 @@ from kong_scim.directory.writes import Writes
 
 
 class Users:
-    """Creates, replaces and deletes users, each with what it entails in one commit."""
+    """Creates, replaces and deletes users, each with its steps in Kong in one commit."""
 
     def __init__(self, context: DirectoryContext) -> None:
         self._context = context
@@ -46,7 +46,7 @@ class Users:
         doc = with_record(kind, document(kind, resource), None)
         row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
-        outcome = self._entails(kind, change)
+        outcome = self._outcome(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
         created = model(kind, row)
         writes = Writes(self._context.database)
@@ -80,7 +80,7 @@ class Users:
             UserState(before, groups),
             UserState(model(kind, changed), groups),
         )
-        outcome = self._entails(kind, change)
+        outcome = self._outcome(kind, change)
         record = outcome.records.get(row.id, record_of(row.doc))
         changed = replace(changed, doc=with_record(kind, doc, record))
         writes = Writes(self._context.database)
@@ -91,7 +91,7 @@ class Users:
         return model(kind, changed, groups=self._shown(groups))
 
     def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
-        """Do again what a user entails, though the user stays as it is.
+        """Write a user's consumer again, though the user stays as it is.
 
         :return: The user where what it shows of its consumer is another then, else None.
         :raises ~scim2_models.NotFoundException: When there is none.
@@ -100,7 +100,7 @@ class Users:
         row, groups = self._current(kind, resource_id, None)
         state = UserState(model(kind, row), groups)
         change = self._change(operation, kind, row.id, state, state)
-        outcome = self._entails(kind, change)
+        outcome = self._outcome(kind, change)
         record = outcome.records.get(row.id)
         if not outcome.steps and record is None:
             return None
@@ -123,7 +123,7 @@ class Users:
         row, groups = self._current(kind, resource_id, expected_version)
         before = UserState(model(kind, row), groups)
         change = self._change("delete", kind, row.id, before, None)
-        outcome = self._entails(kind, change)
+        outcome = self._outcome(kind, change)
         direct = sorted(group.id for group in groups if group.direct)
         moment = instant(self._context.clock())
         writes = Writes(self._context.database)
@@ -153,7 +153,7 @@ class Users:
         users = (UserChange(resource_id, before, after),) if kind.role == "User" else ()
         return Change(operation, kind.name, resource_id, users)
 
-    def _entails(self, kind: Kind, change: Change) -> Outcome:
+    def _outcome(self, kind: Kind, change: Change) -> Outcome:
         return self._context.consumer_sync.of(change) if kind.role == "User" else Outcome()
 
     def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:

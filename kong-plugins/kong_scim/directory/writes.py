@@ -134,7 +134,7 @@ class Writes:
             steps; not those of the guards.
         :raises Conflict: When a guard did not hold, or the database says so itself.
         :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
-        :raises ~kong_scim.directory.ports.HeldBackError: When the guard of the safety net did not
+        :raises ~kong_scim.directory.ports.HeldBackError: When the deprovisioning guard did not
             hold.
         """
         guards = [*self._first, *self._tenant, *queries.lock(self._database, self._locks)]

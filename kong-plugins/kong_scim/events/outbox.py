@@ -125,7 +125,7 @@ class EventOutbox:
         if entry.counted:
             statement = _INSERT_TAKEN_BACK if self._dry_run else _INSERT_COUNTED
         elif entry.version_before == entry.version_after:
-            statement, row = _INSERT_IF_WRITTEN, {**row, "tally": EntityCounts()}
+            statement, row = _INSERT_IF_WRITTEN, {**row, "counted": EntityCounts()}
         else:
             statement = INSERT_EVENT
         written = self._database.bind(statement, **row)
@@ -147,7 +147,7 @@ class EventOutbox:
         """Return the steps that write the event of a credential of a user, with its commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
         row = self.notice("User", user, operation)
-        row |= {"written": EntityCounts(), "tally": EntityCounts()}
+        row |= {"written": EntityCounts(), "counted": EntityCounts()}
         written = self._database.bind(_INSERT_IF_WRITTEN, **row)
         return [LastEventTag(str(row["id"])), written]
 
@@ -167,12 +167,12 @@ class EventOutbox:
 
     def _of_request(self) -> dict[str, str]:
         origin = self._origin
-        told = {
+        members = {
             "actor": origin.actor,
             "address": origin.address,
             "requestId": origin.request_id,
         }
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in members.items() if value}
 
     def _document(self, entry: Entry) -> dict[str, Any]:
         changed = dict(_changed(entry.before, entry.after))
@@ -248,14 +248,14 @@ def _actions(entry: Entry, attributes: Collection[str]) -> Iterator[str]:
 
 
 def _access(user: str, access: Access) -> dict[str, Any]:
-    told: dict[str, Any] = {"value": user, "consumer": access.consumer}
+    shown: dict[str, Any] = {"value": user, "consumer": access.consumer}
     if access.added:
-        told["added"] = list(access.added)
+        shown["added"] = list(access.added)
     if access.removed:
-        told["removed"] = list(access.removed)
+        shown["removed"] = list(access.removed)
     if access.suspended is not None:
-        told["suspended"] = access.suspended
-    return told
+        shown["suspended"] = access.suspended
+    return shown
 
 
 def _text(value: Any) -> str:
@@ -284,6 +284,6 @@ _INSERT_TAKEN_BACK = Statement(
 """Of a change that was taken back: with the version that the resource would have got."""
 
 _INSERT_IF_WRITTEN = Statement(
-    insert_where(outbox, bindparam("tally", type_=outbox.c.written.type) != NOTHING_WRITTEN)
+    insert_where(outbox, bindparam("counted", type_=outbox.c.written.type) != NOTHING_WRITTEN)
 )
 """Inserts only where the entity steps of the commit wrote anything."""

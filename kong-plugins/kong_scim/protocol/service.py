@@ -350,7 +350,7 @@ class KongScimService(DiscoveryService):
         if isinstance(exception, SCIMException):
             return exception
         if isinstance(exception, RecursionError):
-            # The limits should prevent this; it is a safety net.
+            # The limits should prevent this.
             return InvalidSyntaxException(detail="The request nests too deeply")
         return self._failures(exception)
 

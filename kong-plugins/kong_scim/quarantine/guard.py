@@ -25,7 +25,7 @@ from kong_scim.events.outbox import EventOutbox, uuid7
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
 
-Departure = Literal["deactivate", "delete"]
+Deprovisioning = Literal["deactivate", "delete"]
 
 
 class QuarantineException(SCIMException):
@@ -36,7 +36,7 @@ class QuarantineException(SCIMException):
     _default_detail = "This tenant is in quarantine"
 
 
-def departure(change: Change) -> Departure | None:
+def deprovisioning(change: Change) -> Deprovisioning | None:
     """Tell whether a change deactivates or deletes the user it writes."""
     for user in change.users:
         if user.id != change.resource_id or user.before is None:
@@ -81,13 +81,13 @@ class Deprovisionings:
         self.clock = clock
 
     def window(self) -> timedelta:
-        """Return how long a departure counts."""
+        """Return how long a deprovisioning counts."""
         return timedelta(minutes=self.rules.window)
 
     def params(self, now: datetime, user: str = "") -> dict[str, Param]:
         """Return what the statements take.
 
-        :param user: Whose own departure does not count.
+        :param user: Whose own deprovisioning does not count.
         """
         rules = self.rules
         return {
@@ -115,7 +115,7 @@ class Deprovisionings:
 
     @staticmethod
     def standing(rows: Sequence[list[dict[str, Any]]]) -> tuple[dict[str, Any], int, int]:
-        """Return the tenant's row, how many departures count, and of how many people.
+        """Return the tenant's row, how many deprovisionings count, and of how many people.
 
         Those are who was active when the window began.
         """
@@ -140,9 +140,9 @@ class QuarantineGuard:
         self._dry_run = dry_run
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
-        """Return the steps that count a departure or a loss, where the change is one."""
+        """Return the steps that count a deprovisioning or a loss, where the change is one."""
         deprovisionings, bind = self._deprovisionings, self._database.bind
-        operation, now = departure(change), deprovisionings.clock()
+        operation, now = deprovisioning(change), deprovisionings.clock()
         if operation is not None:
             given = self._given(change, now, operation)
             if self._is_new(change, given):
@@ -160,7 +160,7 @@ class QuarantineGuard:
 
         :return: A :class:`Conflict` where somebody let everything pass in the meantime.
         """
-        operation, now = departure(change), self._deprovisionings.clock()
+        operation, now = deprovisioning(change), self._deprovisionings.clock()
         given = self._given(change, now, operation or "")
         hold = statements.HOLD
         if operation is None:
@@ -210,7 +210,7 @@ class QuarantineGuard:
         )
 
     def _beginning(
-        self, given: dict[str, Param], reason: str, operation: Departure | None
+        self, given: dict[str, Param], reason: str, operation: Deprovisioning | None
     ) -> list[Sql]:
         """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
         notice = self._outbox.notice(

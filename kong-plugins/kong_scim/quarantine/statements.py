@@ -1,9 +1,9 @@
 """The statements of the deprovisioning guard.
 
-All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts departures also takes
-``after``, the beginning of the window, and ``user``, whose own departure does not count; dates are
-text as :func:`~kong_scim.directory.values.instant` writes it. No parameter has the name of a column
-but those two: SQLAlchemy names what is embedded in a statement after its column.
+All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts deprovisionings also
+takes ``after``, the beginning of the window, and ``user``, whose own deprovisioning does not count;
+dates are text as :func:`~kong_scim.directory.values.instant` writes it. No parameter has the name
+of a column but those two: SQLAlchemy names what is embedded in a statement after its column.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kong_scim.directory.tables import deprovisionings, outbox, quarantines, res
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING, BACK = "gone", "held", "back"
-"""States of a departure: done, refused, or undone: who was inactive and is active again."""
+"""States of a deprovisioning: done, refused, or undone: who was inactive and is active again."""
 
 DECISION = "decision"
 """The label of a decision that cannot be made."""
@@ -68,7 +68,7 @@ def _counts(at: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _counted() -> Subquery:
-    """Count departures of others within the window."""
+    """Count deprovisionings of others within the window."""
     return (
         select(func.count().label("gone"))
         .where(
@@ -85,7 +85,7 @@ def _active_before() -> Select[Any]:
     """Select users who were active when the window began, or at a decision since, and are.
 
     Not those who came since, nor those who were inactive then, or are now: whoever makes or wakes
-    them would raise what may go. Who left since is counted as a departure.
+    them would raise what may go. Who left since is counted as a deprovisioning.
     """
     active = select(literal(1)).where(
         values.c.resource_id == resources.c.id,
@@ -141,7 +141,7 @@ INSERT_TENANT = Statement(
 """Makes the tenant's row where there is none."""
 
 LOCK = Statement(select(quarantines.c.until).where(in_scope(quarantines)).with_for_update(), rows=1)
-"""Has nobody else write departures until the commit."""
+"""Locks the tenant's row: nobody else writes deprovisionings until the commit."""
 
 
 def forgotten(table: Table) -> Delete:
@@ -151,14 +151,15 @@ def forgotten(table: Table) -> Delete:
 
 
 PURGE = Statement(forgotten(deprovisionings))
-"""Forgets departures."""
+"""Deletes deprovisionings that no longer count."""
 
 PASS_BY = Statement(select(literal(1).label("one")).where(~tenant_has(holds())), rows=1, label=HELD)
-"""Lets a departure pass that does not count, unless everything is held back."""
+"""Lets a deprovisioning pass that does not count, unless everything is held back."""
 
 
-def _insert_departure(state: str, condition: ColumnElement[bool], refused: int = 0) -> Insert:
-    """Insert the departure of ``user`` by the operation ``left_by``, where a condition holds."""
+def _insert_deprovisioning(state: str, condition: ColumnElement[bool], refused: int = 0) -> Insert:
+    """Insert the deprovisioning of ``user`` by the operation ``left_by``, where a condition
+    holds."""
     return insert_where(
         deprovisionings,
         condition,
@@ -171,7 +172,7 @@ def _insert_departure(state: str, condition: ColumnElement[bool], refused: int =
 
 
 def _or_update(insert: Insert, where: ColumnElement[bool] | None = None, **new: Any) -> Insert:
-    """Update the departure of the user instead, where there is one."""
+    """Update the deprovisioning of the user instead, where there is one."""
     return insert.on_conflict_do_update(
         index_elements=deprovisionings.primary_key.columns, set_=new, where=where
     )
@@ -183,26 +184,28 @@ def _as_of_now(state: str) -> dict[str, Any]:
 
 COME_BACK = Statement(
     _or_update(
-        _insert_departure(BACK, true()),
+        _insert_deprovisioning(BACK, true()),
         or_(deprovisionings.c.state != GONE, deprovisionings.c.at <= bindparam("after")),
         **_as_of_now(BACK),
     )
 )
-"""Notes that a user is active again who was not, unless its departure still counts."""
+"""Notes that a user is active again who was not, unless its deprovisioning still counts."""
 
 APPROVED_NOW = and_(in_force(), quarantines.c.state == APPROVED)
 """Whether everything is let through, of a row of the tenant."""
 
 
-def _may_depart() -> ColumnElement[bool]:
+def _may_deprovision() -> ColumnElement[bool]:
     one_more = _one_more(_counted())
     return or_(tenant_has(APPROVED_NOW), and_(tenant_has(~in_force()), one_more))
 
 
 DEPART = Statement(
-    _or_update(_insert_departure(GONE, _may_depart()), **_as_of_now(GONE)), rows=1, label=HELD
+    _or_update(_insert_deprovisioning(GONE, _may_deprovision()), **_as_of_now(GONE)),
+    rows=1,
+    label=HELD,
 )
-"""Writes a departure down, unless it is one too many."""
+"""Inserts a deprovisioning, unless it exceeds the limit."""
 
 
 def beginning(condition: ColumnElement[bool]) -> Statement:
@@ -251,7 +254,7 @@ _IS_HELD = deprovisionings.c.state == WAITING
 
 HOLD = Statement(
     _or_update(
-        _insert_departure(WAITING, tenant_has(holds()), refused=1),
+        _insert_deprovisioning(WAITING, tenant_has(holds()), refused=1),
         refused=deprovisionings.c.refused + 1,
         operation=case((_IS_HELD, bindparam("left_by")), else_=deprovisionings.c.operation),
         at=case((_IS_HELD, bindparam("now")), else_=deprovisionings.c.at),
@@ -271,14 +274,14 @@ COUNT = Statement(
         .label("there"),
     )
 )
-"""Selects how many departures count (``gone``), and how many else were active (``there``)."""
+"""Selects how many deprovisionings count (``gone``), and how many else were active (``there``)."""
 
 TOTALS = Statement(
     select(deprovisionings.c.state, deprovisionings.c.operation, func.count().label("total"))
     .where(in_scope(deprovisionings))
     .group_by(deprovisionings.c.state, deprovisionings.c.operation)
 )
-"""Selects how many departures there are, as ``state``, ``operation`` and ``total``."""
+"""Selects how many deprovisionings there are, as ``state``, ``operation`` and ``total``."""
 
 LISTED = Statement(
     select(deprovisionings)
@@ -286,7 +289,7 @@ LISTED = Statement(
     .order_by(deprovisionings.c.at, deprovisionings.c.user_id)
     .limit(bindparam("limit"))
 )
-"""Selects departures of one state (``wanted``), the first ``limit`` of them."""
+"""Selects deprovisionings of one state (``wanted``), the first ``limit`` of them."""
 
 
 def _decide(*conditions: ColumnElement[bool]) -> Statement:

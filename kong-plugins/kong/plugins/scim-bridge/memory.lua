@@ -234,7 +234,7 @@ end
 local function expect_epoch(epoch)
   local value = read_epoch(epoch.key)
   if value ~= given(epoch.expected) then
-    envelope.raise("MARK", LOADED)
+    envelope.raise("EPOCH_CHANGED", LOADED)
   end
 end
 
@@ -285,7 +285,7 @@ local function write(tx, epoch)
     local forget = internals.lmdb_begin(1)
     forget:set(epoch.key, nil)
     forget:commit()
-    envelope.raise("MARK", LOADED)
+    envelope.raise("EPOCH_CHANGED", LOADED)
   end
 end
 

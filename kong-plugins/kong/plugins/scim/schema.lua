@@ -203,7 +203,7 @@ return {
  },
  {
   "limits": {
-   "description": "How many requests, and wrong ones, are too many.", "type": "record",
+   "description": "Rate limits, and limits of what one request may cost.", "type": "record",
    "fields": [
     {
      "failed_attempts": {
@@ -235,7 +235,7 @@ return {
  },
  {
   "base_url": {
-   "description": "Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. Set it where Kong does not know its public name; else it is what Kong trusts of the request.",
+   "description": "Public URL of the SCIM endpoints, such as `https://gw.example.com/scim/v2`. Set it where Kong does not know its public name. Without it the URL is taken from the request, as far as Kong trusts it.",
    "type": "string", "len_min": 0,
    "match_any": {
     "err": "give an absolute URL such as https://gw.example.com/scim/v2",
@@ -245,7 +245,7 @@ return {
  },
  {
   "require_https": {
-   "description": "Refuse (403) what did not come over TLS, as Kong judges it (`trusted_ips`).",
+   "description": "Refuse (403) requests that did not come over TLS, as Kong judges it (`trusted_ips`).",
    "type": "boolean", "default": true, "required": true
   }
  },
@@ -383,7 +383,7 @@ return {
  },
  {
   "events": {
-   "description": "What is told of each change of a resource.", "type": "record",
+   "description": "What an event of a change contains, and where it is sent.", "type": "record",
    "fields": [
     {
      "values": {
@@ -394,13 +394,13 @@ return {
     },
     {
      "keep_days": {
-      "description": "Days that events stay in the audit trail. It can be verified after older ones are gone.",
+      "description": "Days for which events stay in the audit trail. It can be verified after older ones were dropped.",
       "type": "integer", "between": [1, 36500], "default": 400, "required": true
      }
     },
     {
      "webhooks": {
-      "description": "Who is told of each event, at least once and in order per resource.",
+      "description": "Targets that get each event, at least once and in order for each resource.",
       "type": "array",
       "elements": {
        "type": "record",
@@ -476,7 +476,7 @@ return {
     },
     {
      "signing_key_file": {
-      "description": "A file on the plugin server's machine that holds it instead, or several. What changes in it counts within a second; replace it by renaming.",
+      "description": "A file on the plugin server's machine that holds it instead, or several. A change is noticed within a second; replace the file by renaming another one.",
       "type": "string", "len_min": 0, "len_max": 1024, "match": "^/"
      }
     },
@@ -517,29 +517,29 @@ return {
  },
  {
   "quarantine": {
-   "description": "How many users gone at once are too many.", "type": "record",
+   "description": "How many users may be deprovisioned at once.", "type": "record",
    "fields": [
     {
      "enabled": {
-      "description": "Hold back what deactivates or deletes users, or takes ACL groups from them, once it is too much: 409, until somebody decides with `kong-scim quarantine` (docs/safety.md).",
+      "description": "Refuse (409) further requests that deactivate or delete users, or take ACL groups from them, once a limit is reached, until somebody decides with `kong-scim quarantine` (docs/safety.md).",
       "type": "boolean", "default": true, "required": true
      }
     },
     {
      "users": {
-      "description": "Most users that are deactivated or deleted within `window`, whatever share of the tenant they are.",
+      "description": "How many users may be deactivated or deleted within `window`, whatever their share of the tenant is.",
       "type": "integer", "between": [1, 1000000], "default": 50, "required": true
      }
     },
     {
      "share": {
-      "description": "Most of them in percent of the people who were active at the start of the `window`; it counts above `at_least` only.",
+      "description": "The same limit in percent of the users who were active at the start of the `window`; it applies above `at_least` only.",
       "type": "integer", "between": [1, 100], "default": 20, "required": true
      }
     },
     {
      "at_least": {
-      "description": "So many may be gone whatever share they are, or else a small tenant is in quarantine with its second leaver. Never more than `users`.",
+      "description": "So many users may be deactivated or deleted whatever their share is, so that a small tenant can lose two. Never more than `users`.",
       "type": "integer", "between": [0, 1000000], "default": 10, "required": true
      }
     },
@@ -551,7 +551,7 @@ return {
     },
     {
      "window": {
-      "description": "Minutes that a departure counts, and that an approval lets everything pass.",
+      "description": "Minutes for which a deprovisioned user counts, and for which an approval lifts the limits.",
       "type": "integer", "between": [1, 10080], "default": 60, "required": true
      }
     }
