@@ -7,6 +7,7 @@ local nkeys = require "table.nkeys"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local live_config = require "kong.plugins.scim-bridge.live_config"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong = kong
@@ -31,8 +32,8 @@ local function keys_of(events)
     local cache = internals.cache_of(name)
     for _, entity in pairs({ event.entity, event.old_entity }) do
       keys[dao:cache_key(entity)] = cache
-      if name == "acls" then
-        keys[dao:cache_key(entity.consumer.id)] = cache -- plugins/acl/groups.lua
+      if targets[name] then
+        keys[dao:cache_key(entity.consumer.id)] = cache -- the groups of a consumer: plugins/acl/groups.lua
       elseif name == "consumers" and not event.quiet then
         if entity.username and entity.username ~= ngx.null then
           keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua

@@ -7,6 +7,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local tags = require "kong.plugins.scim-bridge.tags"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong   = kong
@@ -14,9 +15,8 @@ local expect = envelope.expect
 local given  = envelope.given
 
 
--- what belongs to a consumer and is no credential
+-- what belongs to a consumer and is no credential, beside the memberships of targets
 local NO_CREDENTIALS = {
-  acls = true,
   consumer_group_consumers = true,
   plugins = true,
 }
@@ -104,7 +104,8 @@ end
 function _M.credentials(db)
   local found = {}
   for _, constraint in ipairs(kong.db.consumers.schema:get_constraints()) do
-    local dao = not NO_CREDENTIALS[constraint.schema.name] and db.daos[constraint.schema.name]
+    local name = constraint.schema.name
+    local dao = not NO_CREDENTIALS[name] and not targets[name] and db.daos[name]
     if dao then
       table.insert(found, { dao = dao, field = constraint.field_name })
     end
