@@ -217,10 +217,11 @@ class Histories(RuleBasedStateMachine):
     def group(self, data: st.DataObject) -> None:
         everybody = st.sampled_from(list(self.users))
         members = set(data.draw(st.lists(everybody, unique=True, min_size=1)))
+        self.made += 1  # no two groups have one name: they would be one ACL group
         made = self.storage.create(
             GROUP,
             GROUP_MODEL(
-                display_name=f"group {len(self.groups)} {self.now}",
+                display_name=f"group {self.made}",
                 members=[{"value": each} for each in sorted(members)],
             ),
         )

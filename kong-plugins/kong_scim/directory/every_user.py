@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import queries
@@ -16,19 +17,19 @@ from kong_scim.directory.ports import UserState
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class EveryUser:
     """The users of a tenant.
 
     :param kind: The resource type of users.
     """
 
-    def __init__(self, database: TenantDatabase, kind: Kind) -> None:
-        self._database = database
-        self._kind = kind
+    database: TenantDatabase
+    kind: Kind
 
     def count(self) -> int:
         """Return how many there are."""
-        (row,) = self._database.rows(queries.COUNT, type=self._kind.name)
+        (row,) = self.database.rows(queries.COUNT, type=self.kind.name)
         return int(row["total"])
 
     def batches(self, size: int) -> Iterator[list[UserState]]:
@@ -38,15 +39,15 @@ class EveryUser:
         whose stored row cannot be read is left out and logged: it keeps no other from Kong, and is
         let in nowhere.
         """
-        database, last = self._database, ""
-        while rows := database.rows(queries.AFTER, type=self._kind.name, last=last, limit=size):
+        database, last = self.database, ""
+        while rows := database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size):
             ids = [columns["id"] for columns in rows]
             last = ids[-1]
             graph = graph_of(*database.query(queries.edges(database, ids)))
             users = []
             for columns in rows:
                 try:
-                    user = model(self._kind, StoredRow.read(columns))
+                    user = model(self.kind, StoredRow.read(columns))
                 except Exception as error:  # whatever may be stored there
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
                     counts_of(database.scope.tenant).add("failures", "memory", "")

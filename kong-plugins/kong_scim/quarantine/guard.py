@@ -10,6 +10,7 @@ that they lose.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ def comes_back(change: Change) -> bool:
     )
 
 
+@dataclass(frozen=True)
 class Deprovisionings:
     """The rows in which a tenant's deprovisionings are counted, and the limits of the
     configuration.
@@ -67,18 +69,10 @@ class Deprovisionings:
     :param users: The name of the resource type of users.
     """
 
-    def __init__(
-        self,
-        database: TenantDatabase,
-        users: str,
-        rules: Rules,
-        *,
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self.database = database
-        self.rules = rules
-        self.users = users
-        self.clock = clock
+    database: TenantDatabase
+    users: str
+    rules: Rules
+    clock: Callable[[], datetime] = utc_now
 
     def window(self) -> timedelta:
         """Return how long a deprovisioning counts."""

@@ -7,6 +7,7 @@ either, and after a change of ``groups`` what a group gives from now on.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from scim2_models import SCIMException
@@ -30,23 +31,17 @@ log = logging.getLogger(__name__)
 BATCH = 250
 
 
+@dataclass(frozen=True)
 class Backfill:
     """Holds what a tenant's groups and users have and do not hold yet.
 
     :param ownership: Of the tenant.
     """
 
-    def __init__(
-        self,
-        config: PluginConfig,
-        database: TenantDatabase,
-        kinds: Kinds,
-        ownership: Ownership,
-    ) -> None:
-        self._config = config
-        self._database = database
-        self._kinds = kinds
-        self._ownership = ownership
+    config: PluginConfig
+    database: TenantDatabase
+    kinds: Kinds
+    ownership: Ownership
 
     def run(self) -> bool:
         """Do it, and return whether that was all: somebody may have written in between.
@@ -64,42 +59,42 @@ class Backfill:
 
     def _groups(self, last: str) -> str:
         """Do some groups behind an id, and return the last one's; an empty one at the end."""
-        groups = self._kinds.in_role("Group").name
-        rows = self._database.rows(_GROUPS, type=groups, last=last)
+        groups = self.kinds.in_role("Group").name
+        rows = self.database.rows(_GROUPS, type=groups, last=last)
         given = [(row, self._given(str(row["display"] or ""))) for row in rows]
         changed = [(row, name) for row, name in given if name != row["held"]]
-        steps = [self._ownership.gives(row["id"], name) for row, name in changed]
+        steps = [self.ownership.gives(row["id"], name) for row, name in changed]
         self._commit([row for row, _ in changed], steps)
         for row, name in changed:
-            if name and self._ownership.is_given_by_others(row["id"], name):
+            if name and self.ownership.is_given_by_others(row["id"], name):
                 log.warning(
                     "tenant %s: its group %s gives the ACL group %r, which another tenant gives "
                     "too: see groups.prefix and groups.allow",
-                    *(self._database.scope.tenant, row["id"], name),
+                    *(self.database.scope.tenant, row["id"], name),
                 )
         return str(rows[-1]["id"]) if rows else ""
 
     def _users(self, last: str) -> str:
-        kind = self._kinds.in_role("User")
-        rows = self._database.rows(_USERS, type=kind.name, last=last)
+        kind = self.kinds.in_role("User")
+        rows = self.database.rows(_USERS, type=kind.name, last=last)
         steps: list[Step] = []
         for row in rows:
             user = model(kind, StoredRow.read(row))
-            names = self._ownership.held(UserState(user), KongUserRecord.stored(user))
-            steps += self._ownership.keeps(row["id"], names)
+            names = self.ownership.held(UserState(user), KongUserRecord.stored(user))
+            steps += self.ownership.keeps(row["id"], names)
         self._commit(rows, steps)
         return str(rows[-1]["id"]) if rows else ""
 
     def _given(self, display: str) -> str | None:
         try:
-            return given_group(self._config.groups, display)
+            return given_group(self.config.groups, display)
         except SCIMException:  # it gives nothing under this mapping
             return None
 
     def _commit(self, rows: list[Row], steps: list[Step]) -> None:
         if steps:
             versions = {row["id"]: int(row["version"]) for row in rows}
-            self._database.commit([*queries.lock(self._database, versions), *steps])
+            self.database.commit([*queries.lock(self.database, versions), *steps])
 
 
 def _behind(statement: Select[Any]) -> Statement:
