@@ -81,7 +81,7 @@ def _apply_all(
     known: set[str] = set()
     log.info("tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, total)
     for users in tenant.users.batches(BATCH):
-        found = tenant.consumer_sync.again(users)
+        found = tenant.consumer_sync.reapply(users)
         for each in found:
             if each.refused is not None:
                 log.error("user %s is not applied to Kong: %s", each.user, each.refused.detail)
