@@ -1,6 +1,6 @@
 """Writes groups, and each user whose groups change with them.
 
-Adding or removing members reads and writes the rows of those members alone, so that it costs the
+Adding or removing members reads and writes only the rows of these members, so that it costs the
 same in a group of ten and of ten thousand.
 """
 
@@ -23,17 +23,17 @@ from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 
 Patch = Callable[[Resource[Any]], Resource[Any] | None]
-"""The new state of a group, members aside, from the one it has; None where nothing changes."""
+"""Returns the new state of a group, without members, or None if nothing changes."""
 
 
 @dataclass(frozen=True)
 class _Neighbourhood:
-    """What was read around a group.
+    """The rows and memberships that a change of a group reads.
 
-    :param rows: The rows of its changing members, and of everything below those and what else
-        changes with the group.
-    :param graph: The groups above all of them, and above the group.
-    :param version: Of the tenant's graph; None where the tenant has no row yet.
+    :param rows: By id, the rows of the members that are added or removed, and of all their members.
+        If the group is renamed or deleted, all its members too.
+    :param graph: The groups that these members and the group are in.
+    :param version: The version of the tenant's graph; None if the tenant has no row yet.
     """
 
     rows: Mapping[str, StoredRow]
@@ -82,10 +82,10 @@ class Groups:
     ) -> Resource[Any]:
         """Replace a group and its members.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises ~scim2_models.InvalidValueException: When a member does not exist, or would make the
-            group a member of itself.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises ~scim2_models.InvalidValueException: When a member does not exist, or is the group
+            itself.
+        :raises Conflict: When the group has another version, now or at the commit.
         """
         context, group_id = self._context, str(resource.id)
         rows, held = context.read(
@@ -113,12 +113,12 @@ class Groups:
         remove: Collection[str],
         expected_version: str | None,
     ) -> Resource[Any]:
-        """Add and remove members, and change other attributes; answers the group without members.
+        """Add and remove members, and change other attributes; return the group without members.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises ~scim2_models.InvalidValueException: As :meth:`update` does.
-        :raises Conflict: When it is of another version than expected, or what was read has changed
-            at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises ~scim2_models.InvalidValueException: As :meth:`update`.
+        :raises Conflict: When the group does not have the expected version, or a row that was read
+            has changed at the commit.
         """
         context = self._context
         named = [*add, *remove]
@@ -151,8 +151,8 @@ class Groups:
     def delete(self, kind: Kind, group_id: str, expected_version: str | None) -> None:
         """Delete a group.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises Conflict: When the group has another version, now or at the commit.
         """
         context = self._context
         rows, around = self._read_around(context.one(kind, group_id), [], [group_id], below=True)
@@ -188,11 +188,11 @@ class Groups:
         around: _Neighbourhood,
         exact: bool = True,
     ) -> int:
-        """Commit a change of a group that is there; answers its new version.
+        """Commit a change of an existing group, and return its new version.
 
-        :param after: Its new row, or None where nothing but its members change; then it is not
-            guarded at the version that was read, so that many can add members at once.
-        :param exact: Whether it is guarded all the same.
+        :param after: The new row, or None if only members change. Then the version that was read is
+            not guarded, so that several clients can add members at once.
+        :param exact: Whether the version is guarded in any case.
         """
         _refuse_itself(row, add)
         renamed = after is not None and after.display != row.display
@@ -226,9 +226,9 @@ class Groups:
     def _regroup(
         self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
     ) -> tuple[Change, Outcome]:
-        """Write every user whose groups differ in another graph.
+        """Write every user whose groups are different in a new graph.
 
-        :return: The change with those users, and its steps.
+        :return: The change with these users, and its outcome.
         """
         context = self._context
         writes.guard(
@@ -268,15 +268,16 @@ class Groups:
         *,
         below: bool = False,
     ) -> tuple[Rows, _Neighbourhood]:
-        """Read what is around a group with some other statements: in one step, unless it nests.
+        """Run other statements, and read the neighbourhood of a group: in one step, unless groups
+        are nested.
 
-        :param members: Whose rows are wanted, and those of everything below them.
-        :param groups: The group, where it exists: the groups above it are wanted.
-        :param below: Whether everything below the group is wanted too.
+        :param members: Ids of members whose rows, and those of all their members, are read.
+        :param groups: The id of the group, if it exists; the groups that it is in are read.
+        :param below: Whether all members of the group are read too.
         """
         context, database = self._context, self._context.database
         wanted = [*members, *groups] if below else list(members)
-        # The version comes first: what is read after it and changes meanwhile fails the guard.
+        # The version is read first: if a row read after it changes meanwhile, the guard fails.
         version, rows, nodes, above = context.read(
             [database.bind(queries.GRAPH_VERSION)],
             first,
@@ -336,7 +337,7 @@ def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
 
 
 def _refuse_itself(row: StoredRow, add: Iterable[str]) -> None:
-    """Refuse a group as a member of itself; in a circle with others it may be."""
+    """Refuse a group as a direct member of itself; a cycle with other groups is allowed."""
     if row.id in add:
         raise InvalidValueException(
             detail=f"members: a group cannot be in itself, and this would make it so: "

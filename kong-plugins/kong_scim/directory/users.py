@@ -1,4 +1,4 @@
-"""Writes users, and every other resource that is no group."""
+"""Writes users, and all other resources except groups."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Users:
     ) -> Resource[Any]:
         """Replace a user.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user has another version, now or at the commit.
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
         row, groups = self._current(kind, str(resource.id), expected_version)
@@ -91,11 +91,11 @@ class Users:
         return model(kind, changed, groups=self._shown(groups))
 
     def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
-        """Write a user's consumer again, though the user stays as it is.
+        """Repair a user's consumer, though the user does not change.
 
-        :return: The user where what it shows of its consumer is another then, else None.
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it changes meanwhile.
+        :return: The user if its Kong extension changed, or None.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user changes meanwhile.
         """
         row, groups = self._current(kind, resource_id, None)
         state = UserState(model(kind, row), groups)
@@ -115,10 +115,10 @@ class Users:
         return None if record is None else model(kind, after, groups=self._shown(groups))
 
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
-        """Delete a user; the groups it was in are new versions of themselves.
+        """Delete a user; the groups that it was in get new versions.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user has another version, now or at the commit.
         """
         row, groups = self._current(kind, resource_id, expected_version)
         before = UserState(model(kind, row), groups)
