@@ -40,19 +40,19 @@ class Comparand:
     certain: bool = False
     lacking: ColumnElement[bool] | None = None
 
-    def any(self, what: ColumnElement[bool], *, few: bool = False) -> ColumnElement[bool]:
+    def any(self, condition: ColumnElement[bool], *, few: bool = False) -> ColumnElement[bool]:
         """Return the condition that some value meets a condition; ``few`` as in
         :meth:`Related.some`."""
         if self.rows is not None:
-            return self.rows.some(what, few=few)
-        return what if self.certain else func.coalesce(what, false())
+            return self.rows.some(condition, few=few)
+        return condition if self.certain else func.coalesce(condition, false())
 
     def exists(self) -> ColumnElement[bool]:
         """Return the condition that there is a value."""
-        held: ColumnElement[bool] = self.text.is_not(None)
+        is_present: ColumnElement[bool] = self.text.is_not(None)
         if self.num is not None:
-            held = or_(held, self.num.is_not(None))
-        return self.any(held)
+            is_present = or_(is_present, self.num.is_not(None))
+        return self.any(is_present)
 
 
 def stored(dialect: Dialect, binding: AttributeBinding) -> Comparand:
@@ -113,12 +113,12 @@ def compare(
     :param negated: Whether the condition is below a NOT.
     """
     if expected is None:
-        nothing = not_(comparand.exists())
+        is_null = not_(comparand.exists())
         if comparand.lacking is not None:
-            nothing = or_(nothing, comparand.lacking)
+            is_null = or_(is_null, comparand.lacking)
         if op is Op.eq:
-            return nothing
-        return not_(nothing) if op is Op.ne else false()
+            return is_null
+        return not_(is_null) if op is Op.ne else false()
     if op is Op.ne:
         return not_(comparand.any(_matches(comparand, Op.eq, expected)))
     few = not negated and op in (Op.eq, Op.sw) and expected[0] is not None

@@ -100,7 +100,7 @@ _NAMES = {False: ("userName", "externalId"), True: ("displayName", "externalId")
 """The attributes that are names: of a group by True, of a user by False."""
 
 
-def found(
+def existing_row(
     kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None
 ) -> StoredRow:
     """Return the row of a resource that must exist.

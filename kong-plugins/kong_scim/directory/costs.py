@@ -69,10 +69,10 @@ class _Weight(FilterVisitor[int]):
         self._negated = False
 
     def visit_not(self, node: Not) -> int:
-        before, self._negated = self._negated, True
-        found = self.visit(node.expr)
-        self._negated = before
-        return found
+        negated, self._negated = self._negated, True
+        inner = self.visit(node.expr)
+        self._negated = negated
+        return inner
 
     def visit_logical_expr(self, node: LogicalExpr) -> int:
         return sum(self.visit(term) for term in node.terms)
@@ -88,9 +88,9 @@ class _Weight(FilterVisitor[int]):
         return self._each(node.attr_path)
 
     def visit_value_path(self, node: ValuePath) -> int:
-        within = _Weight(self._kind, node.attr_path)
-        within._negated = self._negated
-        return within.visit(node.val_filter)
+        visitor = _Weight(self._kind, node.attr_path)
+        visitor._negated = self._negated
+        return visitor.visit(node.val_filter)
 
     def _each(self, path: AttrPath) -> int:
         return OF_MEMBERSHIPS if self._is_computed(path) else 1

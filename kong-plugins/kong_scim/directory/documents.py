@@ -90,8 +90,8 @@ def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
     """Return the document of a resource, without empty values (RFC 7643 §2.5)."""
     dumped = resource.model_dump(mode="json")
     drop_write_only(kind, dumped)
-    for elsewhere in filter(None, ("id", "meta", kind.computed)):
-        dumped.pop(elsewhere, None)
+    for column in filter(None, ("id", "meta", kind.computed)):
+        dumped.pop(column, None)
     return dict(dumped)
 
 
@@ -152,13 +152,13 @@ def record_of(doc: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found
 
 
-def keeps(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
+def shows_memberships(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
     """Tell whether a response has the attribute that is computed from membership rows."""
     if kind.computed is None:
         return False
     if parameters is None:
         return True
-    return _keeps(
+    return _shows(
         kind.model,
         kind.computed,
         None if parameters.attributes is None else tuple(map(str, parameters.attributes)),
@@ -167,7 +167,7 @@ def keeps(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _keeps(
+def _shows(
     model: type[Resource[Any]],
     computed: str,
     attributes: tuple[str, ...] | None,

@@ -70,10 +70,10 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         self._negated = False
 
     def visit_not(self, node: Not) -> ColumnElement[bool]:
-        before, self._negated = self._negated, True
-        found = not_(self.visit(node.expr))
-        self._negated = before
-        return found
+        negated, self._negated = self._negated, True
+        inner = not_(self.visit(node.expr))
+        self._negated = negated
+        return inner
 
     def visit_logical_expr(self, node: LogicalExpr) -> ColumnElement[bool]:
         terms = [self.visit(term) for term in node.terms]
@@ -152,13 +152,13 @@ class _OnResource(_Conditions):
             on_membership = _OnMembership(dialect, binding, entries)
             return entries.rows.some(on_membership.visit(node.val_filter))
         entry = values.alias()
-        complex_ = isclass(binding.field_type) and issubclass(binding.field_type, BaseModel)
-        within = (_OnEntry if complex_ else _OnScalar)(dialect, binding, entry)
-        held = of_resource(dialect, entry, key_of(binding))
-        return held.some(within.visit(node.val_filter))
+        is_complex = isclass(binding.field_type) and issubclass(binding.field_type, BaseModel)
+        visitor = (_OnEntry if is_complex else _OnScalar)(dialect, binding, entry)
+        stored_entries = of_resource(dialect, entry, key_of(binding))
+        return stored_entries.some(visitor.visit(node.val_filter))
 
 
-class _Within(_Conditions):
+class _OnSubAttributes(_Conditions):
     """The base for a filter on one entry of a multi-valued complex attribute."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding) -> None:
@@ -171,7 +171,7 @@ class _Within(_Conditions):
         return Path(path.attr).resolve(self._parent.field_type)
 
 
-class _OnEntry(_Within):
+class _OnEntry(_OnSubAttributes):
     """Turns a filter on an entry that is stored in ``scim_values`` into SQL."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding, entry: Any) -> None:
@@ -180,11 +180,11 @@ class _OnEntry(_Within):
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
         rows, key = values.alias(), f"{key_of(self._parent)}.{binding.urn.lower()}"
-        held = of_entry(self._dialect, rows, key, self._entry)
-        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=held)
+        sub_values = of_entry(self._dialect, rows, key, self._entry)
+        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=sub_values)
 
 
-class _OnMembership(_Within):
+class _OnMembership(_OnSubAttributes):
     """Turns a filter on an entry of ``members`` or ``groups`` into SQL."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding, entries: Entries) -> None:

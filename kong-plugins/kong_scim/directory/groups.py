@@ -14,7 +14,7 @@ from scim2_models import InvalidValueException, Resource
 
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
-from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of, version_of
+from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of, version_of
 from kong_scim.directory.documents import StoredRow, document, model, record_of, with_record
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind
@@ -56,22 +56,24 @@ class Groups:
         doc = document(kind, resource)
         row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         add = _ids(resource)
-        around = self._around(add, []) if add else _Neighbourhood({}, graph_of(), None)
-        _refuse_unknown(add, around)
+        neighbourhood = (
+            self._neighbourhood(add, []) if add else _Neighbourhood({}, graph_of(), None)
+        )
+        _refuse_unknown(add, neighbourhood)
         name = row.display or ""
-        graph = around.graph.with_group(row.id, name, add=add)
+        graph = neighbourhood.graph.with_group(row.id, name, add=add)
         writes = Writes(self._context.database)
         if add:
-            self._guard_graph(writes, around, exclusive=_nests(add, around))
+            self._guard_graph(writes, neighbourhood, exclusive=_nests(add, neighbourhood))
         created = model(kind, row)
         writes.create(kind, row, created)
-        writes.join(row.id, {each: around.rows[each].type for each in add})
+        writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
         change, outcome = self._regroup(
-            writes, Change("create", "Group", row.id, group_name=name), around, graph
+            writes, Change("create", "Group", row.id, group_name=name), neighbourhood, graph
         )
         entry = Entry(change, outcome, None, doc, version_after=row.version, joined=tuple(add))
         self._context.commit(writes, entry)
-        return model(kind, row, members=self._shown(add, around.rows))
+        return model(kind, row, members=self._shown(add, neighbourhood.rows))
 
     def update(
         self,
@@ -91,16 +93,22 @@ class Groups:
         rows, held = context.read(
             context.one(kind, group_id), queries.direct_members(context.database, [group_id])
         )
-        row = found(kind, group_id, rows, expected_version)
+        row = existing_row(kind, group_id, rows, expected_version)
         wanted, present = _ids(resource), {member["id"] for member in held}
         add = [each for each in wanted if each not in present]
         remove = sorted(present.difference(wanted))
         after = row.changed(doc=document(kind, resource), now=context.clock())
-        around = self._around([*add, *remove], [group_id], below=after.display != row.display)
-        _refuse_unknown(add, around)
-        self._change(operation, kind, row, after, add=add, remove=remove, around=around)
-        stay = {member["id"]: member for member in held if member["id"] not in remove}
-        shown = self._shown(add, around.rows) + [self._member(each) for each in stay.values()]
+        neighbourhood = self._neighbourhood(
+            [*add, *remove], [group_id], below=after.display != row.display
+        )
+        _refuse_unknown(add, neighbourhood)
+        self._change(
+            operation, kind, row, after, add=add, remove=remove, neighbourhood=neighbourhood
+        )
+        staying = {member["id"]: member for member in held if member["id"] not in remove}
+        shown = self._shown(add, neighbourhood.rows) + [
+            self._member(each) for each in staying.values()
+        ]
         return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
 
     def patch(
@@ -122,27 +130,29 @@ class Groups:
         """
         context = self._context
         named = [*add, *remove]
-        rows, around = self._read_around(context.one(kind, group_id), named, [group_id])
-        row = found(kind, group_id, rows, expected_version)
+        rows, neighbourhood = self._read_neighbourhood(
+            context.one(kind, group_id), named, [group_id]
+        )
+        row = existing_row(kind, group_id, rows, expected_version)
         patched = patch(model(kind, row)) if patch else None
         after = None
         if patched is not None:
             after = row.changed(doc=document(kind, patched), now=context.clock())
             if after.display != row.display:
-                around = self._around(named, [group_id], below=True)
-        _refuse_unknown(add, around)
-        new = [each for each in add if group_id not in around.graph.parents(each)]
-        gone = [each for each in remove if group_id in around.graph.parents(each)]
-        if after is None and not new and not gone:
+                neighbourhood = self._neighbourhood(named, [group_id], below=True)
+        _refuse_unknown(add, neighbourhood)
+        joining = [each for each in add if group_id not in neighbourhood.graph.parents(each)]
+        leaving = [each for each in remove if group_id in neighbourhood.graph.parents(each)]
+        if after is None and not joining and not leaving:
             return model(kind, row)
         version = self._change(
             "patch",
             kind,
             row,
             after,
-            add=new,
-            remove=gone,
-            around=around,
+            add=joining,
+            remove=leaving,
+            neighbourhood=neighbourhood,
             exact=expected_version is not None,
         )
         result = after or replace(row, modified=instant(context.clock()))
@@ -155,23 +165,27 @@ class Groups:
         :raises Conflict: When the group has another version, now or at the commit.
         """
         context = self._context
-        rows, around = self._read_around(context.one(kind, group_id), [], [group_id], below=True)
-        row = found(kind, group_id, rows, expected_version)
-        parents = sorted(around.graph.parents(group_id))
+        rows, neighbourhood = self._read_neighbourhood(
+            context.one(kind, group_id), [], [group_id], below=True
+        )
+        row = existing_row(kind, group_id, rows, expected_version)
+        parents = sorted(neighbourhood.graph.parents(group_id))
         writes = Writes(context.database)
         writes.guard({row.id: row.version, **dict.fromkeys(parents)})
-        self._guard_graph(writes, around, exclusive=True)
+        self._guard_graph(writes, neighbourhood, exclusive=True)
         moment = instant(context.clock())
         for parent in parents:
             writes.touch(parent, moment)
         change, outcome = self._regroup(
             writes,
             Change("delete", "Group", group_id),
-            around,
-            around.graph.without_group(group_id),
+            neighbourhood,
+            neighbourhood.graph.without_group(group_id),
         )
         writes.delete(group_id)
-        left = tuple(each for each in around.rows if group_id in around.graph.parents(each))
+        left = tuple(
+            each for each in neighbourhood.rows if group_id in neighbourhood.graph.parents(each)
+        )
         context.commit(writes, Entry(change, outcome, row.doc, None, row.version, left=left))
 
     # -- Parts ------------------------------------------------------------
@@ -185,7 +199,7 @@ class Groups:
         *,
         add: Collection[str],
         remove: Collection[str],
-        around: _Neighbourhood,
+        neighbourhood: _Neighbourhood,
         exact: bool = True,
     ) -> int:
         """Commit a change of an existing group, and return its new version.
@@ -197,18 +211,20 @@ class Groups:
         _refuse_itself(row, add)
         renamed = after is not None and after.display != row.display
         name = (after or row).display or ""
-        graph = around.graph.with_group(row.id, name, add=add, remove=remove)
+        graph = neighbourhood.graph.with_group(row.id, name, add=add, remove=remove)
         writes = Writes(self._context.database)
         writes.guard({row.id: row.version if exact or after is not None else None})
-        self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
+        self._guard_graph(
+            writes, neighbourhood, exclusive=renamed or _nests([*add, *remove], neighbourhood)
+        )
         if after is None:
             touched = writes.touch(row.id, instant(self._context.clock()))
         else:
             writes.update(kind, after, model(kind, row), model(kind, after))
         writes.leave(row.id, remove)
-        writes.join(row.id, {each: around.rows[each].type for each in add})
+        writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
         change = Change(operation, "Group", row.id, group_name=name if renamed else None)
-        change, outcome = self._regroup(writes, change, around, graph)
+        change, outcome = self._regroup(writes, change, neighbourhood, graph)
         entry = Entry(
             change,
             outcome,
@@ -224,7 +240,7 @@ class Groups:
         return int(results[touched].data[0]["version"]) if after is None else after.version
 
     def _regroup(
-        self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
+        self, writes: Writes, change: Change, neighbourhood: _Neighbourhood, graph: Graph
     ) -> tuple[Change, Outcome]:
         """Write every user whose groups are different in a new graph.
 
@@ -232,13 +248,17 @@ class Groups:
         """
         context = self._context
         writes.guard(
-            {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
+            {
+                row.id: row.version
+                for row in neighbourhood.rows.values()
+                if row.id != change.resource_id
+            }
         )
         kind = context.kinds.in_role("User")
-        users = [row for row in around.rows.values() if row.type == kind.name]
+        users = [row for row in neighbourhood.rows.values() if row.type == kind.name]
         affected: list[tuple[StoredRow, UserChange]] = []
         for row in users:
-            before, after = around.graph.groups_of(row.id), graph.groups_of(row.id)
+            before, after = neighbourhood.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
                 user = model(kind, row)
                 states = UserState(user, before), UserState(user, after)
@@ -252,17 +272,19 @@ class Groups:
             writes.update(kind, new, model(kind, row), model(kind, new))
         return change, outcome
 
-    def _guard_graph(self, writes: Writes, around: _Neighbourhood, *, exclusive: bool) -> None:
-        (writes.change_graph if exclusive else writes.hold_graph)(around.version)
+    def _guard_graph(
+        self, writes: Writes, neighbourhood: _Neighbourhood, *, exclusive: bool
+    ) -> None:
+        (writes.change_graph if exclusive else writes.hold_graph)(neighbourhood.version)
 
-    def _around(
+    def _neighbourhood(
         self, members: Collection[str], groups: list[str], *, below: bool = False
     ) -> _Neighbourhood:
-        return self._read_around([], members, groups, below=below)[1]
+        return self._read_neighbourhood([], members, groups, below=below)[1]
 
-    def _read_around(
+    def _read_neighbourhood(
         self,
-        first: list[Sql],
+        statements: list[Sql],
         members: Collection[str],
         groups: list[str],
         *,
@@ -276,21 +298,21 @@ class Groups:
         :param below: Whether all members of the group are read too.
         """
         context, database = self._context, self._context.database
-        wanted = [*members, *groups] if below else list(members)
+        row_ids = [*members, *groups] if below else list(members)
         # The version is read first: if a row read after it changes meanwhile, the guard fails.
         version, rows, nodes, above = context.read(
             [database.bind(queries.GRAPH_VERSION)],
-            first,
-            queries.some(database, wanted),
+            statements,
+            queries.some(database, row_ids),
             queries.edges(database, [*members, *groups]),
         )
         edges = [above]
         group_type = context.kinds.in_role("Group").name
-        nesting = [node["id"] for node in nodes if node["type"] == group_type]
-        if nesting:
-            (further,) = context.read(queries.below(database, nesting))
-            edges += context.read(queries.edges(database, [node["id"] for node in further]))
-            nodes += further
+        nested_groups = [node["id"] for node in nodes if node["type"] == group_type]
+        if nested_groups:
+            (nested_members,) = context.read(queries.below(database, nested_groups))
+            edges += context.read(queries.edges(database, [node["id"] for node in nested_members]))
+            nodes += nested_members
         return rows, _Neighbourhood(
             rows={node["id"]: StoredRow.read(node) for node in nodes},
             graph=graph_of(*edges),
@@ -322,12 +344,14 @@ def _ids(resource: Resource[Any]) -> list[str]:
     return list(dict.fromkeys(member.value for member in members if member.value))
 
 
-def _nests(ids: Iterable[str], around: _Neighbourhood) -> bool:
-    return any(around.rows[each].type == "Group" for each in ids if each in around.rows)
+def _nests(ids: Iterable[str], neighbourhood: _Neighbourhood) -> bool:
+    return any(
+        neighbourhood.rows[each].type == "Group" for each in ids if each in neighbourhood.rows
+    )
 
 
-def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
-    unknown = [each for each in ids if each not in around.rows]
+def _refuse_unknown(ids: Iterable[str], neighbourhood: _Neighbourhood) -> None:
+    unknown = [each for each in ids if each not in neighbourhood.rows]
     if unknown:
         named = ", ".join(repr(each[:80]) for each in unknown[:5])
         raise InvalidValueException(

@@ -39,9 +39,9 @@ class Entries:
 
     def first(self, name: str | None) -> ColumnElement[Any]:
         """Return a sub-attribute of the first entry of the outer resource."""
-        tied = (column == ours for column, ours in self.rows.ties)
-        found = select(self.field(name).text).select_from(self.rows.rows).where(*tied)
-        return found.order_by(*self.order).limit(1).scalar_subquery()
+        of_resource = (column == ours for column, ours in self.rows.ties)
+        statement = select(self.field(name).text).select_from(self.rows.rows).where(*of_resource)
+        return statement.order_by(*self.order).limit(1).scalar_subquery()
 
 
 def entries_of(dialect: Dialect, kind: Kind) -> Entries:

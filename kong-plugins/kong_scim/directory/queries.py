@@ -184,15 +184,15 @@ def _lock_part(database: TenantDatabase, part: Sequence[tuple[str, int | None]])
 
 @lru_cache(maxsize=256)
 def _lock(names: int, pairs: int) -> Statement:
-    which: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if names:
-        which.append(resources.c.id.in_(_id_params(names)))
+        conditions.append(resources.c.id.in_(_id_params(names)))
     for index in range(pairs):
         row = resources.c.id == bindparam(f"guarded{index}")
-        which.append(and_(row, resources.c.version == bindparam(f"version{index}")))
+        conditions.append(and_(row, resources.c.version == bindparam(f"version{index}")))
     return Statement(
         select(resources.c.id, resources.c.version)
-        .where(or_(*which))
+        .where(or_(*conditions))
         .order_by(resources.c.id)
         .with_for_update(key_share=True)
     )

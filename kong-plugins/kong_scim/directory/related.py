@@ -79,12 +79,12 @@ def looked_up(
         index.
     """
     if dialect == "sqlite":
-        whole = outer
+        joined = outer
         for table, tie in tables:
-            whole = InOrder(whole, table, tie)
-        return select(*columns).select_from(whole)
-    each = select(*columns).where(*(tie for _, tie in tables))
-    found = each.correlate(outer).offset(0).lateral()
+            joined = InOrder(joined, table, tie)
+        return select(*columns).select_from(joined)
+    selected = select(*columns).where(*(tie for _, tie in tables))
+    found = selected.correlate(outer).offset(0).lateral()
     return select(*found.c).select_from(outer).join(found, true())
 
 
@@ -106,7 +106,7 @@ class Related:
     ties: tuple[tuple[ColumnElement[Any], ColumnElement[Any]], ...] = ()
     common: bool = False
 
-    def some(self, *what: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
+    def some(self, *conditions: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
         """Return the condition that one of the rows meets all conditions.
 
         PostgreSQL can start EXISTS from either table, but is slow with NOT IN. SQLite runs EXISTS
@@ -115,16 +115,16 @@ class Related:
         :param few: Whether PostgreSQL must start from these rows, even if it has no statistics yet,
             as between an import and the next ANALYZE. It must be False below a NOT.
         """
-        theirs = [column for column, _ in self.ties]
-        ours = [column for _, column in self.ties]
-        listed = select(*theirs).select_from(self.rows).where(self.where, *what)
-        if self.dialect == "sqlite" and ours and not self.common:
-            key: Any = ours[0] if len(ours) == 1 else tuple_(*ours)
-            found: ColumnElement[bool] = key.in_(listed)
+        inner_columns = [column for column, _ in self.ties]
+        outer_columns = [column for _, column in self.ties]
+        matches = select(*inner_columns).select_from(self.rows).where(self.where, *conditions)
+        if self.dialect == "sqlite" and outer_columns and not self.common:
+            key: Any = outer_columns[0] if len(outer_columns) == 1 else tuple_(*outer_columns)
+            found: ColumnElement[bool] = key.in_(matches)
             return found
-        if few and len(ours) == 1:
-            ids = func.array(listed.scalar_subquery(), type_=ARRAY(Text))
-            return ours[0] == any_(ids)
+        if few and len(outer_columns) == 1:
+            ids = func.array(matches.scalar_subquery(), type_=ARRAY(Text))
+            return outer_columns[0] == any_(ids)
         tied = (column == outer for column, outer in self.ties)
         one = select(literal(1)).select_from(self.rows)
-        return exists(one.where(*tied, self.where, *what))
+        return exists(one.where(*tied, self.where, *conditions))

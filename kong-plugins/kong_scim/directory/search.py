@@ -1,4 +1,4 @@
-"""Makes the statements of a search: the count, and a page of results (RFC 7644 §3.4.2, RFC 9865)."""
+"""Makes the statements of a search: its count and a page of results (RFC 7644 §3.4.2, RFC 9865)."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ class Search:
             beyond = resources.c.id > position.id if upwards else resources.c.id < position.id
             rest = false() if upwards else not_(missing)
             return or_(rest, and_(missing, beyond))
-        here = tuple_(literal(position.key), literal(position.id))
+        position_key = tuple_(literal(position.key), literal(position.id))
         row = tuple_(self._key, resources.c.id)
-        beyond = row > here if upwards else row < here
+        beyond = row > position_key if upwards else row < position_key
         return or_(missing, beyond) if upwards else beyond
 
     def _of(self, kind: Kind) -> ColumnElement[bool]:
@@ -166,9 +166,9 @@ class Search:
 
 
 def _sort_value(dialect: Dialect, kind: Kind, binding: AttributeBinding) -> ColumnElement[Any]:
-    own = column(binding)
-    if own is not None:
-        return own.text
+    own_column = column(binding)
+    if own_column is not None:
+        return own_column.text
     if binding.field_name == kind.computed:
         return entries_of(dialect, kind).first(binding.sub_field_name)
     row = values.alias()

@@ -68,8 +68,8 @@ class Statement:
         compiled = self._compiled.get(dialect)
         if compiled is None:
             compiled = self._compiled[dialect] = self._compile(dialect)
-        given = {**compiled.defaults, **values}
-        params = tuple(given[name] for name in compiled.names)
+        by_name = {**compiled.defaults, **values}
+        params = tuple(by_name[name] for name in compiled.names)
         refuse_unstorable(params)
         return Sql(compiled.text, params, self._rows, self._label)
 
@@ -92,22 +92,22 @@ def compile_alike(statement: ClauseElement, dialect: Dialect) -> Sql:
     :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
     """
     key = statement._generate_cache_key()
-    compiled = _alike(key and (dialect, key.key), statement, dialect, key)
+    compiled = _compile_or_reuse(key and (dialect, key.key), statement, dialect, key)
     params = compiled.construct_params(extracted_parameters=key and key.bindparams)
     values = tuple(params[name] for name in compiled.positiontup)
     refuse_unstorable(values)
     return Sql(compiled.string, values)
 
 
-_ALIKE: LRUCache[Any, Any] = LRUCache(256)
+_REUSABLE: LRUCache[Any, Any] = LRUCache(256)
 
 
-def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any) -> Any:
-    compiled = _ALIKE.get(key) if key else None
+def _compile_or_reuse(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any) -> Any:
+    compiled = _REUSABLE.get(key) if key else None
     if compiled is None:
         compiled = statement.compile(dialect=_DIALECTS[dialect], cache_key=cache_key)
         if key:
-            _ALIKE[key] = compiled
+            _REUSABLE[key] = compiled
     return compiled
 
 
@@ -142,8 +142,10 @@ def insert_where(
         with the column's name.
     """
     columns = [column for column in table.c if column is not table.autoincrement_column]
-    given = ((values.get(column.name, column.name), column.type) for column in columns)
-    row = [bindparam(each, type_=type_) if isinstance(each, str) else each for each, type_ in given]
+    sources = ((values.get(column.name, column.name), column.type) for column in columns)
+    row = [
+        bindparam(each, type_=type_) if isinstance(each, str) else each for each, type_ in sources
+    ]
     names = [column.name for column in columns]
     return insert_into(table).from_select(names, select(*row).where(condition))
 

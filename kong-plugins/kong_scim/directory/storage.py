@@ -22,9 +22,9 @@ from sqlalchemy import bindparam, select
 from kong_scim import cpu
 from kong_scim.bridge import StatementTimeoutError
 from kong_scim.directory import costs, queries
-from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
+from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import StoredRow, group_values, keeps, model
+from kong_scim.directory.documents import StoredRow, group_values, model, shows_memberships
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import ConsumerSync, DeprovisioningGuard, Operation, Outbox
@@ -89,7 +89,7 @@ class SqlStorage(ScimStorage):
         kind, context = self._kinds.of(resource_type), self._context
         related = self._related(kind, [resource_id], response_parameters)
         rows, memberships = context.read(context.one(kind, resource_id), related)
-        row = found(kind, resource_id, rows)
+        row = existing_row(kind, resource_id, rows)
         return self._models([row], {kind.name: memberships})[0]
 
     def search(
@@ -110,18 +110,18 @@ class SqlStorage(ScimStorage):
         self._refuse_costly(kinds, search_request)
         search = Search(context.database, kinds, search_request)
         by_cursor = search_request.cursor is not None
-        where = Position.read(position) if by_cursor and position is not None else None
+        start = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:
             (counted,) = context.read([search.total()])
             return SearchPage(int(counted[0]["total"]), [])
         try:
-            counted, page = context.read([search.total()], [search.page(where)])
+            counted, page = context.read([search.total()], [search.page(start)])
         except StatementTimeoutError as error:
             raise TooManyException(
                 detail="The search took too long in the gateway's database and was stopped: narrow "
                 "the filter, or ask for a smaller page"
             ) from error
-        if where is not None and where.direction == "previous":
+        if start is not None and start.direction == "previous":
             page.reverse()
         found_rows = [StoredRow.read(columns) for columns in page]
         ends: list[Position] = []
@@ -130,18 +130,18 @@ class SqlStorage(ScimStorage):
                 Position("previous", page[0]["sort_key"], found_rows[0].id),
                 Position("next", page[-1]["sort_key"], found_rows[-1].id),
             ]
-        of_kind = {
+        related = {
             kind.name: self._related(
                 kind, [row.id for row in found_rows if row.type == kind.name], search_request
             )
             for kind in kinds
         }
-        further = [*([search.neighbour(end)] for end in ends), *of_kind.values()]
-        parts = context.read(*further) if any(further) else [[] for _ in further]
+        second_step = [*([search.neighbour(end)] for end in ends), *related.values()]
+        parts = context.read(*second_step) if any(second_step) else [[] for _ in second_step]
         beyond, memberships = parts[: len(ends)], parts[len(ends) :]
         result = SearchPage(
             int(counted[0]["total"]),
-            self._models(found_rows, dict(zip(of_kind, memberships, strict=True))),
+            self._models(found_rows, dict(zip(related, memberships, strict=True))),
         )
         if ends:
             result.previous, result.next = (
@@ -162,7 +162,7 @@ class SqlStorage(ScimStorage):
     def _related(
         self, kind: Kind, ids: list[str], parameters: ResponseParameters[Any] | None
     ) -> list[Any]:
-        if not ids or kind.role is None or not keeps(kind, parameters):
+        if not ids or kind.role is None or not shows_memberships(kind, parameters):
             return []
         read = queries.edges if kind.role == "User" else queries.direct_members
         return read(self._context.database, ids)

@@ -8,7 +8,7 @@ from typing import Any
 from scim2_models import Resource
 
 from kong_scim.directory import queries
-from kong_scim.directory.context import DirectoryContext, found, graph_of
+from kong_scim.directory.context import DirectoryContext, existing_row, graph_of
 from kong_scim.directory.documents import (
     StoredRow,
     document,
@@ -139,7 +139,7 @@ class Users:
         context = self._context
         edges = queries.edges(context.database, [resource_id]) if kind.role == "User" else []
         rows, above = context.read(context.one(kind, resource_id), edges)
-        row = found(kind, resource_id, rows, expected_version)
+        row = existing_row(kind, resource_id, rows, expected_version)
         return row, graph_of(above).groups_of(row.id)
 
     @staticmethod

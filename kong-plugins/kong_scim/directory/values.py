@@ -113,23 +113,23 @@ def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
     """Return the rows of every attribute that a resource has, except those that are columns."""
     found: list[Value] = []
     for attribute in _attributes(kind.model, kind.computed):
-        held = _held(resource, attribute.binding)
+        held = _value_of(resource, attribute.binding)
         if held is None:
             continue
         entries = held if isinstance(held, list) else [held]
-        first = _first(entries)
+        first = _sorting_index(entries)
         for index, entry in enumerate(entries):
             sorts = int(index == first)
             if not attribute.parts:
                 found.append(_row(attribute, index, 0, entry, sorts))
                 continue
-            within = [
+            part_rows = [
                 row for part in attribute.parts for row in _part_rows(part, index, entry, sorts)
             ]
-            filled = any(row.num is not None or row.val for row in within)
+            filled = any(row.num is not None or row.val for row in part_rows)
             val, num = (None, "1.0") if filled else ("", None)
             found.append(Value(attribute.key, index, 0, val, None, num, 0))
-            found.extend(within)
+            found.extend(part_rows)
     return found
 
 
@@ -142,7 +142,7 @@ def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
     """
     found = {}
     for binding in _unique_attributes(kind.model):
-        held = _held(resource, binding)
+        held = _value_of(resource, binding)
         if held is None:
             continue
         if isinstance(held, list):
@@ -180,12 +180,12 @@ def _name(model: Any, field_name: str) -> str:
     return str(model.model_fields[field_name].serialization_alias or field_name)
 
 
-def _held(resource: Resource[Any], binding: AttributeBinding) -> Any:
+def _value_of(resource: Resource[Any], binding: AttributeBinding) -> Any:
     host = attribute_host(resource, binding)
     return None if host is None else getattr(host, binding.field_name, None)
 
 
-def _first(entries: list[Any]) -> int:
+def _sorting_index(entries: list[Any]) -> int:
     """Return the index of the entry for sorting: the primary, or the first (RFC 7644 §3.4.2.3)."""
     return next(
         (index for index, entry in enumerate(entries) if getattr(entry, "primary", None)), 0

@@ -58,12 +58,12 @@ class Writes:
 
         :param version: The version that was read; None if the tenant has no row yet.
         """
-        self._on_tenant(_HOLD_GRAPH, version)
+        self._guard_tenant(_HOLD_GRAPH, version)
 
     def change_graph(self, version: int | None) -> None:
         """Guard the graph as :meth:`hold_graph`, and raise its version, so that the commits of
         others that read it fail."""
-        self._on_tenant(_CHANGE_GRAPH, version)
+        self._guard_tenant(_CHANGE_GRAPH, version)
 
     def guard(self, versions: Mapping[str, int | None]) -> None:
         """Guard that rows exist at the commit, with these versions where a version is given."""
@@ -80,7 +80,7 @@ class Writes:
             id=row.id,
             type=row.type,
             created=row.created,
-            **_what_changes(kind, row),
+            **_updated_columns(kind, row),
         )
         self._claim(row.id, uniques(kind, resource))
         self._insert_values(row.id, rows(kind, resource))
@@ -89,7 +89,7 @@ class Writes:
         self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
     ) -> None:
         """Store the new state of a resource, whose version must be guarded."""
-        self._run(_UPDATE_RESOURCE, resource=row.id, **_what_changes(kind, row))
+        self._run(_UPDATE_RESOURCE, resource=row.id, **_updated_columns(kind, row))
         self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
         held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
@@ -140,10 +140,10 @@ class Writes:
         try:
             results = self._database.commit([*guards, *self._steps, *steps])
         except BridgeError as error:
-            raise self._explained(error) from error
+            raise self._translated(error) from error
         return results[len(guards) :]
 
-    def _explained(self, error: BridgeError) -> Exception:
+    def _translated(self, error: BridgeError) -> Exception:
         if isinstance(error, TransactionConflictError):
             return Conflict(detail="Somebody else changed the same resources: try again")
         if not isinstance(error, RowCountError):
@@ -161,7 +161,7 @@ class Writes:
     def _run(self, statement: Statement, **params: Scalar) -> None:
         self._steps.append(self._database.bind(statement, **params))
 
-    def _on_tenant(self, guard: Statement, version: int | None) -> None:
+    def _guard_tenant(self, guard: Statement, version: int | None) -> None:
         if version is None:
             self._tenant.append(self._database.bind(_INSERT_TENANT))
         self._tenant.append(self._database.bind(guard, version=version or 0))
@@ -206,7 +206,7 @@ class Writes:
             self._run(_insert_values(len(chunk)), resource=resource_id, **table)
 
 
-def _what_changes(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
+def _updated_columns(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
     """Return the columns of a resource's row that an update writes."""
     return {
         "version": row.version,
