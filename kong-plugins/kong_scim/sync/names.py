@@ -157,7 +157,7 @@ def legal(value: str, subject: str, remedy: str) -> str:
 
 
 def shown(value: str) -> str:
-    """Quote a name for an error: escaped, and cut where it is long."""
+    """Return a name quoted and escaped for an error, and shortened if it is long."""
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
 
 

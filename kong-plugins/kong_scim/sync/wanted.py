@@ -79,7 +79,7 @@ def wanted(
 
     A user without ``active`` is not active: a user that is created without it gets it, so it was
     removed later (RFC 7643 §4.1.1 defines no default). An inactive user has no groups, whatever
-    ``on_deactivate`` is. Their names are not checked, so that none can prevent a deactivation.
+    ``on_deactivate`` says. Their names are not checked, so that none can prevent a deactivation.
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
     :param consumer_id: The id of the consumer that the user has already, or None.
