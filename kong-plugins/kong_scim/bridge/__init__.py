@@ -2,11 +2,11 @@
 
 The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``kong.scim.body``, or
-``kong.scim.wake`` (and ``kong.scim.answer_admin_request``) where there is no request of a client,
+``kong.scim.wake`` (and ``kong.scim.answer_admin_request``) if there is no request of a client,
 ``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
-takes one JSON text and answers one JSON text, because every other value is changed on the way (an
-empty table becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok":
-...}`` or ``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
+takes and returns one JSON text, because any other value is changed on the way (an empty table
+becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
 """
 
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk

@@ -28,11 +28,11 @@ from kong_scim.bridge.messages import (
 )
 
 BRIDGE_VERSION = 5
-"""The version of this wire. Both sides send theirs, and refuse another."""
+"""The version of the wire format. Both sides send their version and refuse any other."""
 
 
 PIECE = 1024 * 1024
-"""Bytes of a body that one step of the RPC fetches at most."""
+"""The most bytes of a body that one step of the RPC fetches."""
 
 
 class Pdk(Protocol):
@@ -43,13 +43,14 @@ class Pdk(Protocol):
 
 
 STATEMENT_TIMEOUT = 4.0
-"""In seconds, where nobody says otherwise: below the 5 s after which Kong gives a statement up."""
+"""The default time limit of a statement, in seconds: less than the 5 s after which Kong gives
+up."""
 
 
 class Bridge:
     """Calls scim-bridge; each method is one step of the RPC.
 
-    :param timeout: In seconds: how long one statement of ``query`` and ``commit`` may take.
+    :param timeout: How many seconds one statement of ``query`` and ``commit`` may take.
     """
 
     def __init__(self, kong: Pdk, *, timeout: float = STATEMENT_TIMEOUT) -> None:
@@ -72,10 +73,10 @@ class Bridge:
         """Take the request over from Kong; a body over 8 KiB is left to :meth:`body`.
 
         :param max_body_size: In bytes. A larger body is not read.
-        :param require_https: Where the client did not come over TLS, read nothing.
-        :param secrets: Vault references whose live values are wanted.
-        :param caller: Whether the consumer that Kong authenticated is wanted.
-        :raises BridgeUnavailableError: When scim-bridge is not enabled, or is of another version.
+        :param require_https: Whether to read no body of a request that did not come over TLS.
+        :param secrets: Vault references, whose live values are returned.
+        :param caller: Whether to return the consumer that Kong authenticated.
+        :raises BridgeUnavailableError: When scim-bridge is not enabled, or has another version.
         """
         answer = self._call(
             "begin",
@@ -113,24 +114,24 @@ class Bridge:
         )
 
     def body(self, size: int) -> bytes:
-        """Fetch a body that did not come with :meth:`begin`, in steps of :data:`PIECE` bytes each.
+        """Fetch a body that :meth:`begin` did not return, in steps of :data:`PIECE` bytes each.
 
-        :param size: Of the whole body, as ``begin`` said.
-        :raises BridgeError: When Kong cannot read it, or has less of it.
+        :param size: The size of the whole body in bytes, as returned by ``begin``.
+        :raises BridgeError: When Kong cannot read the body, or the body is shorter.
         """
         body = bytearray()
         while len(body) < size:
-            wanted = {"from": len(body), "length": min(PIECE, size - len(body))}
-            piece = base64.b64decode(self._call("body", wanted)["piece"])
+            part = {"from": len(body), "length": min(PIECE, size - len(body))}
+            piece = base64.b64decode(self._call("body", part)["piece"])
             if not piece:
                 raise BridgeError("Kong has less of the body than it said")
             body += piece
         return bytes(body)
 
     def wake(self, *, epoch: str | None = None, secrets: Sequence[str] = ()) -> Waking:
-        """Begin a tick, where there is no request to take over.
+        """Begin a tick, in which there is no request of a client.
 
-        :param epoch: The key of the :class:`Epoch` that is wanted; a Kong with a database has none.
+        :param epoch: The key of the :class:`Epoch` to read; None on a Kong with a database.
         :raises BridgeUnavailableError: As :meth:`begin`.
         """
         answer = self._call("wake", {"epoch": epoch, "secrets": list(secrets)})
@@ -144,16 +145,16 @@ class Bridge:
         )
 
     def answer_admin_request(self, refusal: BridgeError | None) -> None:
-        """Answer the :class:`AdminRequest`: with the refusal, or with None where it was done."""
+        """Answer the :class:`AdminRequest`: with the refusal, or with None if it was done."""
         fields = ("code", "name", "message", "fields") if refusal else ()
         self._call("answer_admin_request", {field: getattr(refusal, field) for field in fields})
 
     def request_tick(self) -> None:
-        """Request the next tick at once, as after a write: this one left work over."""
+        """Request the next tick at once, because this one did not finish its work."""
         self._call("request_tick", {})
 
     def report(self, samples: Sequence[Sample]) -> None:
-        """Have counts and gauges shown in Kong's ``/metrics``; nothing where nobody can look."""
+        """Show counters and gauges in Kong's ``/metrics``, if the prometheus plugin is enabled."""
         self._call("report", {"samples": [vars(sample) for sample in samples]})
 
     def query(
@@ -166,10 +167,10 @@ class Bridge:
     ) -> Rows:
         """Read SCIM rows and Kong's consumers, in one step.
 
-        A consumer that matches several times is answered once; one that is not there, not at all.
+        A consumer that matches several times is returned once; a missing one is left out.
 
-        :raises BridgeError: When the database refuses or is away; ``TIMEOUT`` when a statement took
-            too long and was stopped.
+        :raises BridgeError: When the database refuses or does not answer; ``TIMEOUT`` when a
+            statement took too long and was stopped.
         """
         answer = self._call(
             "query",
@@ -189,19 +190,19 @@ class Bridge:
         )
 
     def tagged(self, tag: str) -> set[str]:
-        """Return the ids of a DB-less Kong's consumers that carry a tag and are not declared."""
+        """Return the ids of a DB-less Kong's consumers that have a tag and are not declared."""
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
         self, steps: Sequence[Step], *, epoch: Epoch | None = None, check: bool = False
     ) -> list[StepResult]:
-        """Apply every step, or none, and drop Kong's caches of what changed afterwards.
+        """Apply every step, or none, and then drop changed entities from Kong's caches.
 
-        :param epoch: What a DB-less Kong must have in its memory; it has steps on entities only.
+        :param epoch: The epoch that a DB-less Kong must have, which takes steps on entities only.
         :param check: On a DB-less Kong: only find out whether the steps could be applied.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
-        # not asdict(), which copies every value of every row one by one
+        # asdict() would copy every value of every row.
         argument: dict[str, Any] = {
             "steps": [vars(step) for step in steps],
             "timeout": self._timeout,
@@ -223,11 +224,11 @@ class Bridge:
     def _call(self, function: str, argument: dict[str, Any]) -> dict[str, Any]:
         argument["bridge_version"] = BRIDGE_VERSION
         text = getattr(self._kong.scim, function)(
-            # Not in ASCII: Kong's mp_rpc.lua reads in pieces of 4 KiB that it puts together each
-            # time, so that a message twice as long takes four times as long.
+            # ASCII escapes would make the text longer, and Kong's mp_rpc.lua, which joins pieces of
+            # 4 KiB again for each one, takes four times as long for a message of twice the length.
             json.dumps(argument, separators=(",", ":"), ensure_ascii=False, default=vars)
         )
-        if isinstance(text, tuple):  # the stock server's lua style answers (value, error)
+        if isinstance(text, tuple):  # kong-pdk's own server returns (value, error)
             text = text[0]
         if isinstance(text, bytes):
             text = text.decode()

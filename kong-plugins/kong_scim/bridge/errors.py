@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 
 class BridgeUnavailableError(Exception):
-    """scim-bridge does not answer: not enabled on this Kong, or of another version."""
+    """scim-bridge is not enabled on this Kong, or has another version."""
 
 
 class BridgeError(Exception):
-    """The bridge refused a query or rolled a commit back; nothing of it was written.
+    """The bridge refused a query, or rolled a commit back so that nothing was written.
 
-    This class itself is a defect: ``BAD_REQUEST`` (of the caller, such as SQL that PostgreSQL
-    refuses) or ``INTERNAL`` (see Kong's log).
+    An error of this class itself is a defect: ``BAD_REQUEST`` (of the caller, such as SQL that
+    PostgreSQL refuses) or ``INTERNAL`` (see Kong's log).
 
-    :param name: The name on the wire, where it is not that of the class.
+    :param name: The name on the wire, if it is not that of the class.
     :param step: Index of the step that failed, from 0, or None.
     :param label: The label of the statement that failed, or None.
     :param code: Kong's DAO error code (``kong/db/errors.lua``), or 0.
@@ -47,13 +47,14 @@ class BridgeError(Exception):
 class EntityRefusedError(BridgeError):
     """A DAO of Kong, or a constraint of the database, refused an entity or a row.
 
-    ``name`` is Kong's own, such as ``unique constraint violation``.
+    ``name`` is Kong's name of the error, such as ``unique constraint violation``.
     """
 
     SCHEMA_VIOLATION = 2
     UNIQUE_VIOLATION = 5
     CHANGED_MEANWHILE = frozenset({3, 4, UNIQUE_VIOLATION, 6})
-    """Codes of a primary key, a foreign key or a name that is taken or gone, and of no entity."""
+    """Codes of Kong for a primary key, a foreign key or a name that is taken or missing, and for a
+    missing entity."""
 
 
 class DeclaredError(EntityRefusedError):
@@ -63,19 +64,20 @@ class DeclaredError(EntityRefusedError):
 
 
 class GroupTakenError(EntityRefusedError):
-    """Somebody else gives the ACL group ``fields["group"]``; see :class:`.Claim`."""
+    """Another tenant or an administrator gives the ACL group ``fields["group"]``; see
+    :class:`.Claim`."""
 
     wire_name = "GROUP_TAKEN"
 
 
 class RowCountError(BridgeError):
-    """A statement touched another number of rows than its guard says."""
+    """A statement touched another number of rows than its guard requires."""
 
     wire_name = "ROW_COUNT"
 
 
 class TransactionConflictError(BridgeError):
-    """Another transaction was faster (serialization failure or deadlock): run the request again."""
+    """Another transaction won (serialization failure or deadlock): run the request again."""
 
     wire_name = "CONFLICT"
 
@@ -83,7 +85,7 @@ class TransactionConflictError(BridgeError):
 class DatabaseDownError(BridgeError):
     """The database does not answer.
 
-    Without a step the connection broke during COMMIT: nobody knows whether it was written.
+    If ``step`` is None, the connection broke during COMMIT, and the commit may have been written.
     """
 
     wire_name = "DATABASE"
@@ -96,7 +98,7 @@ class StatementTimeoutError(BridgeError):
 
 
 class ReadOnlyError(BridgeError):
-    """This node cannot write: a standby, or a data plane."""
+    """This node cannot write, because it is a data plane or its database is a standby."""
 
     wire_name = "READ_ONLY"
 
@@ -108,7 +110,7 @@ class EpochChangedError(BridgeError):
 
 
 class NotAppliedYetError(BridgeError):
-    """On a DB-less Kong the change is stored, and Kong has yet to take it."""
+    """On a DB-less Kong, the change is stored but not yet applied to Kong."""
 
     wire_name = "PENDING"
 
@@ -119,7 +121,7 @@ GATEWAY_AWAY = (
     ReadOnlyError,
     TransactionConflictError,
 )
-"""Errors that say nothing of what was to be written: the same may work a second later."""
+"""Errors whose cause is not in the data to write, so that the same write may work later."""
 
 _BY_NAME = {
     each.wire_name: each
@@ -135,6 +137,6 @@ _BY_NAME = {
 
 
 def bridge_error(name: str, message: str, *, code: int = 0, **details: Any) -> BridgeError:
-    """Return the error of a name on the wire, with the details that :class:`BridgeError` takes."""
+    """Return the error for a name on the wire, with the details that :class:`BridgeError` takes."""
     kind = _BY_NAME.get(name) or (EntityRefusedError if code else BridgeError)
     return kind(message, name=name, code=code, **details)

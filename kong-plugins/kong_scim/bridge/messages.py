@@ -20,10 +20,10 @@ class EntityCounts:
     """A parameter whose value the bridge fills in: the entities that this commit has written so
     far.
 
-    It stands for a JSON text that counts what the entity steps before it did in this commit, by
-    operation and DAO, such as ``{"revoke": {"keyauth_credentials": 2}, "upsert": {"acls": 1}}``;
-    what a step did nothing to is left out. So a row can say, in the same commit, how many
-    credentials were revoked with it. On the wire it is ``{"value": "written"}``.
+    Its value is a JSON text with the counts of the entity steps before it in this commit, by
+    operation and DAO, such as ``{"revoke": {"keyauth_credentials": 2}, "upsert": {"acls": 1}}``,
+    without counts of zero. So a row can say how many credentials the same commit revoked. On the
+    wire it is ``{"value": "written"}``.
     """
 
     value: Literal["written"] = "written"
@@ -36,9 +36,9 @@ Param: TypeAlias = Scalar | EntityCounts
 class Sql:
     """A statement on the SCIM tables, as text with ``$1``, ``$2``, ... and their values.
 
-    As a step of a commit, ``rows`` is how many rows it must touch (or return, for a SELECT):
-    any other number aborts the whole commit with ``ROW_COUNT``. ``label`` says what the guard
-    protects, and comes back in the error.
+    :param rows: As a step of a commit, how many rows it must touch (or return, for a SELECT). Any
+        other number aborts the whole commit with ``ROW_COUNT``.
+    :param label: What the guard protects; the error repeats it.
     """
 
     sql: str
@@ -53,8 +53,8 @@ class Upsert:
     """Inserts an entity, or replaces the given fields of the one with its ``id``, through Kong's
     DAO.
 
-    With ``unless_present`` the step does nothing where an entity with the same cache key exists
-    (an ACL group that an administrator gave the consumer already).
+    :param unless_present: Whether to do nothing if an entity with the same cache key exists (an ACL
+        group that an administrator gave the consumer already).
     """
 
     dao: str
@@ -65,7 +65,7 @@ class Upsert:
 
 @dataclass(frozen=True)
 class Delete:
-    """Deletes an entity by its id, with what Kong's schema cascades. It may be absent."""
+    """Deletes an entity by its id, with all that Kong's schema cascades to. It may be missing."""
 
     dao: str
     id: str
@@ -74,13 +74,13 @@ class Delete:
 
 @dataclass(frozen=True)
 class Revoke:
-    """Deletes every credential of a consumer, of any kind Kong knows; the result counts them by
+    """Deletes the credentials of a consumer, of any kind that Kong knows; the result counts them by
     kind.
 
-    What OAuth clients were given on behalf of the consumer's person goes as well.
+    The tokens that OAuth clients have on behalf of the consumer's user are deleted as well.
 
-    :param issued: Keep the credentials, and delete only what was issued to them (an OAuth client's
-        tokens and codes).
+    :param issued: Whether to keep the credentials, and delete only what was issued to them (an
+        OAuth client's tokens and codes).
     """
 
     consumer: str
@@ -92,11 +92,11 @@ class Revoke:
 class LastEventTag:
     """Tags consumers with the event that changed them last; the result has their ids as ``data``.
 
-    It changes nothing of what :class:`EntityCounts` counts.
+    :class:`EntityCounts` does not count it.
 
-    :param event: Its id; empty to take the tag away.
-    :param consumers: Their ids, of whom some may be gone; None for those that the steps before it
-        in this commit wrote, or of which they wrote a group or a credential.
+    :param event: The id of the event; empty to remove the tag.
+    :param consumers: The ids of the consumers, some of which may be deleted. None means those that
+        an earlier step of this commit wrote, or of which it wrote a group or a credential.
     """
 
     event: str
@@ -106,10 +106,10 @@ class LastEventTag:
 
 @dataclass(frozen=True)
 class RollbackDryRun:
-    """Takes back what the steps before it wrote. Steps behind it, SQL only, are kept.
+    """Rolls back what the steps before it wrote. Steps after it, SQL only, are kept.
 
-    So a dry run meets every guard and constraint, and its event is written with what
-    :class:`EntityCounts` counted. A scim-bridge that does not know it refuses the whole commit.
+    So a dry run meets every guard and constraint, and its event is written with the counts of
+    :class:`EntityCounts`. A scim-bridge that does not know this step refuses the whole commit.
     """
 
     op: Literal["undo"] = "undo"
@@ -117,14 +117,15 @@ class RollbackDryRun:
 
 @dataclass(frozen=True)
 class Claim:
-    """Refuses the commit (``GROUP_TAKEN``) where only others give one of the ACL groups.
+    """Refuses the commit (``GROUP_TAKEN``) if only others give one of the ACL groups.
 
-    That is: consumers are in it, and none of them by whom the tag stands for. Until the end of the
-    transaction nobody else can claim the same; who gives a group already waits for nobody who does
-    so too. It writes nothing, and comes before whatever gives those groups.
+    That is so if the group has consumers, and none of its rows has the tag. Until the end of the
+    transaction nobody else can claim the same group; tenants that give it already do not wait for
+    each other. The step writes nothing, and must come before the steps that give the groups.
 
-    :param groups: For each its ``name``, and the ``key`` that all names have which look the same.
-    :param tag: Of the ACL groups that the tenant gives.
+    :param groups: For each group its ``name``, and the ``key`` that all names share which look the
+        same.
+    :param tag: The tag of the ACL groups that the tenant gives.
     """
 
     groups: tuple[Mapping[str, str], ...]
@@ -137,8 +138,8 @@ Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | Rollba
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of one step: rows that a statement touched and returned, or entities by DAO
-    name."""
+    """The result of one step: the rows that a statement touched and returned, or the number of
+    entities by DAO."""
 
     rows: int = 0
     data: list[dict[str, Any]] = field(default_factory=list)
@@ -146,7 +147,7 @@ class StepResult:
 
 
 class EntityCounter:
-    """Counts the entities that the steps of one commit write: the value of
+    """Counts the entities that the steps of one commit write, as the value of
     :class:`EntityCounts`."""
 
     def __init__(self) -> None:
@@ -177,7 +178,7 @@ class Consumer:
     """A consumer as Kong holds it, with its ACL groups.
 
     :param declared: Whether a DB-less Kong's configuration declares it, so that it can be changed
-        only there, whatever tags it carries.
+        only there, whatever its tags.
     """
 
     id: str
@@ -190,7 +191,7 @@ class Consumer:
 
 @dataclass(frozen=True)
 class Host:
-    """What ``begin`` and ``wake`` tell of the gateway."""
+    """The facts about the gateway that ``begin`` and ``wake`` return."""
 
     dialect: Dialect
     database: str
@@ -204,7 +205,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Request:
-    """The client's request, as Kong judges it (``trusted_ips`` applied)."""
+    """The client's request, as Kong reads it (with ``trusted_ips`` applied)."""
 
     method: str
     path: str
@@ -212,18 +213,18 @@ class Request:
     query: str
     """The raw query string, without ``?``."""
     headers: Mapping[str, str]
-    """Names in lower case; the first value where a header is repeated."""
+    """The first value of each header, by its name in lower case."""
     body: bytes
-    """The whole body where it is small (8 KiB at most, as ``body.lua`` says); else nothing of it,
-    and :meth:`.Bridge.body` fetches it."""
+    """The whole body if it is small (8 KiB at most, see ``body.lua``); else it is empty, and
+    :meth:`.Bridge.body` fetches the body."""
     body_size: int
-    """Bytes of the whole body."""
+    """The size of the whole body in bytes."""
     body_too_large: bool
     """Whether the body was over ``max_body_size`` and therefore not read."""
     https: bool
     """Whether the client came over TLS, or a trusted proxy says so with ``X-Forwarded-Proto``."""
     base_url: str
-    """Public scheme, host, port and route prefix, such as ``https://gw.example/scim/v2``."""
+    """The public scheme, host, port and route prefix, such as ``https://gw.example/scim/v2``."""
     client_ip: str
     request_id: str
 
@@ -232,15 +233,15 @@ class Request:
 class Opening:
     """The answer of ``begin``: the host, the request, and the live secrets by vault reference.
 
-    ``secrets`` maps a reference such as ``{vault://env/scim-token}`` to its value at this moment,
-    or to None where the vault has none.
+    :param secrets: Maps a reference such as ``{vault://env/scim-token}`` to its value at this
+        moment, or to None if the vault has none.
     """
 
     host: Host
     request: Request
     secrets: Mapping[str, str | None]
     caller: KongCaller | None = None
-    """Whom Kong authenticated on the route, if that was asked for."""
+    """The consumer that Kong authenticated on the route, if that was asked for."""
     guarded: bool = False
     """Whether scim-bridge guards every route of the workspace."""
 
@@ -250,18 +251,18 @@ class KongCaller:
     """The consumer that one of Kong's authentication plugins found, with its ACL groups."""
 
     name: str
-    """Its username, or its id."""
+    """Its username, or else its id."""
     groups: tuple[str, ...]
     anonymous: bool
-    """Whether it stands for whoever gave no credentials (the plugin's ``anonymous``)."""
+    """Whether it is the plugin's ``anonymous`` consumer, for requests without credentials."""
 
 
 @dataclass(frozen=True)
 class Waking:
     """The answer of ``wake``: the host, the live secrets, and the epoch of a DB-less Kong.
 
-    :param admin_request: What an administrator asked for through the Admin API (``api.lua``), where
-        that is why the plugin server was called.
+    :param admin_request: The request to the Admin API (``api.lua``) for which the plugin server was
+        called, if there is one.
     """
 
     host: Host
@@ -269,7 +270,7 @@ class Waking:
     epoch: str | None
     admin_request: AdminRequest | None = None
     observed: bool = False
-    """Whether anybody may look at Kong's ``/metrics``: the prometheus plugin is enabled."""
+    """Whether the prometheus plugin is enabled, so that somebody may read Kong's ``/metrics``."""
     guarded: bool = False
     """As in :class:`Opening`."""
 
@@ -278,9 +279,9 @@ class Waking:
 class Sample:
     """A value for Kong's ``/metrics`` (``kong/plugins/scim-bridge/metrics.lua`` has the names).
 
-    :param metric: Our word for it.
-    :param labels: In the order in which they stand there.
-    :param value: Of a counter, what is added; of a gauge, what it is.
+    :param metric: The metric's key in ``metrics.lua``.
+    :param labels: The values of its labels, in the order of their names in ``metrics.lua``.
+    :param value: The amount to add to a counter, or the value of a gauge.
     """
 
     metric: str
@@ -290,27 +291,27 @@ class Sample:
 
 @dataclass(frozen=True)
 class AdminRequest:
-    """What an administrator asked for through Kong's Admin API: a consumer's credential is made or
-    deleted."""
+    """A request to Kong's Admin API by which an administrator creates or deletes a credential of a
+    consumer."""
 
     step: Upsert | Delete
     user: str
     """The id of the consumer's user."""
     address: str
-    """The address of the administrator."""
+    """The IP address of the administrator."""
     request_id: str
-    """Kong's own."""
+    """Kong's id of the request."""
 
 
 @dataclass(frozen=True)
 class Epoch:
     """A text in the memory of a DB-less Kong, which is lost when Kong loads a configuration.
 
-    It is kept in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
-    and a ``POST /config``: as long as it is there, so are the rows that were written under it.
+    It is stored in LMDB beside Kong's entities, and dropped with them at a start, a ``kong reload``
+    and a ``POST /config``. So while it is there, the entities written under it are there too.
 
-    :param expected: What it must be for a commit to be made; None for absent.
-    :param becomes: What it is after the commit; None to leave it.
+    :param expected: The value that a commit requires; None if it must be absent.
+    :param becomes: The value after the commit; None to leave it unchanged.
     """
 
     key: str
@@ -320,7 +321,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Rows:
-    """The answer of ``query``: rows by statement, and the consumers asked for."""
+    """The answer of ``query``: the rows of each statement, and the consumers asked for."""
 
     sql: list[list[dict[str, Any]]]
     consumers: list[Consumer]

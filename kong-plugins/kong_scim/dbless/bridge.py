@@ -1,10 +1,16 @@
 """Runs commits on a DB-less Kong: SCIM's tables are in SQLite, Kong's entities in Kong's memory.
 
-The order of a commit: the statements in SQLite, not yet committed; Kong says whether it would take
-the entities, and how many those are; the statement that tells it (an event); SQLite commits, with
-an entry in the pending log for what Kong has yet to apply; Kong's rows; the entry is removed. A
-refusal leaves nothing on either side. A crash after SQLite's commit leaves the entry, and the next
-tick tells Kong.
+A commit has these parts, in this order:
+
+1. The statements run in SQLite, not yet committed.
+2. Kong checks whether it can apply the steps on entities, and counts the entities.
+3. The statements that use these counts run (the event).
+4. SQLite commits, with an entry in the pending log that has the steps on entities.
+5. Kong applies these steps.
+6. The entry is removed.
+
+A refusal leaves nothing on either side. A crash after SQLite's commit leaves the entry, and the
+next tick applies it to Kong.
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ from kong_scim.worker_slots import KONG
 T = TypeVar("T")
 
 PATIENCE = 5.0
-"""Seconds that a write waits for others, and for Kong to be given its rows after a start."""
+"""Seconds that a write waits for other writers, and after a start until Kong has its consumers."""
 
 _NOT_READY = (
     "the gateway was started or configured anew, and is being given its consumers again; "
@@ -50,7 +56,7 @@ _NOT_READY = (
 
 
 class KongMemory:
-    """The local store, together with how far Kong's memory agrees with it."""
+    """The local store, and how often each tenant was found or made complete in Kong's memory."""
 
     def __init__(self, directory: Path) -> None:
         self.store = LocalStore(directory)
@@ -63,22 +69,22 @@ class KongMemory:
         """Return the epoch of a Kong to which all changes of this store up to a number were
         applied.
 
-        A store that was restored from a copy has a lower number, and is noticed by that.
+        A store that was restored from a copy has a lower number, and so another epoch.
         """
         return f"{self.store.id} {number}"
 
     def applications(self, scope: Scope) -> int:
-        """Return how often all of a tenant was found to be, or was put, in Kong's memory."""
+        """Return how often Kong's memory was found or made complete for a tenant."""
         return self._applied.get(scope, 0)
 
     def applied(self, scope: Scope) -> None:
-        """Say that all of a tenant is in Kong's memory."""
+        """Note that Kong's memory is complete for a tenant, and wake those who wait for it."""
         with self._changed:
             self._applied[scope] = self._applied.get(scope, 0) + 1
             self._changed.notify_all()
 
     def await_application(self, scope: Scope, seen: int, seconds: float) -> bool:
-        """Wait until it was said once more than was seen, or return False."""
+        """Wait until there are more applications than were seen; return False after a time-out."""
         with cpu.waiting(), self._changed:
             return self._changed.wait_for(lambda: self._applied.get(scope, 0) > seen, seconds)
 
@@ -93,7 +99,7 @@ _opening = threading.Lock()
 
 
 def memory(directory: Path) -> KongMemory:
-    """Return the one of this process: instances of the plugin come and go, and share it.
+    """Return the memory of a directory, which all instances of the plugin in this process share.
 
     :raises ~kong_scim.dbless.local_store.StoreError: When the directory cannot be used.
     """
@@ -104,11 +110,11 @@ def memory(directory: Path) -> KongMemory:
 
 
 class _NotAppliedError(Exception):
-    """The change is in the store, and Kong did not apply it, though it had accepted the check.
+    """The change is stored, but Kong did not apply it, though it had accepted the check.
 
-    It loaded a configuration in between, most likely.
+    Kong most likely loaded a configuration in between.
 
-    :param seen: How often all was applied when that happened, in this writer's turn.
+    :param seen: The number of applications when that happened, in this writer's turn.
     """
 
     def __init__(self, results: list[StepResult], seen: int) -> None:
@@ -118,7 +124,7 @@ class _NotAppliedError(Exception):
 
 
 class DblessBridge:
-    """``query`` and ``commit`` as :class:`~kong_scim.bridge.Bridge` has them."""
+    """Has ``query`` and ``commit`` of :class:`~kong_scim.bridge.Bridge`, for a DB-less Kong."""
 
     def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope) -> None:
         self._bridge = bridge
@@ -133,14 +139,14 @@ class DblessBridge:
         usernames: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
     ) -> Rows:
-        """Return rows of the local store, and the consumers that follow from these rows.
+        """Return rows of the local store, and consumers of Kong.
 
         :raises BridgeError: As :meth:`Bridge.query`; :class:`EpochChangedError` as :meth:`commit`.
         """
         sql = self._memory.store.query(statements, self._bridge.timeout) if statements else []
         if not (consumer_ids or usernames or custom_ids):
             return Rows(sql, [])
-        # What was read from the store so far must be applied to Kong first.
+        # All that the store had so far must be applied to Kong before its consumers are read.
         seen = self._memory.applications(self._scope)
         try:
             self._in_turn(lambda: None)
@@ -152,20 +158,21 @@ class DblessBridge:
         return Rows(sql, found.consumers)
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
-        """Apply every step or none, as the module says. What is no consumer and no ACL group is a
-        credential, and kept to be given to Kong again.
+        """Apply every step or none, in the order of the module's docstring.
 
-        :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` where Kong's memory did not
-            agree with the store and now does: what to do must be worked out again, because it
-            followed from a Kong that had less. :class:`EpochChangedError` where it does not get to
-            agree in time. ``PENDING`` where it is stored and not applied in time: the tick applies
-            it.
+        An entity that is neither a consumer nor an ACL group is a credential, which the store keeps
+        so that it can be applied to Kong again.
+
+        :raises BridgeError: As :meth:`Bridge.commit`. ``CONFLICT`` if Kong's memory was behind the
+            store and now is not: the steps must be worked out again, because they followed from
+            consumers that were not complete. :class:`EpochChangedError` if it stays behind for too
+            long. ``PENDING`` if the change is stored and not applied in time: the tick applies it.
         """
         seen = self._memory.applications(self._scope)
         try:
             return self._in_turn(lambda: self._commit(steps))
         except _NotAppliedError as failure:
-            # It is a change already, and pending: the tick tells Kong of it.
+            # The change is stored and pending: the tick applies it to Kong.
             if self._memory.await_application(self._scope, failure.seen, PATIENCE):
                 return failure.results
             raise NotAppliedYetError("it is stored, and not applied to Kong yet") from failure
@@ -174,9 +181,9 @@ class DblessBridge:
         raise TransactionConflictError("Kong was given its consumers in the meantime")
 
     def _wait(self, error: BridgeError, seen: int) -> None:
-        """Wait until everything since then is applied to Kong; raise any other error.
+        """Wait for the next application after a changed epoch; raise any other error.
 
-        At once, too, where many wait for that already.
+        Does not wait, but raises, if many wait already.
         """
         if not isinstance(error, EpochChangedError):
             raise error
@@ -185,29 +192,29 @@ class DblessBridge:
                 return
         raise EpochChangedError(_NOT_READY)
 
-    def _in_turn(self, do: Callable[[], T]) -> T:
+    def _in_turn(self, action: Callable[[], T]) -> T:
         try:
             with self._memory.store.turn(PATIENCE):
                 with self._memory.store.reading() as transaction:
                     if PendingLog(transaction, self._scope).pending():
                         raise EpochChangedError(_NOT_READY)
-                return do()
+                return action()
         except BusyError:
             raise EpochChangedError(_NOT_READY) from None
 
     def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
         store, memory = self._memory.store, self._memory
-        places = [
-            place for place, step in enumerate(steps) if not isinstance(step, Sql | RollbackDryRun)
+        indices = [
+            index for index, step in enumerate(steps) if not isinstance(step, Sql | RollbackDryRun)
         ]
         undone = any(isinstance(step, RollbackDryRun) for step in steps)
-        entities = [steps[place] for place in places]
+        entities = [steps[index] for index in indices]
         results: dict[int, StepResult] = {}
         number = None
         with store.writing(self._bridge.timeout) as transaction:
             log = PendingLog(transaction, self._scope)
-            # The statements behind the entities get the counts of what was written.
-            first = places[0] if places else len(steps)
+            # The statements after the steps on entities get the counts of what was written.
+            first = indices[0] if indices else len(steps)
             _run(transaction, steps, range(first), results)
             if entities:
                 try:
@@ -215,32 +222,32 @@ class DblessBridge:
                     key = epoch_key(self._scope.tenant)
                     answers = self._bridge.commit(entities, epoch=Epoch(key, epoch), check=True)
                 except BridgeError as error:
-                    error.step = None if error.step is None else places[error.step]
+                    error.step = None if error.step is None else indices[error.step]
                     raise
-                results.update(zip(places, answers, strict=True))
+                results.update(zip(indices, answers, strict=True))
                 for step, answer in zip(entities, answers, strict=True):
                     transaction.entities.add(step.op, answer.entities)
                 written = [
-                    _named(step, answer)
+                    _with_consumers(step, answer)
                     for step, answer in zip(entities, answers, strict=True)
-                    if not isinstance(step, Claim)  # was looked at, and writes nothing
+                    if not isinstance(step, Claim)  # it was checked, and writes nothing
                 ]
                 if written and not undone:
                     entities = written
                     number = log.add(entities)
             _run(transaction, steps, range(first, len(steps)), results)
-        done = [results[place] for place in range(len(steps))]
+        ordered = [results[index] for index in range(len(steps))]
         if number is not None:
             try:
                 self._bridge.commit(entities, epoch=Epoch(key, epoch, becomes=memory.epoch(number)))
             except BridgeError as error:
-                raise _NotAppliedError(done, memory.applications(self._scope)) from error
+                raise _NotAppliedError(ordered, memory.applications(self._scope)) from error
             with store.writing() as transaction:
                 PendingLog(transaction, self._scope).remove(number)
-        return done
+        return ordered
 
 
-def _named(step: Step, answer: StepResult) -> Step:
+def _with_consumers(step: Step, answer: StepResult) -> Step:
     """Return a :class:`.LastEventTag` with the ids of the consumers that it tags."""
     if isinstance(step, LastEventTag):
         return replace(step, consumers=tuple(row["id"] for row in answer.data))
@@ -250,17 +257,17 @@ def _named(step: Step, answer: StepResult) -> Step:
 def _run(
     transaction: SqliteTransaction,
     steps: Sequence[Step],
-    places: range,
+    indices: range,
     results: dict[int, StepResult],
 ) -> None:
-    """Run the statements among some steps."""
-    for place in places:
-        step = steps[place]
+    """Run those of the steps in a range that are for the store."""
+    for index in indices:
+        step = steps[index]
         if isinstance(step, RollbackDryRun):
-            results[place] = transaction.undo()
+            results[index] = transaction.undo()
         if isinstance(step, Sql):
             try:
-                results[place] = transaction.run(step)
+                results[index] = transaction.run(step)
             except BridgeError as error:
-                error.step = place
+                error.step = index
                 raise

@@ -28,18 +28,19 @@ class StoreError(Exception):
 
 
 class BusyError(Exception):
-    """Another writer held the store for longer than this one was willing to wait."""
+    """Another writer had the turn for longer than this one waits."""
 
 
 class LocalStore:
-    """A SQLite file with one writer at a time, and readers beside it.
+    """A SQLite file with one writer at a time, and readers that do not wait for it.
 
-    :param directory: It is made where there is none, for its owner only: it holds personal data.
-    :raises StoreError: When it cannot be written, or another process has it.
+    :param directory: The directory of the file. It is created if it is missing, readable only by
+        its owner, because it holds personal data.
+    :raises StoreError: When the directory cannot be written, or another process uses it.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._lock_file = _claimed(directory)
+        self._lock_file = _lock_directory(directory)
         self._path = directory / _FILE
         try:
             self._database = SqliteDatabase(self._path, durable=True)
@@ -50,18 +51,17 @@ class LocalStore:
             ) from error
         self._readers = threading.local()
         self._changed = threading.Condition()
-        self._taken, self._urgent = False, 0  # the turn, and who waits for it that is urgent
+        self._taken, self._urgent = False, 0  # whether the turn is taken; urgent threads that wait
         with self._database.transaction() as transaction:
             self.id = _identity(transaction)
-        """Of this file's content: another file, or a new one, has another."""
+        """The id of this file's content: a new file has a new id."""
 
     def query(
         self, statements: Sequence[Sql], timeout: float | None = None
     ) -> list[list[dict[str, Any]]]:
-        """Return the rows of each statement, all of one moment, without waiting for a writer.
+        """Return the rows of each statement from one snapshot, without waiting for a writer.
 
-        :param timeout: In seconds: how long each may take.
-
+        :param timeout: How many seconds each statement may take; None for no limit.
         :raises ~kong_scim.bridge.BridgeError: As :meth:`.SqliteTransaction.run`.
         """
         with cpu.waiting():
@@ -72,7 +72,7 @@ class LocalStore:
         return self._reader().reading()
 
     def _reader(self) -> SqliteDatabase:
-        """Return a connection of this thread, so that nobody waits for a writer."""
+        """Return the reading connection of this thread, which does not wait for a writer."""
         if not hasattr(self._readers, "database"):
             self._readers.database = SqliteDatabase(self._path)
         reader: SqliteDatabase = self._readers.database
@@ -80,10 +80,10 @@ class LocalStore:
 
     @contextmanager
     def turn(self, patience: float) -> Iterator[None]:
-        """Be the only writer: for what is more than one transaction, and must be in one order.
+        """Exclude other writers for as long as the block runs, across several transactions.
 
-        :param patience: In seconds.
-        :raises BusyError: When somebody else takes longer.
+        :param patience: How many seconds to wait for the turn.
+        :raises BusyError: When other writers take longer than that.
         """
         urgent = cpu.is_urgent()
         with cpu.waiting(gives_way=False):
@@ -97,32 +97,33 @@ class LocalStore:
                     self._changed.notify_all()
 
     def _take_turn(self, patience: float, *, urgent: bool) -> bool:
-        """Wait for the turn: who is urgent comes first."""
+        """Wait for the turn, which urgent threads get first; return False after a time-out."""
         with self._changed:
             self._urgent += urgent
             try:
-                got = self._changed.wait_for(
+                taken = self._changed.wait_for(
                     lambda: not self._taken and (urgent or not self._urgent), patience
                 )
-                self._taken |= got
+                self._taken |= taken
             finally:
                 self._urgent -= urgent
-            return got
+            return taken
 
     def writing(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
-        """Open a transaction that writes, durable at its end; wants the :meth:`turn`."""
+        """Open a transaction that writes, which is durable at its end; call it in a
+        :meth:`turn`."""
         return self._database.transaction(timeout)
 
     def close(self) -> None:
-        """Give the directory back."""
+        """Close the file, and release the directory to other processes."""
         self._database.close()
         self._lock_file.close()
 
 
-def _claimed(directory: Path) -> TextIO:
+def _lock_directory(directory: Path) -> TextIO:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What SQLite makes gets these permissions, the files beside the first one too.
+        # SQLite gives its other files (WAL) the permissions of this one.
         os.close(os.open(directory / _FILE, os.O_RDWR | os.O_CREAT, 0o600))
         lock = os.fdopen(os.open(directory / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w")
     except OSError as error:

@@ -1,7 +1,8 @@
-"""The pending log: changes that Kong has yet to apply, and the credentials that Kong was given.
+"""The pending log: changes not yet applied to Kong, and the credentials that Kong was given.
 
-A change is written here before it is applied to Kong, and its entry is removed afterwards. Whatever
-is pending when a process dies is applied again: a step that was done before changes nothing.
+A change is written here before it is applied to Kong, and its entry is removed afterwards. A change
+that is pending when a process dies is applied again; a step that was applied before changes
+nothing.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ _STEPS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Pending:
-    """A change that Kong has yet to apply.
+    """A change that is not yet applied to Kong.
 
+    :param number: The number of the change.
     :param after: The number of the change before it, which was applied.
     """
 
@@ -66,13 +68,13 @@ class Pending:
 
 
 def create(transaction: SqliteTransaction) -> None:
-    """Make the tables where there are none."""
+    """Create the tables that are missing."""
     for statement in _TABLES:
         transaction.connection.execute(statement)
 
 
 class PendingLog:
-    """The log of one tenant, within a transaction."""
+    """The pending log of one tenant, within a transaction."""
 
     def __init__(self, transaction: SqliteTransaction, scope: Scope) -> None:
         self._connection = transaction.connection
@@ -81,9 +83,9 @@ class PendingLog:
     def add(self, steps: Sequence[Step]) -> int:
         """Add an entry with steps on Kong's entities, and return its number.
 
-        Credentials are kept as well: unlike consumers and memberships they do not follow from a
-        SCIM resource, and would be lost with Kong's memory. So would the event that changed a
-        consumer last.
+        The credentials among them, and the last event of each consumer, are stored as well. Unlike
+        consumers and memberships they do not follow from a SCIM resource, and would be lost with
+        Kong's memory.
 
         :param steps: Each :class:`.LastEventTag` among them names its consumers.
         """
@@ -109,18 +111,18 @@ class PendingLog:
         return number
 
     def last_applied(self) -> int:
-        """Return the number of the last change that was applied or is pending; else 0."""
+        """Return the number of the last change that was applied or is pending, or 0."""
         found = self._run(
             "SELECT number FROM kong_told WHERE workspace = :workspace AND tenant = :tenant"
         ).fetchone()
         return int(found[0]) if found else 0
 
     def remove(self, number: int) -> None:
-        """Remove an entry: it was applied to Kong."""
+        """Remove the entry of a change that was applied to Kong."""
         self._run("DELETE FROM kong_pending WHERE number = :number", number=number)
 
     def pending(self) -> Pending | None:
-        """Return the pending change; nothing else is written until it was applied."""
+        """Return the pending change, or None. There is one at most: it blocks further writes."""
         found = self._run(
             "SELECT number, after, steps FROM kong_pending"
             " WHERE workspace = :workspace AND tenant = :tenant"
@@ -131,9 +133,10 @@ class PendingLog:
         return Pending(number, after, tuple(_step(each) for each in json.loads(steps)))
 
     def credentials(self, consumers: Sequence[str], now: float) -> list[Upsert]:
-        """Return the steps that give Kong the credentials of some consumers.
+        """Return the steps that write the credentials of some consumers to Kong.
 
-        :param now: In seconds since the epoch. Who had a time to live gets what is left of it.
+        :param now: Seconds since the epoch. A credential with a time to live gets what is left of
+            it; an expired one is left out.
         """
         found = self._run(
             "SELECT dao, entity FROM kong_credentials"
@@ -141,11 +144,11 @@ class PendingLog:
             " AND consumer IN (SELECT value FROM json_each(:consumers)) ORDER BY id",
             consumers=json.dumps(list(consumers)),
         )
-        given = ((dao, _aged(json.loads(entity), now)) for dao, entity in found)
-        return [Upsert(dao, entity) for dao, entity in given if entity is not None]
+        entities = ((dao, _with_remaining_ttl(json.loads(entity), now)) for dao, entity in found)
+        return [Upsert(dao, entity) for dao, entity in entities if entity is not None]
 
     def last_events(self, consumers: Sequence[str]) -> list[LastEventTag]:
-        """Return the steps that say which event changed each of some consumers last."""
+        """Return the steps that tag some consumers with the event that changed them last."""
         found = self._run(
             "SELECT coalesce(event, ''), json_group_array(given.value)"
             " FROM json_each(:consumers) AS given LEFT JOIN kong_stamps"
@@ -179,7 +182,7 @@ class PendingLog:
             )
 
     def _forget(self, steps: Sequence[Step]) -> None:
-        """Delete the credentials that the steps revoke, and all that is kept of deleted
+        """Delete the credentials that the steps delete, and all that is stored of deleted
         consumers."""
         of_consumer = "DELETE FROM kong_credentials WHERE consumer = :id"
         for step in steps:
@@ -192,7 +195,7 @@ class PendingLog:
                 self._run("DELETE FROM kong_credentials WHERE id = :id", id=step.id)
 
 
-def _aged(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
+def _with_remaining_ttl(entity: dict[str, Any], now: float) -> dict[str, Any] | None:
     if not entity.get("ttl"):
         return entity
     left = int(entity["created_at"] + entity["ttl"] - now)

@@ -15,21 +15,21 @@ from kong_scim.directory.tables import HEAD, resources, values
 from kong_scim.directory.values import key_of
 
 _LAST = "\U0010ffff"
-"""The last code point: filled up with it, a text sorts after whatever starts with the text."""
+"""The last code point: a text padded with it sorts after every value that starts with the text."""
 
 Operand = tuple[str | None, str | None]
-"""A text or a number, as :func:`~kong_scim.directory.values.comparable` gives them."""
+"""A text or a number, as :func:`~kong_scim.directory.values.comparable` returns them."""
 
 
 @dataclass(frozen=True)
 class Comparand:
-    """Where the values of an attribute of the row at hand are.
+    """The SQL expressions for the values of an attribute of the outer row.
 
-    :param text: A value as text, in the form comparisons use.
-    :param head: Its indexed beginning, where there is an index.
-    :param num: A value as a number, where it can be one.
-    :param rows: What holds one value a row; None where the columns are of the row at hand itself.
-    :param certain: Whether the text is there, always.
+    :param text: A value as text, in the form for comparisons.
+    :param head: The beginning of the text that is indexed, or None without an index.
+    :param num: A value as a number, or None if the attribute has no numbers.
+    :param rows: The rows with one value each, or None if the columns are of the outer row itself.
+    :param certain: Whether the text is never null.
     :param lacking: The condition that an entry of a multi-valued attribute has no value.
     """
 
@@ -40,22 +40,23 @@ class Comparand:
     certain: bool = False
     lacking: ColumnElement[bool] | None = None
 
-    def any(self, what: ColumnElement[bool], *, few: bool = False) -> ColumnElement[bool]:
-        """Return the condition that some value is so; ``few`` as in :meth:`Related.some`."""
+    def any(self, condition: ColumnElement[bool], *, few: bool = False) -> ColumnElement[bool]:
+        """Return the condition that some value meets a condition; ``few`` as in
+        :meth:`Related.some`."""
         if self.rows is not None:
-            return self.rows.some(what, few=few)
-        return what if self.certain else func.coalesce(what, false())
+            return self.rows.some(condition, few=few)
+        return condition if self.certain else func.coalesce(condition, false())
 
     def exists(self) -> ColumnElement[bool]:
-        """Return the condition that there is a value at all."""
-        held: ColumnElement[bool] = self.text.is_not(None)
+        """Return the condition that there is a value."""
+        is_present: ColumnElement[bool] = self.text.is_not(None)
         if self.num is not None:
-            held = or_(held, self.num.is_not(None))
-        return self.any(held)
+            is_present = or_(is_present, self.num.is_not(None))
+        return self.any(is_present)
 
 
 def stored(dialect: Dialect, binding: AttributeBinding) -> Comparand:
-    """Return the rows of ``scim_values`` that hold an attribute of the resource at hand."""
+    """Return the values of an attribute of the outer resource in ``scim_values``."""
     rows, key = values.alias(), key_of(binding)
     lacking = None
     if binding.is_multivalued and binding.sub_field_name is not None:
@@ -72,25 +73,25 @@ def stored(dialect: Dialect, binding: AttributeBinding) -> Comparand:
 
 
 def of_resource(dialect: Dialect, rows: Any, key: str) -> Related:
-    """Return the values of an attribute of the resource at hand."""
+    """Return the rows of an attribute of the outer resource."""
     return Related(dialect, rows, rows.c.attr == key, ((rows.c.resource_id, resources.c.id),))
 
 
 def of_entry(dialect: Dialect, rows: Any, key: str, entry: Any) -> Related:
-    """Return the values of a sub-attribute of an entry at hand, which is a row of its own."""
+    """Return the rows of a sub-attribute of the outer entry, which is a row itself."""
     ties = ((rows.c.resource_id, entry.c.resource_id), (rows.c.entry, entry.c.entry))
     common = not key.endswith(".value")
     return Related(dialect, rows, rows.c.attr == key, ties, common)
 
 
 def column(binding: AttributeBinding) -> Comparand | None:
-    """Return the column that holds an attribute of every resource, or None where none does."""
+    """Return the column of ``scim_resources`` for an attribute, or None if it has none."""
     if binding.field_name == "id":
         return Comparand(resources.c.id, certain=True)
     if binding.field_name != "meta":
         return None
     columns: dict[str | None, ColumnElement[Any]] = {
-        None: resources.c.type,  # the attribute as a whole: it is there
+        None: resources.c.type,  # ``meta`` as a whole is always present
         "resource_type": resources.c.type,
         "created": resources.c.created,
         "last_modified": resources.c.modified,
@@ -107,17 +108,17 @@ def column(binding: AttributeBinding) -> Comparand | None:
 def compare(
     comparand: Comparand, op: Op, expected: Operand | None, *, negated: bool = False
 ) -> ColumnElement[bool]:
-    """Return the condition that an attribute compares so to an operand, or to null (None).
+    """Return the condition of a comparison with an operand, or with null (None).
 
-    :param negated: Whether the condition will stand below a NOT.
+    :param negated: Whether the condition is below a NOT.
     """
     if expected is None:
-        nothing = not_(comparand.exists())
+        is_null = not_(comparand.exists())
         if comparand.lacking is not None:
-            nothing = or_(nothing, comparand.lacking)
+            is_null = or_(is_null, comparand.lacking)
         if op is Op.eq:
-            return nothing
-        return not_(nothing) if op is Op.ne else false()
+            return is_null
+        return not_(is_null) if op is Op.ne else false()
     if op is Op.ne:
         return not_(comparand.any(_matches(comparand, Op.eq, expected)))
     few = not negated and op in (Op.eq, Op.sw) and expected[0] is not None
@@ -146,14 +147,14 @@ def _matches(comparand: Comparand, op: Op, expected: Operand) -> ColumnElement[b
         starts = func.substr(comparand.text, 1, length) == text
         if comparand.head is None:
             return starts
-        # a range that an index can find, before what only a row can tell
+        # The range can be found by the index; the exact condition cannot.
         start = text[:HEAD]
         return and_(comparand.head >= start, comparand.head <= start.ljust(HEAD, _LAST), starts)
     if op is Op.ew:
         tail = func.substr(comparand.text, func.length(comparand.text) - length + 1)
         return and_(func.length(comparand.text) >= length, tail == text)
     if op is Op.co:
-        # not LIKE, which folds case in SQLite and has wildcards everywhere
+        # LIKE would ignore case in SQLite, and has wildcards.
         return func.replace(comparand.text, text, "") != comparand.text if text else true()
     return _ordered(comparand.text, op, text)
 

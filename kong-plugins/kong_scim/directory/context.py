@@ -1,4 +1,4 @@
-"""The context of reads and writes: the database, the tenant, and what every write needs."""
+"""The context of reads and writes: the database, the tenant, and the ports of every write."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Rows = list[Row]
 
 @dataclass(frozen=True)
 class DirectoryContext:
-    """Reads and writes of one tenant in one database.
+    """Runs the reads and writes of one tenant in one database.
 
     :param guard: Refuses changes that take too many people's access away; None for no limit.
-    :param clock: This moment, in UTC.
-    :param new_id: An id that no resource has.
-    :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
+    :param clock: Returns the current time in UTC.
+    :param new_id: Returns an id that no resource has.
+    :param dry_run: Whether to roll a change back, except for its event in the outbox.
     """
 
     database: TenantDatabase
@@ -53,14 +53,14 @@ class DirectoryContext:
         return [[row for _ in part for row in next(found)] for part in parts]
 
     def one(self, kind: Kind, resource_id: str) -> list[Sql]:
-        """Select a resource's row."""
+        """Return the statement that selects the row of a resource."""
         return [self.database.bind(queries.ONE, type=kind.name, id=resource_id)]
 
     def commit(self, writes: Writes, entry: Entry) -> list[StepResult]:
         """Commit a change with its steps in Kong and its event.
 
-        :return: As :meth:`Writes.commit` does, which also says what is raised.
-        :raises Exception: The error of the deprovisioning guard, where it refuses the change.
+        :return: As :meth:`Writes.commit`, which raises other errors too.
+        :raises Exception: The error of the deprovisioning guard, if it refuses the change.
         """
         refuse_hidden_names(entry)
         outcome = entry.outcome
@@ -72,17 +72,17 @@ class DirectoryContext:
         try:
             return writes.commit([*outcome.claims, *outcome.steps, *undo, *event])
         except HeldBackError:
-            assert self.guard is not None  # noqa: S101 - only that guard refuses so
+            assert self.guard is not None  # noqa: S101 - only the guard raises this error
             held = self.guard.hold(entry.change, outcome.lost)
         raise held
 
 
 def refuse_hidden_names(entry: Entry) -> None:
-    """Refuse a new name with a format character: nothing shows it, so it looks like another name.
+    """Refuse a new name with a format character, which is invisible, so that two names look alike.
 
-    Who has such a name already may be changed in everything else, and lose access above all.
+    A resource that has such a name already may still be changed, so that it can lose access.
 
-    :raises ~scim2_models.InvalidValueException: Naming the attribute and the character.
+    :raises ~scim2_models.InvalidValueException: With the attribute and the character.
     """
     before, after = entry.before or {}, entry.after or {}
     for name in _NAMES[entry.change.resource_type == "Group"]:
@@ -97,16 +97,16 @@ def refuse_hidden_names(entry: Entry) -> None:
 
 
 _NAMES = {False: ("userName", "externalId"), True: ("displayName", "externalId")}
-"""The attributes that are names, of a group or else of a user."""
+"""The attributes that are names: of a group by True, of a user by False."""
 
 
-def found(
+def existing_row(
     kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None
 ) -> StoredRow:
-    """Return the row of a resource that must be there.
+    """Return the row of a resource that must exist.
 
-    :raises ~scim2_models.NotFoundException: When it is not.
-    :raises Conflict: When it is not at the version that is expected.
+    :raises ~scim2_models.NotFoundException: When it does not exist.
+    :raises Conflict: When it does not have the expected version.
     """
     if not rows:
         raise NotFoundException(detail=f"{kind.name} {resource_id[:200]!r} not found")
@@ -117,7 +117,7 @@ def found(
 
 
 def graph_of(*edges: Rows) -> Graph:
-    """Return the graph of what ``queries.edges`` selects."""
+    """Return the graph of the rows that ``queries.edges`` selects."""
     return Graph.from_edges(
         (edge["member_id"], edge["group_id"], edge["display"] or "")
         for rows in edges
@@ -126,5 +126,5 @@ def graph_of(*edges: Rows) -> Graph:
 
 
 def version_of(rows: Rows) -> int | None:
-    """Return the version of the tenant's graph, or None where the tenant has no row yet."""
+    """Return the version of the tenant's graph, or None if the tenant has no row yet."""
     return int(rows[0]["graph_version"]) if rows else None

@@ -1,7 +1,7 @@
-"""Estimates what a search costs from its filter, before any SQL is made of it.
+"""Estimates what a search costs from its filter, before the filter is turned into SQL.
 
-A comparison that an index answers costs nothing here. Any other looks at a value of each resource,
-and one of ``groups`` or ``members`` at each membership, of nested groups too.
+A comparison that uses an index counts as free. Any other reads a value of each resource, and one of
+``groups`` or ``members`` each membership, including those of nested groups.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from scim2_models.path import (
 from kong_scim.directory.kinds import Kind
 
 FREE = 10
-"""So much is never refused, however many resources there are: a statement has its time-out."""
+"""The weight up to which a filter is accepted for any number of resources: a statement has a time
+limit."""
 
 MOST = 40
-"""More is refused however few there are: PostgreSQL plans a statement of a hundred such conditions
-for minutes."""
+"""The weight above which a filter is always refused: PostgreSQL plans a statement of a hundred such
+conditions for minutes."""
 
 MOST_ROWS = 100_000
-"""Weight times resources that a search may look at."""
+"""The most that the weight of a filter times the number of resources may be."""
 
 OF_MEMBERSHIPS = 5
-"""Of a comparison with a membership: it was measured to take four to ten times another's time."""
+"""The weight of a condition on memberships, which was measured to take four to ten times as long as
+another."""
 
 
 def weight(kind: Kind, scim_filter: ScimFilter[Any] | None) -> int:
-    """Return how many conditions a filter has that are judged for each resource."""
+    """Return how many conditions of a filter are checked for each resource."""
     return 0 if scim_filter is None else _Weight(kind).visit(scim_filter.ast)
 
 
 def refuse(weight: int, rows: int | None = None) -> None:
     """Refuse a search that costs too much.
 
-    :param rows: How many resources it looks through; None while that is not known.
+    :param rows: How many resources it searches; None if that is not known yet.
     :raises ~scim2_models.TooManyException: 400 with scimType ``tooMany``.
     """
     if weight > MOST:
@@ -67,10 +69,10 @@ class _Weight(FilterVisitor[int]):
         self._negated = False
 
     def visit_not(self, node: Not) -> int:
-        before, self._negated = self._negated, True
-        found = self.visit(node.expr)
-        self._negated = before
-        return found
+        negated, self._negated = self._negated, True
+        inner = self.visit(node.expr)
+        self._negated = negated
+        return inner
 
     def visit_logical_expr(self, node: LogicalExpr) -> int:
         return sum(self.visit(term) for term in node.terms)
@@ -86,9 +88,9 @@ class _Weight(FilterVisitor[int]):
         return self._each(node.attr_path)
 
     def visit_value_path(self, node: ValuePath) -> int:
-        within = _Weight(self._kind, node.attr_path)
-        within._negated = self._negated
-        return within.visit(node.val_filter)
+        visitor = _Weight(self._kind, node.attr_path)
+        visitor._negated = self._negated
+        return visitor.visit(node.val_filter)
 
     def _each(self, path: AttrPath) -> int:
         return OF_MEMBERSHIPS if self._is_computed(path) else 1

@@ -1,4 +1,4 @@
-"""A tenant's database: where the rows of one identity provider are read and written."""
+"""A tenant's database, in which the rows of one identity provider are read and written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose resources: nothing of one scope is ever visible in another."""
+    """The owner of resources. A resource of one scope is never visible in another."""
 
     workspace: str
     tenant: str
@@ -49,7 +49,7 @@ class TenantDatabase:
         return self.database.dialect
 
     def bind(self, statement: Statement, /, **values: Param) -> Sql:
-        """Return a statement with values, and with those of its ``workspace`` and ``tenant``.
+        """Return a statement with its values, and with ``workspace`` and ``tenant`` of the scope.
 
         :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
         """

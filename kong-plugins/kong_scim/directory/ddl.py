@@ -1,7 +1,7 @@
 """The statements that create the SCIM tables.
 
 ``python -m kong_scim.directory.ddl --dialect postgresql --migration NAME`` prints those of one
-migration of scim-bridge; :mod:`kong_scim.directory.sqlite` runs them all itself.
+migration of scim-bridge; :mod:`kong_scim.directory.sqlite` runs all of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kong_scim.directory.tables import metadata
 
 
 def statements(dialect: Dialect, migration: str | None = None) -> list[str]:
-    """Return one statement per table and index, each harmless where the thing is there already.
+    """Return one statement for each table and index, which does nothing if it exists already.
 
-    :param migration: Of the tables that this migration of scim-bridge creates; None for all.
+    :param migration: The migration of scim-bridge whose tables are created; None for all.
     """
     compiler = dialect_of(dialect)
     creations: list[CreateTable | CreateIndex] = []
@@ -37,7 +37,7 @@ def statements(dialect: Dialect, migration: str | None = None) -> list[str]:
 
 
 def main() -> None:
-    """Print the statements, each ended with a semicolon."""
+    """Print the statements, each with a semicolon at its end."""
     parser = argparse.ArgumentParser(description="Print the SCIM tables as SQL.")
     parser.add_argument("--dialect", choices=["postgresql", "sqlite"], required=True)
     parser.add_argument("--migration", metavar="NAME", help="such as 000_base_scim_bridge")

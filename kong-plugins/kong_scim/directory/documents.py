@@ -1,5 +1,6 @@
-"""Turns a resource into the document of its row, and back. Columns and membership rows are left
-out.
+"""Turns a resource into the document of its row, and back.
+
+The document leaves out attributes that are columns or membership rows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kong_scim.directory.kinds import KONG_SCHEMA, Kind
 from kong_scim.directory.ports import GroupRef
 from kong_scim.directory.values import drop_write_only, instant
 
-# What was stored under an extension that is no longer served must stay readable.
+# A document with an extension that is no longer served must stay readable.
 _LENIENT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
 
 
@@ -29,7 +30,7 @@ class StoredRow:
     """A row of ``scim_resources``.
 
     :param doc: The resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``.
-    :param created: As :func:`~kong_scim.directory.values.instant` writes it; so ``modified``.
+    :param created: In the form of :func:`~kong_scim.directory.values.instant`, as ``modified``.
     """
 
     id: str
@@ -41,7 +42,7 @@ class StoredRow:
 
     @classmethod
     def read(cls, columns: Mapping[str, Any]) -> StoredRow:
-        """Take it from what a database returned."""
+        """Return the row for the columns that a database returned."""
         return cls(
             id=columns["id"],
             type=columns["type"],
@@ -58,12 +59,12 @@ class StoredRow:
 
     @property
     def display(self) -> str | None:
-        """What others call the resource: its displayName, or else its userName."""
+        """The name by which the resource is shown: its displayName, or else its userName."""
         display = self.doc.get("displayName") or self.doc.get("userName")
         return None if display is None else str(display)
 
     def changed(self, *, doc: Mapping[str, Any] | None = None, now: datetime) -> StoredRow:
-        """Return the row one version later."""
+        """Return the row of the next version, with the same document if none is given."""
         return replace(
             self,
             doc=self.doc if doc is None else doc,
@@ -72,11 +73,11 @@ class StoredRow:
         )
 
     def text(self) -> str:
-        """Return the document as it is stored."""
+        """Return the document as the JSON text that is stored."""
         return json.dumps(self.doc, separators=(",", ":"), ensure_ascii=False)
 
     def display_key(self, kind: Kind) -> str | None:
-        """Return the display in the form comparisons use."""
+        """Return the display in the form for comparisons."""
         if self.display is None:
             return None
         binding = parametrize(Path, kind.model)("displayName").resolve()
@@ -86,11 +87,11 @@ class StoredRow:
 
 
 def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
-    """Return what is stored of a resource; empty values are left out (RFC 7643 §2.5)."""
+    """Return the document of a resource, without empty values (RFC 7643 §2.5)."""
     dumped = resource.model_dump(mode="json")
     drop_write_only(kind, dumped)
-    for elsewhere in filter(None, ("id", "meta", kind.computed)):
-        dumped.pop(elsewhere, None)
+    for column in filter(None, ("id", "meta", kind.computed)):
+        dumped.pop(column, None)
     return dict(dumped)
 
 
@@ -101,7 +102,7 @@ def model(
     groups: Iterable[Mapping[str, Any]] | None = None,
     members: Iterable[Mapping[str, Any]] | None = None,
 ) -> Resource[Any]:
-    """Return a resource from its row, with the values of its memberships where they are given."""
+    """Return a resource from its row, with the values of its memberships if they are given."""
     data = dict(row.doc)
     data["id"] = row.id
     data["meta"] = {
@@ -133,7 +134,7 @@ def group_values(group_kind: Kind, groups: Iterable[GroupRef]) -> list[dict[str,
 def with_record(
     kind: Kind, doc: Mapping[str, Any], record: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return a document whose Kong extension is this record, whatever it held before."""
+    """Return a document with this record as its Kong extension, in place of any other."""
     bare = {key: value for key, value in doc.items() if key.lower() != KONG_SCHEMA.lower()}
     if not kind.has_record:
         return bare
@@ -146,18 +147,18 @@ def with_record(
 
 
 def record_of(doc: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the Kong extension a document holds."""
+    """Return the Kong extension of a document, or None."""
     found: Mapping[str, Any] | None = doc.get(KONG_SCHEMA)
     return found
 
 
-def keeps(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
-    """Tell whether a response shows the attribute that is made from membership rows."""
+def shows_memberships(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
+    """Tell whether a response has the attribute that is computed from membership rows."""
     if kind.computed is None:
         return False
     if parameters is None:
         return True
-    return _keeps(
+    return _shows(
         kind.model,
         kind.computed,
         None if parameters.attributes is None else tuple(map(str, parameters.attributes)),
@@ -166,7 +167,7 @@ def keeps(kind: Kind, parameters: ResponseParameters[Any] | None) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _keeps(
+def _shows(
     model: type[Resource[Any]],
     computed: str,
     attributes: tuple[str, ...] | None,

@@ -1,4 +1,4 @@
-"""Every user of a tenant with its groups, for whoever must apply all of them to Kong again."""
+"""Reads every user of a tenant with its groups, so that all can be applied to Kong again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EveryUser:
-    """The users of a tenant.
+    """Reads all users of a tenant in batches.
 
     :param kind: The resource type of users.
     """
@@ -28,16 +28,15 @@ class EveryUser:
     kind: Kind
 
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of users."""
         (row,) = self.database.rows(queries.COUNT, type=self.kind.name)
         return int(row["total"])
 
     def batches(self, size: int) -> Iterator[list[UserState]]:
-        """Yield all of them, in the order of their ids.
+        """Yield all users, in the order of their ids.
 
-        Each batch is of one moment; a user that is made meanwhile may be among them or not. One
-        whose stored row cannot be read is left out and logged: it keeps no other from Kong, and is
-        let in nowhere.
+        A user that is created meanwhile may be missing. A user whose row cannot be read is logged
+        and left out, so that the others are applied to Kong; it gets no access.
         """
         database, last = self.database, ""
         while rows := database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size):
@@ -48,7 +47,7 @@ class EveryUser:
             for columns in rows:
                 try:
                     user = model(self.kind, StoredRow.read(columns))
-                except Exception as error:  # whatever may be stored there
+                except Exception as error:  # a document may have any defect
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
                     counts_of(database.scope.tenant).add("failures", "memory", "")
                 else:

@@ -1,8 +1,8 @@
 """Turns a SCIM filter into a SQL condition on a row of ``scim_resources`` (RFC 7644 §3.4.2.2).
 
-The meaning is that of :meth:`scim2_models.ScimFilter.match`, which the tests hold it to: a missing
-value equals null and nothing else, and a multi-valued attribute matches when any value does, but
-for ``ne``, which wants that no value equals the operand.
+The result is that of :meth:`scim2_models.ScimFilter.match`, with which the tests compare it: a
+missing value equals only null, and a multi-valued attribute matches if any value does, except for
+``ne``, for which no value may equal the operand.
 """
 
 from __future__ import annotations
@@ -55,25 +55,25 @@ _SUBSTRING = (Op.co, Op.sw, Op.ew)
 def condition(dialect: Dialect, kind: Kind, scim_filter: ScimFilter[Any]) -> ColumnElement[bool]:
     """Return the condition that a resource of this kind matches a filter.
 
-    An attribute the kind does not declare has no value, as RFC 7644 §3.4.2.1 has it.
+    An attribute that the kind does not declare has no value (RFC 7644 §3.4.2.1).
 
-    :raises ~scim2_models.InvalidFilterException: For an operand that is no value of its attribute.
+    :raises ~scim2_models.InvalidFilterException: For an operand that its attribute cannot have.
     """
     return _OnResource(dialect, kind).visit(scim_filter.ast)
 
 
 class _Conditions(FilterVisitor[ColumnElement[bool]]):
-    """What a filter on a resource and one on an entry have in common."""
+    """The base of the visitors that turn a filter on a resource or on an entry into SQL."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._negated = False
 
     def visit_not(self, node: Not) -> ColumnElement[bool]:
-        before, self._negated = self._negated, True
-        found = not_(self.visit(node.expr))
-        self._negated = before
-        return found
+        negated, self._negated = self._negated, True
+        inner = not_(self.visit(node.expr))
+        self._negated = negated
+        return inner
 
     def visit_logical_expr(self, node: LogicalExpr) -> ColumnElement[bool]:
         terms = [self.visit(term) for term in node.terms]
@@ -85,7 +85,7 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         if binding is None:
             return false()
         expected = self.operand(binding, node)
-        if expected is False:  # of another type than anything the attribute can hold
+        if expected is False:  # the attribute cannot have a value of this type
             return true() if node.op is Op.ne else false()
         return compare(self.comparand(binding), node.op, expected, negated=self._negated)
 
@@ -94,22 +94,22 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
         return false() if binding is None else present(self.comparand(binding))
 
     def visit_value_path(self, node: ValuePath) -> ColumnElement[bool]:  # noqa: ARG002
-        return false()  # one selection within another is none (erratum 7322)
+        return false()  # brackets within brackets select nothing (erratum 7322)
 
     def binding(self, path: AttrPath, *, comparison: bool) -> AttributeBinding | None:
-        """Return the attribute a path means here."""
+        """Return the attribute of a path, or None if there is none."""
         raise NotImplementedError
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
-        """Return where the attribute's values are."""
+        """Return the SQL expressions for the attribute's values."""
         raise NotImplementedError
 
     def operand(
         self, binding: AttributeBinding, node: Comparison
     ) -> Operand | Literal[False] | None:
-        """Return what is compared with; None for null, False where nothing can compare to it.
+        """Return the operand; None for null, False if no value can be compared with it.
 
-        :raises ~scim2_models.InvalidFilterException: When it is no value of the attribute.
+        :raises ~scim2_models.InvalidFilterException: When the attribute cannot have that value.
         """
         value = coerce_value(binding, node.value, node.op)
         if value is None:
@@ -126,7 +126,7 @@ class _Conditions(FilterVisitor[ColumnElement[bool]]):
 
 
 class _OnResource(_Conditions):
-    """A filter on a resource."""
+    """Turns a filter on a resource into SQL."""
 
     def __init__(self, dialect: Dialect, kind: Kind) -> None:
         super().__init__(dialect)
@@ -152,14 +152,14 @@ class _OnResource(_Conditions):
             on_membership = _OnMembership(dialect, binding, entries)
             return entries.rows.some(on_membership.visit(node.val_filter))
         entry = values.alias()
-        complex_ = isclass(binding.field_type) and issubclass(binding.field_type, BaseModel)
-        within = (_OnEntry if complex_ else _OnScalar)(dialect, binding, entry)
-        held = of_resource(dialect, entry, key_of(binding))
-        return held.some(within.visit(node.val_filter))
+        is_complex = isclass(binding.field_type) and issubclass(binding.field_type, BaseModel)
+        visitor = (_OnEntry if is_complex else _OnScalar)(dialect, binding, entry)
+        stored_entries = of_resource(dialect, entry, key_of(binding))
+        return stored_entries.some(visitor.visit(node.val_filter))
 
 
-class _Within(_Conditions):
-    """A filter on one entry of a multi-valued complex attribute."""
+class _OnSubAttributes(_Conditions):
+    """The base for a filter on one entry of a multi-valued complex attribute."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding) -> None:
         super().__init__(dialect)
@@ -171,8 +171,8 @@ class _Within(_Conditions):
         return Path(path.attr).resolve(self._parent.field_type)
 
 
-class _OnEntry(_Within):
-    """A filter on an entry that is stored as rows."""
+class _OnEntry(_OnSubAttributes):
+    """Turns a filter on an entry that is stored in ``scim_values`` into SQL."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding, entry: Any) -> None:
         super().__init__(dialect, parent)
@@ -180,12 +180,12 @@ class _OnEntry(_Within):
 
     def comparand(self, binding: AttributeBinding) -> Comparand:
         rows, key = values.alias(), f"{key_of(self._parent)}.{binding.urn.lower()}"
-        held = of_entry(self._dialect, rows, key, self._entry)
-        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=held)
+        sub_values = of_entry(self._dialect, rows, key, self._entry)
+        return Comparand(rows.c.val, rows.c.head, rows.c.num, rows=sub_values)
 
 
-class _OnMembership(_Within):
-    """A filter on an entry of ``members`` or ``groups``."""
+class _OnMembership(_OnSubAttributes):
+    """Turns a filter on an entry of ``members`` or ``groups`` into SQL."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding, entries: Entries) -> None:
         super().__init__(dialect, parent)
@@ -196,7 +196,7 @@ class _OnMembership(_Within):
 
 
 class _OnScalar(_Conditions):
-    """A filter on a value of a list of plain values, where ``value`` is the value itself."""
+    """Turns a filter on a list of plain values, where ``value`` is the value itself, into SQL."""
 
     def __init__(self, dialect: Dialect, parent: AttributeBinding, entry: Any) -> None:
         super().__init__(dialect)
@@ -214,5 +214,5 @@ class _OnScalar(_Conditions):
         binding: AttributeBinding,
         node: Comparison,
     ) -> Operand | None:
-        # as ScimFilter.match does it, of whatever type the operand is
+        # ScimFilter.match compares an operand of any type, too.
         return None if node.value is None else comparable(binding, node.value)

@@ -1,4 +1,4 @@
-"""Works out which groups a user is in, nested ones included, from a small graph in memory."""
+"""Works out which groups a user is in, including nested ones, from a small graph in memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from kong_scim.directory.ports import GroupRef
 
 
 class Graph:
-    """The groups above some members.
+    """The groups that some members are in.
 
-    :param parents: By member id, the ids of the groups it is directly in; members are users and
-        groups, and whatever is above a member is there too.
+    :param parents: By member id, the ids of the groups it is directly in. Members are users and
+        groups; a group that is in other groups is a key too.
     :param names: The displayName of each group, by its id.
     """
 
@@ -21,7 +21,7 @@ class Graph:
 
     @classmethod
     def from_edges(cls, edges: Iterable[tuple[str, str, str]]) -> Graph:
-        """Build it from (member id, group id, the group's name)."""
+        """Return the graph of edges (member id, group id, the group's name)."""
         parents: dict[str, set[str]] = {}
         names = {}
         for member, group, name in edges:
@@ -30,13 +30,13 @@ class Graph:
         return cls({member: frozenset(groups) for member, groups in parents.items()}, names)
 
     def parents(self, member: str) -> frozenset[str]:
-        """Return the groups a member is directly in."""
+        """Return the ids of the groups that a member is directly in."""
         return self._parents.get(member, frozenset())
 
     def groups_of(self, member: str) -> tuple[GroupRef, ...]:
-        """Return every group above a member, in the order of their names, each once.
+        """Return every group that a member is in, in the order of their names, each once.
 
-        Groups may be in each other, in a circle: whoever is in one of them is in all.
+        Groups may be members of each other in a cycle; a member of one of them is in all.
         """
         direct = self.parents(member)
         found = set(direct)
@@ -55,7 +55,7 @@ class Graph:
         add: Iterable[str] = (),
         remove: Iterable[str] = (),
     ) -> Graph:
-        """Return the graph where a group has this name, and these members more and less."""
+        """Return the graph in which a group has this name, and members are added and removed."""
         parents = dict(self._parents)
         for member in remove:
             parents[member] = self.parents(member) - {group}
@@ -64,7 +64,7 @@ class Graph:
         return Graph(parents, {**self._names, group: name})
 
     def without_group(self, group: str) -> Graph:
-        """Return the graph where a group does not exist."""
+        """Return the graph without a group."""
         return Graph(
             {
                 member: groups - {group}

@@ -1,6 +1,6 @@
 """Writes groups, and each user whose groups change with them.
 
-Adding or removing members reads and writes the rows of those members alone, so that it costs the
+Adding or removing members reads and writes only the rows of these members, so that it costs the
 same in a group of ten and of ten thousand.
 """
 
@@ -14,7 +14,7 @@ from scim2_models import InvalidValueException, Resource
 
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
-from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of, version_of
+from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of, version_of
 from kong_scim.directory.documents import StoredRow, document, model, record_of, with_record
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind
@@ -23,17 +23,17 @@ from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 
 Patch = Callable[[Resource[Any]], Resource[Any] | None]
-"""The new state of a group, members aside, from the one it has; None where nothing changes."""
+"""Returns the new state of a group, without members, or None if nothing changes."""
 
 
 @dataclass(frozen=True)
 class _Neighbourhood:
-    """What was read around a group.
+    """The rows and memberships that a change of a group reads.
 
-    :param rows: The rows of its changing members, and of everything below those and what else
-        changes with the group.
-    :param graph: The groups above all of them, and above the group.
-    :param version: Of the tenant's graph; None where the tenant has no row yet.
+    :param rows: By id, the rows of the members that are added or removed, and of all their members.
+        If the group is renamed or deleted, all its members too.
+    :param graph: The groups that these members and the group are in.
+    :param version: The version of the tenant's graph; None if the tenant has no row yet.
     """
 
     rows: Mapping[str, StoredRow]
@@ -56,22 +56,24 @@ class Groups:
         doc = document(kind, resource)
         row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         add = _ids(resource)
-        around = self._around(add, []) if add else _Neighbourhood({}, graph_of(), None)
-        _refuse_unknown(add, around)
+        neighbourhood = (
+            self._neighbourhood(add, []) if add else _Neighbourhood({}, graph_of(), None)
+        )
+        _refuse_unknown(add, neighbourhood)
         name = row.display or ""
-        graph = around.graph.with_group(row.id, name, add=add)
+        graph = neighbourhood.graph.with_group(row.id, name, add=add)
         writes = Writes(self._context.database)
         if add:
-            self._guard_graph(writes, around, exclusive=_nests(add, around))
+            self._guard_graph(writes, neighbourhood, exclusive=_nests(add, neighbourhood))
         created = model(kind, row)
         writes.create(kind, row, created)
-        writes.join(row.id, {each: around.rows[each].type for each in add})
+        writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
         change, outcome = self._regroup(
-            writes, Change("create", "Group", row.id, group_name=name), around, graph
+            writes, Change("create", "Group", row.id, group_name=name), neighbourhood, graph
         )
         entry = Entry(change, outcome, None, doc, version_after=row.version, joined=tuple(add))
         self._context.commit(writes, entry)
-        return model(kind, row, members=self._shown(add, around.rows))
+        return model(kind, row, members=self._shown(add, neighbourhood.rows))
 
     def update(
         self,
@@ -82,25 +84,31 @@ class Groups:
     ) -> Resource[Any]:
         """Replace a group and its members.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises ~scim2_models.InvalidValueException: When a member does not exist, or would make the
-            group a member of itself.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises ~scim2_models.InvalidValueException: When a member does not exist, or is the group
+            itself.
+        :raises Conflict: When the group has another version, now or at the commit.
         """
         context, group_id = self._context, str(resource.id)
         rows, held = context.read(
             context.one(kind, group_id), queries.direct_members(context.database, [group_id])
         )
-        row = found(kind, group_id, rows, expected_version)
+        row = existing_row(kind, group_id, rows, expected_version)
         wanted, present = _ids(resource), {member["id"] for member in held}
         add = [each for each in wanted if each not in present]
         remove = sorted(present.difference(wanted))
         after = row.changed(doc=document(kind, resource), now=context.clock())
-        around = self._around([*add, *remove], [group_id], below=after.display != row.display)
-        _refuse_unknown(add, around)
-        self._change(operation, kind, row, after, add=add, remove=remove, around=around)
-        stay = {member["id"]: member for member in held if member["id"] not in remove}
-        shown = self._shown(add, around.rows) + [self._member(each) for each in stay.values()]
+        neighbourhood = self._neighbourhood(
+            [*add, *remove], [group_id], below=after.display != row.display
+        )
+        _refuse_unknown(add, neighbourhood)
+        self._change(
+            operation, kind, row, after, add=add, remove=remove, neighbourhood=neighbourhood
+        )
+        staying = {member["id"]: member for member in held if member["id"] not in remove}
+        shown = self._shown(add, neighbourhood.rows) + [
+            self._member(each) for each in staying.values()
+        ]
         return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
 
     def patch(
@@ -113,36 +121,38 @@ class Groups:
         remove: Collection[str],
         expected_version: str | None,
     ) -> Resource[Any]:
-        """Add and remove members, and change other attributes; answers the group without members.
+        """Add and remove members, and change other attributes; return the group without members.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises ~scim2_models.InvalidValueException: As :meth:`update` does.
-        :raises Conflict: When it is of another version than expected, or what was read has changed
-            at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises ~scim2_models.InvalidValueException: As :meth:`update`.
+        :raises Conflict: When the group does not have the expected version, or a row that was read
+            has changed at the commit.
         """
         context = self._context
         named = [*add, *remove]
-        rows, around = self._read_around(context.one(kind, group_id), named, [group_id])
-        row = found(kind, group_id, rows, expected_version)
+        rows, neighbourhood = self._read_neighbourhood(
+            context.one(kind, group_id), named, [group_id]
+        )
+        row = existing_row(kind, group_id, rows, expected_version)
         patched = patch(model(kind, row)) if patch else None
         after = None
         if patched is not None:
             after = row.changed(doc=document(kind, patched), now=context.clock())
             if after.display != row.display:
-                around = self._around(named, [group_id], below=True)
-        _refuse_unknown(add, around)
-        new = [each for each in add if group_id not in around.graph.parents(each)]
-        gone = [each for each in remove if group_id in around.graph.parents(each)]
-        if after is None and not new and not gone:
+                neighbourhood = self._neighbourhood(named, [group_id], below=True)
+        _refuse_unknown(add, neighbourhood)
+        joining = [each for each in add if group_id not in neighbourhood.graph.parents(each)]
+        leaving = [each for each in remove if group_id in neighbourhood.graph.parents(each)]
+        if after is None and not joining and not leaving:
             return model(kind, row)
         version = self._change(
             "patch",
             kind,
             row,
             after,
-            add=new,
-            remove=gone,
-            around=around,
+            add=joining,
+            remove=leaving,
+            neighbourhood=neighbourhood,
             exact=expected_version is not None,
         )
         result = after or replace(row, modified=instant(context.clock()))
@@ -151,27 +161,31 @@ class Groups:
     def delete(self, kind: Kind, group_id: str, expected_version: str | None) -> None:
         """Delete a group.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the group does not exist.
+        :raises Conflict: When the group has another version, now or at the commit.
         """
         context = self._context
-        rows, around = self._read_around(context.one(kind, group_id), [], [group_id], below=True)
-        row = found(kind, group_id, rows, expected_version)
-        parents = sorted(around.graph.parents(group_id))
+        rows, neighbourhood = self._read_neighbourhood(
+            context.one(kind, group_id), [], [group_id], below=True
+        )
+        row = existing_row(kind, group_id, rows, expected_version)
+        parents = sorted(neighbourhood.graph.parents(group_id))
         writes = Writes(context.database)
         writes.guard({row.id: row.version, **dict.fromkeys(parents)})
-        self._guard_graph(writes, around, exclusive=True)
+        self._guard_graph(writes, neighbourhood, exclusive=True)
         moment = instant(context.clock())
         for parent in parents:
             writes.touch(parent, moment)
         change, outcome = self._regroup(
             writes,
             Change("delete", "Group", group_id),
-            around,
-            around.graph.without_group(group_id),
+            neighbourhood,
+            neighbourhood.graph.without_group(group_id),
         )
         writes.delete(group_id)
-        left = tuple(each for each in around.rows if group_id in around.graph.parents(each))
+        left = tuple(
+            each for each in neighbourhood.rows if group_id in neighbourhood.graph.parents(each)
+        )
         context.commit(writes, Entry(change, outcome, row.doc, None, row.version, left=left))
 
     # -- Parts ------------------------------------------------------------
@@ -185,30 +199,32 @@ class Groups:
         *,
         add: Collection[str],
         remove: Collection[str],
-        around: _Neighbourhood,
+        neighbourhood: _Neighbourhood,
         exact: bool = True,
     ) -> int:
-        """Commit a change of a group that is there; answers its new version.
+        """Commit a change of an existing group, and return its new version.
 
-        :param after: Its new row, or None where nothing but its members change; then it is not
-            guarded at the version that was read, so that many can add members at once.
-        :param exact: Whether it is guarded all the same.
+        :param after: The new row, or None if only members change. Then the version that was read is
+            not guarded, so that several clients can add members at once.
+        :param exact: Whether the version is guarded in any case.
         """
         _refuse_itself(row, add)
         renamed = after is not None and after.display != row.display
         name = (after or row).display or ""
-        graph = around.graph.with_group(row.id, name, add=add, remove=remove)
+        graph = neighbourhood.graph.with_group(row.id, name, add=add, remove=remove)
         writes = Writes(self._context.database)
         writes.guard({row.id: row.version if exact or after is not None else None})
-        self._guard_graph(writes, around, exclusive=renamed or _nests([*add, *remove], around))
+        self._guard_graph(
+            writes, neighbourhood, exclusive=renamed or _nests([*add, *remove], neighbourhood)
+        )
         if after is None:
             touched = writes.touch(row.id, instant(self._context.clock()))
         else:
             writes.update(kind, after, model(kind, row), model(kind, after))
         writes.leave(row.id, remove)
-        writes.join(row.id, {each: around.rows[each].type for each in add})
+        writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
         change = Change(operation, "Group", row.id, group_name=name if renamed else None)
-        change, outcome = self._regroup(writes, change, around, graph)
+        change, outcome = self._regroup(writes, change, neighbourhood, graph)
         entry = Entry(
             change,
             outcome,
@@ -224,21 +240,25 @@ class Groups:
         return int(results[touched].data[0]["version"]) if after is None else after.version
 
     def _regroup(
-        self, writes: Writes, change: Change, around: _Neighbourhood, graph: Graph
+        self, writes: Writes, change: Change, neighbourhood: _Neighbourhood, graph: Graph
     ) -> tuple[Change, Outcome]:
-        """Write every user whose groups differ in another graph.
+        """Write every user whose groups are different in a new graph.
 
-        :return: The change with those users, and its steps.
+        :return: The change with these users, and its outcome.
         """
         context = self._context
         writes.guard(
-            {row.id: row.version for row in around.rows.values() if row.id != change.resource_id}
+            {
+                row.id: row.version
+                for row in neighbourhood.rows.values()
+                if row.id != change.resource_id
+            }
         )
         kind = context.kinds.in_role("User")
-        users = [row for row in around.rows.values() if row.type == kind.name]
+        users = [row for row in neighbourhood.rows.values() if row.type == kind.name]
         affected: list[tuple[StoredRow, UserChange]] = []
         for row in users:
-            before, after = around.graph.groups_of(row.id), graph.groups_of(row.id)
+            before, after = neighbourhood.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
                 user = model(kind, row)
                 states = UserState(user, before), UserState(user, after)
@@ -252,44 +272,47 @@ class Groups:
             writes.update(kind, new, model(kind, row), model(kind, new))
         return change, outcome
 
-    def _guard_graph(self, writes: Writes, around: _Neighbourhood, *, exclusive: bool) -> None:
-        (writes.change_graph if exclusive else writes.hold_graph)(around.version)
+    def _guard_graph(
+        self, writes: Writes, neighbourhood: _Neighbourhood, *, exclusive: bool
+    ) -> None:
+        (writes.change_graph if exclusive else writes.hold_graph)(neighbourhood.version)
 
-    def _around(
+    def _neighbourhood(
         self, members: Collection[str], groups: list[str], *, below: bool = False
     ) -> _Neighbourhood:
-        return self._read_around([], members, groups, below=below)[1]
+        return self._read_neighbourhood([], members, groups, below=below)[1]
 
-    def _read_around(
+    def _read_neighbourhood(
         self,
-        first: list[Sql],
+        statements: list[Sql],
         members: Collection[str],
         groups: list[str],
         *,
         below: bool = False,
     ) -> tuple[Rows, _Neighbourhood]:
-        """Read what is around a group with some other statements: in one step, unless it nests.
+        """Run other statements, and read the neighbourhood of a group: in one step, unless groups
+        are nested.
 
-        :param members: Whose rows are wanted, and those of everything below them.
-        :param groups: The group, where it exists: the groups above it are wanted.
-        :param below: Whether everything below the group is wanted too.
+        :param members: Ids of members whose rows, and those of all their members, are read.
+        :param groups: The id of the group, if it exists; the groups that it is in are read.
+        :param below: Whether all members of the group are read too.
         """
         context, database = self._context, self._context.database
-        wanted = [*members, *groups] if below else list(members)
-        # The version comes first: what is read after it and changes meanwhile fails the guard.
+        row_ids = [*members, *groups] if below else list(members)
+        # The version is read first: if a row read after it changes meanwhile, the guard fails.
         version, rows, nodes, above = context.read(
             [database.bind(queries.GRAPH_VERSION)],
-            first,
-            queries.some(database, wanted),
+            statements,
+            queries.some(database, row_ids),
             queries.edges(database, [*members, *groups]),
         )
         edges = [above]
         group_type = context.kinds.in_role("Group").name
-        nesting = [node["id"] for node in nodes if node["type"] == group_type]
-        if nesting:
-            (further,) = context.read(queries.below(database, nesting))
-            edges += context.read(queries.edges(database, [node["id"] for node in further]))
-            nodes += further
+        nested_groups = [node["id"] for node in nodes if node["type"] == group_type]
+        if nested_groups:
+            (nested_members,) = context.read(queries.below(database, nested_groups))
+            edges += context.read(queries.edges(database, [node["id"] for node in nested_members]))
+            nodes += nested_members
         return rows, _Neighbourhood(
             rows={node["id"]: StoredRow.read(node) for node in nodes},
             graph=graph_of(*edges),
@@ -321,12 +344,14 @@ def _ids(resource: Resource[Any]) -> list[str]:
     return list(dict.fromkeys(member.value for member in members if member.value))
 
 
-def _nests(ids: Iterable[str], around: _Neighbourhood) -> bool:
-    return any(around.rows[each].type == "Group" for each in ids if each in around.rows)
+def _nests(ids: Iterable[str], neighbourhood: _Neighbourhood) -> bool:
+    return any(
+        neighbourhood.rows[each].type == "Group" for each in ids if each in neighbourhood.rows
+    )
 
 
-def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
-    unknown = [each for each in ids if each not in around.rows]
+def _refuse_unknown(ids: Iterable[str], neighbourhood: _Neighbourhood) -> None:
+    unknown = [each for each in ids if each not in neighbourhood.rows]
     if unknown:
         named = ", ".join(repr(each[:80]) for each in unknown[:5])
         raise InvalidValueException(
@@ -336,7 +361,7 @@ def _refuse_unknown(ids: Iterable[str], around: _Neighbourhood) -> None:
 
 
 def _refuse_itself(row: StoredRow, add: Iterable[str]) -> None:
-    """Refuse a group as a member of itself; in a circle with others it may be."""
+    """Refuse a group as a direct member of itself; a cycle with other groups is allowed."""
     if row.id in add:
         raise InvalidValueException(
             detail=f"members: a group cannot be in itself, and this would make it so: "

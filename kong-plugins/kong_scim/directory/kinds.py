@@ -1,4 +1,4 @@
-"""Says for each resource type which part it has in the directory: user, group, or neither."""
+"""Maps each resource type to its role in the directory: user, group, or neither."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from scim2_models import Resource, ResourceType, ScimProvider
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
 KONG_SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
-"""The extension whose value the directory takes from its Effects, never from a client."""
+"""The extension whose value the directory takes from an :class:`.Outcome`, never from a client."""
 
 Role = Literal["User", "Group"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A resource type with its model and its part in memberships.
+    """A resource type with its model and its role in memberships.
 
-    :param name: What ``meta.resourceType`` says, and the column ``type``.
-    :param endpoint: Without slashes, such as ``Users``: what a relative reference starts with.
+    :param name: The value of ``meta.resourceType``, and of the column ``type``.
+    :param endpoint: The path without slashes, such as ``Users``, with which a relative reference
+        starts.
     """
 
     name: str
@@ -30,12 +31,12 @@ class Kind:
 
     @property
     def computed(self) -> str | None:
-        """The attribute that is made from membership rows and never stored in a document."""
+        """The attribute that is computed from membership rows and never stored in a document."""
         return {"User": "groups", "Group": "members", None: None}[self.role]
 
     @property
     def has_record(self) -> bool:
-        """Whether the resource carries the read-only Kong extension."""
+        """Whether the resource has the read-only Kong extension."""
         return self.role == "User" and any(
             schema.lower() == KONG_SCHEMA.lower() for schema in self.model.get_extension_models()
         )
@@ -55,7 +56,7 @@ class Kinds:
         return self._kinds[resource_type]
 
     def in_role(self, role: Role) -> Kind:
-        """Return the kind that is the users, or the groups, of this provider."""
+        """Return the kind of this provider's users, or of its groups."""
         return self._roles[role]
 
 

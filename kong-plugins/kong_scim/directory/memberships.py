@@ -1,4 +1,4 @@
-"""Makes entries of a user's ``groups`` and a group's ``members`` that a filter can select from."""
+"""Makes SQL for the entries of a user's ``groups`` and a group's ``members``, for filters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kong_scim.directory.tables import members, resources
 
 @dataclass(frozen=True)
 class Entries:
-    """The entries of the resource at hand.
+    """The entries of the outer resource.
 
-    :param rows: One row an entry.
-    :param fields: The value of each sub-attribute, by its Python name, in the form comparisons use.
-    :param order: In which order the resource shows them.
+    :param rows: The rows, one for each entry.
+    :param fields: The value of each sub-attribute, by its Python name, in the form for comparisons.
+    :param order: The columns by which the resource orders its entries.
     """
 
     rows: Related
@@ -29,19 +29,19 @@ class Entries:
     order: tuple[ColumnElement[Any], ...]
 
     def field(self, name: str | None) -> Comparand:
-        """Return a sub-attribute of an entry that is at hand itself; None for the entry."""
+        """Return a sub-attribute of the outer entry; its ``value`` if the name is None."""
         return self.fields.get(name or "value", Comparand(null()))
 
     def all(self, name: str | None) -> Comparand:
-        """Return a sub-attribute of every entry of the resource at hand."""
+        """Return a sub-attribute of every entry of the outer resource."""
         text = self.field(name).text
         return Comparand(text, rows=self.rows, lacking=self.rows.some(text.is_(None)))
 
     def first(self, name: str | None) -> ColumnElement[Any]:
-        """Return a sub-attribute of the first entry of the resource at hand."""
-        tied = (column == ours for column, ours in self.rows.ties)
-        found = select(self.field(name).text).select_from(self.rows.rows).where(*tied)
-        return found.order_by(*self.order).limit(1).scalar_subquery()
+        """Return a sub-attribute of the first entry of the outer resource."""
+        of_resource = (column == ours for column, ours in self.rows.ties)
+        statement = select(self.field(name).text).select_from(self.rows.rows).where(*of_resource)
+        return statement.order_by(*self.order).limit(1).scalar_subquery()
 
 
 def entries_of(dialect: Dialect, kind: Kind) -> Entries:

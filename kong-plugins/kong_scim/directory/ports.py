@@ -1,7 +1,7 @@
-"""The ports of the directory: what others implement for it, and the values that cross them.
+"""The ports of the directory: interfaces that others implement for it, and their values.
 
-:class:`ConsumerSync` is what must be committed together with a change: the directory knows which
-users a change affects and with which groups, and nothing of Kong's entities.
+:class:`ConsumerSync` returns the steps to commit together with a change. The directory knows which
+users a change affects and with which groups, but not Kong's entities.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ Operation = Literal["create", "replace", "patch", "delete"]
 
 
 class Conflict(PreconditionFailedException):
-    """Something changed between the read and the commit: the request is to be run again.
+    """A row or an entity changed between the read and the commit.
 
-    Without If-Match the request is retried; with one it is the 412 of RFC 7644 §3.14.
+    A request without If-Match is retried; one with it is answered with 412 (RFC 7644 §3.14).
     """
 
 
 HELD = "safety"
-"""The label of the guard that does not hold where too many people would be gone."""
+"""The label of the guard that fails if too many people would lose access."""
 
 
 REFUSED = "refused: "
-"""How the label of a guard begins that says why the change is refused where it does not hold (409
-``uniqueness``): the rest is the sentence."""
+"""The prefix of a guard's label whose rest is the sentence of the refusal, if the guard fails (409
+``uniqueness``)."""
 
 
 class HeldBackError(Exception):
-    """The deprovisioning guard refused the change; nothing was written."""
+    """The deprovisioning guard refused the change, and nothing was written."""
 
 
 @dataclass(frozen=True)
 class GroupRef:
-    """A group a user is in; ``direct`` is False where it is through a nested group."""
+    """A group that a user is in; ``direct`` is False if the user is in it by a nested group."""
 
     id: str
     display_name: str
@@ -55,16 +55,13 @@ class UserState:
 
     @property
     def is_active(self) -> bool:
-        """Whether the user has access: nothing but a true ``active`` says so."""
+        """Whether the user has access, which only an ``active`` of true gives."""
         return getattr(self.user, "active", None) is True
 
 
 @dataclass(frozen=True)
 class UserChange:
-    """What happens to one user: created (no before), deleted (no after), or changed.
-
-    ``version`` is the version the user was read at; the commit guards it.
-    """
+    """The change of one user, who is created (no before), deleted (no after), or changed."""
 
     id: str
     before: UserState | None
@@ -75,8 +72,9 @@ class UserChange:
 class Change:
     """One SCIM write, in terms of the users it affects.
 
-    :param operation: What the client asked for.
-    :param resource_type: ``User`` or ``Group``: what the client wrote.
+    :param operation: The operation that the client requested.
+    :param resource_type: The type of the resource that the client wrote: ``User`` or ``Group``.
+    :param resource_id: The id of that resource.
     :param group_name: The displayName of a group that is created or renamed, so that a name which
         cannot become an ACL group is refused while the group is still empty.
     """
@@ -90,12 +88,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Access:
-    """What a change does to one user's access to the gateway.
+    """The change of one user's access to the gateway.
 
-    :param consumer: The id of its consumer.
-    :param added: The names of access groups the consumer gets.
-    :param removed: The names of those it loses.
-    :param suspended: Whether it is refused from now on; None where there is no consumer any more.
+    :param consumer: The id of the user's consumer.
+    :param added: The names of the access groups that the consumer gets.
+    :param removed: The names of those that it loses.
+    :param suspended: Whether the consumer is refused after the change; None if it is deleted.
     """
 
     consumer: str
@@ -106,15 +104,15 @@ class Access:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The steps that must be committed together with a change.
+    """The steps that must be committed together with a change, and their meaning for users.
 
     :param steps: Steps on Kong's entities, in order; they run after the SQL of the change.
     :param records: By user id, the value of the read-only Kong extension to store with the user,
         in SCIM JSON form (``consumerId``, ``username``, ``accessGroups``, ``suspended``,
         ``lastChange``).
-    :param accesses: By user id, what the steps are to that user; nothing where there are none.
-    :param claims: What must hold for the steps, and rows that say so; they run before the steps.
-    :param lost: How many memberships of access groups the change takes from people who stay.
+    :param accesses: By user id, the change of access, for each user that has steps.
+    :param claims: Steps that check and claim names; they run before ``steps``.
+    :param lost: How many memberships of access groups are lost by users who stay active.
     """
 
     steps: tuple[Step, ...] = ()
@@ -125,7 +123,7 @@ class Outcome:
 
 
 class ConsumerSync(Protocol):
-    """Works out what a change of the directory needs in Kong."""
+    """Works out the steps in Kong that a change of the directory needs."""
 
     def of(self, change: Change) -> Outcome:
         """Return what to commit with the change.
@@ -137,15 +135,17 @@ class ConsumerSync(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A change that is about to be committed, as the outbox writes it down.
+    """A change that is about to be committed, for its event in the outbox.
 
-    :param before: The document of the resource, None where it is new; ``after``, None where it is
-        gone, is the same one where nothing but members changed.
-    :param version_before: None where the resource is new.
-    :param version_after: None where it is gone. Both are None with ``counted``: several may add
-        members at once, so that the database alone knows the version this change makes.
-    :param joined: The ids of members a group gets.
-    :param left: The ids of members it loses.
+    :param before: The document of the resource before the change; None if it is created.
+    :param after: The document after it; None if it is deleted. It equals ``before`` if only members
+        changed.
+    :param version_before: The version before the change; None if the resource is created.
+    :param version_after: The version after it; None if the resource is deleted.
+    :param counted: Whether only the database knows the versions, because several clients may add
+        members at once; then both are None.
+    :param joined: The ids of the members that a group gets.
+    :param left: The ids of the members that it loses.
     """
 
     change: Change
@@ -163,19 +163,19 @@ class Outbox(Protocol):
     """Writes an event of each change in the commit of that change."""
 
     def of(self, entry: Entry) -> Sequence[Step]:
-        """Return what to commit after everything else of the change."""
+        """Return the steps to commit after all others of the change."""
 
 
 class DeprovisioningGuard(Protocol):
     """Holds back changes that would take too many people's access away at once."""
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
-        """Return what must hold before everything else of a change; none for a harmless one.
+        """Return the guards to run before all other steps of a change; none for a harmless one.
 
-        The one that does not is labelled :data:`HELD`.
+        The label of the guard that fails is :data:`HELD`.
 
         :param lost: As in :class:`Outcome`.
         """
 
     def hold(self, change: Change, lost: int) -> Exception:
-        """Write down that a change was held back, and return what is raised."""
+        """Store that a change was held back, and return the exception to raise."""

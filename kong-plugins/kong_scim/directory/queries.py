@@ -1,4 +1,4 @@
-"""The statements that read."""
+"""The statements that read resources and memberships, and those that lock rows."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from kong_scim.directory.statements import Statement
 from kong_scim.directory.tables import members, resources, tenants
 
 CHUNK = 4096
-"""How many ids one statement names at most: SQLite takes 32,766 parameters."""
+"""The most ids in one statement: SQLite takes 32,766 parameters."""
 
 LOCK_CHUNK = 256
-"""How many versions one statement guards: SQLite refuses expressions nested over 1,000 deep."""
+"""The most versions in one guard: SQLite refuses expressions nested over 1,000 deep."""
 
 T = TypeVar("T")
 
 NESTED = members.c.member_type == literal_column("'Group'")
-"""As a literal, so that both planners see that the partial index applies."""
+"""The condition that a member is a group. Its value is a literal, so that both planners use the
+partial index."""
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
@@ -52,17 +53,17 @@ def padded(items: Sequence[T]) -> list[T]:
 
 
 def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
-    """Return the condition that a row is of the scope."""
+    """Return the condition that a row belongs to the scope."""
     return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
 
 
 _IN_SCOPE_BY_ID = and_(
     *(NotByIndex(resources.c[name]) == bindparam(name) for name in ("workspace", "tenant"))
 )
-"""The condition that a row which is looked up by its id is of the scope.
+"""The condition that a row which is looked up by its id belongs to the scope.
 
-SQLite would take the index on the scope for better than some look-ups by id, and read all rows of
-the tenant."""
+No index is used for it: SQLite would prefer the index on the scope for some look-ups by id, and
+read all rows of the tenant."""
 
 ROW = (
     resources.c.id,
@@ -72,7 +73,7 @@ ROW = (
     resources.c.created,
     resources.c.modified,
 )
-"""The columns that :meth:`~kong_scim.directory.documents.StoredRow.read` wants."""
+"""The columns that :meth:`~kong_scim.directory.documents.StoredRow.read` needs."""
 
 _OF_TYPE = resources.c.type == bindparam("type")
 
@@ -80,7 +81,7 @@ ONE = Statement(select(*ROW).where(resources.c.id == bindparam("id"), _OF_TYPE, 
 """Selects the row of a resource, by its ``type`` and ``id``."""
 
 GRAPH_VERSION = Statement(select(tenants.c.graph_version).where(in_scope(tenants)))
-"""Selects the version of the tenant's group graph; no row where nothing was nested yet."""
+"""Selects the version of the tenant's group graph; no row if the tenant has none yet."""
 
 AFTER = Statement(
     select(*ROW)
@@ -88,14 +89,14 @@ AFTER = Statement(
     .order_by(resources.c.id)
     .limit(bindparam("limit"))
 )
-"""Selects rows of a ``type`` in the order of their ids, ``limit`` of those behind the ``last``."""
+"""Selects the next ``limit`` rows of a ``type`` after the ``last`` id, in the order of ids."""
 
 COUNT = Statement(select(func.count().label("total")).where(in_scope(), _OF_TYPE))
-"""Selects how many resources of a ``type`` there are, as ``total``."""
+"""Counts the resources of a ``type``, as ``total``."""
 
 
 def edges(database: TenantDatabase, ids: Sequence[str]) -> list[Sql]:
-    """Select (member_id, group_id, display) for every group above the given members."""
+    """Select (member_id, group_id, display) for every group that the given members are in."""
     return _by_ids(_edges, database, ids)
 
 
@@ -132,7 +133,7 @@ def _direct_members(count: int) -> Statement:
 
 
 def some(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
-    """Select the rows of resources, of whatever type."""
+    """Select the rows of resources of any type."""
     return _by_ids(_some, database, ids)
 
 
@@ -142,7 +143,7 @@ def _some(count: int) -> Statement:
 
 
 def below(database: TenantDatabase, group_ids: Sequence[str]) -> list[Sql]:
-    """Select the rows of all members of groups, those of nested groups too; some may come twice."""
+    """Select the rows of all members of groups, also of nested groups; some may occur twice."""
     return _by_ids(_below, database, group_ids)
 
 
@@ -162,10 +163,11 @@ def _members_below(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
 
 
 def lock(database: TenantDatabase, versions: Mapping[str, int | None]) -> list[Sql]:
-    """Lock rows in the order of their ids, and return (id, version) of each.
+    """Lock rows in the order of their ids, and select (id, version) of each.
 
-    :param versions: By id, the version the row must have, or None where any will do. Fewer rows
-        than named means that one is gone, or of another version.
+    The statements fail as guards if a row is missing or has another version.
+
+    :param versions: By id, the version that the row must have, or None for any.
     """
     return [_lock_part(database, part) for part in chunks(sorted(versions.items()), LOCK_CHUNK)]
 
@@ -182,15 +184,15 @@ def _lock_part(database: TenantDatabase, part: Sequence[tuple[str, int | None]])
 
 @lru_cache(maxsize=256)
 def _lock(names: int, pairs: int) -> Statement:
-    which: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if names:
-        which.append(resources.c.id.in_(_id_params(names)))
+        conditions.append(resources.c.id.in_(_id_params(names)))
     for index in range(pairs):
         row = resources.c.id == bindparam(f"guarded{index}")
-        which.append(and_(row, resources.c.version == bindparam(f"version{index}")))
+        conditions.append(and_(row, resources.c.version == bindparam(f"version{index}")))
     return Statement(
         select(resources.c.id, resources.c.version)
-        .where(or_(*which))
+        .where(or_(*conditions))
         .order_by(resources.c.id)
         .with_for_update(key_share=True)
     )

@@ -1,4 +1,4 @@
-"""SQL for rows that belong to a row at hand, such as the values of a resource."""
+"""Makes SQL for rows that belong to an outer row, such as the values of a resource."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from kong_scim.bridge import Dialect
 
 
 class InOrder(Join):
-    """A join that SQLite runs from its left side to its right, whatever it guesses of their sizes.
+    """A join that SQLite always runs from its left side to its right.
 
-    SQLite has no statistics unless somebody runs ANALYZE, and the guesses of its versions differ:
-    3.46 reads a whole table rather than look up the few rows that a recursive query found. It never
-    reorders a CROSS JOIN (https://sqlite.org/optoverview.html, section 8.2).
+    SQLite has no statistics unless somebody runs ANALYZE, and its versions estimate sizes
+    differently: 3.46 reads a whole table instead of looking up the few rows that a recursive query
+    found. It never reorders a CROSS JOIN (https://sqlite.org/optoverview.html, section 8.2).
     """
 
     inherit_cache = True
@@ -47,7 +47,7 @@ def _in_order(join: InOrder, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class NotByIndex(FunctionElement[str]):
-    """A column of text that SQLite looks no row up by, whatever indexes it has."""
+    """A column of text for which SQLite uses no index."""
 
     inherit_cache = True
     type = Text()
@@ -71,32 +71,33 @@ def looked_up(
 ) -> Select[Any]:
     """Select columns of other tables for each row of ``outer``, by their indexes.
 
-    PostgreSQL takes a recursive query for a hundred times as many rows as it has, and would read
-    the whole other table at once; OFFSET 0 keeps it from that. SQLite, which knows no LATERAL, is
-    held to the order of the tables.
+    PostgreSQL expects a hundred times as many rows of a recursive query as it has, and would read
+    the whole other table; OFFSET 0 prevents that. For SQLite, which has no LATERAL, the order of
+    the tables is fixed.
 
-    :param tables: Each with the condition that ties it to those before it, by columns of an index.
+    :param tables: Each table with the condition that joins it to those before it, on columns of an
+        index.
     """
     if dialect == "sqlite":
-        whole = outer
+        joined = outer
         for table, tie in tables:
-            whole = InOrder(whole, table, tie)
-        return select(*columns).select_from(whole)
-    each = select(*columns).where(*(tie for _, tie in tables))
-    found = each.correlate(outer).offset(0).lateral()
+            joined = InOrder(joined, table, tie)
+        return select(*columns).select_from(joined)
+    selected = select(*columns).where(*(tie for _, tie in tables))
+    found = selected.correlate(outer).offset(0).lateral()
     return select(*found.c).select_from(outer).join(found, true())
 
 
 @dataclass(frozen=True)
 class Related:
-    """The rows that belong to a row at hand.
+    """The rows that belong to an outer row.
 
-    :param rows: All of their kind.
-    :param where: Which of those count at all, whatever row is at hand.
-    :param ties: Columns of theirs, each with the one of the row at hand that it equals; none where
-        ``rows`` are of the row at hand already.
-    :param common: Whether most rows at hand may have one that is so, such as the type of an e-mail
-        address: then even SQLite asks for each row at hand.
+    :param rows: The table that has them.
+    :param where: The condition on them that does not depend on the outer row.
+    :param ties: Pairs of a column of theirs and a column of the outer row that must be equal; empty
+        if ``rows`` depends on the outer row itself.
+    :param common: Whether most outer rows may have a match, as for the type of an e-mail address.
+        Then EXISTS is used on SQLite too.
     """
 
     dialect: Dialect
@@ -105,25 +106,25 @@ class Related:
     ties: tuple[tuple[ColumnElement[Any], ColumnElement[Any]], ...] = ()
     common: bool = False
 
-    def some(self, *what: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
-        """Return the condition that one of them is so.
+    def some(self, *conditions: ColumnElement[bool], few: bool = False) -> ColumnElement[bool]:
+        """Return the condition that one of the rows meets all conditions.
 
-        PostgreSQL plans EXISTS from either side, and is bad at NOT IN. SQLite runs EXISTS for each
-        row at hand, and only IN from the side of these rows, where their indexes find them.
+        PostgreSQL can start EXISTS from either table, but is slow with NOT IN. SQLite runs EXISTS
+        once for each outer row, and only with IN starts from these rows, by their indexes.
 
-        :param few: Whether they should be looked up first even where PostgreSQL does not know yet
-            how many there are, as between an import and the next ANALYZE. Never below a NOT.
+        :param few: Whether PostgreSQL must start from these rows, even if it has no statistics yet,
+            as between an import and the next ANALYZE. It must be False below a NOT.
         """
-        theirs = [column for column, _ in self.ties]
-        ours = [column for _, column in self.ties]
-        listed = select(*theirs).select_from(self.rows).where(self.where, *what)
-        if self.dialect == "sqlite" and ours and not self.common:
-            key: Any = ours[0] if len(ours) == 1 else tuple_(*ours)
-            found: ColumnElement[bool] = key.in_(listed)
+        inner_columns = [column for column, _ in self.ties]
+        outer_columns = [column for _, column in self.ties]
+        matches = select(*inner_columns).select_from(self.rows).where(self.where, *conditions)
+        if self.dialect == "sqlite" and outer_columns and not self.common:
+            key: Any = outer_columns[0] if len(outer_columns) == 1 else tuple_(*outer_columns)
+            found: ColumnElement[bool] = key.in_(matches)
             return found
-        if few and len(ours) == 1:
-            ids = func.array(listed.scalar_subquery(), type_=ARRAY(Text))
-            return ours[0] == any_(ids)
+        if few and len(outer_columns) == 1:
+            ids = func.array(matches.scalar_subquery(), type_=ARRAY(Text))
+            return outer_columns[0] == any_(ids)
         tied = (column == outer for column, outer in self.ties)
         one = select(literal(1)).select_from(self.rows)
-        return exists(one.where(*tied, self.where, *what))
+        return exists(one.where(*tied, self.where, *conditions))

@@ -1,4 +1,4 @@
-"""Running a change again when others wrote between its first read and its commit."""
+"""Retries a change if others wrote between its first read and its commit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from kong_scim import cpu
 from kong_scim.directory.ports import Conflict
 
 ATTEMPTS = 50
-"""How often a change is tried that others keep overtaking."""
+"""The most attempts of a change that meets conflicts."""
 
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1
-"""Bounds of the pause between attempts, in seconds; it doubles, and is a random part of that."""
+"""The first and the longest upper bound of the pause between attempts, in seconds. The bound
+doubles each time; the pause is a random part of it."""
 
 T = TypeVar("T")
 
 
 def retried(attempt: Callable[[], T]) -> T:
-    """Run a change, and again from its first read for as long as others overtake it.
+    """Run a change, and again from its first read after each conflict.
 
-    :raises Conflict: When it keeps being overtaken.
+    :raises Conflict: When :data:`ATTEMPTS` attempts met a conflict.
     """
     pause = FIRST_PAUSE
     for _ in range(ATTEMPTS):

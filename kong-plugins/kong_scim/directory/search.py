@@ -1,6 +1,4 @@
-"""Makes the statements of a search: its count, and one page of what it finds (RFC 7644 §3.4.2, RFC
-9865).
-"""
+"""Makes the statements of a search: its count and a page of results (RFC 7644 §3.4.2, RFC 9865)."""
 
 from __future__ import annotations
 
@@ -42,9 +40,10 @@ Key = str | float | None
 
 @dataclass(frozen=True)
 class Position:
-    """The place where a page begins or ends.
+    """The position of the resource at which a page begins or ends.
 
-    :param key: The resource's sort value; None where it has none.
+    :param direction: Whether the page after it is wanted, or the one before it.
+    :param key: The resource's sort value; None if it has none.
     """
 
     direction: Literal["next", "previous"]
@@ -52,14 +51,14 @@ class Position:
     id: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it in a form for a cursor."""
+        """Return the position as JSON for a cursor."""
         return {"d": self.direction, "k": self.key, "i": self.id}
 
     @classmethod
     def read(cls, position: Any) -> Position:
-        """Take it back from a cursor.
+        """Return the position of a cursor.
 
-        :raises ~scim2_models.InvalidCursorException: When it is none of ours.
+        :raises ~scim2_models.InvalidCursorException: When it has another form.
         """
         match position:
             case {"d": "next" | "previous" as direction, "k": key, "i": str(identifier)} if (
@@ -70,11 +69,11 @@ class Position:
 
 
 class Search:
-    """The statements of a search.
+    """Makes the statements of one search.
 
-    Resources come in the order of their sort value and then their id; those without a value come
-    last (RFC 7644 §3.4.2.3), or first where the order is descending. Without ``sortBy``, they come
-    in the order in which they were created.
+    Resources are in the order of their sort value and then of their id; those without a value are
+    last (RFC 7644 §3.4.2.3), or first in descending order. Without ``sortBy``, they are in the
+    order of their creation.
     """
 
     def __init__(
@@ -89,19 +88,19 @@ class Search:
         scope = database.scope
         in_scope = [resources.c.workspace == scope.workspace, resources.c.tenant == scope.tenant]
         if self._dialect == "sqlite":
-            # it would take an index on the scope for better than any look-up by id
+            # Without this hint, SQLite prefers an index on the scope to any look-up by id.
             in_scope = [func.likely(each) for each in in_scope]
         self._found = and_(*in_scope, or_(*(self._of(kind) for kind in kinds)))
 
     def total(self) -> Sql:
-        """Count what is found."""
+        """Return the statement that counts the results."""
         statement = select(func.count().label("total")).select_from(resources)
         return compile_alike(statement.where(self._found), self._dialect)
 
     def page(self, position: Position | None) -> Sql:
-        """Select the rows of the page, with their sort value as ``sort_key``.
+        """Return the statement that selects the rows of a page, with ``sort_key``.
 
-        Those of a page that ends somewhere come in the opposite order.
+        The rows of the page before a position are in reverse order.
         """
         backwards = position is not None and position.direction == "previous"
         statement = self._ordered(backwards=backwards).where(self._found)
@@ -109,14 +108,14 @@ class Search:
             statement = statement.where(self._beyond(position, backwards=backwards))
         if self._request.cursor is None:
             statement = statement.offset(self._request.start_index_0 or 0)
-            # SQLite takes no OFFSET without LIMIT.
+            # SQLite accepts OFFSET only with LIMIT.
             statement = statement.limit(-1 if self._dialect == "sqlite" else None)
         if self._request.count is not None:
             statement = statement.limit(self._request.count)
         return compile_alike(statement, self._dialect)
 
     def neighbour(self, position: Position) -> Sql:
-        """Select one id beyond a position, if there is any."""
+        """Return the statement that selects one id beyond a position, if there is any."""
         backwards = position.direction == "previous"
         statement = select(resources.c.id).where(
             self._found, self._beyond(position, backwards=backwards)
@@ -142,9 +141,9 @@ class Search:
             beyond = resources.c.id > position.id if upwards else resources.c.id < position.id
             rest = false() if upwards else not_(missing)
             return or_(rest, and_(missing, beyond))
-        here = tuple_(literal(position.key), literal(position.id))
+        position_key = tuple_(literal(position.key), literal(position.id))
         row = tuple_(self._key, resources.c.id)
-        beyond = row > here if upwards else row < here
+        beyond = row > position_key if upwards else row < position_key
         return or_(missing, beyond) if upwards else beyond
 
     def _of(self, kind: Kind) -> ColumnElement[bool]:
@@ -167,9 +166,9 @@ class Search:
 
 
 def _sort_value(dialect: Dialect, kind: Kind, binding: AttributeBinding) -> ColumnElement[Any]:
-    own = column(binding)
-    if own is not None:
-        return own.text
+    own_column = column(binding)
+    if own_column is not None:
+        return own_column.text
     if binding.field_name == kind.computed:
         return entries_of(dialect, kind).first(binding.sub_field_name)
     row = values.alias()

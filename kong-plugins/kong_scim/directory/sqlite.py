@@ -36,33 +36,34 @@ _VIOLATIONS = {
 
 
 PROGRESS = 100_000
-"""Instructions of SQLite, about a millisecond's, after which a statement is held to its time."""
+"""How many instructions of SQLite run, about a millisecond, before a statement's time is
+checked."""
 
 
 class SqliteTransaction:
-    """An open transaction. What it ran is undone if the block that opened it raises.
+    """An open transaction, which is rolled back if the block that opened it raises.
 
-    :param timeout: In seconds: how long a statement may take; None for as long as it likes.
+    :param timeout: How many seconds a statement may take; None for no limit.
     """
 
     def __init__(self, connection: sqlite3.Connection, timeout: float | None = None) -> None:
         self._timeout = timeout
         self.connection = connection
-        """For what belongs into the same transaction and is no statement of the SCIM tables."""
+        """The connection, for statements on other tables in the same transaction."""
         self.entities = EntityCounter()
-        """What that wrote: the value of a statement's parameter :class:`EntityCounts`."""
+        """The entities that the commit wrote: the value of a parameter :class:`EntityCounts`."""
         self._steps = 0
 
     def run(self, statement: Sql) -> StepResult:
-        """Run a statement, and hold it to its number of rows.
+        """Run a statement, and check its number of rows.
 
-        :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number, ``unique
-            violation`` and ``foreign key violation`` as scim-bridge says them, ``TIMEOUT`` when it
-            took too long, ``DATABASE`` when SQLite refuses it; each with the index of the statement
-            in this transaction.
+        :raises BridgeError: ``ROW_COUNT`` when it touched or returned another number of rows,
+            ``unique violation`` and ``foreign key violation`` as scim-bridge names them,
+            ``TIMEOUT`` when it took too long, ``DATABASE`` when SQLite refuses it; each with the
+            index of the statement in this transaction.
         """
         step, self._steps = self._steps, self._steps + 1
-        # SQLite takes ``$1`` for a parameter whose name is 1.
+        # To SQLite, ``$1`` is a parameter with the name 1.
         values = {
             str(index): self.entities.text() if isinstance(value, EntityCounts) else value
             for index, value in enumerate(statement.params, 1)
@@ -96,14 +97,14 @@ class SqliteTransaction:
         return StepResult(rows=rows, data=data)
 
     def _limit(self) -> None:
-        """Have SQLite stop what it runs next once that takes too long."""
+        """Make SQLite stop the next statement if it takes too long."""
         if self._timeout is not None:
             until = time.monotonic() + self._timeout
             self.connection.set_progress_handler(lambda: time.monotonic() > until, PROGRESS)
 
     def undo(self) -> StepResult:
-        """Take back what was written so far (:class:`~kong_scim.bridge.RollbackDryRun`); the counts
-        stays."""
+        """Roll back all writes so far (:class:`~kong_scim.bridge.RollbackDryRun`), but keep the
+        counts of entities."""
         self._steps += 1
         try:
             self.connection.execute("ROLLBACK")
@@ -114,12 +115,12 @@ class SqliteTransaction:
 
 
 class SqliteDatabase:
-    """A :class:`~kong_scim.directory.ports.Database` on one SQLite file, safe to share by threads.
+    """A :class:`~kong_scim.directory.database.Database` on one SQLite file, shared by threads.
 
-    One connection, one transaction at a time: SQLite has a single writer anyway.
+    It has one connection and runs one transaction at a time, because SQLite has a single writer.
 
-    :param path: The file; it is created with its tables where there is none. ``:memory:`` works.
-    :param durable: Whether a commit outlives a crash of the machine, and not of the process only.
+    :param path: The file, or ``:memory:``. It is created with its tables if it is missing.
+    :param durable: Whether a commit survives a crash of the machine, and not only of the process.
     """
 
     dialect: Dialect = "sqlite"
@@ -130,7 +131,7 @@ class SqliteDatabase:
             path, isolation_level=None, check_same_thread=False, timeout=10
         )
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # With WAL neither corrupts; NORMAL may lose the last commits when the machine crashes.
+        # With WAL, NORMAL corrupts nothing, but may lose the last commits if the machine crashes.
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._connection.execute("PRAGMA foreign_keys = ON")
         for statement in ddl.statements("sqlite"):
@@ -139,7 +140,7 @@ class SqliteDatabase:
     def query(
         self, statements: Sequence[Sql], timeout: float | None = None
     ) -> list[list[dict[str, Any]]]:
-        """Return the rows of each statement, all of one moment."""
+        """Return the rows of each statement, all from one snapshot."""
         with self.reading(timeout) as transaction:
             return [transaction.run(statement).data for statement in statements]
 
@@ -163,14 +164,14 @@ class SqliteDatabase:
     def transaction(
         self, timeout: float | None = None
     ) -> AbstractContextManager[SqliteTransaction]:
-        """Open a writing transaction, so that other writes can be mixed in; commits at its end.
+        """Open a writing transaction, which is committed at the end of the block.
 
-        :param timeout: As :class:`SqliteTransaction` has it.
+        :param timeout: As in :class:`SqliteTransaction`.
         """
         return self._transaction("BEGIN IMMEDIATE", timeout)
 
     def reading(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
-        """Open a transaction whose reads are all of one moment."""
+        """Open a transaction that reads from one snapshot."""
         return self._transaction("BEGIN", timeout)
 
     def close(self) -> None:

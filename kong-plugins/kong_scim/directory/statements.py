@@ -1,7 +1,7 @@
-"""Compiles SQLAlchemy's expressions to the statements of the wire, :class:`~kong_scim.bridge.Sql`.
+"""Compiles SQLAlchemy's expressions to :class:`~kong_scim.bridge.Sql`.
 
 Statements that every request runs are compiled once per process and dialect (:class:`Statement`),
-since compiling takes longer than running them.
+because compiling them takes longer than running them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _DIALECTS: dict[str, SqlAlchemyDialect] = {
 
 
 def dialect_of(dialect: Dialect) -> SqlAlchemyDialect:
-    """Return the dialect that writes ``$1``, ``$2``, ... for parameters, on both databases."""
+    """Return SQLAlchemy's dialect, which writes ``$1``, ``$2``, ... for parameters."""
     return _DIALECTS[dialect]
 
 
 @dataclass(frozen=True)
 class _Compiled:
-    """The text of a statement, the names of its parameters in order, and values it has itself."""
+    """The text of a statement, the names of its parameters in order, and their default values."""
 
     text: str
     names: tuple[str, ...]
@@ -41,11 +41,11 @@ class _Compiled:
 
 
 class Statement:
-    """A statement that is compiled for a dialect when it is first bound to values there.
+    """A statement that is compiled for a dialect when it is first bound to values for it.
 
-    :param expression: The statement, or a function that returns it for a dialect. It names with
-        ``bindparam`` what is given each time it runs, and may hold other values itself.
-    :param rows: As in :class:`~kong_scim.bridge.Sql`; ``label`` as well.
+    :param expression: The statement, or a function that returns it for a dialect. A ``bindparam``
+        names each value that :meth:`bind` takes; it may have other values itself.
+    :param rows: As in :class:`~kong_scim.bridge.Sql`, and so ``label``.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Statement:
         self._compiled: dict[Dialect, _Compiled] = {}
 
     def bind(self, dialect: Dialect, values: Mapping[str, Param]) -> Sql:
-        """Return the statement with its values; those that it does not name are ignored.
+        """Return the statement with its values; values that it does not name are ignored.
 
         :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
         """
         compiled = self._compiled.get(dialect)
         if compiled is None:
             compiled = self._compiled[dialect] = self._compile(dialect)
-        given = {**compiled.defaults, **values}
-        params = tuple(given[name] for name in compiled.names)
+        by_name = {**compiled.defaults, **values}
+        params = tuple(by_name[name] for name in compiled.names)
         refuse_unstorable(params)
         return Sql(compiled.text, params, self._rows, self._label)
 
@@ -84,30 +84,30 @@ class Statement:
 
 
 def compile_alike(statement: ClauseElement, dialect: Dialect) -> Sql:
-    """Compile a statement, or take the text of one before that differs in its values only.
+    """Compile a statement, or reuse the text of an earlier one that differs only in its values.
 
-    SQLAlchemy's own way to do so is private to its engine; its version is pinned, and a test holds
-    that a statement which was compiled for other values is bound to its own.
+    SQLAlchemy does so only in its engine, by private methods that are used here; its version is
+    pinned, and a test checks that a reused text is bound to the values of the new statement.
 
     :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
     """
     key = statement._generate_cache_key()
-    compiled = _alike(key and (dialect, key.key), statement, dialect, key)
+    compiled = _compile_or_reuse(key and (dialect, key.key), statement, dialect, key)
     params = compiled.construct_params(extracted_parameters=key and key.bindparams)
     values = tuple(params[name] for name in compiled.positiontup)
     refuse_unstorable(values)
     return Sql(compiled.string, values)
 
 
-_ALIKE: LRUCache[Any, Any] = LRUCache(256)
+_REUSABLE: LRUCache[Any, Any] = LRUCache(256)
 
 
-def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any) -> Any:
-    compiled = _ALIKE.get(key) if key else None
+def _compile_or_reuse(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any) -> Any:
+    compiled = _REUSABLE.get(key) if key else None
     if compiled is None:
         compiled = statement.compile(dialect=_DIALECTS[dialect], cache_key=cache_key)
         if key:
-            _ALIKE[key] = compiled
+            _REUSABLE[key] = compiled
     return compiled
 
 
@@ -115,19 +115,20 @@ def _alike(key: Any, statement: ClauseElement, dialect: Dialect, cache_key: Any)
 
 
 def parameters(*names: str) -> dict[str, Any]:
-    """Return a parameter by each name, such as for the columns of a row."""
+    """Return a parameter for each name, such as for the columns of a row."""
     return {name: bindparam(name) for name in names}
 
 
 def values_of(values: Iterable[Any]) -> list[ColumnElement[Any]]:
-    """Return values for an IN; SQLAlchemy takes no bare ones beside parameters without a value."""
+    """Return values for an IN, as literals: SQLAlchemy takes no plain ones beside open
+    parameters."""
     return [literal(value) for value in values]
 
 
 def insert_into(table: Table) -> postgresql.Insert:
-    """Return an INSERT that knows ON CONFLICT.
+    """Return an INSERT that can have ON CONFLICT.
 
-    It is PostgreSQL's, which SQLAlchemy compiles for SQLite as well: both write it alike.
+    It is PostgreSQL's INSERT. SQLAlchemy compiles it for SQLite too, which has the same syntax.
     """
     return postgresql.insert(table)
 
@@ -135,14 +136,16 @@ def insert_into(table: Table) -> postgresql.Insert:
 def insert_where(
     table: Table, condition: ColumnElement[bool], **values: str | ColumnElement[Any]
 ) -> postgresql.Insert:
-    """Return an INSERT of one row, made only where a condition holds.
+    """Return an INSERT of one row that is written only if a condition holds.
 
-    :param values: By column, another parameter than that of the column's own name, or an
-        expression.
+    :param values: By column, the name of a parameter, or an expression. The default is a parameter
+        with the column's name.
     """
     columns = [column for column in table.c if column is not table.autoincrement_column]
-    given = ((values.get(column.name, column.name), column.type) for column in columns)
-    row = [bindparam(each, type_=type_) if isinstance(each, str) else each for each, type_ in given]
+    sources = ((values.get(column.name, column.name), column.type) for column in columns)
+    row = [
+        bindparam(each, type_=type_) if isinstance(each, str) else each for each, type_ in sources
+    ]
     names = [column.name for column in columns]
     return insert_into(table).from_select(names, select(*row).where(condition))
 
@@ -151,7 +154,7 @@ def insert_where(
 
 
 def storable(text: str) -> bool:
-    """Tell whether both databases can hold a string: no NUL, and nothing that UTF-8 cannot say."""
+    """Tell whether both databases can store a string: it has no NUL and no unpaired surrogate."""
     if "\0" in text:
         return False
     if text.isascii():
@@ -164,13 +167,13 @@ def storable(text: str) -> bool:
 
 
 def refuse_unstorable(params: tuple[Param, ...]) -> None:
-    """Refuse what would be an error of the database, which ends the bridge's connection.
+    """Refuse values that the database refuses, because its error ends the bridge's connection.
 
     :raises ~scim2_models.InvalidValueException: For a NUL or an unpaired surrogate.
     """
     for param in params:
         if isinstance(param, str) and not storable(param):
-            # Late: the sandbox uses these tables too, and would take twice as long to start.
+            # A top-level import would double the time that the sandbox takes to start.
             from scim2_models import InvalidValueException  # noqa: PLC0415
 
             raise InvalidValueException(

@@ -1,4 +1,4 @@
-"""Stores SCIM resources in SQL: the storage that scim2-server's handler reads and writes."""
+"""Stores SCIM resources in SQL, as the storage of scim2-server's handler."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sqlalchemy import bindparam, select
 from kong_scim import cpu
 from kong_scim.bridge import StatementTimeoutError
 from kong_scim.directory import costs, queries
-from kong_scim.directory.context import DirectoryContext, Rows, found, graph_of
+from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import StoredRow, group_values, keeps, model
+from kong_scim.directory.documents import StoredRow, group_values, model, shows_memberships
 from kong_scim.directory.groups import Groups, Patch, member_value
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import ConsumerSync, DeprovisioningGuard, Operation, Outbox
@@ -42,16 +42,16 @@ def new_uuid() -> str:
 
 
 class SqlStorage(ScimStorage):
-    """The resources of one scope in a database. Each write is one commit with its steps in Kong.
+    """Reads and writes the resources of one scope. Each write is one commit with its steps in Kong.
 
-    Attributes that a client can only write, such as ``password``, are not stored: nobody signs in
-    with them here.
+    Write-only attributes such as ``password`` are not stored, because the gateway does not use
+    them.
 
-    :param database: Whose resources, and where: nothing of another scope is ever seen.
+    :param database: The database and the scope; resources of other scopes are not visible.
     :param consumer_sync: Works out the steps in Kong of a change.
-    :param outbox: Where each change is written down.
+    :param outbox: Makes the event of each change.
     :param guard: Refuses changes that take too many people's access away; None for no limit.
-    :param dry_run: Whether nothing of a change is kept but what the outbox says of it.
+    :param dry_run: Whether to roll each change back, except for its event in the outbox.
     """
 
     supports_cursors = True
@@ -84,11 +84,12 @@ class SqlStorage(ScimStorage):
         *,
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> Resource[Any]:
-        """Return a resource, in one step; memberships only where the response shows them."""
+        """Return a resource, in one step; its memberships are read only if the response has
+        them."""
         kind, context = self._kinds.of(resource_type), self._context
         related = self._related(kind, [resource_id], response_parameters)
         rows, memberships = context.read(context.one(kind, resource_id), related)
-        row = found(kind, resource_id, rows)
+        row = existing_row(kind, resource_id, rows)
         return self._models([row], {kind.name: memberships})[0]
 
     def search(
@@ -98,28 +99,29 @@ class SqlStorage(ScimStorage):
         *,
         position: Any = None,
     ) -> SearchPage:
-        """Return a page: one step finds it, a second one reads memberships and neighbours.
+        """Return a page. One step selects it; a second one reads memberships, and for a cursor
+        whether there are pages before and after it.
 
-        :raises ~scim2_models.TooManyException: When it would cost too much (:mod:`.costs`), or did
-            not end in time.
+        :raises ~scim2_models.TooManyException: When the search would cost too much (:mod:`.costs`),
+            or took too long.
         """
         context = self._context
         kinds = [self._kinds.of(each) for each in resource_types]
         self._refuse_costly(kinds, search_request)
         search = Search(context.database, kinds, search_request)
         by_cursor = search_request.cursor is not None
-        where = Position.read(position) if by_cursor and position is not None else None
+        start = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:
             (counted,) = context.read([search.total()])
             return SearchPage(int(counted[0]["total"]), [])
         try:
-            counted, page = context.read([search.total()], [search.page(where)])
+            counted, page = context.read([search.total()], [search.page(start)])
         except StatementTimeoutError as error:
             raise TooManyException(
                 detail="The search took too long in the gateway's database and was stopped: narrow "
                 "the filter, or ask for a smaller page"
             ) from error
-        if where is not None and where.direction == "previous":
+        if start is not None and start.direction == "previous":
             page.reverse()
         found_rows = [StoredRow.read(columns) for columns in page]
         ends: list[Position] = []
@@ -128,18 +130,18 @@ class SqlStorage(ScimStorage):
                 Position("previous", page[0]["sort_key"], found_rows[0].id),
                 Position("next", page[-1]["sort_key"], found_rows[-1].id),
             ]
-        of_kind = {
+        related = {
             kind.name: self._related(
                 kind, [row.id for row in found_rows if row.type == kind.name], search_request
             )
             for kind in kinds
         }
-        further = [*([search.neighbour(end)] for end in ends), *of_kind.values()]
-        parts = context.read(*further) if any(further) else [[] for _ in further]
+        second_step = [*([search.neighbour(end)] for end in ends), *related.values()]
+        parts = context.read(*second_step) if any(second_step) else [[] for _ in second_step]
         beyond, memberships = parts[: len(ends)], parts[len(ends) :]
         result = SearchPage(
             int(counted[0]["total"]),
-            self._models(found_rows, dict(zip(of_kind, memberships, strict=True))),
+            self._models(found_rows, dict(zip(related, memberships, strict=True))),
         )
         if ends:
             result.previous, result.next = (
@@ -160,7 +162,7 @@ class SqlStorage(ScimStorage):
     def _related(
         self, kind: Kind, ids: list[str], parameters: ResponseParameters[Any] | None
     ) -> list[Any]:
-        if not ids or kind.role is None or not keeps(kind, parameters):
+        if not ids or kind.role is None or not shows_memberships(kind, parameters):
             return []
         read = queries.edges if kind.role == "User" else queries.direct_members
         return read(self._context.database, ids)
@@ -209,8 +211,8 @@ class SqlStorage(ScimStorage):
     ) -> Resource[Any]:
         """Replace a resource.
 
-        :param operation: What the client asked for that led to the new state.
-        :raises Conflict: When it is not at the expected version, or changes meanwhile.
+        :param operation: The client's operation that led to the new state.
+        :raises Conflict: When it does not have the expected version, or changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
         return self._writer(kind).update(kind, resource, expected_version, operation)
@@ -222,9 +224,9 @@ class SqlStorage(ScimStorage):
         *,
         expected_version: str | None = None,
     ) -> None:
-        """Delete a resource, and its memberships.
+        """Delete a resource and its memberships.
 
-        :raises Conflict: When it is not at the expected version, or changes meanwhile.
+        :raises Conflict: When it does not have the expected version, or changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
         self._writer(kind).delete(kind, resource_id, expected_version)
@@ -236,19 +238,19 @@ class SqlStorage(ScimStorage):
         *,
         operation: Operation = "replace",
     ) -> Resource[Any] | None:
-        """Write a user's consumer again: a write that changes nothing may repair it.
+        """Repair a user's consumer, after a write that changes nothing of the user.
 
-        :param operation: What the client asked for.
-        :return: The user where it shows something else then, or None.
+        :param operation: The client's operation.
+        :return: The user if its Kong extension changed, or None.
         :raises Conflict: When the user changes meanwhile.
         """
         kind = self._kinds.of(resource_type)
         return self._users.refresh(kind, resource_id, operation) if kind.role == "User" else None
 
     def secret(self, name: str) -> bytes:
-        """Return a secret of the tenant, which every node has and no restart forgets.
+        """Return a secret of the tenant, which is stored so that all nodes have the same one.
 
-        Whoever asks for it first makes it.
+        The first call creates it.
 
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
@@ -269,16 +271,17 @@ class SqlStorage(ScimStorage):
     ) -> Resource[Any]:
         """Add and remove some members of a group, and change its other attributes.
 
-        The other members are neither read nor written. Without an expected version it is tried
-        again for as long as others overtake it.
+        The other members are neither read nor written. Without an expected version, the change is
+        retried after a conflict (:func:`.retried`).
 
         :param add: Ids of users and groups; those that are members already stay.
         :param remove: Ids; those that are no members are ignored.
-        :param patch: What else changes, from the group without its members.
+        :param patch: The change of other attributes, which gets the group without its members.
         :return: The group, without its members.
-        :raises ~scim2_models.InvalidValueException: When a new member does not exist, or would make
-            the group a member of itself.
-        :raises Conflict: When it is not at the expected version, or keeps being overtaken.
+        :raises ~scim2_models.InvalidValueException: When a new member does not exist, or is the
+            group itself.
+        :raises Conflict: When the group does not have the expected version, or too many attempts
+            met a conflict.
         """
         kind = self._kinds.of(resource_type)
 

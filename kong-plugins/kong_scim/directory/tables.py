@@ -1,8 +1,8 @@
 """The tables of resources, for PostgreSQL and SQLite alike.
 
 Dates are text in the fixed-width form of :func:`~kong_scim.directory.values.instant`, documents are
-JSON text, and no column is boolean: whatever reads a row gets the same value from both databases,
-also through Lua and JSON. Text sorts and compares in code point order, as Python's does.
+JSON text, and no column is boolean. So a row has the same values from both databases, also through
+Lua and JSON. Text sorts and compares in code point order, as in Python.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from sqlalchemy import (
 )
 
 _FIRST = {"migration": "000_base_scim_bridge"}
-"""A table's ``info``: which migration of scim-bridge creates it."""
+"""The ``info`` of a table: the migration of scim-bridge that creates it."""
 
 _DELIVERIES = {"migration": "003_deliveries"}
 _QUARANTINE = {"migration": "004_quarantine"}
 _NAMES = {"migration": "007_names"}
 
 HEAD = 128
-"""Characters of a value that are indexed: PostgreSQL refuses B-tree rows over about 2,700 bytes."""
+"""How many characters of a value are indexed: PostgreSQL refuses B-tree rows over about 2,700
+bytes."""
 
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
@@ -44,7 +45,7 @@ def _key(name: str) -> Column[str]:
 
 
 def _scope() -> list[Column[str]]:
-    """Return the columns that say whose a row is."""
+    """Return the columns for the owner of a row, its workspace and tenant."""
     return [_text("workspace"), _text("tenant")]
 
 
@@ -53,7 +54,7 @@ def _scope_key() -> list[Column[str]]:
 
 
 def _owner(name: str, *, key: bool = False) -> Column[str]:
-    """Return the column of a resource with which the row goes."""
+    """Return the column of the resource with which the row is deleted."""
     owner = ForeignKey("scim_resources.id", ondelete="CASCADE")
     return Column(name, TEXT, owner, primary_key=key, nullable=False)
 
@@ -63,7 +64,7 @@ def _serial(name: str) -> Column[int]:
 
 
 def _index(name: str, table: Table, columns: list[str], where: ColumnElement[bool]) -> None:
-    """Add an index of those rows of a table that meet a condition."""
+    """Add a partial index of the rows that meet a condition."""
     Index(name, *(table.c[each] for each in columns), postgresql_where=where, sqlite_where=where)
 
 
@@ -71,8 +72,8 @@ tenants = Table(
     "scim_tenants",
     metadata,
     *_scope_key(),
-    # Changes whenever the nesting, a name or the existence of a group does. A membership change
-    # holds it in share mode, so that the groups a user is in cannot change their names meanwhile.
+    # Changes with the nesting, a name or the existence of a group. A change of members locks it in
+    # share mode, so that the groups of a user cannot change their names meanwhile.
     Column("graph_version", BigInteger, nullable=False, server_default="0"),
     info=_FIRST,
 )
@@ -85,7 +86,7 @@ resources = Table(
     _text("type"),
     Column("version", BigInteger, nullable=False),
     Column("display", TEXT),
-    # The display in the form comparisons use, for filters on members.display and groups.display.
+    # The display in the form for comparisons, for filters on members.display and groups.display.
     Column("display_key", TEXT),
     _text("doc"),
     _text("created"),
@@ -101,16 +102,16 @@ values = Table(
     _owner("resource_id", key=True),
     # The attribute's path in lower case, qualified by the URN of its extension.
     _key("attr"),
-    # Which entry of a multi-valued attribute, and which value of a multi-valued sub-attribute.
+    # The index of the entry of a multi-valued attribute, and of a multi-valued sub-attribute.
     Column("entry", Integer, primary_key=True, autoincrement=False),
     Column("item", Integer, primary_key=True, autoincrement=False),
-    # A string in the form comparisons use; head is its first HEAD characters, for the index.
+    # A string in the form for comparisons; head has its first HEAD characters, for the index.
     Column("val", TEXT),
     Column("head", TEXT),
-    # A number, or a boolean as 0 or 1. The row of a complex attribute has 1 here where anything is
-    # in it, and else an empty val.
+    # A number, or a boolean as 0 or 1. The row of a complex attribute has 1 here if the attribute
+    # has a value, and otherwise an empty val.
     Column("num", Double),
-    # 1 in the row a sort on the attribute uses: of the primary entry, or else of the first.
+    # 1 in the row by which the attribute is sorted: of the primary entry, or else of the first.
     Column("sorts", Integer, nullable=False),
     info=_FIRST,
 )
@@ -126,7 +127,7 @@ unique = Table(
     metadata,
     *_scope_key(),
     _key("attr"),
-    # SHA-256 of the value, in hexadecimal: a value may be longer than an index row.
+    # The SHA-256 of the value, in hexadecimal: a value may be longer than an index row.
     _key("digest"),
     _owner("resource_id"),
     Index("scim_unique_resource", "resource_id"),
@@ -142,20 +143,20 @@ members = Table(
     Index("scim_members_member", "member_id", "group_id"),
     info=_FIRST,
 )
-# Nested groups are few; walking them must not walk the users of a large group.
+# Nested groups are few; following them must not read the users of a large group.
 _index("scim_members_nested", members, ["group_id", "member_id"], members.c.member_type == "Group")
 
 # -- Events ---------------------------------------------------------------
 
-# An event is written here in the commit of the change it tells of; the tick takes it from here into
-# the tenant's audit trail. The position is drawn while the rows of the resource are locked, so that
-# of two events of one resource the later one has the higher position, whatever the clocks of the
-# nodes say; between resources it means nothing.
+# An event is written here in the commit of its change; the tick moves it into the tenant's audit
+# trail. The position is drawn while the rows of the resource are locked, so that of two events of
+# one resource the later one has the higher position, whatever the clocks of the nodes. Positions of
+# different resources are in no order.
 outbox = Table(
     "scim_outbox",
     metadata,
     _serial("position"),
-    # A UUID of version 7: the idempotency key of whoever receives the event.
+    # A UUID of version 7, which is the idempotency key for receivers of the event.
     _text("id"),
     *_scope(),
     _text("resource_type"),
@@ -165,11 +166,11 @@ outbox = Table(
     _text("created"),
     # JSON: see kong_scim/events/outbox.py.
     _text("doc"),
-    # JSON: how many of Kong's entities were written, by operation and DAO, as the bridge counted.
+    # JSON: the numbers of entities in Kong that were written, by operation and DAO (EntityCounts).
     _text("written"),
     Index("scim_outbox_order", "workspace", "tenant", "position"),
     info={"migration": "001_outbox"},
-    # A position is never given again, also where the last row is gone.
+    # A position is never used again, even if the last row is deleted.
     sqlite_autoincrement=True,
 )
 
@@ -177,10 +178,10 @@ chains = Table(
     "scim_chains",
     metadata,
     *_scope_key(),
-    # The last event of the tenant's trail: its sequence, and its hash.
+    # The sequence number and the hash of the last event in the tenant's trail.
     Column("length", BigInteger, nullable=False),
     _text("hash"),
-    # The first event that is kept, and the hash before it.
+    # The sequence number of the first event that is kept, and the hash before it.
     Column("first", BigInteger, nullable=False),
     _text("first_hash"),
     info={"migration": "002_trail"},
@@ -199,9 +200,9 @@ deliveries = Table(
     _text("state"),
     Column("attempts", Integer, nullable=False),
     _text("created"),
-    # Not before this moment.
+    # The time of the next attempt at the earliest.
     _text("due"),
-    # Until this moment somebody is trying; empty for nobody.
+    # The time until which a node has leased the delivery; empty for none.
     _text("leased"),
     Index("scim_deliveries_event", "event_id"),
     info=_DELIVERIES,
@@ -220,10 +221,10 @@ attempts = Table(
         "delivery", BigInteger, ForeignKey(deliveries.c.number, ondelete="CASCADE"), nullable=False
     ),
     _text("at"),
-    # The HTTP status, or 0 where there was no answer.
+    # The HTTP status, or 0 if there was no answer.
     Column("status", Integer, nullable=False),
     Column("milliseconds", Integer, nullable=False),
-    # Why it failed; empty where it did not.
+    # Why the attempt failed; empty if it did not.
     _text("error"),
     # The first KiB of the answer.
     _text("answer"),
@@ -234,41 +235,41 @@ attempts = Table(
 
 # -- Quarantine -----------------------------------------------------------
 
-# The row of the tenant is locked by whatever writes a deprovisioning, so that the count is exact
-# however # many do at once, on whichever node.
+# Each write of a deprovisioning locks the row of the tenant, so that the count is exact even if
+# several nodes write at once.
 quarantines = Table(
     "scim_quarantines",
     metadata,
     *_scope_key(),
-    # open, quarantined, approved or rejected: until the moment `until`, and open from then on.
+    # open, quarantined, approved or rejected, each until `until`, and open from then on.
     _text("state"),
-    # Deprovisionings up to this moment do not count any more.
+    # Deprovisionings up to this time do not count any more.
     _text("until"),
-    # When the quarantine began, why in a sentence, and the event that says so; else empty.
+    # When the quarantine began, why (a sentence), and the id of its event; empty without one.
     _text("since"),
     _text("reason"),
     _text("event_id"),
-    # Requests that were held back since then.
+    # The number of requests that were held back since then.
     Column("refused", BigInteger, nullable=False),
-    # The last decision, and the name of the token it came with.
+    # The time of the last decision, and the name of the token that made it.
     _text("decided"),
     _text("decided_by"),
     info=_QUARANTINE,
 )
 
-# One row per user, so that nobody counts twice.
+# There is one row per user, so that no user counts twice.
 deprovisionings = Table(
     "scim_departures",
     metadata,
     *_scope_key(),
-    # Of a user that may be gone: no foreign key.
+    # No foreign key, because the user may be deleted.
     _key("user_id"),
-    # gone, or held where a request was refused
+    # gone, or held if a request was refused
     _text("state"),
-    # deactivate or delete: the last that was asked for.
+    # deactivate or delete, whichever was requested last.
     _text("operation"),
     _text("at"),
-    # Requests on this user that were held back.
+    # The number of requests on this user that were held back.
     Column("refused", BigInteger, nullable=False),
     Index("scim_departures_order", "workspace", "tenant", "state", "at"),
     info=_QUARANTINE,
@@ -279,11 +280,11 @@ losses = Table(
     metadata,
     _key("id"),
     *_scope(),
-    # What was written: a group that lost members, say. It may be gone: no foreign key.
+    # The resource that was written, such as a group. No foreign key, because it may be deleted.
     _text("resource_id"),
-    # gone, or held where a request was refused
+    # gone, or held if a request was refused
     _text("state"),
-    # How many memberships of access groups it takes away.
+    # How many memberships of access groups the write removes.
     Column("memberships", BigInteger, nullable=False),
     _text("at"),
     Index("scim_losses_order", "workspace", "tenant", "state", "at"),
@@ -292,15 +293,15 @@ losses = Table(
 
 # -- Names in Kong --------------------------------------------------------
 
-# The column `key` has the one form of all names that look the same.
+# The column `key` is the same for all names that look the same.
 acl_groups = Table(
     "scim_acl_groups",
     metadata,
-    # One SCIM group gives one ACL group, also while nobody is in it.
+    # One SCIM group gives one ACL group, even if it has no members.
     _owner("group_id", key=True),
     *_scope(),
     _text("name"),
-    # SHA-256, in hexadecimal: a name may be longer than an index row.
+    # A SHA-256 in hexadecimal: a name may be longer than an index row.
     _text("key"),
     Index("scim_acl_groups_key", "workspace", "key"),
     info=_NAMES,
@@ -310,7 +311,7 @@ consumer_names = Table(
     "scim_consumer_names",
     metadata,
     _key("workspace"),
-    # username or custom_id of a consumer; userName of a user, whose key has the tenant in it.
+    # username or custom_id of a consumer, or userName of a user, whose key includes the tenant.
     _key("kind"),
     _key("key"),
     _owner("resource_id"),
@@ -324,23 +325,23 @@ callers = Table(
     "scim_callers",
     metadata,
     *_scope_key(),
-    # What logs call the credentials: a token's name, or ``jwt:`` or ``kong:`` and a name.
+    # The name of the credentials in logs: a token's name, or ``jwt:`` or ``kong:`` and a name.
     _key("name"),
-    # Empty where they were not used yet.
+    # Empty if they were not used yet.
     _text("last_used"),
-    # The expiry that an event warned of; empty where none did.
+    # The expiry of which an event warned; empty if none did.
     _text("warned"),
     info={"migration": "005_callers"},
 )
 
-# Random secrets of a tenant, which every node has and no restart forgets.
+# The random secrets of a tenant, which all nodes share and which survive restarts.
 secrets = Table(
     "scim_secrets",
     metadata,
     *_scope_key(),
-    # What it is for.
+    # The purpose of the secret.
     _key("name"),
-    # In hexadecimal.
+    # The secret in hexadecimal.
     _text("value"),
     info=_NAMES,
 )

@@ -1,4 +1,4 @@
-"""Writes users, and every other resource that is no group."""
+"""Writes users, and all other resources except groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from scim2_models import Resource
 
 from kong_scim.directory import queries
-from kong_scim.directory.context import DirectoryContext, found, graph_of
+from kong_scim.directory.context import DirectoryContext, existing_row, graph_of
 from kong_scim.directory.documents import (
     StoredRow,
     document,
@@ -65,8 +65,8 @@ class Users:
     ) -> Resource[Any]:
         """Replace a user.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user has another version, now or at the commit.
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
         row, groups = self._current(kind, str(resource.id), expected_version)
@@ -91,11 +91,11 @@ class Users:
         return model(kind, changed, groups=self._shown(groups))
 
     def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
-        """Write a user's consumer again, though the user stays as it is.
+        """Repair a user's consumer, though the user does not change.
 
-        :return: The user where what it shows of its consumer is another then, else None.
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it changes meanwhile.
+        :return: The user if its Kong extension changed, or None.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user changes meanwhile.
         """
         row, groups = self._current(kind, resource_id, None)
         state = UserState(model(kind, row), groups)
@@ -115,10 +115,10 @@ class Users:
         return None if record is None else model(kind, after, groups=self._shown(groups))
 
     def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
-        """Delete a user; the groups it was in are new versions of themselves.
+        """Delete a user; the groups that it was in get new versions.
 
-        :raises ~scim2_models.NotFoundException: When there is none.
-        :raises Conflict: When it is of another version, now or at the commit.
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        :raises Conflict: When the user has another version, now or at the commit.
         """
         row, groups = self._current(kind, resource_id, expected_version)
         before = UserState(model(kind, row), groups)
@@ -139,7 +139,7 @@ class Users:
         context = self._context
         edges = queries.edges(context.database, [resource_id]) if kind.role == "User" else []
         rows, above = context.read(context.one(kind, resource_id), edges)
-        row = found(kind, resource_id, rows, expected_version)
+        row = existing_row(kind, resource_id, rows, expected_version)
         return row, graph_of(above).groups_of(row.id)
 
     @staticmethod

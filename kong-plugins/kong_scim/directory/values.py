@@ -1,7 +1,7 @@
 """Turns a resource into rows, one for each scalar, in the form in which values are compared.
 
-The form is what :meth:`scim2_models.AttributeBinding.comparable` gives, so that SQL compares as
-scim2-models does: strings in NFC and lower case unless the attribute is ``caseExact``.
+The form is that of :meth:`scim2_models.AttributeBinding.comparable`, so that SQL compares values
+like scim2-models: strings in NFC, and in lower case unless the attribute is ``caseExact``.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class _Attribute:
 
 
 def utc_now() -> datetime:
-    """Return this moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def instant(moment: datetime) -> str:
     """Return a date as UTC text of a fixed width, so that it sorts as a string.
 
-    A date without a zone is taken for UTC, and one that UTC cannot say for the nearest it can.
+    A date without a zone is read as UTC. One outside of the range of UTC becomes the nearest in it.
     """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -74,7 +74,7 @@ def instant(moment: datetime) -> str:
 
 
 def key_of(binding: AttributeBinding) -> str:
-    """Return the name rows of an attribute are stored under: ``emails.type``, or with its URN."""
+    """Return the ``attr`` of an attribute's rows: ``emails.type``, or with an extension's URN."""
     urn = binding.urn
     if not issubclass(binding.model, Extension):
         schema = getattr(binding.model, "__schema__", None)
@@ -83,12 +83,12 @@ def key_of(binding: AttributeBinding) -> str:
 
 
 def comparable(binding: AttributeBinding, value: Any) -> tuple[str | None, str | None]:
-    """Return the text and the number by which a scalar is compared; the other one is None.
+    """Return the text or the number by which a scalar is compared; the other one is None.
 
-    Numbers are given as text, since they are rounded on their way through Lua; booleans are 0 and
-    1, as Python has them. A string that the policy cannot prepare is neither: it equals nothing.
+    A number is returned as text, because Lua would round it; a boolean is 0 or 1. For a string that
+    scim2-models cannot normalize both are None, so that it equals nothing.
 
-    :raises ~scim2_models.InvalidValueException: For a number that is no double.
+    :raises ~scim2_models.InvalidValueException: For a number that is too large for a double.
     """
     if isinstance(value, bool | int | float):
         try:
@@ -110,38 +110,39 @@ def comparable(binding: AttributeBinding, value: Any) -> tuple[str | None, str |
 
 
 def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
-    """Return the rows of every attribute a resource holds, without those that are columns."""
+    """Return the rows of every attribute that a resource has, except those that are columns."""
     found: list[Value] = []
     for attribute in _attributes(kind.model, kind.computed):
-        held = _held(resource, attribute.binding)
+        held = _value_of(resource, attribute.binding)
         if held is None:
             continue
         entries = held if isinstance(held, list) else [held]
-        first = _first(entries)
+        first = _sorting_index(entries)
         for index, entry in enumerate(entries):
             sorts = int(index == first)
             if not attribute.parts:
                 found.append(_row(attribute, index, 0, entry, sorts))
                 continue
-            within = [
+            part_rows = [
                 row for part in attribute.parts for row in _part_rows(part, index, entry, sorts)
             ]
-            filled = any(row.num is not None or row.val for row in within)
+            filled = any(row.num is not None or row.val for row in part_rows)
             val, num = (None, "1.0") if filled else ("", None)
             found.append(Value(attribute.key, index, 0, val, None, num, 0))
-            found.extend(within)
+            found.extend(part_rows)
     return found
 
 
 def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
     """Return the digest and the value of each unique attribute, by the attribute's URN.
 
-    Those of ``server`` and ``global`` uniqueness (RFC 7643 §7) but ``id``, which is made here. Two
-    resources clash on the same URN, whatever their types (erratum 8279).
+    These are the attributes of ``server`` and ``global`` uniqueness (RFC 7643 §7), except ``id``,
+    which the directory generates. Resources of different types conflict too if they have the same
+    value under one URN (erratum 8279).
     """
     found = {}
     for binding in _unique_attributes(kind.model):
-        held = _held(resource, binding)
+        held = _value_of(resource, binding)
         if held is None:
             continue
         if isinstance(held, list):
@@ -156,9 +157,9 @@ def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
 
 
 def drop_write_only(kind: Kind, dumped: dict[str, Any]) -> None:
-    """Take out of a resource in JSON what a client can only write, such as ``password``.
+    """Remove write-only attributes, such as ``password``, from a resource in JSON.
 
-    Nobody signs in with it here, and what is not stored cannot leak.
+    The gateway does not use them, and a value that is not stored cannot leak.
     """
     for binding in _write_only(kind.model):
         host = dumped
@@ -179,13 +180,13 @@ def _name(model: Any, field_name: str) -> str:
     return str(model.model_fields[field_name].serialization_alias or field_name)
 
 
-def _held(resource: Resource[Any], binding: AttributeBinding) -> Any:
+def _value_of(resource: Resource[Any], binding: AttributeBinding) -> Any:
     host = attribute_host(resource, binding)
     return None if host is None else getattr(host, binding.field_name, None)
 
 
-def _first(entries: list[Any]) -> int:
-    """Return which entry a sort uses: the primary one, or else the first (RFC 7644 §3.4.2.3)."""
+def _sorting_index(entries: list[Any]) -> int:
+    """Return the index of the entry for sorting: the primary, or the first (RFC 7644 §3.4.2.3)."""
     return next(
         (index for index, entry in enumerate(entries) if getattr(entry, "primary", None)), 0
     )
@@ -206,7 +207,7 @@ def _row(attribute: _Attribute, entry: int, item: int, value: Any, sorts: int) -
 
 def _bindings(model: type[Resource[Any]], **which: Any) -> Iterable[AttributeBinding]:
     for path in parametrize(Path, model).iter_paths(**which):
-        binding = path.resolve()  # None for the path that is an extension as a whole
+        binding = path.resolve()  # None for a path that is a whole extension
         if binding is not None and binding.field_name not in COLUMNS:
             yield binding
 

@@ -1,7 +1,7 @@
 """Collects the writing statements of one change, guards first, and commits them.
 
-The order is the same for every change (tenant, then rows by id), so that two of them never wait
-for each other in a circle.
+Every change locks rows in the same order (the tenant, then resources by id), so that two changes
+do not deadlock.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from kong_scim.directory.tables import members, resources, tenants, unique, valu
 from kong_scim.directory.values import Value, rows, uniques
 
 ROWS = 500
-"""Rows of one INSERT: seven columns each stay far below SQLite's 32,766 parameters."""
+"""The most rows of one INSERT: with seven columns, far fewer than SQLite's 32,766 parameters."""
 
 
 class Writes:
-    """Collects the statements of a change, and commits them with whatever belongs to it."""
+    """Collects the statements of a change, and commits them with its other steps."""
 
     def __init__(self, database: TenantDatabase) -> None:
         self._database = database
@@ -50,22 +50,23 @@ class Writes:
     # -- Guards -----------------------------------------------------------
 
     def first(self, guard: Sql) -> None:
-        """Run a guard of the caller's own before everything else."""
+        """Run a guard before all other statements."""
         self._first.append(guard)
 
     def hold_graph(self, version: int | None) -> None:
-        """Have no group renamed, deleted or nested since the graph was read.
+        """Guard that no group was renamed, deleted or nested since the graph was read.
 
-        :param version: What was read; None where the tenant has no row yet.
+        :param version: The version that was read; None if the tenant has no row yet.
         """
-        self._on_tenant(_HOLD_GRAPH, version)
+        self._guard_tenant(_HOLD_GRAPH, version)
 
     def change_graph(self, version: int | None) -> None:
-        """As :meth:`hold_graph`, and let nobody else who read it commit."""
-        self._on_tenant(_CHANGE_GRAPH, version)
+        """Guard the graph as :meth:`hold_graph`, and raise its version, so that the commits of
+        others that read it fail."""
+        self._guard_tenant(_CHANGE_GRAPH, version)
 
     def guard(self, versions: Mapping[str, int | None]) -> None:
-        """Have rows still be there, at these versions where one is given."""
+        """Guard that rows exist at the commit, with these versions where a version is given."""
         for resource_id, version in versions.items():
             if version is not None or resource_id not in self._locks:
                 self._locks[resource_id] = version
@@ -79,7 +80,7 @@ class Writes:
             id=row.id,
             type=row.type,
             created=row.created,
-            **_what_changes(kind, row),
+            **_updated_columns(kind, row),
         )
         self._claim(row.id, uniques(kind, resource))
         self._insert_values(row.id, rows(kind, resource))
@@ -87,8 +88,8 @@ class Writes:
     def update(
         self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
     ) -> None:
-        """Store the new state of a resource that is guarded at the version it was read."""
-        self._run(_UPDATE_RESOURCE, resource=row.id, **_what_changes(kind, row))
+        """Store the new state of a resource, whose version must be guarded."""
+        self._run(_UPDATE_RESOURCE, resource=row.id, **_updated_columns(kind, row))
         self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
         held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
@@ -97,15 +98,15 @@ class Writes:
         self._insert_values(row.id, [value for attr in changed for value in wanted.get(attr, ())])
 
     def touch(self, resource_id: str, modified: str) -> int:
-        """Make a new version of a resource whose own row says nothing new.
+        """Raise the version of a resource whose document does not change.
 
-        :return: Where in the results of :meth:`commit` that version will be.
+        :return: The index of the new version in the results of :meth:`commit`.
         """
         self._run(_TOUCH, resource=resource_id, modified=modified)
         return len(self._steps) - 1
 
     def delete(self, resource_id: str) -> None:
-        """Delete a resource; its values and memberships go with it."""
+        """Delete a resource with its values and memberships."""
         self._run(_DELETE_RESOURCE, resource=resource_id)
 
     def join(self, group_id: str, kinds: Mapping[str, str]) -> None:
@@ -120,7 +121,7 @@ class Writes:
             self._run(_insert_members(len(chunk)), group=group_id, **table)
 
     def leave(self, group_id: str, ids: Iterable[str]) -> None:
-        """End memberships of a group."""
+        """Remove members from a group."""
         for chunk in queries.chunks(sorted(ids), ROWS):
             of_group = members.c.group_id == group_id
             self._run(Statement(delete(members).where(of_group, members.c.member_id.in_(chunk))))
@@ -128,23 +129,21 @@ class Writes:
     # -- Commit -----------------------------------------------------------
 
     def commit(self, steps: Sequence[Step] = ()) -> list[StepResult]:
-        """Apply everything and some more steps, or nothing.
+        """Apply all collected statements and some more steps, or nothing.
 
-        :return: The results of the statements that :meth:`touch` and the like added, and of the
-            steps; not those of the guards.
-        :raises Conflict: When a guard did not hold, or the database says so itself.
+        :return: The results of the collected statements and of the steps, without the guards.
+        :raises Conflict: When a guard failed, or the database reports a conflict.
         :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
-        :raises ~kong_scim.directory.ports.HeldBackError: When the deprovisioning guard did not
-            hold.
+        :raises ~kong_scim.directory.ports.HeldBackError: When the deprovisioning guard failed.
         """
         guards = [*self._first, *self._tenant, *queries.lock(self._database, self._locks)]
         try:
             results = self._database.commit([*guards, *self._steps, *steps])
         except BridgeError as error:
-            raise self._explained(error) from error
+            raise self._translated(error) from error
         return results[len(guards) :]
 
-    def _explained(self, error: BridgeError) -> Exception:
+    def _translated(self, error: BridgeError) -> Exception:
         if isinstance(error, TransactionConflictError):
             return Conflict(detail="Somebody else changed the same resources: try again")
         if not isinstance(error, RowCountError):
@@ -162,7 +161,7 @@ class Writes:
     def _run(self, statement: Statement, **params: Scalar) -> None:
         self._steps.append(self._database.bind(statement, **params))
 
-    def _on_tenant(self, guard: Statement, version: int | None) -> None:
+    def _guard_tenant(self, guard: Statement, version: int | None) -> None:
         if version is None:
             self._tenant.append(self._database.bind(_INSERT_TENANT))
         self._tenant.append(self._database.bind(guard, version=version or 0))
@@ -207,8 +206,8 @@ class Writes:
             self._run(_insert_values(len(chunk)), resource=resource_id, **table)
 
 
-def _what_changes(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
-    """Return the columns of a resource that a change of it may write."""
+def _updated_columns(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
+    """Return the columns of a resource's row that an update writes."""
     return {
         "version": row.version,
         "display": row.display,

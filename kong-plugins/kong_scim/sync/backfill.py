@@ -1,7 +1,7 @@
-"""Holds the names that were stored before names were held, or that a new mapping gives.
+"""Claims the names of stored groups and users that are not claimed yet.
 
-Run once by each instance of the plugin: so that what an older version stored is nobody else's
-either, and after a change of ``groups`` what a group gives from now on.
+These are names that an older version stored, and the ACL groups that a changed ``groups``
+mapping gives. Each instance of the plugin runs it once.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Backfill:
-    """Holds what a tenant's groups and users have and do not hold yet.
+    """Claims the ACL groups and names of a tenant's groups and users that are not claimed yet.
 
-    :param ownership: Of the tenant.
+    :param ownership: The tenant's ownership of names.
     """
 
     config: PluginConfig
@@ -44,25 +44,26 @@ class Backfill:
     ownership: Ownership
 
     def run(self) -> bool:
-        """Do it, and return whether that was all: somebody may have written in between.
+        """Claim all names; return False if another write came in between, so that some are left.
 
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         try:
-            for work in (self._groups, self._users):
+            for claim_batch in (self._claim_groups, self._claim_users):
                 last = ""
-                while last := work(last):
+                while last := claim_batch(last):
                     pass
         except (RowCountError, TransactionConflictError):
             return False
         return True
 
-    def _groups(self, last: str) -> str:
-        """Do some groups behind an id, and return the last one's; an empty one at the end."""
+    def _claim_groups(self, last: str) -> str:
+        """Claim the names of one batch of groups after an id; return its last id, or "" at the
+        end."""
         groups = self.kinds.in_role("Group").name
         rows = self.database.rows(_GROUPS, type=groups, last=last)
-        given = [(row, self._given(str(row["display"] or ""))) for row in rows]
-        changed = [(row, name) for row, name in given if name != row["held"]]
+        mapped = [(row, self._acl_group(str(row["display"] or ""))) for row in rows]
+        changed = [(row, name) for row, name in mapped if name != row["held"]]
         steps = [self.ownership.gives(row["id"], name) for row, name in changed]
         self._commit([row for row, _ in changed], steps)
         for row, name in changed:
@@ -74,7 +75,7 @@ class Backfill:
                 )
         return str(rows[-1]["id"]) if rows else ""
 
-    def _users(self, last: str) -> str:
+    def _claim_users(self, last: str) -> str:
         kind = self.kinds.in_role("User")
         rows = self.database.rows(_USERS, type=kind.name, last=last)
         steps: list[Step] = []
@@ -85,10 +86,10 @@ class Backfill:
         self._commit(rows, steps)
         return str(rows[-1]["id"]) if rows else ""
 
-    def _given(self, display: str) -> str | None:
+    def _acl_group(self, display: str) -> str | None:
         try:
             return given_group(self.config.groups, display)
-        except SCIMException:  # it gives nothing under this mapping
+        except SCIMException:  # it gives no ACL group under this mapping
             return None
 
     def _commit(self, rows: list[Row], steps: list[Step]) -> None:
@@ -97,8 +98,8 @@ class Backfill:
             self.database.commit([*queries.lock(self.database, versions), *steps])
 
 
-def _behind(statement: Select[Any]) -> Statement:
-    """Select some rows of a ``type`` behind the ``last`` id."""
+def _batch_after(statement: Select[Any]) -> Statement:
+    """Select a batch of rows of a ``type`` after the ``last`` id."""
     of_type = resources.c.type == bindparam("type")
     return Statement(
         statement.where(queries.in_scope(), of_type, resources.c.id > bindparam("last"))
@@ -107,7 +108,7 @@ def _behind(statement: Select[Any]) -> Statement:
     )
 
 
-_GROUPS = _behind(
+_GROUPS = _batch_after(
     select(
         resources.c.id,
         resources.c.version,
@@ -115,16 +116,16 @@ _GROUPS = _behind(
         acl_groups.c.name.label("held"),
     ).select_from(resources.outerjoin(acl_groups, acl_groups.c.group_id == resources.c.id))
 )
-"""Selects groups with the names that they hold."""
+"""Selects groups with the ACL groups that they have claimed."""
 
 _HELD = and_(
     consumer_names.c.resource_id == resources.c.id,
     consumer_names.c.kind == literal_column("'userName'"),
 )
 
-_USERS = _behind(
+_USERS = _batch_after(
     select(*queries.ROW)
     .select_from(resources.outerjoin(consumer_names, _HELD))
     .where(consumer_names.c.resource_id.is_(None))
 )
-"""Selects users that hold no name."""
+"""Selects users that have claimed no name."""

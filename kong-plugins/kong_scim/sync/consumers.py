@@ -29,14 +29,14 @@ from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 class KongConsumerSync:
     """Works out the steps on Kong's consumers and groups for each user that a change affects.
 
-    However many users there are, Kong is read once, and a second time only where a consumer is gone
-    that was there before. What is there is compared with what is wanted, and not with what was
-    written last: a difference that somebody else made is repaired on the way.
+    Kong is read once for all users, and a second time only if a consumer is missing that the user
+    had. The steps lead from what Kong has, not from what was written last, to what is wanted. So
+    they repair a difference that somebody else made.
 
-    :param gateway: Where Kong's consumers are read.
-    :param ownership: Whose ACL groups and names are.
-    :param declared: Whether consumers that SCIM did not create are those of a declarative
-        configuration, and not to be touched (a DB-less Kong).
+    :param gateway: The gateway whose consumers are read.
+    :param ownership: The names in Kong that the tenant has claimed.
+    :param declared: Whether consumers that SCIM did not create belong to a declarative
+        configuration, and must not be changed (a DB-less Kong).
     :param may_give_roles: Whether the caller may change roles and entitlements, which become ACL
         groups.
     """
@@ -62,8 +62,8 @@ class KongConsumerSync:
         """Return what to commit with the change.
 
         :raises ~scim2_models.InvalidValueException: For a name that cannot be used in Kong (400).
-        :raises ~scim2_models.UniquenessException: For a name that is another consumer's (409), or
-            an ACL group that somebody else gives.
+        :raises ~scim2_models.UniquenessException: For a name that another consumer has, or an ACL
+            group that somebody else gives (409).
         :raises ~kong_scim.auth.errors.InsufficientScopeException: For roles that the caller may
             not change (403).
         :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
@@ -91,22 +91,22 @@ class KongConsumerSync:
         for case in cases:
             written = change.resource_id == case.change.id
             if case.is_made_again(by_id):
-                # Sessions know it by its id, which it gets again.
+                # The new consumer has the same id, so old sessions would be valid for it.
                 case = replace(case, wanted=replace(case.wanted, revoked_at=moment))  # noqa: PLW2901
-            target, own = self._planned(case, by_id, names, written=written)
+            target, user_steps = self._plan(case, by_id, names, written=written)
             if written:
-                claims += self._named(case, target)
-            steps.extend(own)
-            if own:
-                accesses[case.change.id] = _access(target, by_id.get(target.id), own)
-            record = case.record(target, changed=bool(own), moment=moment)
+                claims += self._claim_names(case, target)
+            steps.extend(user_steps)
+            if user_steps:
+                accesses[case.change.id] = _access(target, by_id.get(target.id), user_steps)
+            record = case.record(target, changed=bool(user_steps), moment=moment)
             if record is not None:
                 records[case.change.id] = record.to_scim()
-        lost = sum(self._lost(case) for case in cases)
+        lost = sum(self._lost_groups(case) for case in cases)
         return Outcome(tuple(steps), records, accesses, tuple(claims), lost)
 
-    def again(self, users: Sequence[UserState]) -> list[Reapplication]:
-        """Return for each user what Kong lacks of it, though nothing changes.
+    def reapply(self, users: Sequence[UserState]) -> list[Reapplication]:
+        """Return the steps that apply each user to Kong again, though no user changes.
 
         :raises ~kong_scim.bridge.BridgeError: When Kong cannot be read.
         """
@@ -122,7 +122,7 @@ class KongConsumerSync:
         names = by_name(present)
         for case in cases:
             try:
-                target, steps = self._planned(case, by_id, names, written=False)
+                target, steps = self._plan(case, by_id, names, written=False)
             except SCIMException as error:
                 found.append(Reapplication(case.change.id, refused=error))
                 continue
@@ -131,29 +131,30 @@ class KongConsumerSync:
         return found
 
     def _refuse_roles(self, change: UserChange) -> None:
-        """Refuse a change of roles by a caller who may not change groups; one who leaves may lose
-        them.
+        """Refuse a change of roles by a caller who may not change groups.
+
+        Such a caller may remove roles of a user who is not active.
         """
         if self._may_give_roles or not self._config.roles.enabled or change.after is None:
             return
-        held = _role_values(change.before.user) if change.before else frozenset()
-        wanted_ = _role_values(change.after.user)
-        if wanted_ - held or (held - wanted_ and change.after.is_active):
+        old_roles = _role_values(change.before.user) if change.before else frozenset()
+        new_roles = _role_values(change.after.user)
+        if new_roles - old_roles or (old_roles - new_roles and change.after.is_active):
             raise InsufficientScopeException(GROUPS)
 
-    def _named(self, case: _Case, target: Wanted) -> list[Sql]:
-        """Return the steps by which a user holds the names that it wants."""
+    def _claim_names(self, case: _Case, target: Wanted) -> list[Sql]:
+        """Return the steps by which a user claims the names that it is to have."""
         before, after = case.change.before, case.change.after
         if after is None:
             return []
         ownership = self._ownership
         held = ownership.held(before, case.stored) if before else {}
-        said = [f"the {name} {shown(value)}" for name, value in self._new_names(case, target)]
-        wanted_ = ownership.wanted(after, target)
-        return ownership.of_names(case.change.id, held, wanted_, list(dict.fromkeys(said)))
+        named = [f"the {name} {shown(value)}" for name, value in self._new_names(case, target)]
+        names = ownership.wanted(after, target)
+        return ownership.of_names(case.change.id, held, names, list(dict.fromkeys(named)))
 
     def _new_names(self, case: _Case, target: Wanted) -> Iterator[tuple[str, str]]:
-        """Yield the attributes that name a user or its consumer anew, with their values."""
+        """Yield each attribute that gives a user or its consumer a new name, with its value."""
         before, after, mapping = case.change.before, case.change.after, self._config.consumer
         if after is None:
             return
@@ -166,10 +167,10 @@ class KongConsumerSync:
             if attribute and value and value != old:
                 yield attribute, value
 
-    def _lost(self, case: _Case) -> int:
-        """Return how many ACL groups a change takes from a user who stays.
+    def _lost_groups(self, case: _Case) -> int:
+        """Return how many ACL groups a user loses who stays active.
 
-        Both sides are by the configuration of now: what follows from another one is no loss.
+        Both states are mapped with the current configuration: a changed mapping is no loss.
         """
         before, after = case.change.before, case.change.after
         if before is None or after is None or not (before.is_active and after.is_active):
@@ -180,13 +181,11 @@ class KongConsumerSync:
             held = access_groups(
                 self._config, before.user, (group.display_name for group in before.groups)
             )
-        except (
-            SCIMException
-        ):  # it was stored under another mapping, and has nothing to lose by this
+        except SCIMException:  # it was stored under another mapping
             return 0
         return len(set(held).difference(case.wanted.groups))
 
-    def _planned(
+    def _plan(
         self, case: _Case, by_id: Mapping[str, Consumer], names: Names, *, written: bool
     ) -> tuple[Wanted, list[Step]]:
         target = case.wanted
@@ -194,19 +193,19 @@ class KongConsumerSync:
         if target.present and (case.claims or first):
             target = claim(self._config, target, names, first=first, declared=self._declared)
         present = by_id.get(target.id)
-        self._leave_declared(present)
+        self._refuse_declared(present)
         return target, plan(target, present, written=written)
 
-    def _leave_declared(self, present: Consumer | None) -> None:
+    def _refuse_declared(self, present: Consumer | None) -> None:
         if present and present.declared:
             raise taken(
                 self._config, "username", present.username, present, first=False, declared=True
             )
 
     def _case(self, change: UserChange, moment: datetime | None = None) -> _Case:
-        """Return what a user is to be.
+        """Return the case of one user, with the consumer that is wanted.
 
-        :param moment: When it changes; None where nothing changes.
+        :param moment: The time of the change; None if nothing changes.
         """
         config, before, after = self._config, change.before, change.after
         stored = KongUserRecord.stored(before.user) if before else KongUserRecord()
@@ -231,7 +230,7 @@ class KongConsumerSync:
         return _Case(change, stored, target, claims=target.present and not same)
 
     def _present(self, cases: Sequence[_Case]) -> list[Consumer]:
-        """Read the users' consumers, and whoever has a name that one of them claims."""
+        """Read the users' consumers, and the consumers that have a name which a user claims."""
         present = self._read(
             [case.wanted.id for case in cases], [c.wanted for c in cases if c.claims]
         )
@@ -246,13 +245,13 @@ class KongConsumerSync:
     def _read(self, ids: Sequence[str], claiming: Sequence[Wanted]) -> list[Consumer]:
         return self._gateway.query(
             consumer_ids=ids,
-            usernames=_with_folded(one.username for one in claiming),
-            custom_ids=_with_folded(one.custom_id for one in claiming),
+            usernames=_with_folded(each.username for each in claiming),
+            custom_ids=_with_folded(each.custom_id for each in claiming),
         ).consumers
 
 
 def _with_folded(names: Iterable[str | None]) -> list[str]:
-    """Return names, each with the plain form of all that look the same."""
+    """Return the names and the form of each that all names share which look the same."""
     return list(dict.fromkeys(each for name in names if name for each in (name, fold(name))))
 
 
@@ -271,10 +270,11 @@ def _user_name(state: UserState | None) -> str | None:
 
 @dataclass(frozen=True)
 class Reapplication:
-    """The steps that give Kong what it lacks of a user.
+    """The steps that apply a user to Kong again.
 
-    :param consumer: The id of the consumer it is to have, or None for none.
-    :param refused: Why it cannot be applied, such as a name that is another consumer's.
+    :param user: The id of the user.
+    :param consumer: The id of the consumer that the user should have, or None for no consumer.
+    :param refused: Why it cannot be applied, such as a name that another consumer has; or None.
     """
 
     user: str
@@ -287,8 +287,9 @@ class Reapplication:
 class _Case:
     """One user that a change affects.
 
-    :param stored: What it shows of its consumer before the change.
-    :param claims: Whether it wants a name for its consumer that it did not have.
+    :param stored: The Kong extension of the user before the change.
+    :param wanted: The consumer that the user should have after it.
+    :param claims: Whether that consumer has a name which the user did not have before.
     """
 
     change: UserChange
@@ -299,25 +300,25 @@ class _Case:
     def is_made_again(self, present: Container[str]) -> bool:
         """Whether the user had a consumer, and somebody else deleted it.
 
-        :param present: The ids of the consumers that are there.
+        :param present: The ids of the consumers in Kong.
         """
         had = self.stored.consumer_id is not None
         return had and self.wanted.present and self.wanted.id not in present
 
     def record(self, target: Wanted, *, changed: bool, moment: datetime) -> KongUserRecord | None:
-        """Return what the user must show from now on, or None where it does already."""
+        """Return the new Kong extension of the user, or None if it does not change."""
         if self.change.after is None:
             return None
         record = KongUserRecord.of(target)
         if self.change.before is self.change.after and record == self.stored.at(None):
-            return None  # the user is not written
+            return None  # nothing changes, so the user gets no new version
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
         return None if record == KongUserRecord.stored(self.change.after.user) else record
 
 
 def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
-    """Return what the steps of one user do to its access."""
+    """Return the change of one user's access that its steps make."""
     targets = {target.dao: target for target in TARGETS}
     held: dict[str, str] = {}
     if present is not None:

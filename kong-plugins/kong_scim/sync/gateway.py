@@ -25,7 +25,7 @@ from kong_scim.sync.ownership import taken_group
 
 
 class Gateway(Protocol):
-    """A :class:`~kong_scim.bridge.Bridge`, or what stands in for one on a DB-less Kong."""
+    """A :class:`~kong_scim.bridge.Bridge`, or on a DB-less Kong a :class:`.DblessBridge`."""
 
     def query(
         self,
@@ -48,7 +48,7 @@ class GatewayDatabase:
 
     @property
     def dialect(self) -> Dialect:
-        """The dialect that ``begin`` named."""
+        """The dialect of SQL that the host reported."""
         return self._dialect
 
     def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
@@ -60,10 +60,10 @@ class GatewayDatabase:
 
         :raises ~scim2_models.SCIMException: When Kong refuses an entity: 409 for a name that was
             taken since it was looked up, and for an ACL group that somebody else gives; 400 for a
-            value that is against Kong's schema.
+            value that violates Kong's schema.
         :raises ~kong_scim.directory.ports.Conflict: When an entity changed since it was read.
-        :raises ~kong_scim.bridge.BridgeError: For everything else; ``ROW_COUNT`` with the step
-            where a guard did not hold.
+        :raises ~kong_scim.bridge.BridgeError: For any other failure; ``ROW_COUNT`` with the step
+            whose guard did not hold.
         """
         try:
             results = self._bridge.commit(steps)
@@ -77,7 +77,7 @@ class GatewayDatabase:
 
 
 def _refusal(error: EntityRefusedError, step: Step) -> Exception:
-    """Say in SCIM's terms why Kong refused an entity."""
+    """Return the SCIM error for an entity that Kong refused, or the error if SCIM has none."""
     if isinstance(error, GroupTakenError):
         return taken_group(str(error.fields.get("group", "")))
     if isinstance(error, DeclaredError):

@@ -24,7 +24,7 @@ Names: TypeAlias = Mapping[tuple[str, str | None], Consumer]
 
 
 def by_name(consumers: Iterable[Consumer]) -> Names:
-    """Return consumers by their names."""
+    """Return the consumers by each of their names."""
     return {
         (field, value): consumer
         for consumer in consumers
@@ -36,18 +36,19 @@ def by_name(consumers: Iterable[Consumer]) -> Names:
 def claim(
     config: PluginConfig, wanted: Wanted, names: Names, *, first: bool, declared: bool = False
 ) -> Wanted:
-    """Return what is wanted, with the id of the consumer that is taken over where one is.
+    """Return the wanted consumer, with the id of the consumer that it adopts if it adopts one.
 
-    Names of consumers are unique in a workspace of Kong, and nothing that SCIM did not create is
-    taken over unless ``adopt: link`` says so; then by username alone, and only by a user that has
-    no consumer: a rename would leave the one it has behind. A name that looks the same as the plain
-    one of another consumer is refused as well.
+    Names of consumers are unique in a workspace of Kong. A consumer that SCIM did not create is
+    adopted only with ``adopt: link``, only by its username, and only by a user that has no
+    consumer, because a rename would leave a consumer behind. A name that looks the same as the name
+    of another consumer is refused as well.
 
-    :param names: Those of Kong's consumers that have a name like one that is wanted, or more.
+    :param names: The consumers in Kong that have a wanted name or one that looks the same. It may
+        have others too.
     :param first: Whether the user has no consumer, or none any more.
-    :param declared: Whether what SCIM did not create is of a declarative configuration, which is
-        then the only place that may change it (a DB-less Kong).
-    :raises ~scim2_models.UniquenessException: When somebody else has one of the names (409).
+    :param declared: Whether consumers that SCIM did not create belong to a declarative
+        configuration, which alone may change them (a DB-less Kong).
+    :raises ~scim2_models.UniquenessException: When another consumer has one of the names (409).
     """
     holder = names.get(("username", wanted.username))
     if holder is not None and holder.id != wanted.id:
@@ -75,10 +76,10 @@ def taken(
     first: bool,
     declared: bool,
 ) -> UniquenessException:
-    """Return the refusal of a name that somebody has (409).
+    """Return the refusal of a name that another consumer has (409).
 
-    It says of a user of this tenant who that is. Whose any other consumer is, is not the provider's
-    to know, and is said in the log.
+    It names the user of that consumer if the user belongs to this tenant. The provider may not know
+    the owner of any other consumer, who is only logged.
     """
     attribute = config.consumer.username if field == "username" else config.consumer.custom_id
     name = f"The {field} {shown(value or '')} (from `{attribute}`) belongs to"
@@ -106,7 +107,7 @@ def taken(
         )
     else:
         why = "a consumer that SCIM did not create. Rename one of the two"
-    _tell(config, field, value, holder)
+    _log_holder(config, field, value, holder)
     return UniquenessException(detail=f"{name} {why}.", attribute=attribute, value=value)
 
 
@@ -114,7 +115,7 @@ def _looks_like(
     config: PluginConfig, field: str, value: str, holder: Consumer
 ) -> UniquenessException:
     attribute = config.consumer.username if field == "username" else config.consumer.custom_id
-    _tell(config, field, value, holder)
+    _log_holder(config, field, value, holder)
     return UniquenessException(
         detail=f"The {field} {shown(value)} (from `{attribute}`) looks the same as that of another "
         "consumer, and is another one to Kong. Change one of the two.",
@@ -123,8 +124,8 @@ def _looks_like(
     )
 
 
-def _tell(config: PluginConfig, field: str, value: str | None, holder: Consumer) -> None:
-    """Log whose a name is, for the administrator."""
+def _log_holder(config: PluginConfig, field: str, value: str | None, holder: Consumer) -> None:
+    """Log which consumer has a name, for the administrator."""
     logger.warning(
         "tenant %s: the %s %s is refused: it is of the consumer %s, whose tags are %s",
         *(config.tenant, field, shown(value or ""), holder.id, sorted(holder.tags)),

@@ -19,30 +19,30 @@ from kong_scim.config.plugin import GroupMapping, PluginConfig
 from kong_scim.spelling import fold, format_character, has_control, one_spelling
 
 MAX_NAME_BYTES = 2048
-"""In UTF-8. Kong's unique indexes are B-trees of Postgres, where an entry holds 2,704 bytes; the
-one on ``acls.cache_key`` has two UUIDs beside the group."""
+"""The longest name, in bytes of UTF-8. Kong's unique indexes are B-trees of PostgreSQL, where an
+entry holds 2,704 bytes; an entry of ``acls.cache_key`` has two UUIDs beside the group."""
 
 _SHOWN = 80
-"""How many characters of a name an error repeats."""
+"""The most characters of a name that an error repeats."""
 
 
 def acl_group(mapping: GroupMapping, display_name: str) -> str | None:
-    """Return the ACL group of a SCIM group that is created or renamed; None where it becomes none.
+    """Return the ACL group of a SCIM group that is created or renamed, or None if it gives none.
 
-    :raises ~scim2_models.InvalidValueException: When Kong or an upstream could not tell the name
-        from another, or from no name at all, or when ``unmatched`` refuses it.
+    :raises ~scim2_models.InvalidValueException: When Kong or an upstream could take the name for
+        another name or for none, or when ``unmatched`` refuses it.
     """
     refuse_hidden(display_name, "The group's name")
     return given_group(mapping, display_name, strict=True)
 
 
 def given_group(mapping: GroupMapping, display_name: str, *, strict: bool = False) -> str | None:
-    """Return the ACL group of a SCIM group that is there; None where it gives none.
+    """Return the ACL group of an existing SCIM group, or None if it gives none.
 
-    :param strict: Whether what ``unmatched: refuse`` refuses is an error; else it gives none, so
-        that the members of such a group can be changed.
-    :raises ~scim2_models.InvalidValueException: For a name that Kong or an upstream could not tell
-        from another.
+    :param strict: Whether a name that ``unmatched: refuse`` refuses is an error. Otherwise it gives
+        no ACL group, so that the members of such a group can be changed.
+    :raises ~scim2_models.InvalidValueException: For a name that Kong or an upstream could take for
+        another.
     """
     name, matched = _mapped(mapping, display_name)
     if matched or mapping.unmatched == "keep":
@@ -53,7 +53,7 @@ def given_group(mapping: GroupMapping, display_name: str, *, strict: bool = Fals
 
 
 def refuse_reserved(config: PluginConfig, display_name: str) -> None:
-    """Refuse a SCIM group whose name begins as those of roles do, unless the configuration says so.
+    """Refuse a SCIM group whose name begins with a prefix of roles, unless it is configured.
 
     :raises ~scim2_models.InvalidValueException: Naming the prefix.
     """
@@ -76,14 +76,14 @@ def refuse_reserved(config: PluginConfig, display_name: str) -> None:
 
 
 def without_prefix(mapping: GroupMapping, display_name: str) -> str | None:
-    """Return what ``pattern``, or the name as it is, makes of a displayName."""
+    """Return the name that ``pattern`` makes of a displayName, or the displayName itself."""
     name = one_spelling(display_name)
     match = re.fullmatch(mapping.pattern, name) if mapping.pattern else None
     return (match.expand(mapping.replacement) if match else name).strip()
 
 
 def gives_scopes(config: PluginConfig, name: str) -> bool:
-    """Tell whether an ACL group gives scopes of this endpoint, so that no provider may fill it."""
+    """Tell whether an ACL group gives scopes of this endpoint, so that no provider may give it."""
     if config.auth != "kong" or config.groups.allows(name):
         return False
     return fold(name) in {fold(each) for each in config.group_scopes}
@@ -92,7 +92,7 @@ def gives_scopes(config: PluginConfig, name: str) -> bool:
 def access_groups(
     config: PluginConfig, user: Resource[Any], group_names: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return every ACL group of an active user, each once, in the order of their code points.
+    """Return the ACL groups of an active user, each once, in the order of their code points.
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
     :raises ~scim2_models.InvalidValueException: As :func:`given_group` does.
@@ -107,7 +107,8 @@ def role_groups(
 ) -> Iterator[str]:
     """Yield the ACL groups of a user's roles and entitlements.
 
-    :param strict: Whether format characters, and what ``unmatched: refuse`` refuses, are errors.
+    :param strict: Whether format characters, and names that ``unmatched: refuse`` refuses, are
+        errors.
     :raises ~scim2_models.InvalidValueException: For a name that cannot be used.
     """
     mapping = config.groups
@@ -124,9 +125,9 @@ def role_groups(
 
 
 def refuse_hidden(value: str, what: str) -> None:
-    """Refuse a name with a format character, which nothing that shows names shows.
+    """Refuse a name with a format character, which is invisible wherever the name is shown.
 
-    :param what: What has the name, as the subject of the sentence.
+    :param what: The subject of the sentence, which says what has the name.
     :raises ~scim2_models.InvalidValueException: Naming the character by its code point.
     """
     hidden = format_character(value)
@@ -139,8 +140,8 @@ def refuse_hidden(value: str, what: str) -> None:
 def legal(value: str, subject: str, remedy: str) -> str:
     """Return a name that fits into a unique index and a header, or refuse it.
 
-    :param subject: The start of the sentence, which says what has the name.
-    :param remedy: Its end, which says what to change.
+    :param subject: The start of the error's sentence, which says what has the name.
+    :param remedy: The end of the sentence, which says what to change.
     :raises ~scim2_models.InvalidValueException: For an empty, overlong or unprintable name.
     """
     problem = None
@@ -156,12 +157,12 @@ def legal(value: str, subject: str, remedy: str) -> str:
 
 
 def shown(value: str) -> str:
-    """Quote a name for an error: escaped, and cut where it is long."""
+    """Return a name quoted and escaped for an error, and shortened if it is long."""
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
 
 
 def _mapped(mapping: GroupMapping, display_name: str) -> tuple[str, bool]:
-    """Return the ACL group's name, and whether ``allow``, or else the mapping, matches it."""
+    """Return the ACL group's name, and whether ``allow`` (or without it the mapping) matches."""
     spelled = one_spelling(display_name) if not has_control(display_name) else display_name
     mapped = mapping.map.get(spelled)
     match = None
@@ -215,9 +216,9 @@ def _role_names(config: PluginConfig, user: Resource[Any]) -> Iterator[tuple[str
 
 
 def _role(value: str) -> str:
-    """Return the name of a role: its value, or what is the value in there.
+    """Return the name of a role: its value, or the ``value`` in the JSON text that is its value.
 
-    Entra assigns several roles as JSON text: ``{"id":"...","value":"Admin","displayName":"A"}``.
+    Entra sends several roles as such texts: ``{"id":"...","value":"Admin","displayName":"A"}``.
     """
     if value.lstrip().startswith("{"):
         try:

@@ -1,7 +1,7 @@
 """Decides which tenant may give an ACL group, and which names look like another's.
 
-What follows from a change is checked and written in its own commit, so that of two tenants that
-give the same new name at the same moment one is refused.
+Names are checked and claimed in the commit of the change. So if two tenants give the same new name
+at the same moment, one is refused.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.wanted import Wanted, names_of
 
 Names: TypeAlias = Mapping[str, str]
-"""Keys of names that a user holds, by kind: ``userName``, ``username`` and ``custom_id``."""
+"""The keys of a user's names, by kind: ``userName``, ``username`` and ``custom_id``."""
 
 
 def taken_group(name: str) -> UniquenessException:
-    """Return the refusal of an ACL group that somebody else gives (409), which does not say who."""
-    return UniquenessException(detail=_somebody_elses(name))
+    """Return the refusal of an ACL group that somebody else gives (409). It does not say who."""
+    return UniquenessException(detail=_given_by_others(name))
 
 
 class Ownership:
-    """The names in Kong that a tenant must hold for a change of its directory.
+    """Works out the claims of names in Kong that a change of a tenant's directory needs.
 
-    :param database: Where names are held.
+    :param database: The database that stores the claims.
     """
 
     def __init__(self, config: PluginConfig, database: TenantDatabase) -> None:
@@ -56,10 +56,11 @@ class Ownership:
     # -- ACL groups -------------------------------------------------------
 
     def of_group(self, change: Change) -> list[Step]:
-        """Return what a group that is created or renamed claims; refuse one that it may not give.
+        """Return the steps by which a created or renamed group claims its ACL group.
 
         :raises ~scim2_models.InvalidValueException: For a name that cannot be an ACL group (400).
-        :raises ~scim2_models.UniquenessException: For one that gives scopes of this endpoint (409).
+        :raises ~scim2_models.UniquenessException: For an ACL group that gives scopes of this
+            endpoint (409).
         """
         display, mapping = str(change.group_name), self._config.groups
         name = acl_group(mapping, display)
@@ -67,45 +68,49 @@ class Ownership:
             return [self._database.bind(_FORGET, group=change.resource_id)]
         refuse_reserved(self._config, display)
         self._refuse_scopes(name)
-        row = _row(change.resource_id, name)
+        row = _group_row(change.resource_id, name)
         steps = [*self._claim([name]), self._database.bind(_HOLD_GROUP, **row)]
         if not mapping.allows(name):
-            steps.append(self._guard(_OTHERS, _somebody_elses(name), row))
+            steps.append(self._guard(_OTHERS, _given_by_others(name), row))
         steps.append(self._guard(_LOOK_ALIKES, _looks_like_a_group(name), row))
         return steps
 
     def gives(self, group_id: str, name: str | None) -> Step:
-        """Return the step that says, unchecked, that a group gives an ACL group, or none."""
+        """Return the step that stores, unchecked, the ACL group that a SCIM group gives.
+
+        :param name: The ACL group, or None if it gives none.
+        """
         if name is None:
             return self._database.bind(_FORGET, group=group_id)
-        return self._database.bind(_HOLD_GROUP, **_row(group_id, name))
+        return self._database.bind(_HOLD_GROUP, **_group_row(group_id, name))
 
     def is_given_by_others(self, group_id: str, name: str) -> bool:
-        """Tell whether another tenant gives an ACL group too, though this one may not.
+        """Tell whether another tenant gives an ACL group too that ``groups.allow`` does not name.
 
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         if self._config.groups.allows(name):
             return False
-        return bool(self._database.rows(_OTHERS, **_row(group_id, name)))
+        return bool(self._database.rows(_OTHERS, **_group_row(group_id, name)))
 
     def of_user(self, before: UserState | None, after: UserState) -> list[Step]:
-        """Return what the roles of a user claim that it did not have, and refuse what it joins.
+        """Return the steps by which the new roles of a user claim their ACL groups.
 
-        :raises ~scim2_models.InvalidValueException: For a name that ``unmatched`` refuses (400).
+        :raises ~scim2_models.InvalidValueException: For a new role or group of the user that
+            ``unmatched`` refuses (400).
         :raises ~scim2_models.UniquenessException: For one that gives scopes of this endpoint (409).
         """
         if not after.is_active:
             return []
-        config, held = self._config, before if before and before.is_active else None
+        config, previous = self._config, before if before and before.is_active else None
         if config.groups.unmatched == "refuse" or config.auth == "kong":
-            known = {group.id for group in held.groups} if held else set()
+            known = {group.id for group in previous.groups} if previous else set()
             for group in after.groups:
                 joined = group.id not in known
                 name = given_group(config.groups, group.display_name, strict=joined)
                 if joined and name:
                     self._refuse_scopes(name)
-        old = set(role_groups(config, held.user)) if held else set()
+        old = set(role_groups(config, previous.user)) if previous else set()
         new = sorted(set(role_groups(config, after.user, strict=not old)) - old)
         if not new:
             return []
@@ -115,11 +120,12 @@ class Ownership:
         steps = self._claim(new)
         for name in new:
             if not config.groups.allows(name):
-                steps.append(self._guard(_OTHERS, _somebody_elses(name), _row("", name)))
+                steps.append(self._guard(_OTHERS, _given_by_others(name), _group_row("", name)))
         return steps
 
     def _claim(self, names: Iterable[str]) -> list[Step]:
-        """Return the step that holds names against everybody else; first of all, since it locks."""
+        """Return the step that claims ACL groups, if any needs it; it must be first, as it
+        locks."""
         claimed = sorted(
             (fold(name), name) for name in names if not self._config.groups.allows(name)
         )
@@ -139,20 +145,20 @@ class Ownership:
     # -- Names of consumers -----------------------------------------------
 
     def held(self, before: UserState, stored: KongUserRecord) -> Names:
-        """Return the names that a user holds."""
+        """Return the names that a user has claimed."""
         named = names_of(self._config.consumer, before.user)[1]
         username = stored.username if stored.consumer_id else None
         return self._names(before, username, named if stored.consumer_id else None)
 
     def wanted(self, after: UserState, target: Wanted) -> Names:
-        """Return the names that a user is to hold."""
+        """Return the names that a user is to claim."""
         custom_id = target.custom_id if target.manages_custom_id else None
         return self._names(after, target.username, custom_id)
 
-    def of_names(self, user: str, held: Names, wanted: Names, said: Sequence[str]) -> list[Sql]:
-        """Return the steps by which a user holds other names.
+    def of_names(self, user: str, held: Names, wanted: Names, named: Sequence[str]) -> list[Sql]:
+        """Return the steps by which a user claims its new names and releases the others.
 
-        :param said: The names as they are called and spelled, for the refusal.
+        :param named: The new names with their attributes, for the refusal.
         """
         new = {kind: key for kind, key in wanted.items() if held.get(kind) != key}
         gone = sorted(kind for kind, key in held.items() if wanted.get(kind) != key)
@@ -163,11 +169,11 @@ class Ownership:
             rows: dict[str, Param] = {"user": user}
             for index, (kind, key) in enumerate(sorted(new.items())):
                 rows |= {f"kind{index}": kind, f"key{index}": key}
-            steps.append(self._guard(_hold_names(len(new)), _looks_like_a_name(said), rows))
+            steps.append(self._guard(_hold_names(len(new)), _looks_like_a_name(named), rows))
         return steps
 
     def keeps(self, user: str, held: Names) -> list[Step]:
-        """Return the step by which a user holds the names it has, as far as nobody else does."""
+        """Return the step by which a user claims the names it has, except those already claimed."""
         return [replace(step, rows=None, label=None) for step in self.of_names(user, {}, held, [])]
 
     def _names(self, state: UserState, username: str | None, custom_id: str | None) -> Names:
@@ -181,21 +187,21 @@ class Ownership:
         return {kind: key for kind, key in found.items() if key}
 
     def _guard(self, statement: Statement, refusal: str, params: Mapping[str, Param]) -> Sql:
-        """Bind a guard; where it does not hold, the change is refused by a sentence."""
+        """Bind a guard, and label it with the sentence that refuses the change if it fails."""
         return replace(self._database.bind(statement, **params), label=f"{REFUSED}{refusal}")
 
 
-def _row(group_id: str, name: str) -> dict[str, Param]:
-    """Return the row that says that a SCIM group gives an ACL group."""
+def _group_row(group_id: str, name: str) -> dict[str, Param]:
+    """Return the parameters of a row that stores which ACL group a SCIM group gives."""
     return {"group": group_id, "name": name, "key": digest(fold(name))}
 
 
 def digest(text: str) -> str:
-    """Return what stands for a text in an index, which may be too long for one itself."""
+    """Return the SHA-256 of a text, for an index, because the text may be too long for one."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _somebody_elses(name: str) -> str:
+def _given_by_others(name: str) -> str:
     return (
         f"The ACL group {shown(name)} is given by somebody else: an administrator, or another "
         "provider. Rename the group or the role, or have `groups.allow` of the configuration name "
@@ -210,9 +216,9 @@ def _looks_like_a_group(name: str) -> str:
     )
 
 
-def _looks_like_a_name(said: Sequence[str]) -> str:
+def _looks_like_a_name(named: Sequence[str]) -> str:
     return (
-        f"Somebody has {' or '.join(said)} already, or a name that cannot be told from it (of "
+        f"Somebody has {' or '.join(named)} already, or a name that cannot be told from it (of "
         "another case or width, say): change one of the two."
     )
 
@@ -228,12 +234,12 @@ def _hold_group() -> Insert:
 
 
 _HOLD_GROUP = Statement(_hold_group())
-"""Says that a SCIM group gives an ACL group."""
+"""Stores which ACL group a SCIM group gives."""
 
 _FORGET = Statement(delete(acl_groups).where(acl_groups.c.group_id == bindparam("group")))
 
 
-def _alike(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+def _row_of_same_key(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists(
         select(literal(1)).where(
             acl_groups.c.workspace == bindparam("workspace"),
@@ -243,9 +249,9 @@ def _alike(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     )
 
 
-def _another_of_ours(name: ColumnElement[bool]) -> ColumnElement[bool]:
+def _given_by_another_group(name: ColumnElement[bool]) -> ColumnElement[bool]:
     ours = acl_groups.c.tenant == bindparam("tenant")
-    return _alike(ours, name, acl_groups.c.group_id != bindparam("group"))
+    return _row_of_same_key(ours, name, acl_groups.c.group_id != bindparam("group"))
 
 
 def _no_row(*conditions: ColumnElement[bool]) -> Statement:
@@ -253,13 +259,13 @@ def _no_row(*conditions: ColumnElement[bool]) -> Statement:
 
 
 _OTHERS = _no_row(
-    _alike(acl_groups.c.tenant != bindparam("tenant")),
-    ~_another_of_ours(acl_groups.c.name == bindparam("name")),
+    _row_of_same_key(acl_groups.c.tenant != bindparam("tenant")),
+    ~_given_by_another_group(acl_groups.c.name == bindparam("name")),
 )
-"""Selects a row where another tenant gives an ACL group, and none of this one's others does."""
+"""Selects a row if another tenant gives an ACL group, and no other group of this tenant does."""
 
-_LOOK_ALIKES = _no_row(_another_of_ours(acl_groups.c.name != bindparam("name")))
-"""Selects a row where another group of the tenant has a name that only looks the same."""
+_LOOK_ALIKES = _no_row(_given_by_another_group(acl_groups.c.name != bindparam("name")))
+"""Selects a row if another group of the tenant has another name that looks the same."""
 
 
 def _release(kinds: Iterable[str]) -> Statement:

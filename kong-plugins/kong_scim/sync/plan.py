@@ -1,4 +1,4 @@
-"""Plans the steps from the consumer that is there to the consumer that is wanted."""
+"""Plans the steps from the consumer that Kong has to the consumer that is wanted."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kong_scim.sync.wanted import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wan
 def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> list[Step]:
     """Return the fewest steps from what Kong has to what is wanted, in an order that is safe.
 
-    A suspended consumer is held by three locks: the tag that the guard refuses comes first, then
-    its credentials go (with ``on_deactivate: suspend`` only what was issued to them), then its
-    groups. Who is active again begins without credentials, so that one that an administrator gave
-    meanwhile never works. What is wanted and missing is
-    made again, so any write of a user or of its groups heals a consumer that somebody removed.
+    A consumer is suspended in three ways: first it gets the tag that the guard refuses, then its
+    credentials are deleted (with ``on_deactivate: suspend`` only what was issued to them), then its
+    groups. A user that becomes active again starts without credentials, so that a credential which
+    an administrator created meanwhile never works. A missing consumer is created again by any write
+    of its user or of the user's groups.
 
-    Tags that SCIM did not set stay, and so do ACL groups that do not carry this tenant's tag: an
-    administrator gave them for a reason SCIM does not know, and they open nothing, since the guard
-    refuses a suspended consumer before the acl plugin is asked.
+    Tags that SCIM did not set stay, and so do ACL groups without this tenant's tag: an
+    administrator gave them for a reason that SCIM does not know. They give a suspended consumer no
+    access, because the guard refuses it before the acl plugin runs.
 
     :param present: The consumer with the wanted id, or None.
-    :param written: Whether the client wrote this very user. Each write of an inactive user revokes
-        again, because an administrator may have given it a key in the meantime; a change of a group
-        it is in does not, since it would walk every kind of credential for each member.
-    :returns: Nothing where all is as wanted, but for the revocation of an inactive user that is
-        written: which credentials a consumer has is not read.
+    :param written: Whether the client wrote this user itself. Each write of an inactive user
+        revokes again, because an administrator may have created a key in the meantime. A change of
+        a group does not, because it would read every kind of credential for each member.
+    :returns: No steps if nothing differs. Only an inactive user that is written is always revoked,
+        because the credentials of a consumer are not read.
     """
     if not wanted.present:
         return [Delete("consumers", wanted.id)] if present else []
@@ -40,14 +40,14 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
 
 
 def is_reserved(tag: str) -> bool:
-    """Whether a tag of a consumer is SCIM's to set and to take away."""
+    """Tell whether a tag of a consumer is one that only SCIM sets and removes."""
     return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG, REVOKED_TAG))
 
 
 def _revokes(wanted: Wanted, suspended: bool, *, written: bool) -> bool:
     if wanted.suspended:
         return written or not suspended
-    # An administrator may have taken the tag away, hence not by that alone.
+    # The tag alone does not decide: an administrator may have removed it.
     return suspended or wanted.returning
 
 

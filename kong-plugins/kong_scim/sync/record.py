@@ -15,7 +15,7 @@ SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
 
 @dataclass(frozen=True)
 class KongUserRecord:
-    """The extension's values. Without ``consumer_id`` the user has no consumer."""
+    """The values of the extension. If ``consumer_id`` is None, the user has no consumer."""
 
     consumer_id: str | None = None
     username: str | None = None
@@ -26,7 +26,7 @@ class KongUserRecord:
 
     @classmethod
     def stored(cls, user: Resource[Any]) -> KongUserRecord:
-        """Read what a user was stored with; an empty record where it has none."""
+        """Return the extension of a stored user, or an empty record if it has none."""
         model = type(user).get_extension_models().get(SCHEMA)
         extension: Any = user[model] if model else None
         if extension is None:
@@ -42,7 +42,7 @@ class KongUserRecord:
 
     @classmethod
     def of(cls, wanted: Wanted) -> KongUserRecord:
-        """Say what a user will be; a deactivated one without a consumer is suspended as well."""
+        """Return the record of a wanted consumer; a user without one is shown as suspended."""
         if not wanted.present:
             return cls(suspended=True, revoked_at=wanted.revoked_at)
         return cls(
@@ -58,7 +58,7 @@ class KongUserRecord:
         return replace(self, last_change=moment)
 
     def to_scim(self) -> dict[str, Any]:
-        """Return the extension in SCIM JSON form; what is not there is left out."""
+        """Return the extension in SCIM JSON form, without the values that are None."""
         values: dict[str, Any] = {
             "consumerId": self.consumer_id,
             "username": self.username,

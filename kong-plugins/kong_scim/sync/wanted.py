@@ -14,24 +14,24 @@ from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginC
 from kong_scim.sync.names import access_groups, legal, shown
 
 MANAGED = "scim"
-"""The tag of everything SCIM created or took over."""
+"""The tag of every entity that SCIM created or adopted."""
 SUSPENDED = "scim:suspended"
 """The tag of a consumer that the guard refuses."""
 USER_TAG = "scim-user:"
-"""Before the SCIM id of a consumer's user, in a tag."""
+"""The prefix of the tag with the SCIM id of a consumer's user."""
 REVOKED_TAG = "scim-revoked-at:"
-"""Before the moment when access was revoked last, in seconds since the epoch, in a tag: the guard
-refuses sessions and tokens from before it."""
+"""The prefix of the tag with the time of the last revocation, in seconds since the epoch. The guard
+refuses older sessions and tokens."""
 
 
 @dataclass(frozen=True)
 class Wanted:
     """The consumer a user should be, with its ACL groups.
 
-    :param id: The consumer's id: the user's own, or that of an adopted consumer.
-    :param present: Whether there should be a consumer at all. False for a deleted user, and for an
-        inactive one with ``on_deactivate: delete``; everything below is empty then.
-    :param manages_custom_id: Whether ``custom_id`` is SCIM's to write; else what is there stays.
+    :param id: The consumer's id: that of the user, or that of an adopted consumer.
+    :param present: Whether the user should have a consumer. False for a deleted user, and for an
+        inactive one with ``on_deactivate: delete``; then the other fields have their defaults.
+    :param manages_custom_id: Whether SCIM writes ``custom_id``; otherwise Kong's value stays.
     :param suspended: Whether the guard must refuse the consumer.
     :param keeps_credentials: Whether it keeps its credentials while it is suspended.
     :param returning: Whether it was suspended until now.
@@ -54,16 +54,16 @@ class Wanted:
 
     @property
     def owner_tags(self) -> tuple[str, ...]:
-        """The tags of everything that belongs to this tenant, ACL groups included."""
+        """The tags of every entity of this tenant: consumers and ACL groups."""
         return (MANAGED, f"scim:{self.tenant}")
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags of the consumer itself; legal in Kong, since a user's id is a UUID."""
-        own = (*self.owner_tags, f"{USER_TAG}{self.user_id}")
+        """The tags of the consumer. They are legal in Kong, because a user's id is a UUID."""
+        tags = (*self.owner_tags, f"{USER_TAG}{self.user_id}")
         if self.revoked_at is not None:
-            own = (*own, f"{REVOKED_TAG}{int(self.revoked_at.timestamp())}")
-        return (*own, SUSPENDED) if self.suspended else own
+            tags = (*tags, f"{REVOKED_TAG}{int(self.revoked_at.timestamp())}")
+        return (*tags, SUSPENDED) if self.suspended else tags
 
 
 def wanted(
@@ -77,15 +77,14 @@ def wanted(
 ) -> Wanted:
     """Return the consumer a user should be.
 
-    A user without ``active`` is not active: one that is created without it gets it, so that it was
-    removed since (RFC 7643 §4.1.1 gives no default). An inactive user has no groups, whatever
-    ``on_deactivate`` says; their names are not even looked at, so that none of them can stand in
-    the way of a deactivation.
+    A user without ``active`` is not active: a user that is created without it gets it, so it was
+    removed later (RFC 7643 §4.1.1 defines no default). An inactive user has no groups, whatever
+    ``on_deactivate`` says. Their names are not checked, so that none can prevent a deactivation.
 
     :param group_names: The displayName of each group the user is in, nested ones flattened.
-    :param consumer_id: The id of the consumer that the user has already.
-    :param returning: Whether the user was inactive until now, if it is active.
-    :param revoked_at: When its access was revoked last.
+    :param consumer_id: The id of the consumer that the user has already, or None.
+    :param returning: Whether the user was inactive until now.
+    :param revoked_at: When its access was revoked last; None for never.
     :raises ~scim2_models.InvalidValueException: When the user has no name for its consumer, or one
         that cannot be used.
     """
@@ -111,12 +110,12 @@ def wanted(
 
 
 def gone(config: PluginConfig, user_id: str, consumer_id: str | None) -> Wanted:
-    """Return that a user should have no consumer."""
+    """Return the value for a user that should have no consumer."""
     return Wanted(id=consumer_id or user_id, user_id=user_id, tenant=config.tenant, present=False)
 
 
 def names_of(mapping: ConsumerMapping, user: Resource[Any]) -> tuple[str | None, str | None]:
-    """Return a user's values for ``username`` and ``custom_id``, unchecked; None where absent."""
+    """Return a user's values for ``username`` and ``custom_id``, unchecked, or None for each."""
     return (
         _value(mapping.username, user),
         _value(mapping.custom_id, user) if mapping.custom_id else None,
@@ -169,7 +168,8 @@ def _legal_name(value: str, attribute: str, field: str) -> str:
         )
     subject = f"`{attribute}` becomes the `{field}` {shown(value)} of the consumer in Kong"
     if value != value.strip():
-        # A header's reader drops blanks at the ends: "alice " would be alice to an upstream.
+        # Blanks at the ends of a header's value are dropped: an upstream would read "alice " as
+        # "alice".
         raise InvalidValueException(
             detail=f"{subject}, which begins or ends with a blank: take it away."
         )

@@ -11,20 +11,20 @@ from kong_scim.sync.wanted import Wanted
 
 
 class Target(Protocol):
-    """One kind of entity in Kong that holds the memberships of consumers."""
+    """A kind of entity in Kong whose rows are the memberships of consumers."""
 
     dao: str
-    """The name of its DAO in Kong, of which each row is one membership."""
+    """The name of its DAO in Kong. Each row is one membership."""
 
     def steps(self, wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
-        """Yield the steps from the memberships that a consumer has to those that are wanted."""
+        """Yield the steps from the memberships that Kong has to those that are wanted."""
 
     def held(self, present: Consumer) -> dict[str, str]:
-        """Return the groups of a consumer by the id of each membership."""
+        """Return the groups of a consumer, by the id of the membership."""
 
     def group_of(self, step: Upsert) -> str:
-        """Return the group that a step of this target gives."""
+        """Return the group of the membership that a step of this target creates."""
 
 
 TARGETS: tuple[Target, ...] = (AclGroups(),)
-"""Every target there is; the memberships of a consumer are read and written in this order."""
+"""All targets, in the order in which the memberships of a consumer are read and written."""

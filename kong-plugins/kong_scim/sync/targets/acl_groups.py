@@ -10,7 +10,7 @@ from kong_scim.sync.wanted import Wanted
 
 
 class AclGroups:
-    """ACL groups of a consumer. Those that do not carry the tenant's tag are never deleted."""
+    """The ACL groups of a consumer. Those without the tenant's tag are never deleted."""
 
     dao = "acls"
 
@@ -27,7 +27,7 @@ class AclGroups:
                 yield Upsert(
                     self.dao,
                     {
-                        # The same id each time: a commit that is run again writes the same row.
+                        # The id is always the same, so that a repeated commit writes the same row.
                         "id": str(uuid5(UUID(wanted.id), group)),
                         "consumer": {"id": wanted.id},
                         "group": group,
@@ -37,9 +37,9 @@ class AclGroups:
                 )
 
     def held(self, present: Consumer) -> dict[str, str]:
-        """Return the groups of a consumer by the id of each membership."""
+        """Return the groups of a consumer, by the id of the membership."""
         return {acl.id: acl.group for acl in present.acls}
 
     def group_of(self, step: Upsert) -> str:
-        """Return the group that a step of this target gives."""
+        """Return the group of the membership that a step of this target creates."""
         return str(step.entity["group"])
