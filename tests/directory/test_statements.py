@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from directory_support import USERS, Recorder, create_user, names, request, storage_on
-from sqlalchemy import select
+from sqlalchemy import bindparam, literal, select
 
 from kong_scim.directory import ddl, statements
 from kong_scim.directory.database import Database
-from kong_scim.directory.statements import compile_alike
+from kong_scim.directory.statements import Statement, compile_alike, is_one_of
 from kong_scim.directory.tables import resources
 
 
@@ -27,6 +27,21 @@ def test_statements_that_differ_in_more_than_values_are_not_taken_for_another() 
     by_id = compile_alike(select(resources.c.id).where(resources.c.id == "x"), "sqlite")
     by_type = compile_alike(select(resources.c.id).where(resources.c.type == "x"), "sqlite")
     assert by_id.sql != by_type.sql
+
+
+@pytest.mark.parametrize(("ids", "found"), [([], set()), (["x"], {"x"}), (["x", "y"], {"x", "y"})])
+def test_one_of_no_values_matches_nothing_beside_parameters(
+    database: Database, ids: list[str], found: set[str]
+) -> None:
+    rows = select(literal("x").label("id"), literal("t").label("type")).union_all(
+        select(literal("y"), literal("t"))
+    )
+    table = rows.subquery()
+    statement = Statement(
+        select(table.c.id).where(is_one_of(table.c.id, ids), table.c.type == bindparam("type"))
+    )
+    (result,) = database.query([statement.bind(database.dialect, {"type": "t"})])
+    assert {row["id"] for row in result} == found
 
 
 def test_each_dialect_has_its_own_text() -> None:

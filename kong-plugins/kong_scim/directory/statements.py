@@ -6,11 +6,11 @@ because compiling them takes longer than running them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, literal, select
+from sqlalchemy import ColumnElement, Table, bindparam, false, literal, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
@@ -119,10 +119,12 @@ def parameters(*names: str) -> dict[str, Any]:
     return {name: bindparam(name) for name in names}
 
 
-def values_of(values: Iterable[Any]) -> list[ColumnElement[Any]]:
-    """Return values for an IN, as literals: SQLAlchemy takes no plain ones beside open
-    parameters."""
-    return [literal(value) for value in values]
+def is_one_of(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of some values; it never holds for no values.
+
+    SQLAlchemy's ``in_`` takes neither bare values nor none beside parameters without a value.
+    """
+    return column.in_([literal(value) for value in values]) if values else false()
 
 
 def insert_into(table: Table) -> postgresql.Insert:

@@ -24,7 +24,7 @@ from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
 from kong_scim.directory.queries import in_scope
-from kong_scim.directory.statements import Statement, insert_into, parameters, values_of
+from kong_scim.directory.statements import Statement, insert_into, is_one_of, parameters
 from kong_scim.directory.tables import chains, outbox, resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
@@ -236,7 +236,7 @@ def _waiting(*, aside: Collection[int] = ()) -> Statement:
     """Select events of the outbox but for some positions, the oldest ``limit`` of them."""
     found = select(outbox).where(in_scope(outbox)).order_by(outbox.c.position)
     if aside:
-        found = found.where(outbox.c.position.not_in(values_of(sorted(aside))))
+        found = found.where(~is_one_of(outbox.c.position, sorted(aside)))
     return Statement(found.limit(bindparam("limit")))
 
 

@@ -7,7 +7,7 @@ at the same moment, one is refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from kong_scim.bridge import Claim, Param, Sql, Step
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.ports import REFUSED, Change, UserState
-from kong_scim.directory.statements import Statement, insert_into, parameters, values_of
+from kong_scim.directory.statements import Statement, insert_into, is_one_of, parameters
 from kong_scim.directory.tables import acl_groups, consumer_names
 from kong_scim.spelling import fold
 from kong_scim.sync.names import (
@@ -268,11 +268,11 @@ _LOOK_ALIKES = _no_row(_given_by_another_group(acl_groups.c.name != bindparam("n
 """Selects a row if another group of the tenant has another name that looks the same."""
 
 
-def _release(kinds: Iterable[str]) -> Statement:
+def _release(kinds: Collection[str]) -> Statement:
     return Statement(
         delete(consumer_names).where(
             consumer_names.c.resource_id == bindparam("user"),
-            consumer_names.c.kind.in_(values_of(kinds)),
+            is_one_of(consumer_names.c.kind, kinds),
         )
     )
 

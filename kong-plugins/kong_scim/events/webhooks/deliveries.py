@@ -20,7 +20,7 @@ from kong_scim.bridge import Param, Sql
 from kong_scim.counts import counts_of
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
-from kong_scim.directory.statements import Statement, values_of
+from kong_scim.directory.statements import Statement, is_one_of
 from kong_scim.directory.tables import attempts, deliveries, resources
 from kong_scim.directory.values import instant
 from kong_scim.events.webhooks.http import KEPT, LONGEST_WAIT, Answer
@@ -158,7 +158,7 @@ class Deliveries:
         :param refused: The errors that it reports, by the event's id. Those deliveries become dead.
         """
         found = select(deliveries.c.number, deliveries.c.event_id).where(
-            *self._pending(target), deliveries.c.event_id.in_(values_of([*taken, *refused]))
+            *self._pending(target), is_one_of(deliveries.c.event_id, [*taken, *refused])
         )
         rows = self._database.rows(Statement(found))
         done = []
@@ -221,7 +221,7 @@ class Deliveries:
             statement = statement.where(deliveries.c.state == "dead")
         else:
             statement = statement.where(
-                deliveries.c.number.in_(values_of(numbers)), deliveries.c.state != "pending"
+                is_one_of(deliveries.c.number, numbers), deliveries.c.state != "pending"
             )
         # `created` is set too: an old delivery would be given up again at once.
         values = {"state": "pending", "due": instant(now), "created": instant(now), "leased": ""}
