@@ -95,26 +95,11 @@ def test_make_targets_exist(document: Path) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE)) <= targets
 
 
-def test_the_readme_starts_with_what_the_reader_gets_and_two_commands() -> None:
-    text = (ROOT / "README.md").read_text()
-    introduction, _, rest = text.partition("\n## ")
-    assert len(introduction.split("\n\n")) == 2
-    assert re.findall(r"^make (\w+)", rest.split("\n## ")[0], re.MULTILINE) == ["demo", "test"]
-
-
 def test_every_provider_has_a_page_that_the_index_and_the_readme_name() -> None:
     pages = {path.name for path in OF_ONE_PROVIDER}
     assert len(pages) == 9
     for index in ("README.md", "docs/index.md", "docs/providers/index.md"):
         assert {page for page in pages if page in (ROOT / index).read_text()} == pages
-
-
-@pytest.mark.parametrize(
-    "heading", ["Settings", "Attribute mapping", "Quirks", "Test", "Not supported"]
-)
-@pytest.mark.parametrize("page", OF_ONE_PROVIDER, ids=lambda path: path.stem)
-def test_a_providers_page_answers_the_same_questions(page: Path, heading: str) -> None:
-    assert re.search(rf"^## {heading}\b", page.read_text(), re.MULTILINE)
 
 
 def test_the_json_template_for_onelogin_is_json() -> None:
