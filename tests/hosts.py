@@ -20,18 +20,10 @@ from typing import Any
 import httpx
 
 from declared import GROUP, declaration
-from host_processes import (
-    PATIENCE,
-    TOKENS,
-    Host,
-    KongHost,
-    SandboxHost,
-    directory_server,
-    echo_server,
-    eventually,
-)
+from host_processes import PATIENCE, TOKENS, Host, KongHost, SandboxHost, eventually
 from on_clock import Clock
 from scim_traffic import BULK
+from upstreams import directory_server, echo_server
 
 __all__ = ["GROUP", "PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from host_processes import PASSWORD
 from hosts import DBLESS, Gateway, eventually
 from scim_traffic import answered, new_user, patch
+from upstreams import PASSWORD
 
 SUSPENDED = "This account is suspended"
 REVOKED = "This login began before access was revoked: log in again"

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from declared import scim_plugin
-from hosts import SandboxHost, echo_server
+from hosts import SandboxHost
+from upstreams import echo_server
 
 
 def key_auth(**config: Any) -> dict[str, Any]:
