@@ -1,5 +1,5 @@
-"""A gateway to try Kong SCIM and to test it with, where no Kong is at hand. It is no Kong.
+"""A gateway to try and to test Kong SCIM on a machine without Kong. It is no Kong.
 
-HTTP in front, the real plugin server behind (:mod:`.mp_rpc` speaks to it as Kong does), Kong's
-entities and the SCIM tables in one SQLite file between. Nothing of :mod:`kong_scim` imports it.
+It serves HTTP, calls the real plugin server as Kong does (:mod:`.mp_rpc`), and keeps Kong's
+entities and the SCIM tables in one SQLite file. Nothing of :mod:`kong_scim` imports it.
 """

@@ -1,8 +1,8 @@
-"""The admin port: Kong's entities in the Admin API's shapes, as far as one needs to see and to try.
+"""The admin port: the part of Kong's Admin API that is needed to see and to try Kong SCIM.
 
-Consumers, their keys and their groups can be read, made and deleted, and plugins be turned on and
-off; nothing else can be changed.
-As a DB-less Kong it takes a whole configuration instead, and credentials by scim-bridge's routes.
+Consumers, their keys and their groups can be read, made and deleted, and plugins can be turned on
+and off. Nothing else can be changed. DB-less, it takes a whole configuration instead, and
+credentials by scim-bridge's routes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STATUS = {2: 400, 3: 409, 4: 400, 5: 409, 6: 404, 12: 405}
 """HTTP status by a DAO error's code (``kong/api/endpoints.lua``)."""
 
 _OWNED = {"acls": ("acls", "group"), "key-auth": ("keyauth_credentials", "key")}
-"""DAO and the field that names an entity in a URL, by the part of the path."""
+"""The DAO, and the field that names an entity in a URL, by the part of the path."""
 
 _READ_ONLY = (
     "Method not allowed: this sandbox is no Kong. Its Admin API reads, creates and deletes "
@@ -64,12 +64,12 @@ def admin_api(
 ) -> Starlette:
     """Return the application of the admin port.
 
-    :param status: What ``GET /status`` answers.
-    :param configure: Takes new routes and plugins.
+    :param status: Returns the answer of ``GET /status``.
+    :param configure: Makes the routes and plugins of a declaration take effect.
     """
     api = _AdminApi(store, status, node, configure)
 
-    async def shown(request: Request) -> Response:
+    async def show_metrics(request: Request) -> Response:
         _allow(request, "GET")
         headers = {"Server": SERVER, "Content-Type": CONTENT_TYPE}
         return Response(metrics.text(), headers=headers)
@@ -80,7 +80,7 @@ def admin_api(
         ("/scim-bridge/consumers/{consumer}/{kind}/{entity}", api.bridge),
         ("/", api.root),
         ("/status", api.status),
-        ("/metrics", shown),
+        ("/metrics", show_metrics),
         ("/plugins", api.plugins),
         ("/plugins/{plugin}", api.plugin),
         ("/consumers", api.consumers),
@@ -89,7 +89,7 @@ def admin_api(
         ("/consumers/{consumer}/{kind}/{entity}", api.owned_entity),
     ]
     return Starlette(
-        # Without a list of methods starlette hands over all of them, so that 405 says something.
+        # Without a list of methods starlette passes all of them, so the handler answers the 405.
         routes=[Route(path, _Endpoint(handler)) for path, handler in routes],
         exception_handlers={HTTPException: _refused, DaoError: _violated},
     )
@@ -102,7 +102,7 @@ class _Endpoint:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         if b"%00" in scope["raw_path"] or not all(map(is_text, request.path_params.values())):
-            raise HTTPException(400, "Bad request")  # by Nginx, before Kong hears of it
+            raise HTTPException(400, "Bad request")  # Nginx answers this, not Kong
         if not all(is_text(text) for item in request.query_params.multi_items() for text in item):
             raise HTTPException(400, _BROKEN_TEXT)
         response = await self._handler(request)
@@ -137,7 +137,7 @@ class _AdminApi:
         return _json(200, self._status())
 
     async def config(self, request: Request) -> Response:
-        """Replace everything (``kong/api/routes/config.lua``)."""
+        """Replace the whole configuration (``kong/api/routes/config.lua``)."""
         _allow(request, "POST")
         if not self._store.dbless:
             message = (
@@ -155,7 +155,7 @@ class _AdminApi:
         return _json(201, {})
 
     async def plugins(self, request: Request) -> Response:
-        """Show the plugins; they can be turned on and off, and changed in the file only."""
+        """Show the plugins."""
         _allow(request, "GET")
         found = [each.model_dump() for each in self._node.declaration.plugins]
         return _json(200, {"data": found, "next": None})

@@ -1,4 +1,4 @@
-"""The plugins that say who calls: key-auth, session and ldap-auth, as Kong answers."""
+"""The authentication plugins key-auth, session and ldap-auth, with Kong's answers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _BOUND = 0x61
 def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connection) -> None:
     """Authenticate by key (``kong/plugins/key-auth/handler.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one, and
-        without an anonymous consumer to be instead.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one, if
+        no anonymous consumer is configured.
     """
     if exchange.method == "OPTIONS" and not config.run_on_preflight:
         return
@@ -75,16 +75,16 @@ def _by_key(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connect
 def _authenticated(
     exchange: Exchange, consumer: Entity | None, credential: Entity | None, name: str | None = None
 ) -> None:
-    """Say who calls, to the plugins behind and to the upstream.
+    """Note who calls, for later plugins and for the upstream.
 
-    :param name: What the credential is called there, instead of its id.
+    :param name: The name of the credential for the upstream, if not its id.
     """
     exchange.consumer, exchange.credential = consumer, credential
-    known = consumer or {}
+    fields = consumer or {}
     exchange.upstream_headers |= {
-        "x-consumer-id": known.get("id"),
-        "x-consumer-custom-id": known.get("custom_id"),
-        "x-consumer-username": known.get("username"),
+        "x-consumer-id": fields.get("id"),
+        "x-consumer-custom-id": fields.get("custom_id"),
+        "x-consumer-username": fields.get("username"),
         "x-credential-identifier": (name or str(credential["id"])) if credential else None,
         "x-anonymous-consumer": None if credential else "true",
     }
@@ -95,10 +95,12 @@ def _authenticated(
 
 @dataclass(frozen=True)
 class Session:
-    """A session, as its cookie or the gateway keeps it.
+    """A session, which its cookie or the gateway keeps.
 
-    :param began: In whole seconds since the epoch.
-    :param key: What the gateway keeps it under, if it is not in the cookie itself.
+    :param consumer: The id of the consumer.
+    :param credential: The id of the credential.
+    :param began: When it began, in whole seconds since 1970.
+    :param key: The key under which the gateway keeps it; None if the cookie has it.
     """
 
     consumer: str
@@ -108,19 +110,19 @@ class Session:
 
 
 class Sessions:
-    """What the gateway keeps of sessions with ``storage: kong``, until it stops."""
+    """Keeps sessions with ``storage: kong`` in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, str] = {}
 
     def keep(self, text: str) -> str:
-        """Keep a session, and return what it is found by."""
+        """Keep a session as text, and return its key."""
         key = secrets.token_urlsafe(24)
         self._kept[key] = text
         return key
 
     def find(self, key: str) -> str | None:
-        """Return a session, or None."""
+        """Return the session of a key as text, or None."""
         return self._kept.get(key)
 
     def end(self, session: Session) -> None:
@@ -131,7 +133,7 @@ class Sessions:
 def session(
     exchange: Exchange, config: SessionConfig, database: sqlite3.Connection, kept: Sessions
 ) -> None:
-    """Authenticate by a session's cookie (``kong/plugins/session/access.lua``)."""
+    """Authenticate by the cookie of a session (``kong/plugins/session/access.lua``)."""
     found = _session_of(exchange, config, kept)
     if found is None or time.time() - found.began > config.absolute_timeout:
         return
@@ -142,21 +144,21 @@ def session(
 
 
 def begin_session(exchange: Exchange, config: SessionConfig, kept: Sessions) -> None:
-    """Give who authenticated otherwise a cookie (``kong/plugins/session/header_filter.lua``)."""
-    consumer, credential, known = exchange.consumer, exchange.credential, exchange.session
+    """Set a cookie if another plugin authenticated (``kong/plugins/session/header_filter.lua``)."""
+    consumer, credential, current = exchange.consumer, exchange.credential, exchange.session
     if not consumer or not credential:
         return
-    if known and (known.consumer, known.credential) == (consumer["id"], credential["id"]):
+    if current and (current.consumer, current.credential) == (consumer["id"], credential["id"]):
         return
-    # A session that goes on with another credential began when it began.
-    began = known.began if known else int(time.time())
+    # A session that continues with another credential keeps the time when it began.
+    began = current.began if current else int(time.time())
     text = json.dumps([consumer["id"], credential["id"], began])
     value = kept.keep(text) if config.storage == "kong" else _sealed(config, text)
     exchange.response_headers["set-cookie"] = f"{config.cookie_name}={value}; Path=/; HttpOnly"
 
 
 def end_session(exchange: Exchange, config: SessionConfig, kept: Sessions) -> None:
-    """Take the cookie away, and what the gateway keeps of it."""
+    """End a session that the guard refused: delete its cookie, and what the gateway keeps."""
     if exchange.ended is not None:
         kept.end(exchange.ended)
         exchange.response_headers["set-cookie"] = f"{config.cookie_name}=; Path=/; Max-Age=0"
@@ -200,14 +202,14 @@ def _mac(config: SessionConfig, text: bytes) -> bytes:
 
 
 async def ldap_auth(exchange: Exchange, config: LdapAuthConfig) -> None:
-    """Authenticate by a directory (``kong/plugins/ldap-auth/access.lua``), with no consumer.
+    """Authenticate by a directory, without a consumer (``kong/plugins/ldap-auth/access.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a right name and password.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a correct name and password.
     """
-    scheme, _, given = (exchange.header("authorization") or "").partition(" ")
+    scheme, _, encoded = (exchange.header("authorization") or "").partition(" ")
     challenge = {"WWW-Authenticate": config.header_type.upper()}
     try:
-        name, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
+        name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         name = colon = password = ""
     if scheme.lower() != config.header_type or not colon or not password:
@@ -235,11 +237,11 @@ async def _binds(config: LdapAuthConfig, dn: str, password: str) -> bool:
     finally:
         writer.close()
     at = answer.index(bytes([_BOUND]))
-    # Its length, then resultCode: an ENUMERATED of one byte.
+    # The length follows, then resultCode, an ENUMERATED of one byte.
     return answer[at + 2 : at + 5] == b"\x0a\x01\x00"
 
 
 def _ber(tag: int, content: bytes) -> bytes:
-    """Return an element in BER; what is longer than 127 bytes gets a length of two bytes."""
+    """Return a BER element. If its content has more than 127 bytes, its length has two bytes."""
     size = len(content)
     return bytes([tag]) + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2)) + content

@@ -1,4 +1,4 @@
-"""``kong.scim.begin``, ``body``, ``wake``, ``query``, ...: the shipped Lua, as plugins call it."""
+"""The functions ``kong.scim.*`` that plugins call. They run the Lua of scim-bridge."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from kong_scim_sandbox.store import Store
 
-_AT_ONCE = ("begin", "body", "wake", "answer_admin_request", "request_tick", "report")
-_LONG = ("query", "commit")
+_QUICK = ("begin", "body", "wake", "answer_admin_request", "request_tick", "report")
+_SLOW = ("query", "commit")
 
 
 class BridgeFunctions:
     """The functions of ``kong.scim`` for one request, or for one call without a request.
 
-    :param executor: Where SQLite works, so that a large query does not hold up every request.
-    :param facts: Of the request (:mod:`.lua.facts`).
-    :param body: Returns the body of the request, or the path of the file that it is in.
-    :ivar admin_answer: The answer to the request of an administrator, if there is one.
+    :param executor: Runs queries and commits, so that a large one does not delay other requests.
+    :param facts: The facts about the request (:mod:`.lua.facts`).
+    :param body: Returns the body of the request, or the path of the file with it.
+    :ivar admin_answer: The answer to a request of an administrator, or None.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class BridgeFunctions:
     def by_name(self) -> dict[str, Callable[..., Any]]:
         """Return the functions by the names under which plugins call them."""
         functions: dict[str, Callable[[str], Awaitable[str]]] = {
-            **{name: partial(self._call, name) for name in _AT_ONCE},
-            **{name: partial(self._call_in_thread, name) for name in _LONG},
+            **{name: partial(self._call, name) for name in _QUICK},
+            **{name: partial(self._call_in_thread, name) for name in _SLOW},
         }
         return {f"kong.scim.{name}": function for name, function in functions.items()}
 
@@ -51,7 +51,7 @@ class BridgeFunctions:
         return answer
 
     async def _call_in_thread(self, name: str, text: str) -> str:
-        # Not to be cancelled with the client: a commit that began is a commit.
+        # A commit that has begun is not cancelled when the client goes away.
         loop = asyncio.get_running_loop()
         bridge = self._store.bridge
         called = loop.run_in_executor(self._executor, bridge.call, name, text, self._facts)

@@ -1,7 +1,7 @@
-"""Kong's declarative configuration (``_format_version: "3.0"``), as far as the sandbox goes.
+"""Reads Kong's declarative configuration (``_format_version: "3.0"``) as far as the sandbox goes.
 
-What the sandbox does not do is refused by name, with its line: a gateway to try things with must
-not let a plugin look as if it were at work.
+A field or plugin that the sandbox does not have is an error with its line, so that nobody takes a
+plugin for active that is not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kong_scim_sandbox.declarative_rows import (
     RouteRow,
     ServiceRow,
 )
-from kong_scim_sandbox.places import DeclarationError, DirectoryContext, Document
+from kong_scim_sandbox.places import DeclarationError, Document, Place
 from kong_scim_sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
 
 __all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
@@ -35,7 +35,7 @@ _UNKNOWN_FIELD = "extra_forbidden"
 
 
 class Service(BaseModel):
-    """Where a route's requests go. Timeouts are in milliseconds."""
+    """The service that a route's requests are sent to. Timeouts are in milliseconds."""
 
     id: str
     name: str | None
@@ -64,7 +64,7 @@ class Route(BaseModel):
     service: Service | None
     plugins: tuple[Plugin, ...]
     hides_identity: bool
-    """Whether a global scim-bridge takes off what clients send of the headers of an identity."""
+    """Whether a global scim-bridge removes headers of clients that tell an upstream who calls."""
 
 
 class PluginEntity(BaseModel):
@@ -76,14 +76,15 @@ class PluginEntity(BaseModel):
     route: dict[str, str] | None
     service: dict[str, str] | None
     tenant: str | None = Field(exclude=True)
-    """Of a plugin ``scim``."""
+    """The tenant of a plugin ``scim``, else None."""
 
 
 class Declaration(BaseModel):
-    """What a declarative file says.
+    """The content of a declarative file.
 
-    :param text: The file, called ``name``.
-    :param switches: Which plugins were turned on or off since, by their ids.
+    :param text: The text of the file.
+    :param name: The name of the file in errors.
+    :param switches: Whether plugins were turned on or off since, by their ids.
     """
 
     routes: list[Route]
@@ -94,25 +95,25 @@ class Declaration(BaseModel):
     switches: dict[str, bool]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the plugins as scim-bridge looks at them, with what is not there left out."""
+        """Return the plugins as scim-bridge reads them, without absent fields."""
         return [
             {**each.model_dump(exclude_none=True), "config": {"tenant": each.tenant}}
             for each in self.plugins
         ]
 
     def switched(self, plugin: str, *, enabled: bool) -> Declaration:
-        """Return the same with a plugin turned on or off.
+        """Return the same declaration with a plugin turned on or off.
 
-        :param plugin: Its id.
+        :param plugin: The id of the plugin.
         """
         return load(self.text, self.name, {**self.switches, plugin: enabled})
 
 
 @dataclass(frozen=True)
 class _PlacedRoute:
-    place: DirectoryContext
+    place: Place
     row: RouteRow
-    service_place: DirectoryContext = ()
+    service_place: Place = ()
     service: ServiceRow | None = None
 
 
@@ -129,9 +130,9 @@ def load(
 ) -> Declaration:
     """Read a declarative configuration.
 
-    :param name: What the file is called in errors.
-    :param switches: Whether plugins are enabled, by their ids, whatever the file says.
-    :raises DeclarationError: With the line, the place, and what is wrong there.
+    :param name: The name of the file in errors.
+    :param switches: Whether plugins are enabled, by their ids, which overrides the file.
+    :raises DeclarationError: When it cannot be used. The text has the line and the place.
     """
     document = Document(text, name)
     try:
@@ -150,8 +151,8 @@ def load(
     )
 
 
-def _complaint(problem: ErrorDetails) -> tuple[DirectoryContext, str]:
-    # A reference is a union; pydantic puts the branch it tried into the place.
+def _complaint(problem: ErrorDetails) -> tuple[Place, str]:
+    # A reference is a union, and pydantic adds the branch that it tried to the place.
     place = tuple(part for part in problem["loc"] if part not in ("str", "Foreign"))
     if problem["type"] != _UNKNOWN_FIELD:
         return place, problem["msg"].removeprefix("Value error, ")
@@ -174,7 +175,7 @@ def _names(reference: Reference, row: ServiceRow | RouteRow) -> bool:
     )
 
 
-def _service(row: ServiceRow, place: DirectoryContext) -> Service:
+def _service(row: ServiceRow, place: Place) -> Service:
     url = urlsplit(row.url) if row.url else None
     protocol = url.scheme if url else row.protocol
     return Service.model_validate(
@@ -195,7 +196,7 @@ def _service(row: ServiceRow, place: DirectoryContext) -> Service:
 def _placed_routes(document: Document, file: File) -> list[_PlacedRoute]:
     placed: list[_PlacedRoute] = []
     for index, service in enumerate(file.services):
-        place: DirectoryContext = ("services", index)
+        place: Place = ("services", index)
         for below, route in enumerate(service.routes):
             placed.append(_PlacedRoute((*place, "routes", below), route, place, service))
     for index, route in enumerate(file.routes):
@@ -262,9 +263,9 @@ def _plugins(
     routes: Sequence[_PlacedRoute],
     switches: Mapping[str, bool],
 ) -> Iterator[_PlacedPlugin]:
-    """Yield every plugin, with the route or the service it is for, and whether it is enabled.
+    """Yield every plugin, with its route or service and whether it is enabled.
 
-    :raises DeclarationError: Also for one that no route would run.
+    :raises DeclarationError: When a configuration is wrong, also that of a plugin without a route.
     """
 
     def enabled(plugin: Plugin, row: PluginRow) -> bool:
@@ -279,7 +280,7 @@ def _plugins(
             plugin = _plugin(document, ("services", position, "plugins", index), row)
             yield _PlacedPlugin(plugin, enabled(plugin, row), service=service)
     for index, row in enumerate(file.plugins):
-        place: DirectoryContext = ("plugins", index)
+        place: Place = ("plugins", index)
         route = next((each.row for each in routes if _names(row.route, each.row)), None)
         owner = next((each for each in file.services if _names(row.service, each)), None)
         for kind, reference, named in (
@@ -292,7 +293,7 @@ def _plugins(
         yield _PlacedPlugin(plugin, enabled(plugin, row), route, owner)
 
 
-def _plugin(document: Document, place: DirectoryContext, row: PluginRow) -> Plugin:
+def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:
     if row.name not in PLUGINS:
         raise document.error(
             (*place, "name"),
@@ -306,7 +307,7 @@ def _plugin(document: Document, place: DirectoryContext, row: PluginRow) -> Plug
 
 
 def _plugins_of(route: _PlacedRoute, plugins: Sequence[_PlacedPlugin]) -> tuple[Plugin, ...]:
-    """Return what runs on a route: its own plugin before its service's before the global one."""
+    """Return the plugins of a route. One of the route replaces one of its service or a global."""
     candidates = [
         candidate
         for candidate in plugins

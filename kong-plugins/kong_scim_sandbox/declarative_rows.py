@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class DeclaredRow(BaseModel):
-    """What every entity has."""
+    """The fields that every entity has."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

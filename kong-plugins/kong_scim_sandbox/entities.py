@@ -1,6 +1,6 @@
 """Kong's entities on SQLite: consumers, their ACL groups and their keys, as Kong's DAOs have them.
 
-There is one workspace. Functions take the connection of a transaction that is the caller's.
+There is one workspace. The functions take a connection, whose transaction is the caller's.
 """
 
 # Names in SQL text are those of DAOS; values are always parameters.
@@ -47,12 +47,12 @@ _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
 
 
 def select(connection: sqlite3.Connection, name: str, field: str, value: Scalar) -> list[Entity]:
-    """Return the entities whose field has a value, in the order of their ids."""
+    """Return the entities whose field has a value, ordered by id."""
     return _rows(connection, DAOS[name], f'WHERE "{field}" = ? ORDER BY id', [value])
 
 
 def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity | None:
-    """Return a consumer by its id, or else by its username."""
+    """Return a consumer by its id, else by its username, else None."""
     for field in ("id", "username"):
         for entity in select(connection, "consumers", field, id_or_username):
             return entity
@@ -69,11 +69,11 @@ def page(
     tags: Sequence[str] = (),
     any_tag: bool = False,
 ) -> list[Entity]:
-    """Return up to ``size`` entities in the order of their ids.
+    """Return up to ``size`` entities, ordered by id.
 
-    :param after: The id that the page starts behind.
+    :param after: The id before the first of the page.
     :param equal: Values that fields must have.
-    :param tags: Tags that an entity must have, all of them or, with ``any_tag``, one.
+    :param tags: Tags that an entity must have: all of them, or with ``any_tag`` one of them.
     """
     where = ["id > ?"]
     values: list[Scalar] = [after]
@@ -89,9 +89,9 @@ def page(
 
 
 def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> Entity:
-    """Write a new entity, with an id, times and a key where it has none.
+    """Write a new entity, and return it. An id, times and a key are made if it has none.
 
-    :raises DaoError: As Kong's DAO would.
+    :raises DaoError: The error of Kong's DAO.
     """
     schema = DAOS[name]
     row = {"id": str(uuid.uuid4()), **entity}
@@ -101,9 +101,9 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
 
 
 def fill(name: str, entity: Entity) -> None:
-    """Check a new entity, and make what it does not say.
+    """Check a new entity, and make a key if it is a credential without one.
 
-    :raises DaoError: As Kong's schema would.
+    :raises DaoError: The error of Kong's schema.
     """
     if name == "keyauth_credentials" and not entity.get("key"):
         alphabet = string.ascii_letters + string.digits
@@ -112,7 +112,7 @@ def fill(name: str, entity: Entity) -> None:
 
 
 def delete(connection: sqlite3.Connection, name: str, identifier: str) -> None:
-    """Delete an entity with all that belongs to it."""
+    """Delete an entity with the entities that belong to it."""
     connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
 
 
@@ -143,9 +143,10 @@ def _flat(schema: Dao, entity: Mapping[str, Any]) -> dict[str, Scalar]:
 def write(
     connection: sqlite3.Connection, schema: Dao, entity: Mapping[str, Any], known: Entity | None
 ) -> None:
-    """Write a new entity, or some fields of a known one.
+    """Insert an entity, or update the fields that ``entity`` has.
 
-    :raises DaoError: As Kong's DAO would.
+    :param known: The stored entity to update; None to insert.
+    :raises DaoError: The error of Kong's DAO.
     """
     now = int(time.time())
     row = _flat(schema, entity)
@@ -165,19 +166,19 @@ def write(
 
 
 def primary_key_violation(fields: Mapping[str, Any]) -> DaoError:
-    """Return what Kong says of an id that is taken."""
+    """Return Kong's error for an id that another entity has."""
     message = f"primary key violation on key '{lua(fields)}'"
     return DaoError(3, "primary key violation", message, fields)
 
 
 def unique_violation(fields: Mapping[str, Any]) -> DaoError:
-    """Return what Kong says of a value, or of several together, that another entity has."""
+    """Return Kong's error for a unique value, or a tuple of values, that another entity has."""
     message = f"UNIQUE violation detected on '{lua(fields)}'"
     return DaoError(5, "unique constraint violation", message, fields)
 
 
 def foreign_key_violation(key: Mapping[str, Any], field: str, name: str) -> DaoError:
-    """Return what Kong says of a reference to an entity that is not there."""
+    """Return Kong's error for a reference to an entity that does not exist."""
     message = f"the foreign key '{lua(key)}' does not reference an existing '{name}' entity."
     return DaoError(4, "foreign key violation", message, {field: key})
 
@@ -185,9 +186,10 @@ def foreign_key_violation(key: Mapping[str, Any], field: str, name: str) -> DaoE
 def replace(
     connection: sqlite3.Connection, name: str, entity: Mapping[str, Any], *, gone: bool
 ) -> None:
-    """Write an entity as it is, or delete it alone, as LMDB does: neither is held to anything.
+    """Write or delete one entity as LMDB does: without checks and cascades.
 
-    :param entity: A time to live is the moment when it ends.
+    :param entity: The entity. Its time to live is the moment when it ends, in seconds since 1970.
+    :param gone: Whether the entity is deleted.
     """
     schema = DAOS[name]
     connection.execute(f'DELETE FROM "{schema.name}" WHERE id = ?', [entity["id"]])
@@ -207,7 +209,7 @@ def _insertion(schema: Dao, row: Mapping[str, Scalar]) -> tuple[str, list[Scalar
 
 def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
-    if failure is None:  # the one foreign key there is
+    if failure is None:  # the only other constraint is the foreign key
         return foreign_key_violation({"id": entity["consumer"]["id"]}, "consumer", "consumers")
     fields = {
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")

@@ -18,7 +18,7 @@ _NAMELESS = "at least one of these fields must be non-empty: 'custom_id', 'usern
 
 
 class DaoError(Exception):
-    """What a DAO of Kong answers with (``kong/db/errors.lua``)."""
+    """An error of one of Kong's DAOs (``kong/db/errors.lua``)."""
 
     def __init__(self, code: int, name: str, message: str, fields: Mapping[str, Any]) -> None:
         super().__init__(message)
@@ -41,9 +41,10 @@ class DaoError(Exception):
 class Dao:
     """The schema of an entity.
 
-    :param strings: Fields that hold text, beside ``id``.
-    :param cache_key: The fields that make an entity the same as another.
-    :param owned: Whether it belongs to a consumer.
+    :param strings: Fields with text, besides ``id``.
+    :param cache_key: The fields that together are unique.
+    :param owned: Whether the entity belongs to a consumer.
+    :param numbers: Fields with integers.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Dao:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns of the table, in Kong's field names."""
+        """Return the columns of the table, which have Kong's field names."""
         updated = () if self.owned else ("updated_at",)
         owner = ("consumer",) if self.owned else ()
         return ("id", *self.strings, *self.numbers, "tags", *owner, "created_at", *updated)
@@ -71,7 +72,7 @@ DAOS = {
 
 
 def is_text(value: str) -> bool:
-    """Whether PostgreSQL could hold a string: no NUL, and nothing that is not Unicode."""
+    """Tell whether PostgreSQL could store a string: it has no NUL and no lone surrogate."""
     return not _NO_TEXT.search(value)
 
 
@@ -83,9 +84,9 @@ def lua(value: Any) -> str:
 
 
 def validate(schema: Dao, entity: Mapping[str, Any]) -> None:
-    """Hold an entity to its schema.
+    """Check an entity against its schema.
 
-    :raises DaoError: With every field that is wrong, in the words of Kong.
+    :raises DaoError: When fields are wrong. It names all of them, with Kong's messages.
     """
     problems = {name: (fields, text) for name, fields, text in _problems(schema, entity)}
     if (
@@ -102,7 +103,7 @@ def validate(schema: Dao, entity: Mapping[str, Any]) -> None:
 
 
 def _problems(schema: Dao, entity: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield each field that is wrong, what ``fields`` says of it, and what the message says."""
+    """Yield each wrong field, its value in the error's ``fields``, and its part of the message."""
     for field, value in entity.items():
         if text := _problem(schema, field, value):
             yield field, text, f"{field}: {text}"

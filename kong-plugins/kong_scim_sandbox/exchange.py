@@ -29,33 +29,34 @@ SERVER = f"kong-scim-sandbox/{__version__}"
 JSON = "application/json; charset=utf-8"
 
 BODY_BUFFER = 8 * 1024
-"""Bytes of a body that are kept in memory, as Nginx does (``client_body_buffer_size``); a larger
-one is in a temporary file."""
+"""Bytes of a body that are kept in memory, as by Nginx (``client_body_buffer_size``). A larger body
+is kept in a temporary file."""
 
 _DRAINED_AT_MOST = 64 * 1024 * 1024
-"""How much of an unread body is taken off the wire, so that the client gets to read the answer."""
+"""Bytes of an unread body that are received at most, so that the client reads the answer."""
 
 _ORIGIN = re.compile(r"^https?://[^/?#]*")
-"""What a request in absolute form (RFC 9112 §3.2.2) has before its path."""
+"""The part before the path of a request in absolute form (RFC 9112 §3.2.2)."""
 
 _DRAINED_FOR = 2.0
-"""Seconds; a client that is slower than that may miss the answer."""
+"""Seconds for which an unread body is received. A slower client may miss the answer."""
 
 Headers: TypeAlias = Mapping[str, Any]
 
 
 class ClientGoneError(Exception):
-    """The client went away before its request was read."""
+    """The client closed the connection before its request was read."""
 
 
 @dataclass
 class Exchange:
-    """A request, what the plugins find out about it, and the way to answer it.
+    """A request with what the plugins note about it. It also sends the answer.
 
-    :param upstream_headers: Headers that plugins set for the upstream, or unset (None).
-    :param scim: What the guard adds to the record of log plugins.
-    :param session: The session that authenticated the client, if one did.
-    :param ended: A session that the guard refused.
+    :param upstream_headers: Headers that plugins set for the upstream, or remove (None).
+    :param hidden_query: Names of query arguments that are not sent to the upstream.
+    :param scim: The member ``scim`` that the guard adds to the record of log plugins.
+    :param session: The session that authenticated the client, or None.
+    :param ended: The session that the guard refused, or None.
     """
 
     scope: Scope
@@ -82,19 +83,19 @@ class Exchange:
         self.raw_query: str = self.scope["query_string"].decode("latin-1")
         self.headers: dict[str, list[str]] = {}
         for name, value in self.scope["headers"]:
-            # latin-1 would be turned into other octets on the way through MsgPack.
+            # MsgPack sends UTF-8, so decoding as latin-1 would change the octets.
             text = value.decode("utf-8", "surrogateescape")
             self.headers.setdefault(name.decode("latin-1").lower(), []).append(text)
 
     @property
     def host(self) -> str:
-        """Return the host that the client asked for, in lower case and without a port."""
+        """Return the host of the Host header, in lower case and without a port."""
         host = self.header("host") or "127.0.0.1"
         return (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
 
     @property
     def client_ip(self) -> str:
-        """Return the address of the client; no proxy is trusted."""
+        """Return the address of the client. No proxy is trusted."""
         client = self.scope.get("client")
         return client[0] if client else "127.0.0.1"
 
@@ -103,7 +104,7 @@ class Exchange:
         return self.headers.get(name.lower(), [None])[0]
 
     def query(self) -> dict[str, list[str]]:
-        """Return the decoded query arguments; one without ``=`` has no value at all."""
+        """Return the decoded query arguments. One without ``=`` has an empty list."""
         arguments: dict[str, list[str]] = {}
         for part in filter(None, self.raw_query.split("&")):
             name, equals, value = part.partition("=")
@@ -124,29 +125,30 @@ class Exchange:
         return message
 
     async def body_size(self, limit: int) -> int | None:
-        """Wait for the body, and return its size; None where it is over the limit.
+        """Read the body, and return its size in bytes, or None if it is over the limit.
 
-        It is read once; after that the limit must be the same. What is over it is not kept.
+        It is read once, so each call must have the same limit. The rest of a larger body is not
+        kept.
 
-        :param limit: In bytes.
+        :param limit: The limit in bytes.
         """
         if self._body is None:
-            # It lasts as long as the request: close() ends it.
+            # close() closes it after the request.
             self._body = tempfile.SpooledTemporaryFile(BODY_BUFFER)  # noqa: SIM115
             self._body_size = await self._keep(limit)
         return self._body_size
 
     def body_piece(self, start: int, length: int) -> bytes:
-        """Return some bytes of the body that was waited for; fewer at its end."""
+        """Return some bytes of the body that :meth:`body_size` read; fewer at its end."""
         if self._body is None:
             return b""
         self._body.seek(start)
         return self._body.read(length)
 
     async def body(self, limit: int) -> tuple[bytes, bool]:
-        """Return the request's body, and whether it is over the limit and therefore not read.
+        """Return the request's body, and whether it is over the limit and therefore empty.
 
-        :param limit: In bytes, as for :meth:`body_size`.
+        :param limit: The limit in bytes, as for :meth:`body_size`.
         """
         size = await self.body_size(limit)
         return self.body_piece(0, size or 0), size is None
@@ -160,13 +162,13 @@ class Exchange:
         while (message := await self.chunks()) is not None:
             piece = message.get("body", b"")
             size += len(piece)
-            self._body.write(piece)  # also what is too much, by which the bridge sees that it is
+            self._body.write(piece)  # also beyond the limit, so that the bridge sees the excess
             if size > limit:
                 return None
         return size
 
     def kept_body(self) -> tuple[bytes | None, str | None]:
-        """Return the body that was waited for, or the path of the file that it is in."""
+        """Return the body that was read and None, or None and the path of the file with it."""
         if self._body is None:
             return None, None
         if self._body.seek(0, os.SEEK_END) <= BODY_BUFFER:
@@ -175,7 +177,7 @@ class Exchange:
         return None, f"/dev/fd/{self._body.fileno()}"  # it has no name
 
     def close(self) -> None:
-        """Forget the body."""
+        """Delete the body."""
         if self._body is not None:
             self._body.close()
 
@@ -185,11 +187,11 @@ class Exchange:
         return Exit(status, body.encode(), {"Content-Type": JSON, **(headers or {})})
 
     async def respond(self, status: int, body: bytes, headers: Headers) -> None:
-        """Send a whole answer, then take what is left of the request off the wire."""
+        """Send a whole answer, and receive the rest of the request."""
         names = {name.lower() for name in headers}
         kept = [item for item in self.response_headers.items() if item[0].lower() not in names]
         kept += [item for item in headers.items() if item[0].lower() != "content-length"]
-        if status == 204:  # Nginx takes it away (ngx_http_header_filter)
+        if status == 204:  # as Nginx does (ngx_http_header_filter)
             kept = [item for item in kept if item[0].lower() != "content-type"]
         lines = list(encoded(kept))
         if status not in (204, 304):
@@ -212,12 +214,12 @@ class Exchange:
             drained += len(message.get("body", b""))
 
     def own_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return what the gateway adds to every answer."""
+        """Return the headers that the gateway adds to every answer."""
         return [(b"server", SERVER.encode()), (b"x-kong-request-id", self.request_id.encode())]
 
 
 def encoded(headers: Iterable[tuple[str, Any]]) -> Iterator[tuple[bytes, bytes]]:
-    """Return headers as they go over the wire; a list is one line per value."""
+    """Return headers as octets. A list of values makes one line for each."""
     for name, value in headers:
         for item in value if isinstance(value, (list, tuple)) else [value]:
             yield name.lower().encode("latin-1"), str(item).encode("utf-8", "surrogateescape")

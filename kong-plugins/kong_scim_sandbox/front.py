@@ -1,6 +1,6 @@
 """What Nginx refuses before Kong looks at a request, with its limits as Kong leaves them.
 
-As seen on Kong 3.9: ``large_client_header_buffers`` is 4 times 8 KiB, and a path must decode.
+As on Kong 3.9, ``large_client_header_buffers`` is 4 times 8 KiB, and a path must be decodable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOST = re.compile(r"[^\s/?#@\x00-\x20\x7f]*")
 
 
 def admit(exchange: Exchange) -> None:
-    """Let a request through to the router, or refuse it.
+    """Pass a request on to the router, or refuse it.
 
     :raises ~kong_scim_sandbox.mp_rpc.Exit: 400, 405 or 414.
     """
@@ -43,7 +43,7 @@ def admit(exchange: Exchange) -> None:
 
 
 def _refusal(exchange: Exchange, status: int, message: str) -> Exit:
-    """Return the answer of ``kong/error_handlers.lua``: plain text where nothing is accepted."""
+    """Return the answer of ``kong/error_handlers.lua``: plain text if the request names no type."""
     if exchange.header("accept") or exchange.header("content-type"):
         return exchange.error(status, message)
     body = f"{message}\nrequest_id: {exchange.request_id}\n"

@@ -35,7 +35,7 @@ from kong_scim_sandbox.store import Store
 from kong_scim_sandbox.upstream import Upstreams
 
 HOST = "127.0.0.1"
-"""Where both ports listen. Never elsewhere: the Admin API asks nobody who they are."""
+"""The address where both ports listen. It is loopback, as the Admin API has no authentication."""
 
 ECHO_HOST = "echo"
 
@@ -44,7 +44,7 @@ FIRST_LINE = "This is the Kong SCIM sandbox. It is no Kong: try and test with it
 _DATABASE = "sandbox.sqlite"
 _PLUGIN_SERVER = "plugin-server"
 _SQLITE_THREADS = 32
-"""Kong has a connection to its database for each request; no request waits for another's."""
+"""Threads for SQLite. Kong too has a connection for each request, so that none waits."""
 
 _LARGEST_HEAD = 128 * 1024
 _GRACE = 5
@@ -53,15 +53,16 @@ _BACKLOG = 1024
 
 @dataclass(frozen=True)
 class Options:
-    """What ``kong-scim sandbox`` was asked for.
+    """The options of ``kong-scim sandbox``.
 
     :param config: The declarative file; None for the one that comes with the sandbox.
-    :param port: Of the proxy; 0 for a free one. ``admin_port`` likewise.
-    :param data: Where everything is kept; None for a directory that is removed at the end.
-    :param database: ``sqlite``, in place of Kong's PostgreSQL; or ``off`` for a DB-less Kong, whose
-        entities are in memory and of whose data only the plugin server's part lasts.
-    :param token: What the first SCIM plugin's first token is set to.
-    :param echo: Whether services at host ``echo`` are answered by the sandbox itself.
+    :param port: The proxy port; 0 for a free one.
+    :param admin_port: The port of the Admin API; 0 for a free one.
+    :param data: The directory that keeps all data; None for one that is removed at the end.
+    :param database: ``sqlite`` for a Kong with a database, or ``off`` for a DB-less Kong, of whose
+        data only the plugin server's part lasts.
+    :param token: The value for the first token of the first SCIM plugin; None to make one.
+    :param echo: Whether the sandbox itself answers for services at host ``echo``.
     """
 
     config: Path | None = None
@@ -76,9 +77,9 @@ class Options:
 def run(options: Options, write: Callable[[str], None]) -> None:
     """Run the sandbox until SIGTERM or SIGINT.
 
-    :param write: Takes what there is to say, once both ports answer.
+    :param write: Writes the greeting, once both ports answer.
     :raises DeclarationError: When the declarative file cannot be used.
-    :raises OSError: When a port or the data directory cannot be had.
+    :raises OSError: When a port or the data directory cannot be used.
     :raises ~.plugin_process.PluginServerError: When the plugin server does not start.
     """
     declaration = _declaration(options.config)
@@ -88,7 +89,7 @@ def run(options: Options, write: Callable[[str], None]) -> None:
             stack.enter_context(_listen(port)) for port in (options.port, options.admin_port)
         ]
         data = stack.enter_context(_data_directory(options.data))
-        # Not below --data, whose path may be too long for a unix socket.
+        # The path of --data may be too long for a unix socket.
         private = stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-"))
         dbless = options.database == "off"
         store = Store(Path(private if dbless else data) / _DATABASE, dbless=dbless)
@@ -123,7 +124,7 @@ class _Sandbox:
     echo: bool
 
     async def run(self, sockets: Sequence[socket.socket], started: Callable[[], object]) -> None:
-        """Serve both ports, proxy and admin, until a signal."""
+        """Serve the proxy and the admin port until a signal."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -219,11 +220,11 @@ def _declaration(config: Path | None) -> Declaration:
 
 
 def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
-    """Return the first token of each SCIM plugin, by the plugin's id, as the output shows it.
+    """Return the first token of each SCIM plugin as the greeting shows it, by the plugin's id.
 
-    Where it is a vault reference without a value, one is made and put into this environment.
+    If it is a vault reference without a value, one is made and put into the environment.
     """
-    own: set[str] = set()
+    made: set[str] = set()
     shown: dict[str, str] = {}
     for _, plugin in scim_plugins(declaration):
         tokens = plugin.config["tokens"]
@@ -234,12 +235,12 @@ def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
             continue
         if wanted is not None and not shown:
             os.environ[name] = wanted
-            own.add(name)
+            made.add(name)
         if name not in os.environ:
             os.environ[name] = secrets.token_urlsafe(24)
-            own.add(name)
-        shown[plugin.id] = os.environ[name] if name in own else f"(as in the environment, {name})"
-    if wanted is not None and not own:
+            made.add(name)
+        shown[plugin.id] = os.environ[name] if name in made else f"(as in the environment, {name})"
+    if wanted is not None and not made:
         raise DeclarationError(
             "--token needs a token that is a reference in the declarative file, such as "
             '`value: "{vault://env/scim-token}"`'
@@ -252,9 +253,9 @@ def _greeting(
 ) -> Iterator[str]:
     for index, (route, plugin) in enumerate(scim_plugins(declaration)):
         path = (route.paths or ("",))[0]
-        of = f" of tenant {plugin.config.get('tenant', 'default')}" if index else ""
-        yield f"SCIM base URL{of}: http://{HOST}:{port}{path}"
-        yield f"SCIM token{of}: {tokens[plugin.id]}"
+        tenant = f" of tenant {plugin.config.get('tenant', 'default')}" if index else ""
+        yield f"SCIM base URL{tenant}: http://{HOST}:{port}{path}"
+        yield f"SCIM token{tenant}: {tokens[plugin.id]}"
     yield f"Proxy: http://{HOST}:{port}"
     yield f"Admin API: http://{HOST}:{admin_port}"
 
@@ -270,12 +271,12 @@ def _data_directory(data: Path | None) -> Iterator[Path]:
 
 
 def _listen(port: int) -> socket.socket:
-    # With its protocol by number, or asyncio would not turn Nagle's algorithm off: 40 ms an answer.
+    # Without the protocol's number asyncio leaves Nagle's algorithm on: 40 ms more for an answer.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
-        # From here on clients may connect; they wait until there is somebody to serve them.
+        # From here on clients may connect, and wait until they are served.
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
@@ -286,7 +287,7 @@ def _listen(port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the sandbox, which stops more than one server."""
+        """Leave signals to the sandbox, which stops both servers."""
         yield
 
 
@@ -298,7 +299,7 @@ def _server(application: Any) -> _Server:
             log_config=None,
             log_level="warning",
             access_log=False,
-            # By default uvicorn believes X-Forwarded-* from loopback, and Kong nobody's.
+            # By default uvicorn trusts X-Forwarded-* from loopback, while Kong trusts nobody's.
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=_LARGEST_HEAD,
@@ -309,7 +310,7 @@ def _server(application: Any) -> _Server:
 
 
 def log_to_stderr() -> None:
-    """Show warnings of the sandbox and everything that plugins log."""
+    """Write the log of the sandbox and of plugins to stderr, from level INFO on."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s [%(levelname)s] %(message)s"
     )

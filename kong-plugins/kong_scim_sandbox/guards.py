@@ -16,9 +16,9 @@ _CANNOT_CONSUME = "You cannot consume this service"
 
 
 def hide_identity(exchange: Exchange, bridge: Workers, node_id: str) -> None:
-    """Take off what a client sends of the headers that tell an upstream who calls.
+    """Remove the headers of a client that would tell an upstream who calls.
 
-    Before any plugin sets its own.
+    This runs before any plugin sets these headers itself.
     """
     config = BridgeConfig(hide_identity_headers=True).model_dump()
     for name in bridge.rewrite(config, facts.of_request(exchange, node_id)):
@@ -26,27 +26,27 @@ def hide_identity(exchange: Exchange, bridge: Workers, node_id: str) -> None:
 
 
 def suspended(exchange: Exchange, config: BridgeConfig, bridge: Workers, node_id: str) -> None:
-    """Refuse whose access SCIM took away: the guard of scim-bridge.
+    """Run the guard of scim-bridge, which refuses consumers whose access SCIM took away.
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403, or 503 where scim-bridge cannot decide.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403, or 503 if the guard cannot decide.
     """
-    found = bridge.access(config.model_dump(), facts.of_request(exchange, node_id))
-    exchange.scim = found.get("scim", exchange.scim)
-    if found.get("ended"):
+    outcome = bridge.access(config.model_dump(), facts.of_request(exchange, node_id))
+    exchange.scim = outcome.get("scim", exchange.scim)
+    if outcome.get("ended"):
         exchange.ended = exchange.session
-    if "exit" not in found:
+    if "exit" not in outcome:
         return
-    exchange.session = None  # which would be given another cookie
-    if found.get("authenticated"):
-        exchange.consumer, exchange.credential = found["consumer"], None
-    body = json.dumps(found["exit"]["body"], separators=(",", ":")).encode()
-    raise Exit(found["exit"]["status"], body, {"Content-Type": JSON})
+    exchange.session = None  # or the session plugin would set another cookie
+    if outcome.get("authenticated"):
+        exchange.consumer, exchange.credential = outcome["consumer"], None
+    body = json.dumps(outcome["exit"]["body"], separators=(",", ":")).encode()
+    raise Exit(outcome["exit"]["status"], body, {"Content-Type": JSON})
 
 
 def acl(exchange: Exchange, config: AclConfig, database: sqlite3.Connection) -> None:
-    """Let consumers through by their groups (``kong/plugins/acl/handler.lua``).
+    """Admit or refuse a consumer by its groups (``kong/plugins/acl/handler.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a consumer, 403 in the wrong groups.
+    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a consumer, 403 for the wrong groups.
     """
     if exchange.consumer is None:
         raise exchange.error(401, "Unauthorized")

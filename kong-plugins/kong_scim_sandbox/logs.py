@@ -1,4 +1,4 @@
-"""The log phase: what is done when a request is answered, by file-log and for ``/metrics``."""
+"""The log phase, which runs after a request is answered: file-log, and counts for ``/metrics``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ _OF_CONSUMER = ("id", "username", "custom_id")
 
 
 class Answering:
-    """Passes an answer on, and notes what it was.
+    """Sends an answer, and notes its status, size and begin.
 
-    :ivar status: 0 where there was none.
+    :ivar status: The HTTP status, or 0 without an answer.
+    :ivar size: The size of the body in bytes.
+    :ivar began: When the request began, in seconds since 1970.
     """
 
     def __init__(self, send: Send) -> None:
@@ -34,7 +36,7 @@ class Answering:
         self.began = time.time()
 
     async def __call__(self, message: Message) -> None:
-        """Pass a message on."""
+        """Send a message of the answer."""
         self.status = message.get("status", self.status)
         self.size += len(message.get("body", b""))
         await self._send(message)
@@ -46,16 +48,16 @@ def after(
     bridge: Workers,
     node_id: str,
 ) -> None:
-    """Run the log phase of a request that has its answer."""
+    """Run the log phase of a request that was answered."""
     match = exchange.match
     if match is None:
         return
     for plugin in match.route.plugins:
         if plugin.name == "scim":
-            known = facts.of_request(exchange, node_id)
-            known["vars"]["request_time"] = str(time.time() - answer.began)
-            # Nginx says 499 of a client that went away.
-            bridge.log(plugin.config["tenant"], {**known, "status": answer.status or 499})
+            request = facts.of_request(exchange, node_id)
+            request["vars"]["request_time"] = str(time.time() - answer.began)
+            # 499 is Nginx's status for a client that closed the connection.
+            bridge.log(plugin.config["tenant"], {**request, "status": answer.status or 499})
         elif plugin.name == "file-log":
             _file_log(plugin.config, _record(exchange, match, answer))
 
@@ -70,7 +72,7 @@ def _file_log(config: FileLogConfig, record: dict[str, Any]) -> None:
 
 
 def _record(exchange: Exchange, match: Match, answer: Answering) -> dict[str, Any]:
-    """Return what Kong's log plugins write, the main of it (``kong/pdk/log.lua``)."""
+    """Return the main members of the record of Kong's log plugins (``kong/pdk/log.lua``)."""
     consumer = exchange.consumer
     record = {
         "started_at": round(answer.began * 1000),

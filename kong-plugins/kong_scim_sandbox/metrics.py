@@ -1,4 +1,4 @@
-"""What the sandbox shows at ``/metrics``: what scim-bridge counts, and nothing of Kong's own.
+"""The metrics of scim-bridge for the sandbox's ``/metrics``, without any of Kong's own.
 
 The names and labels are those of ``kong/plugins/scim-bridge/metrics.lua``, which declares them.
 """
@@ -36,19 +36,20 @@ class Metrics:
         self._declared: dict[str, Counter | Gauge | Histogram] = {}
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format; nothing where nobody may look."""
+        """Return all metrics in Prometheus' text format, or nothing without the plugin."""
         return generate_latest(self._registry) if self.observed else b""
 
     def families(self) -> Iterator[Metric]:
-        """Yield what there is, with the values so far."""
+        """Yield all metrics with their present values."""
         yield from self._registry.collect()
 
     def declare(self, kind: str, name: str, explanation: str, labels: str, buckets: str) -> None:
-        """Have a metric, once for all threads.
+        """Register a metric, unless a thread has registered it before.
 
         :param kind: ``counter``, ``gauge`` or ``histogram``.
-        :param name: Without Kong's ``kong_``.
-        :param labels: A JSON list of names; ``buckets``: one of numbers, of a histogram.
+        :param name: The name without the prefix ``kong_``.
+        :param labels: The names of the labels, as a JSON list.
+        :param buckets: The limits of a histogram's buckets, as a JSON list.
         """
         with self._lock:
             if name in self._declared:
@@ -69,7 +70,7 @@ class Metrics:
         """Count, set or observe a value, or reset a metric.
 
         :param verb: ``inc``, ``set``, ``observe`` or ``reset``.
-        :param labels: A JSON list of the labels' values.
+        :param labels: The values of the labels, as a JSON list.
         """
         metric = self._declared[name]
         if verb == "reset":

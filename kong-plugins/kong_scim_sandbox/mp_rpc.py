@@ -1,6 +1,6 @@
 """Kong's side of the plugin-server protocol: MsgPack RPC over a unix socket.
 
-After ``kong/runloop/plugin_servers/rpc/mp_rpc.lua`` and ``plugin.lua``, tag 3.9.3.
+It follows ``kong/runloop/plugin_servers/rpc/mp_rpc.lua`` and ``plugin.lua`` of Kong 3.9.3.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _MAX_MESSAGE = 256 * 1024 * 1024
 
 
 class PluginServerRpcError(Exception):
-    """The plugin server answered with an error, or not at all."""
+    """The plugin server answered with an error, or did not answer."""
 
 
 class ConnectionLostError(PluginServerRpcError):
-    """The plugin server is not there, or went away before it answered."""
+    """The plugin server does not listen, or closed the connection before it answered."""
 
 
 class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
-    """A PDK call ended the request: nothing after it runs, and its RPC message stays unanswered."""
+    """A PDK function ended the request: its RPC message gets no answer, and nothing else runs."""
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, Any]) -> None:
         super().__init__(status)
@@ -48,14 +48,14 @@ class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
 
 
 class SandboxPdk(Protocol):
-    """What a plugin may call of Kong, for one request."""
+    """The functions of Kong that a plugin may call, for one request."""
 
     def lookup(self, method: str) -> Any:
         """Return the function of a name such as ``kong.log.err``, or None."""
 
 
 class RpcClient:
-    """Calls of one plugin server. Connections are kept and used again."""
+    """Calls one plugin server, over connections that are used again."""
 
     def __init__(self, socket: str) -> None:
         self._socket = socket
@@ -65,8 +65,7 @@ class RpcClient:
     async def call(self, method: str, argument: Any) -> Any:
         """Send one request and return its result.
 
-        :raises PluginServerRpcError: With the plugin server's message, or what happened to the
-            connection.
+        :raises PluginServerRpcError: When the plugin server answers with an error, or not at all.
         """
         try:
             async with asyncio.timeout(READ_TIMEOUT):
@@ -103,7 +102,7 @@ class RpcClient:
         return None
 
     def close(self) -> None:
-        """Close every connection that waits to be used again."""
+        """Close every idle connection."""
         while self._idle:
             self._idle.pop().close()
 
@@ -141,10 +140,10 @@ class _Connection:
 
 
 class PluginInstances:
-    """The plugin instances of one plugin server, started when first needed.
+    """The plugin instances of one plugin server. Each is started when it is first needed.
 
-    :param configuration: The JSON object that the instance of a plugin is started with.
-    :param ready: Waits until the plugin server listens, or gives up.
+    :param configuration: Returns the JSON object with which a plugin's instance is started.
+    :param ready: Waits until the plugin server listens, for a limited time.
     """
 
     def __init__(
@@ -160,14 +159,15 @@ class PluginInstances:
         self._starting = asyncio.Lock()
 
     def reset(self) -> None:
-        """Forget every instance: their plugin server is gone."""
+        """Forget every instance, because the plugin server has ended."""
         self._ids.clear()
         self._client.close()
 
     async def handle_event(self, plugin: Plugin, phase: str, pdk: SandboxPdk) -> None:
         """Run one phase of a plugin.
 
-        A plugin server that fails ends the phase and is logged; the request goes on, as in Kong.
+        A failure of the plugin server is logged and ends the phase, and the request goes on, as in
+        Kong.
 
         :raises Exit: When the plugin ended the request.
         """
@@ -185,8 +185,8 @@ class PluginInstances:
                 arguments = {"InstanceId": await self._instance_id(plugin), "EventName": phase}
                 first: dict[str, Any] = await self._client.call("plugin.HandleEvent", arguments)
             except ConnectionLostError as error:
-                # It died, and that is not noticed yet. Before its first step a plugin cannot have
-                # done anything, so once more is safe.
+                # The plugin server has just died. A plugin does nothing before its first step, so
+                # it is safe to try again.
                 failure = error
                 await asyncio.sleep(_ATTEMPT_DELAY)
             except PluginServerRpcError as error:
@@ -200,10 +200,10 @@ class PluginInstances:
 
     async def _instance_id(self, plugin: Plugin) -> int:
         async with self._starting:
-            of, identifier = self._ids.get(plugin.id, (None, 0))
-            # A request that was routed before a new configuration came still has the old one:
-            # its instance is not the new one's. One of the same content is (`live_config.lua`).
-            if of != plugin:
+            known, identifier = self._ids.get(plugin.id, (None, 0))
+            # A request that was routed before a reload still has the old configuration, and needs
+            # an instance of it. An equal configuration has the same instance (`live_config.lua`).
+            if known != plugin:
                 status = await self._client.call(
                     "plugin.StartInstance",
                     {

@@ -1,4 +1,4 @@
-"""What a node of Kong does without a client's request: timers, and the routes of the Admin API."""
+"""Runs what a node of Kong does without a client's request: timers, and routes of the Admin API."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
 
 
 class Node:
-    """The first worker of a node, in a thread, and the calls of the plugin server by scim-bridge.
+    """Runs a node's first worker in a thread, and calls the plugin server for scim-bridge.
 
-    :param listens: Whether the plugin server listens.
-    :ivar declaration: The routes and plugins as they are now.
+    :param listens: Tells whether the plugin server listens.
+    :ivar declaration: The present routes and plugins.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Node:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the timers, and what they are waiting for."""
+        """Stop the timers, and cancel the calls that they wait for."""
         self._stopped = True
         self._store.bridge.stop_first()
         for call in list(self._calls):
@@ -62,10 +62,13 @@ class Node:
         await asyncio.to_thread(self._thread.join)
 
     def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
-        """Call a method of a plugin's instance, from any thread but that of the event loop."""
+        """Call a method of a plugin's instance, as :class:`.lua.workers.PluginServer` has it.
+
+        The calling thread must not be that of the event loop.
+        """
         identifier = json.loads(configuration)["__plugin_id"].partition(":")[0]
-        known = (each for _, each in scim_plugins(self.declaration) if each.id == identifier)
-        plugin = next(known, None)
+        matching = (each for _, each in scim_plugins(self.declaration) if each.id == identifier)
+        plugin = next(matching, None)
         if self._stopped or plugin is None:
             return None
         call = asyncio.run_coroutine_threadsafe(

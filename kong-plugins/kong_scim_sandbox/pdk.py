@@ -1,7 +1,7 @@
 """The functions of Kong that the plugin ``scim`` calls: the log, the answer, and ``kong.scim``.
 
-It uses no more of Kong's plugin development kit: what it needs to know about a request comes with
-``kong.scim.begin``.
+The plugin uses nothing else of Kong's plugin development kit, because ``kong.scim.begin`` answers
+everything about a request.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LEVELS = {
 
 
 class Pdk:
-    """What a plugin may call of Kong.
+    """The functions that a plugin may call.
 
-    :param functions: By name; the functions of the log are there without.
+    :param functions: Functions by their names, without those of the log.
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-DirectoryContext: TypeAlias = tuple[str | int, ...]
-"""The way to a value: keys and list indexes, such as ``("services", 0, "name")``."""
+Place: TypeAlias = tuple[str | int, ...]
+"""The path to a value: keys and list indexes, such as ``("services", 0, "name")``."""
 
 
 class DeclarationError(ValueError):
@@ -16,9 +16,10 @@ class DeclarationError(ValueError):
 
 
 class Document:
-    """A YAML document, and the line of each of its values.
+    """A YAML document that knows the line of each of its values.
 
-    :raises DeclarationError: When the text is no YAML, or no mapping.
+    :param name: The name of the file in errors.
+    :raises DeclarationError: When the text is not YAML, or not a mapping.
     """
 
     def __init__(self, text: str, name: str) -> None:
@@ -32,8 +33,8 @@ class Document:
             raise DeclarationError(f"{name}: expected a mapping with `_format_version` at its top")
         self._lines = dict(_lines(node, ()))
 
-    def error(self, place: DirectoryContext, message: str) -> DeclarationError:
-        """Return an error at a place, such as ``kong.yml:12: in services[0].name: ...``."""
+    def error(self, place: Place, message: str) -> DeclarationError:
+        """Return an error about a place, such as ``kong.yml:12: in services[0].name: ...``."""
         known = place
         while known and known not in self._lines:
             known = known[:-1]
@@ -42,15 +43,13 @@ class Document:
         )
 
 
-def written(place: DirectoryContext) -> str:
-    """Return a place as people write it, such as ``services[0].plugins[1].config``."""
+def written(place: Place) -> str:
+    """Return a place as text, such as ``services[0].plugins[1].config``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return text.removeprefix(".") or "the file"
 
 
-def _lines(
-    node: yaml.Node | None, place: DirectoryContext
-) -> Iterator[tuple[DirectoryContext, int]]:
+def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
     if node is None:
         return
     yield place, node.start_mark.line + 1

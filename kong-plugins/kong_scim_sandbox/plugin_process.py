@@ -14,7 +14,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT = 30.0
-"""Seconds until a plugin server that does not listen is given up."""
+"""Seconds after which a plugin server that does not listen counts as failed."""
 
 _STOP_TIMEOUT = 10.0
 _RESTART_DELAY = 0.2
@@ -24,15 +24,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 class PluginServerError(RuntimeError):
-    """The plugin server does not start."""
+    """The plugin server did not start."""
 
 
 class PluginProcess:
     """Runs ``python -m kong_scim.pluginserver`` on a socket in a private directory.
 
-    :param socket: Where it listens. A unix socket's path has 107 bytes at most.
-    :param command: What to run in place of the real plugin server; ``--socket PATH`` is added.
-    :param options: What else is added.
+    :param socket: The socket where it listens. The path may have 107 bytes at most.
+    :param command: The command that starts the plugin server. ``--socket PATH`` is added to it.
+    :param options: Further options for the command.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PluginProcess:
         options: Sequence[str] = (),
     ) -> None:
         self.ended: Callable[[], None] = lambda: None
-        """Called each time a plugin server ended, before the next one is started."""
+        """Called each time that a plugin server has ended, before the next one is started."""
         self.socket = str(socket)
         self._command = [*command, *options]
         self._process: asyncio.subprocess.Process | None = None
@@ -51,24 +51,24 @@ class PluginProcess:
 
     @property
     def pid(self) -> int | None:
-        """Return the process id of the plugin server that runs now, or None between two."""
+        """Return the process id of the plugin server, or None while none listens."""
         return self._process.pid if self._process and self._listening.is_set() else None
 
     async def start(self) -> None:
         """Start the plugin server and wait until it listens.
 
-        :raises PluginServerError: When it ends, or does not listen in time.
+        :raises PluginServerError: When it ends, or does not listen within :data:`START_TIMEOUT`.
         """
         await self._start_once()
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def ready(self) -> None:
-        """Wait until a plugin server listens: at once, but for the moment after one died."""
+        """Wait until a plugin server listens, for :data:`START_TIMEOUT` at most."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._listening.wait(), START_TIMEOUT)
 
     async def stop(self) -> None:
-        """Stop the plugin server, and remove what it leaves."""
+        """Stop the plugin server, and do not start it again."""
         if self._supervisor:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -83,7 +83,7 @@ class PluginProcess:
             self.socket,
             stdin=asyncio.subprocess.DEVNULL,
             preexec_fn=end_with_parent(),
-            # Ctrl-C reaches the whole foreground group: only the sandbox may decide on the order.
+            # Ctrl-C reaches the whole foreground group, and the sandbox stops things in its order.
             start_new_session=True,
         )
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT
@@ -131,7 +131,7 @@ class PluginProcess:
 
 
 def end_with_parent() -> Callable[[], object] | None:
-    """Return what a child runs first, so that it ends when its parent is killed (Linux only)."""
+    """Return a function for a child to run first, so that it ends with its parent (Linux only)."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl

@@ -9,18 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kong_scim.config.plugin import PluginConfig
-from kong_scim_sandbox.places import DirectoryContext, written
+from kong_scim_sandbox.places import Place, written
 
 _log = logging.getLogger(__name__)
 
-_SAID_AT_THE_START = "value_error"
-"""pydantic's type of what only our own validators can say: Kong's schema lets it pass."""
+_OF_VALIDATOR = "value_error"
+"""The type of pydantic's errors that come from validators of :mod:`kong_scim`. Kong's schema has
+none of these checks."""
 
 
 class PluginConfigError(ValueError):
-    """A plugin's configuration is wrong at a place within it."""
+    """A plugin's configuration has a wrong value at ``place``."""
 
-    def __init__(self, place: DirectoryContext, message: str) -> None:
+    def __init__(self, place: Place, message: str) -> None:
         super().__init__(message)
         self.place = place
         self.message = message
@@ -62,7 +63,7 @@ class AclConfig(_Config):
 
 
 class SessionConfig(_Config):
-    """``kong/plugins/session/schema.lua``, without all that makes a session longer or shorter."""
+    """``kong/plugins/session/schema.lua``, with only one field about a session's duration."""
 
     secret: Annotated[str, Field(min_length=1)]
     storage: Literal["cookie", "kong"] = "cookie"
@@ -80,7 +81,7 @@ class LdapAuthConfig(_Config):
     attribute: str
     header_type: str = "ldap"
     cache_ttl: int = 60
-    """It has no effect here: the directory is asked each time."""
+    """It has no effect here: each request asks the directory."""
     timeout: Annotated[int, Field(gt=0)] = 10_000
 
 
@@ -96,7 +97,7 @@ class PrometheusConfig(_Config):
 
 
 class FileLogConfig(_Config):
-    """``kong/plugins/file-log/schema.lua``; the file is opened anew for each record."""
+    """``kong/plugins/file-log/schema.lua``. The file is opened for each record."""
 
     path: Annotated[str, Field(min_length=1)]
     reopen: bool = False
@@ -106,7 +107,8 @@ class FileLogConfig(_Config):
 class Plugin:
     """One plugin on one route.
 
-    :param config: With defaults filled in; for ``scim`` a JSON object, vault references unresolved.
+    :param config: The configuration with defaults. That of ``scim`` is a JSON object whose vault
+        references are not resolved.
     """
 
     name: str
@@ -129,10 +131,10 @@ PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
 
 
 def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
-    """Return a plugin with its configuration checked.
+    """Check a configuration, and return the plugin with it.
 
-    :raises PluginConfigError: Where Kong's schema would refuse the configuration. What the schema
-        of ``scim`` cannot say is left to its instance, which answers 503 with the reason.
+    :raises PluginConfigError: When Kong's schema would refuse the configuration. What the schema of
+        ``scim`` cannot check is logged here, and its instance answers 503 with the reason.
     """
     priority, model = PLUGINS[name]
     try:
@@ -144,7 +146,7 @@ def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
                 message = (
                     f"{problem['loc'][-1]}: unknown field, or one that this sandbox does not have"
                 )
-            if problem["type"] != _SAID_AT_THE_START or model is not PluginConfig:
+            if problem["type"] != _OF_VALIDATOR or model is not PluginConfig:
                 raise PluginConfigError(problem["loc"], message) from None
             _log.warning("plugin scim: in config.%s: %s", written(problem["loc"]), message)
         return Plugin(name, identifier, priority, config)
@@ -153,8 +155,8 @@ def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
     return Plugin(name, identifier, priority, parsed)
 
 
-def _filled(defaults: Any, given: Any) -> Any:
-    """Return what was given, with every absent field at its default, as Kong fills a config."""
-    if isinstance(defaults, dict) and isinstance(given, dict):
-        return defaults | {key: _filled(defaults.get(key), item) for key, item in given.items()}
-    return given
+def _filled(defaults: Any, config: Any) -> Any:
+    """Return a configuration with the defaults of absent fields, as Kong adds them."""
+    if isinstance(defaults, dict) and isinstance(config, dict):
+        return defaults | {key: _filled(defaults.get(key), item) for key, item in config.items()}
+    return config

@@ -29,7 +29,7 @@ _GUARDS: dict[str, Callable[..., None]] = {
     "acl": guards.acl,
 }
 
-# kong/plugins/scim/handler.lua: where Kong would fail open, its Lua face of the plugin does not.
+# kong/plugins/scim/handler.lua answers this where Kong itself would pass the request on.
 _UNAVAILABLE = json.dumps(
     {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
@@ -113,11 +113,11 @@ class Proxy:
                 _GUARDS[plugin.name](exchange, plugin.config, database)
 
     async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
-        # As kong/plugins/scim-bridge/body.lua: no worker of the plugin server waits for a client.
+        # As in kong/plugins/scim-bridge/body.lua, so that no worker slot waits for a slow client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
             await exchange.body_size(plugin.config["max_body_size"])
-        known = facts.of_request(exchange, self.node_id)
-        bridge = BridgeFunctions(self.store, self.executor, known, exchange.kept_body)
+        request = facts.of_request(exchange, self.node_id)
+        bridge = BridgeFunctions(self.store, self.executor, request, exchange.kept_body)
         functions = {**bridge.by_name(), "kong.response.exit": response_exit}
         await self.instances.handle_event(plugin, "access", Pdk(functions))
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)

@@ -16,10 +16,10 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 @dataclass(frozen=True)
 class Match:
-    """A route, and what of the request's path it matched.
+    """A route, and the part of the request's path that it matched.
 
-    :param prefix: The route's path that matched, such as ``/scim/v2``; ``/`` where it has none.
-    :param upstream_path: What goes to the upstream, before the service's own path is put in front.
+    :param prefix: The route's path that matched, such as ``/scim/v2``, or ``/`` if it has none.
+    :param upstream_path: The path for the upstream, without the service's path before it.
     """
 
     route: Route
@@ -30,8 +30,8 @@ class Match:
 class Router:
     """The routes, the most specific first.
 
-    A route that matches by more of methods, hosts and paths goes first, then exact hosts before
-    wildcards, then the longest path.
+    Routes are ordered by how many of methods, hosts and paths they match by, then exact hosts
+    before wildcards, then by the length of the path.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
@@ -39,10 +39,10 @@ class Router:
         self._candidates = sorted(candidates, key=_precedence)
 
     def match(self, method: str, host: str, path: str) -> Match | None:
-        """Return the route of a request, or None where no route matches.
+        """Return the route of a request, or None if no route matches.
 
-        :param host: Without a port.
-        :param path: The raw path, still percent-encoded. One that is no UTF-8 matches nothing.
+        :param host: The host without a port.
+        :param path: The raw path, percent-encoded. A path that is not UTF-8 matches nothing.
         """
         try:
             unquote_to_bytes(path.encode("latin-1")).decode()
@@ -61,7 +61,7 @@ class Router:
 
 
 def normalized(path: str) -> str:
-    """Return the path as Kong's router sees it (``kong/tools/uri.lua``, normalize)."""
+    """Return the path as Kong's router matches it (``kong/tools/uri.lua``, normalize)."""
     path = _ENCODED.sub(_decoded, path)
     if "." not in path and "//" not in path:
         return path
@@ -78,7 +78,7 @@ def normalized(path: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a path or query that is safe in a request line (``kong/tools/uri.lua``, escape)."""
+    """Escape a path or query for a request line (``kong/tools/uri.lua``, escape)."""
     return quote(text, safe=_KEPT, encoding="latin-1")
 
 

@@ -1,7 +1,7 @@
-"""The one SQLite file of the sandbox: the SCIM tables and Kong's entities side by side.
+"""The SQLite file of the sandbox, with the SCIM tables and Kong's entities.
 
-A commit outlives the death of any process: SQLite's WAL is in the file system's hands when COMMIT
-answers. A power cut it need not outlive (``synchronous = NORMAL``): no sandbox needs that.
+A commit survives the end of any process, because SQLite has written its WAL to the file when COMMIT
+returns. It may not survive a power failure (``synchronous = NORMAL``), as no sandbox needs that.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from kong_scim_sandbox.lua.workers import Workers
 
 
 class Store:
-    """Kong's database: the SCIM tables and its entities; or, DB-less, its memory for the latter.
+    """Stands for Kong's database, or for the memory of a DB-less Kong.
 
-    :param path: The SQLite file; it is made where there is none.
-    :param dbless: Whether it has no SCIM tables and takes no writes but those of the bridge.
-    :ivar entities: For reads of the event loop's thread; each sees the last commit.
-    :ivar database: The same file as the bridge has it.
-    :ivar bridge: The only one that writes for SCIM.
+    :param path: The SQLite file, which is made if there is none.
+    :param dbless: Whether it has no SCIM tables, and only the bridge may write.
+    :ivar entities: The connection for reads in the event loop's thread. Each sees the last commit.
+    :ivar database: The same file for the bridge.
+    :ivar bridge: Runs scim-bridge, which alone writes for SCIM.
     """
 
     def __init__(self, path: Path, *, dbless: bool = False) -> None:
@@ -40,14 +40,14 @@ class Store:
         self.bridge = Workers(self.database, dbless=dbless)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close all connections to the file."""
         self.entities.close()
         self.database.close()
 
     def load(self, consumers: Sequence[ConsumerRow]) -> None:
-        """Replace everything by the consumers of a declarative file, as a DB-less Kong does.
+        """Replace all entities by the consumers of a declarative file, as a DB-less Kong does.
 
-        :raises DaoError: As Kong's DAOs would; nothing changes then.
+        :raises DaoError: The error of Kong's DAOs. Nothing changes then.
         """
         with self.writing() as connection:
             for name in ("lmdb", "keyauth_credentials", "acls", "consumers"):
@@ -57,15 +57,15 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction for the Admin API; what is cached is forgotten after it."""
+        """Open a transaction for the Admin API, and clear the cache after it."""
         with self.database.writing() as connection:
             yield connection
         self.bridge.caches.drop("cache")
 
     def declare(self, consumers: Sequence[ConsumerRow]) -> None:
-        """Write the consumers of a declarative file, but those whose name is there already.
+        """Write the consumers of a declarative file, without those whose name exists already.
 
-        :raises DaoError: As Kong's DAOs would.
+        :raises DaoError: The error of Kong's DAOs.
         """
         with self.writing() as connection:
             for row in consumers:

@@ -1,4 +1,4 @@
-"""Where a request goes that every plugin let through: an upstream, or the built-in echo."""
+"""Sends a request that every plugin let pass to its upstream, or to the built-in echo."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _HOP_BY_HOP = frozenset(
 class Upstreams:
     """Proxies to services.
 
-    :param echo_host: The host that is answered here, with what an upstream would have seen as
-        JSON; None for no such host.
+    :param echo_host: The host for which the sandbox itself answers, with the request as JSON; None
+        for no such host.
     """
 
     def __init__(self, echo_host: str | None) -> None:
@@ -46,9 +46,9 @@ class Upstreams:
         await self._client.aclose()
 
     async def forward(self, exchange: Exchange, match: Match, service: Service) -> None:
-        """Send the request on, and the answer back.
+        """Send the request to the upstream, and its answer to the client.
 
-        :raises ~kong_scim_sandbox.mp_rpc.Exit: 502 or 504 where the upstream does not answer.
+        :raises ~kong_scim_sandbox.mp_rpc.Exit: 502 or 504 if the upstream does not answer.
         """
         headers = _request_headers(exchange, match, service)
         path = (service.path or "").rstrip("/") + match.upstream_path
@@ -60,7 +60,7 @@ class Upstreams:
         authority = f"[{service.host}]" if ":" in service.host else service.host
         request = self._client.build_request(
             exchange.method,
-            # As it came: httpx would write some characters another way.
+            # The raw path, because httpx would encode some characters differently.
             httpx.URL(f"{service.protocol}://{authority}:{service.port}").copy_with(
                 raw_path=path.encode("latin-1")
             ),
@@ -126,7 +126,7 @@ def _content(exchange: Exchange) -> AsyncIterator[bytes] | None:
 
 def _request_headers(exchange: Exchange, match: Match, service: Service) -> list[tuple[str, str]]:
     default = {"http": 80, "https": 443}[service.protocol] == service.port
-    own = {
+    set_here = {
         "host": service.host if default else f"{service.host}:{service.port}",
         "x-forwarded-for": ", ".join(
             [*exchange.headers.get("x-forwarded-for", []), exchange.client_ip]
@@ -142,17 +142,17 @@ def _request_headers(exchange: Exchange, match: Match, service: Service) -> list
         **exchange.upstream_headers,
     }
     if match.route.preserve_host and (host := exchange.header("host")):
-        own["host"] = host
+        set_here["host"] = host
     if length := exchange.header("content-length"):
-        own["content-length"] = length
-    # What the client sent under such a name must not reach the upstream beside ours.
+        set_here["content-length"] = length
+    # A header of the client must not reach the upstream if the gateway sets one of its name.
     kept = [
         (name, value)
         for name, values in exchange.headers.items()
-        if name not in _HOP_BY_HOP and name not in own
+        if name not in _HOP_BY_HOP and name not in set_here
         for value in values
     ]
-    return kept + [(name, value) for name, value in own.items() if value is not None]
+    return kept + [(name, value) for name, value in set_here.items() if value is not None]
 
 
 def _query(exchange: Exchange) -> str:

@@ -1,9 +1,9 @@
 """Keeps when a tenant's tokens were last used, and warns of those that expire soon.
 
-No request writes anything for it: the tick of each node writes down what its own process has seen,
-a first use at once, and later ones at most once in :data:`BETWEEN_WRITES`. That a token expires
-soon is one event in the trail, in whatever number of nodes, and another one when its expiry was
-moved:
+No request writes for it. The tick of each node stores the uses that its own process has seen: the
+first use of a token with the next tick, later ones at most once in :data:`BETWEEN_WRITES`. A token
+that expires soon has one event in the trail, however many nodes there are, and another one after
+its expiry is changed:
 
 ``operation``
     ``expiry-warning``, of the resource type ``Token`` and the token's name as its id.
@@ -41,18 +41,18 @@ EXPIRY_WARNING = "expiry-warning"
 ACTOR = "kong-scim"
 
 WARNING = timedelta(days=14)
-"""How long before its expiry a token is warned of."""
+"""The time before its expiry from which a token gets its warning."""
 
 BETWEEN_WRITES = 60.0
-"""Seconds between two writes of what was used: how much of it a crash may forget."""
+"""Seconds between two writes of last uses. A crash loses the uses of at most this time."""
 
 
 @dataclass(frozen=True)
 class Expiring:
     """A token that will expire.
 
-    :param expires: As the configuration says it.
-    :param at: The same, in seconds since the epoch.
+    :param expires: The date of the expiry as the configuration has it.
+    :param at: The same moment in seconds since 1970.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Expiring:
 class Callers:
     """Warns of tokens that expire, and stores when tokens were last used.
 
-    :param clock: Seconds that only go forward.
+    :param clock: Returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Callers:
         self._written: dict[str, datetime] = {}
 
     def run(self, database: TenantDatabase, used: Callable[[], Mapping[str, datetime]]) -> None:
-        """Warn of what expires soon, and write down what was used, where that is due.
+        """Warn of tokens that expire soon, and store last uses if that is due.
 
-        :param used: Returns when this process last accepted which credentials.
+        :param used: Returns when this process last accepted each credential, by its name.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         failure: BridgeError | None = None
@@ -94,24 +94,24 @@ class Callers:
                 if left > timedelta(0):
                     self._warn(database, token, left)
                 del self._expiring[token.name]
-            except BridgeError as error:  # of one token: it keeps no other from its warning
+            except BridgeError as error:  # the other tokens still get their warnings
                 failure = error
-        seen = used()
-        is_due = self._clock() >= self._next_write or not seen.keys() <= self._written.keys()
-        if is_due and self._write(database, seen):
+        uses = used()
+        is_due = self._clock() >= self._next_write or not uses.keys() <= self._written.keys()
+        if is_due and self._write(database, uses):
             self._next_write = self._clock() + BETWEEN_WRITES
         if failure is not None:
             raise failure
 
     def _warn(self, database: TenantDatabase, token: Expiring, left: timedelta) -> None:
-        said = {"values": [{"attribute": "expires", "value": token.expires}]}
+        expiry = {"values": [{"attribute": "expires", "value": token.expires}]}
         outbox = EventOutbox(database, Origin(ACTOR, "", ""), clock=self._now)
-        event = outbox.notice(TOKEN, token.name, EXPIRY_WARNING, **said)
+        event = outbox.notice(TOKEN, token.name, EXPIRY_WARNING, **expiry)
         warned = database.bind(_WARNED, name=token.name, warned=token.expires)
         try:
             database.commit([warned, database.bind(INSERT_EVENT, **event)])
         except RowCountError:
-            return  # another node has, or this one before it was started anew
+            return  # another node has warned, or this one before a restart
         log.warning(
             "tenant %s: token %s expires at %s, in %d days: make the next one",
             *(database.scope.tenant, token.name, token.expires, left.days),
@@ -133,9 +133,9 @@ class Callers:
 def last_uses(
     database: TenantDatabase, used: Mapping[str, datetime] | None = None
 ) -> dict[str, str]:
-    """Return when which credentials were last used at any node, as dates of a fixed width.
+    """Return when each credential was last used at any node, by its name, as ISO dates.
 
-    :param used: What this process knows, which may be newer than what is written down.
+    :param used: The uses that this process has seen, which may be newer than the stored ones.
     """
     found = {row["name"]: row["last_used"] for row in database.rows(_ALL) if row["last_used"]}
     for name, at in (used or {}).items():
@@ -147,7 +147,7 @@ _ALL = Statement(select(callers.c.name, callers.c.last_used).where(in_scope(call
 
 
 def _upsert(column: str, condition: Callable[[Any, Any], Any]) -> Insert:
-    """Return an insert of a row with this column, or an update of it under a condition."""
+    """Return an insert that, if the row exists, updates this column under a condition."""
     row = {"last_used": "", "warned": "", **parameters("workspace", "tenant", "name", column)}
     statement = insert_into(callers).values(row)
     new = statement.excluded[column]
@@ -161,4 +161,4 @@ def _upsert(column: str, condition: Callable[[Any, Any], Any]) -> Insert:
 _USED = Statement(_upsert("last_used", operator.lt))
 
 _WARNED = Statement(_upsert("warned", operator.ne), rows=1, label="warned")
-"""Notes the warning; no row, and so no commit, where it was noted before."""
+"""Notes that a token was warned of. It writes no row, so the commit fails, if that is noted."""

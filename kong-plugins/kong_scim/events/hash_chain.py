@@ -1,8 +1,8 @@
 """The chain of hashes through a tenant's events, which shows what was altered, inserted or removed.
 
 The hash of an event is SHA-256 over its canonical JSON, in which ``previousHash`` is the hash of
-the event before it. What is hashed is the event as ``GET /Events`` shows it, without ``schemas``,
-``meta`` and ``hash``: who reads the trail can check it, without the database.
+the event before it. The JSON is that of ``GET /Events`` without ``schemas``, ``meta`` and ``hash``,
+so a reader of the trail can check it without the database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from kong_scim.directory.values import instant
 
 START = "0" * 64
-"""The hash before the first event."""
+"""The ``previousHash`` of the first event."""
 
 _OUTSIDE = frozenset({"schemas", "meta", "hash"})
 
@@ -26,10 +26,10 @@ _OUTSIDE = frozenset({"schemas", "meta", "hash"})
 class Chain:
     """Checks that events follow each other as in a tenant's trail.
 
-    :param length: The sequence of the last event; 0 for none.
+    :param length: The sequence of the last event, or 0 if there is none.
     :param hash: The hash of the last event.
-    :param first: The sequence of the first event that is kept: those before have passed their age.
-    :param first_hash: The hash before that one.
+    :param first: The sequence of the first event that is kept. Older ones were dropped.
+    :param first_hash: The ``previousHash`` of that event.
     """
 
     length: int = 0
@@ -38,7 +38,7 @@ class Chain:
     first_hash: str = START
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as ``GET /Events/chain`` shows it."""
+        """Return the chain as ``GET /Events/chain`` shows it."""
         return {
             "length": self.length,
             "hash": self.hash,
@@ -48,7 +48,7 @@ class Chain:
 
     @classmethod
     def read(cls, shown: Mapping[str, Any]) -> Chain:
-        """Take it from what :meth:`to_json` returned."""
+        """Read a chain from the JSON that :meth:`to_json` returns."""
         names = ("length", "hash", "first", "firstPreviousHash")
         return cls(*(shown[name] for name in names))
 
@@ -56,7 +56,7 @@ class Chain:
 def hash_of(event: Mapping[str, Any]) -> str:
     """Return the hash of an event in SCIM JSON form."""
     content = {name: value for name, value in event.items() if name not in _OUTSIDE}
-    if "occurred" in content:  # a date has several spellings
+    if "occurred" in content:  # a date may be written in several ways
         content["occurred"] = instant(datetime.fromisoformat(content["occurred"]))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -65,7 +65,7 @@ def hash_of(event: Mapping[str, Any]) -> str:
 def _pairs(
     events: Iterable[Mapping[str, Any]],
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Yield each event with the one after it."""
+    """Yield each event with the next one, and the last with None."""
     rest = iter(events)
     event = next(rest, None)
     while event is not None:
@@ -75,9 +75,9 @@ def _pairs(
 
 
 def verify(events: Iterable[Mapping[str, Any]], chain: Chain) -> str | None:
-    """Return a sentence on the first event that is not as it was sealed, or None where all are.
+    """Return a sentence about the first event that breaks the chain, or None if none does.
 
-    :param events: In the order of their sequence, each in SCIM JSON form.
+    :param events: The events in SCIM JSON form, in the order of their sequence.
     """
     expected, previous = chain.first, chain.first_hash
     for event, following in _pairs(events):
@@ -86,9 +86,9 @@ def verify(events: Iterable[Mapping[str, Any]], chain: Chain) -> str | None:
             if isinstance(sequence, int) and sequence > expected:
                 return f"sequence {expected}: removed (the next one is {named}, at {sequence})"
             return f"sequence {sequence}: inserted ({named}, where {expected} is expected)"
-        own = event.get("hash") == hash_of(event)
-        if event.get("previousHash") != previous or not own:
-            if own and expected > chain.first:  # then it is what it was, and that before it is not
+        is_intact = event.get("hash") == hash_of(event)
+        if event.get("previousHash") != previous or not is_intact:
+            if is_intact and expected > chain.first:  # so the event before it was altered
                 place = sequence - 1
                 return (
                     f"sequence {place}: altered ({named}, after it, was sealed with another hash)"

@@ -18,14 +18,14 @@ from kong_scim.directory.tables import deliveries, outbox
 from kong_scim.directory.values import utc_now
 
 BETWEEN_MEASURES = 5.0
-"""Seconds between two looks at the tables; Prometheus asks every 15 or 60, as a rule."""
+"""Seconds between two queries of the tables. Prometheus usually scrapes every 15 or 60 seconds."""
 
 
 class Meter:
-    """Reports a tenant's counts with each tick, and its gauges now and then.
+    """Reports a tenant's counts with each tick, and its gauges every :data:`BETWEEN_MEASURES`.
 
-    :param targets: The targets of events; each has a gauge, also where nothing waits for it.
-    :param clock: Seconds that only go forward.
+    :param targets: The targets of events. Each has a gauge, even if no delivery waits for it.
+    :param clock: Returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Meter:
         self._next = 0.0
 
     def run(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
-        """Report what there is.
+        """Report the counts since the last report, and the gauges if they are due.
 
-        :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer; the counts
-            are kept.
+        :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer. The next
+            report has the counts then.
         """
         gauges = self._gauges(database) if self._clock() >= self._next else []
         taken = counts_of(self._tenant).take()
@@ -65,21 +65,21 @@ class Meter:
 
     def _gauges(self, database: TenantDatabase) -> list[Sample]:
         (unsealed,), waiting = database.query([database.bind(_UNSEALED), database.bind(_WAITING)])
-        now, of_target = self._now(), {row["target"]: row for row in waiting}
-        nothing = {"count": 0, "oldest": None}
-        found: list[tuple[str, tuple[str, ...], Any]] = [("outbox", (), unsealed)]
-        for target in dict.fromkeys((*self._targets, *of_target)):
-            found.append(("deliveries", (target,), of_target.get(target, nothing)))
+        now, by_target = self._now(), {row["target"]: row for row in waiting}
+        none = {"count": 0, "oldest": None}
+        queues: list[tuple[str, tuple[str, ...], Any]] = [("outbox", (), unsealed)]
+        for target in dict.fromkeys((*self._targets, *by_target)):
+            queues.append(("deliveries", (target,), by_target.get(target, none)))
         samples = [Sample("measured", (self._tenant,), now.timestamp())]
-        for what, labels, row in found:
-            of = (self._tenant, *labels)
-            samples.append(Sample(f"{what}_pending", of, int(row["count"])))
-            samples.append(Sample(f"{what}_oldest", of, _age(row["oldest"], now)))
+        for queue, more_labels, row in queues:
+            labels = (self._tenant, *more_labels)
+            samples.append(Sample(f"{queue}_pending", labels, int(row["count"])))
+            samples.append(Sample(f"{queue}_oldest", labels, _age(row["oldest"], now)))
         return samples
 
 
 def _age(stored: str | None, now: datetime) -> float:
-    """Return the seconds since a stored moment; 0 without one, or where it is none."""
+    """Return the seconds since a stored date, or 0 if there is none or it is no date."""
     try:
         return max((now - datetime.fromisoformat(stored)).total_seconds(), 0.0) if stored else 0.0
     except (ValueError, TypeError, OverflowError):

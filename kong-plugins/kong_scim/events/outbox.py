@@ -1,33 +1,35 @@
 """Makes an event of each change, and writes it in the commit of that change.
 
-The document of an event (column ``doc`` of ``scim_outbox``) is JSON, with what is not empty of:
+The document of an event (column ``doc`` of ``scim_outbox``) is JSON. It has these members, without
+those that would be empty:
 
 ``operation``
-    ``create``, ``replace``, ``patch`` or ``delete``: what the client asked for. Of a credential
-    that an administrator gave to a DB-less Kong or took away, ``credential-add`` or
-    ``credential-remove``; which kind it is, the column ``written`` says. Of a ``Quarantine``,
-    ``begin``, ``approve``, ``reject`` or ``lift``.
+    The client's request: ``create``, ``replace``, ``patch`` or ``delete``. If an administrator of a
+    DB-less Kong added or removed a credential, ``credential-add`` or ``credential-remove``, and the
+    column ``written`` has its kind. For a ``Quarantine``, ``begin``, ``approve``, ``reject`` or
+    ``lift``.
 ``actions``
-    What it came to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
-    ``roles-change``; ``credentials-revoke`` is said by the column ``written``.
+    What the change amounted to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
+    ``roles-change``. ``credentials-revoke`` is derived from the column ``written``.
 ``attributes``
     Names of changed attributes, those of extensions qualified by their URN.
 ``values``
-    ``[{"attribute", "value"}]`` of the new values, as text, where the configuration names them.
+    ``[{"attribute", "value"}]``: the new values, as text, of the attributes that the configuration
+    names.
 ``actor``, ``address``, ``requestId``
-    Whose token, from where, and Kong's own id of the request.
+    The name of the token, the address of the client, and Kong's id of the request.
 ``joined``, ``left``
     Ids of members that a group got and lost.
 ``users``
     ``[{"value", "consumer", "added", "removed", "suspended"}]``: the users whose consumers were
-    written, with the access groups they got and lost there.
+    written, with the access groups that they got and lost.
 ``detail``
-    A sentence on what happened, of a ``Quarantine``.
+    A sentence on what happened, for a ``Quarantine``.
 ``dryRun``
-    True where nothing of it was written, with the versions and counts that would have been.
+    True if nothing was written. Versions and counts are those that would have been.
 
-No name of a person is in it unless the configuration asks for values: an audit trail cannot forget,
-and people have a right to be forgotten.
+No person's name is in it unless the configuration asks for values: nothing can be removed from an
+audit trail, and people have a right to erasure.
 """
 
 from __future__ import annotations
@@ -52,21 +54,21 @@ from kong_scim.directory.tables import outbox, resources
 from kong_scim.directory.values import instant, utc_now
 
 NOTHING_WRITTEN = "{}"
-"""The value of :class:`~kong_scim.bridge.EntityCounts` where no entity was."""
+"""The value of :class:`~kong_scim.bridge.EntityCounts` if no entity was written."""
 
 _ROLES = frozenset({"roles", "entitlements"})
 
 _NANOSECONDS = 1_000_000
-"""Of a millisecond."""
+"""Nanoseconds of a millisecond."""
 
 
 def uuid7(now: Callable[[], int] = time.time_ns) -> str:
-    """Return a new id of an event: a UUID of version 7 (RFC 9562 §5.7).
+    """Return an id for a new event: a UUID of version 7 (RFC 9562 §5.7).
 
-    The 12 bits after the milliseconds are their fraction (RFC 9562 §6.2, method 3), so that ids of
-    one process sort by a quarter of a microsecond; the other 62 are random.
+    The 12 bits after the milliseconds are the fraction of a millisecond (RFC 9562 §6.2, method 3),
+    so ids of one process are in order to a quarter of a microsecond. The other 62 bits are random.
 
-    :param now: Nanoseconds since 1970.
+    :param now: Returns nanoseconds since 1970.
     """
     milliseconds, rest = divmod(now(), _NANOSECONDS)
     fraction = rest * 4096 // _NANOSECONDS
@@ -79,9 +81,9 @@ def uuid7(now: Callable[[], int] = time.time_ns) -> str:
 class Origin:
     """The request that a change comes from.
 
-    :param actor: The name of its token.
-    :param address: Of the client, as Kong judges it.
-    :param request_id: Kong's own, as in its access log.
+    :param actor: The name of the request's token.
+    :param address: The client's address as Kong determines it.
+    :param request_id: Kong's id of the request, as in its access log.
     """
 
     actor: str
@@ -92,11 +94,11 @@ class Origin:
 class EventOutbox:
     """Writes one event for each change into the tenant's outbox.
 
-    A write that leaves a resource as it is is an event too where it wrote something in Kong (it
-    repaired a consumer, or revoked a credential that somebody gave meanwhile), and only there.
+    A write that does not change its resource makes an event only if it wrote something in Kong: it
+    repaired a consumer, or revoked a credential that somebody gave in the meantime.
 
-    :param values: Names of the attributes whose new values an event tells; of others, the name.
-    :param dry_run: Whether the events are of changes that are taken back.
+    :param values: Names of the attributes whose new values an event has. Of others it has the name.
+    :param dry_run: Whether the changes are rolled back, as in a dry run.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class EventOutbox:
         self._clock = clock
 
     def of(self, entry: Entry) -> Sequence[Step]:
-        """Return the steps that write the event of a change, and its id to the consumers."""
+        """Return the steps that write a change's event, and its id into the consumers' tags."""
         row = self._row(entry.change.resource_type, entry.change.resource_id, self._document(entry))
         row |= {
             "version_before": entry.version_before,
@@ -123,7 +125,7 @@ class EventOutbox:
             "written": EntityCounts(),
         }
         if entry.counted:
-            statement = _INSERT_TAKEN_BACK if self._dry_run else _INSERT_COUNTED
+            statement = _INSERT_DRY_RUN if self._dry_run else _INSERT_COUNTED
         elif entry.version_before == entry.version_after:
             statement, row = _INSERT_IF_WRITTEN, {**row, "counted": EntityCounts()}
         else:
@@ -134,17 +136,17 @@ class EventOutbox:
         return [LastEventTag(str(row["id"])), written]
 
     def notice(
-        self, resource_type: str, resource_id: str, operation: str, **said: Any
+        self, resource_type: str, resource_id: str, operation: str, **members: Any
     ) -> dict[str, Param]:
         """Return the row of an event that is no change of a resource, for :data:`INSERT_EVENT`.
 
-        :param said: What else its document has.
+        :param members: Further members of the event's document.
         """
-        document = {"operation": operation, **said, **self._of_request()}
+        document = {"operation": operation, **members, **self._of_request()}
         return self._row(resource_type, resource_id, document)
 
     def of_credential(self, user: str, op: Literal["upsert", "delete"]) -> Sequence[Step]:
-        """Return the steps that write the event of a credential of a user, with its commit."""
+        """Return the steps that write the event of a user's credential, in the same commit."""
         operation = "credential-add" if op == "upsert" else "credential-remove"
         row = self.notice("User", user, operation)
         row |= {"written": EntityCounts(), "counted": EntityCounts()}
@@ -200,14 +202,15 @@ class EventOutbox:
 
 
 def revoked(written: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Return how many credentials were deleted, by kind, from what the bridge counted.
+    """Return how many credentials were deleted, by kind.
 
-    A deleted consumer takes its credentials along; what else hangs on it is named here.
+    :param written: The bridge's counts of entities, by operation and DAO.
     """
-    others = {"consumers", "plugins", "consumer_group_consumers", *MEMBERSHIPS}
+    # A deleted consumer's credentials are deleted with it. These DAOs are no credentials:
+    no_credentials = {"consumers", "plugins", "consumer_group_consumers", *MEMBERSHIPS}
     found: dict[str, int] = dict(written.get("revoke", {}))
     for dao, count in written.get("delete", {}).items():
-        if dao not in others:
+        if dao not in no_credentials:
             found[dao] = found.get(dao, 0) + count
     return dict(sorted(found.items()))
 
@@ -215,13 +218,13 @@ def revoked(written: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 def _changed(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the names of attributes that differ with their new values; of a deletion, none."""
+    """Yield the name and new value of each attribute that differs; for a deletion, nothing."""
     if after is None:
         return
-    held, wanted = dict(_flat(before or {})), dict(_flat(after))
-    for name in {**held, **wanted}:
-        if held.get(name) != wanted.get(name):
-            yield name, wanted.get(name)
+    old, new = dict(_flat(before or {})), dict(_flat(after))
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            yield name, new.get(name)
 
 
 def _flat(doc: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -267,23 +270,23 @@ def _text(value: Any) -> str:
 _ROW = parameters(*(column.name for column in outbox.c if column.name != "position"))
 
 INSERT_EVENT = Statement(insert_into(outbox).values(_ROW))
-"""Writes the row of an event, such as :meth:`EventOutbox.notice` returns it."""
+"""Writes the row of an event, as :meth:`EventOutbox.notice` returns it."""
 
 _VERSION = (
     select(resources.c.version).where(resources.c.id == bindparam("resource_id")).scalar_subquery()
 )
-"""The version that the resource has got in this very commit."""
+"""The version of the resource after the earlier steps of the commit."""
 
 _INSERT_COUNTED = Statement(
     insert_into(outbox).values({**_ROW, "version_before": _VERSION - 1, "version_after": _VERSION})
 )
 
-_INSERT_TAKEN_BACK = Statement(
+_INSERT_DRY_RUN = Statement(
     insert_into(outbox).values({**_ROW, "version_before": _VERSION, "version_after": _VERSION + 1})
 )
-"""Of a change that was taken back: with the version that the resource would have got."""
+"""Writes the event of a dry run, with the version that the resource would have got."""
 
 _INSERT_IF_WRITTEN = Statement(
     insert_where(outbox, bindparam("counted", type_=outbox.c.written.type) != NOTHING_WRITTEN)
 )
-"""Inserts only where the entity steps of the commit wrote anything."""
+"""Writes an event only if the entity steps of the commit wrote anything."""

@@ -13,18 +13,18 @@ from kong_scim.events.trail import BATCH, Trail
 log = logging.getLogger(__name__)
 
 ROUNDS = 10
-"""Batches of one tick, so that it ends however much has come together."""
+"""Batches of one tick at most, so that it ends however many events wait."""
 
 BETWEEN_DROPS = 600.0
-"""Seconds between two looks for what is too old, which is dropped that much later, and between two
-trials of what cannot be sealed."""
+"""Seconds between two deletions of old events, which may be kept longer by this time, and between
+two attempts to seal an event that could not be sealed."""
 
 
 class Retention:
     """Seals events that wait, and drops those that are too old.
 
-    :param keep: How long events stay.
-    :param clock: Seconds that only go forward.
+    :param keep: How long events are kept.
+    :param clock: Returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Retention:
         """Positions of events that cannot be sealed, for :class:`.Trail`."""
 
     def run(self, trail: Trail) -> bool:
-        """Do what is due.
+        """Seal the events of the outbox, and drop old ones if that is due.
 
-        :return: Whether more waits to be sealed than one tick seals.
+        :return: Whether more events wait than one tick seals.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
-        if self._clock() >= self._next_trial:  # somebody may have mended them
+        if self._clock() >= self._next_trial:  # somebody may have repaired them
             self.aside.clear()
             self._next_trial = self._clock() + BETWEEN_DROPS
         try:

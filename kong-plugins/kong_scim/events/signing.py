@@ -1,7 +1,6 @@
 """Reads the keys of Security Event Tokens. The first one signs, and all of them are served.
 
-So a receiver can know the next key before it signs, and the last one until nobody has a token of
-it any more.
+So a receiver can have the next key before it signs, and the last key until its tokens are used up.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from joserfc import jwk, jwt
 from kong_scim.signature_keys import TAKEN, UnfitKeyError, algorithm_of
 
 MAX_KEYS = 8
-"""Keys of one text."""
+"""Keys in one text at most."""
 
 _PEM = re.compile(
     r"-----BEGIN (?P<kind>[A-Z ]*(?:PRIVATE|PUBLIC) KEY)-----.+?-----END (?P=kind)-----", re.DOTALL
@@ -24,15 +23,15 @@ _PEM = re.compile(
 
 
 class SigningKeyError(ValueError):
-    """A text that holds no key to sign with. The message says nothing of it."""
+    """A text has no key that can sign. The message has nothing of the text."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
     """A private or public key for Security Event Tokens.
 
-    :param key: As joserfc has it.
-    :param id: Its thumbprint (RFC 7638).
+    :param key: The key object of joserfc.
+    :param id: The thumbprint of the key (RFC 7638).
     """
 
     key: Any
@@ -40,23 +39,23 @@ class SigningKey:
     algorithm: str
 
     def public(self) -> dict[str, Any]:
-        """Return its public half as a JWK."""
-        half = self.key.as_dict(private=False)
-        return {**half, "kid": self.id, "use": "sig", "alg": self.algorithm}
+        """Return the public key as a JWK."""
+        public_key = self.key.as_dict(private=False)
+        return {**public_key, "kid": self.id, "use": "sig", "alg": self.algorithm}
 
 
 def signing_keys(text: str) -> list[SigningKey]:
-    """Read keys: PEM, one block after the other, a JWK, or a JWK set.
+    """Read keys from PEM blocks, a JWK, or a JWK set.
 
-    RSA of 2,048 bits or more, EC and Ed25519. The first must be a private key, and sign.
+    Keys may be RSA of 2,048 bits or more, EC and Ed25519. The first must be a private key.
 
-    :raises SigningKeyError: For anything else.
+    :raises SigningKeyError: For anything else, and if the first key cannot sign.
     """
     try:
         found = list({each.id: each for each in map(_described, _imported(text))}.values())
     except UnfitKeyError as error:
         raise SigningKeyError(f"it holds no key to sign with: {error}") from None
-    except Exception:  # joserfc and cryptography raise many kinds, whose texts may hold the key's
+    except Exception:  # joserfc and cryptography raise many, and their texts may contain the key
         raise SigningKeyError(f"it holds no key in PEM or JWK: taken are {TAKEN}") from None
     if not 0 < len(found) <= MAX_KEYS:
         raise SigningKeyError(f"it holds {len(found)} keys: give 1 to {MAX_KEYS}")
@@ -67,7 +66,7 @@ def signing_keys(text: str) -> list[SigningKey]:
 
 
 def _try(key: SigningKey) -> None:
-    """Sign once: there are more ways not to be able to than can be listed."""
+    """Sign once, because a key may be unable to sign for more reasons than can be checked."""
     try:
         jwt.encode({"alg": key.algorithm}, {}, key.key, algorithms=[key.algorithm])
     except Exception:

@@ -1,8 +1,8 @@
 """The audit trail of a tenant: events are taken from the outbox in order, and sealed into a chain.
 
-Writers never wait for one another: they leave their events in the outbox, and one tick at a time
-gives them their places. A sealed event is a resource as any other, so that it is found, sorted and
-paged as any other, and appears after all that are there already.
+Writers never wait for one another: they put their events into the outbox, and one tick at a time
+gives them their sequence numbers. A sealed event is a resource like any other, so it is searched,
+sorted and paged like any other, and appears after all earlier events.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from kong_scim.events.webhooks.formats import labels
 log = logging.getLogger(__name__)
 
 BATCH = 100
-"""Events that are sealed, or dropped, in one commit."""
+"""Events that are sealed, or dropped, in one commit at most."""
 
 MOST_ASIDE = 1000
 """Events of the outbox that are set aside at most."""
 
 
 class _UnfitError(Exception):
-    """An event of the outbox cannot be sealed as it is; the text says why, without its content."""
+    """An event of the outbox cannot be sealed. The text says why, without the event's content."""
 
 
 class Trail:
     """The audit trail of one tenant.
 
     :param kind: The resource type of events.
-    :param announce: Returns what is to be committed with an event when it is sealed.
-    :param aside: Positions in the outbox of events that cannot be sealed; the trail adds to it.
+    :param announce: Returns the steps that are committed together with a sealed event.
+    :param aside: Positions in the outbox of events that cannot be sealed. The trail adds to it.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Trail:
         self._kind = kind
 
     def chain(self) -> Chain:
-        """Return what the trail must be."""
+        """Return the stored ends of the hash chain, by which the trail is verified."""
         return _read(self._database.rows(_CHAIN))
 
     def seal(self, limit: int = BATCH) -> list[dict[str, Any]]:
-        """Give the oldest events of the outbox their places.
+        """Seal the oldest events of the outbox.
 
-        One that cannot be sealed stays in the outbox, set aside, and keeps no other from its place.
+        An event that cannot be sealed stays in the outbox and is set aside; the others are sealed.
 
-        :return: The sealed events in SCIM JSON form; none where another node was quicker.
+        :return: The sealed events in SCIM JSON form; none if another node sealed them first.
         """
         database = self._database
         statement = _waiting(aside=self._aside) if self._aside else _WAITING
@@ -87,33 +87,33 @@ class Trail:
             return []
         try:
             return self._seal(_read(rows), waiting)
-        except _UnfitError as unfit:
+        except _UnfitError as error:
             if len(waiting) == 1:
-                self._set_aside(waiting[0], unfit)
+                self._set_aside(waiting[0], error)
                 return []
-        return [sealed for columns in waiting for sealed in self._alone(columns)]
+        return [sealed for columns in waiting for sealed in self._seal_one(columns)]
 
-    def _alone(self, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _seal_one(self, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
         try:
             return self._seal(self.chain(), [columns])
-        except _UnfitError as unfit:
-            self._set_aside(columns, unfit)
+        except _UnfitError as error:
+            self._set_aside(columns, error)
             return []
 
-    def _set_aside(self, columns: Mapping[str, Any], unfit: _UnfitError) -> None:
+    def _set_aside(self, columns: Mapping[str, Any], error: _UnfitError) -> None:
         if len(self._aside) >= MOST_ASIDE:
-            raise unfit
+            raise error
         self._aside.add(columns["position"])
         counts_of(self._tenant).add("failures", "trail", "")
         log.error(
             "tenant %s: event %s cannot be sealed and stays in the outbox; the others go on: %s",
-            *(self._tenant, columns["id"], unfit),
+            *(self._tenant, columns["id"], error),
         )
 
     def _seal(self, chain: Chain, waiting: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Seal some events, or none of them.
+        """Seal all of some events, or none.
 
-        :raises _UnfitError: When one of them is the reason that none is.
+        :raises _UnfitError: When one of them cannot be sealed.
         """
         old, sealed, writes = chain, [], Writes(self._database)
         try:
@@ -126,7 +126,7 @@ class Trail:
                 writes.create(self._kind, row, model(self._kind, row))
                 sealed.append(event)
             announced = [step for event in sealed for step in self._announce(event)]
-        except Exception as error:  # whatever may be stored there
+        except Exception as error:  # the row may have any content
             raise _UnfitError(unforeseen(error)) from None
         self._move(writes, old, chain)
         positions = [columns["position"] for columns in waiting]
@@ -147,9 +147,9 @@ class Trail:
         return done
 
     def drop(self, before: datetime, limit: int = BATCH) -> int:
-        """Delete the oldest events of the trail, as far as they are older than a moment.
+        """Delete the oldest events of the trail, up to ``limit``, that are older than a moment.
 
-        :return: How many; the chain begins after them.
+        :return: How many were deleted. The chain begins after them.
         """
         chain = self.chain()
         found = self._database.rows(_OLDEST, type=self._kind.name, first=chain.first, limit=limit)
@@ -164,7 +164,7 @@ class Trail:
                 doc = json.loads(old[-1]["doc"])
                 last = {name: doc[name] for name in ("sequence", "hash")}
             except (ValueError, TypeError, KeyError, RecursionError):
-                old.pop()  # the chain cannot begin after what cannot be read
+                old.pop()  # the chain cannot begin after an event that cannot be read
         if not old:
             return 0
         writes = Writes(self._database)
@@ -233,7 +233,7 @@ _CHAIN = Statement(select(chains).where(in_scope(chains)))
 
 
 def _waiting(*, aside: Collection[int] = ()) -> Statement:
-    """Select events of the outbox but for some positions, the oldest ``limit`` of them."""
+    """Select the oldest ``limit`` events of the outbox, without those at some positions."""
     found = select(outbox).where(in_scope(outbox)).order_by(outbox.c.position)
     if aside:
         found = found.where(~is_one_of(outbox.c.position, sorted(aside)))
@@ -277,4 +277,4 @@ _MOVE_CHAIN = Statement(
     rows=1,
     label="chain",
 )
-"""Moves both ends, unless another node has moved one since it was read."""
+"""Moves both ends of the chain, unless another node has moved one since they were read."""

@@ -27,13 +27,13 @@ ISSUER = "kong-scim"
 
 
 class EventWorker:
-    """Does the event work of one plugin instance; its state lives longer than a tick.
+    """Does the event work of one plugin instance, and keeps its state between ticks.
 
-    :param references: Vault references by webhook, and of the signing key by an empty name.
-    :param failures: Where failures are noted.
-    :raises ~kong_scim.config.plugin.ConfigurationError: When the signing key of the configuration
-        itself cannot sign. One of a file or a vault may change at any time: it is not used, and
-        logged.
+    :param references: Vault references by the webhook's name; the signing key's has an empty name.
+    :param failures: The log of failures.
+    :raises ~kong_scim.config.plugin.ConfigurationError: When a signing key that is text in the
+        configuration cannot sign. A key of a file or a vault may change at any time: if it cannot
+        sign, that is logged, and it is not used.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EventWorker:
             if path
         }
         for file in self._files.values():
-            file.get()  # so that the log says at the start what is wrong with one
+            file.get()  # logs at the start if a file cannot be read
         self._issuer: tuple[str, Issuer | None] = ("", None)
         if events.signing_key and "" not in self._references:
             try:
@@ -80,31 +80,31 @@ class EventWorker:
 
     @property
     def poll_audience(self) -> str:
-        """The ``aud`` of polled tokens: never what a request says of where it was sent to."""
+        """The ``aud`` of polled tokens, which never depends on a request's Host header."""
         return self._poll_audience
 
     @property
     def secrets(self) -> list[str]:
-        """The vault references whose live values :meth:`run` wants."""
+        """The vault references whose live values :meth:`run` takes."""
         return list(dict.fromkeys(self._references.values()))
 
     @property
     def key_secrets(self) -> list[str]:
-        """The vault reference of the signing key, where it has one."""
+        """The vault reference of the signing key in a list, or an empty list."""
         return [self._references[""]] if "" in self._references else []
 
     def run(self, database: TenantDatabase, kind: Kind, secrets: Mapping[str, str | None]) -> bool:
-        """Do what is due: seal, drop, deliver. What is there is delivered where sealing fails, too.
+        """Seal, drop and deliver events. Deliveries are also sent if sealing fails.
 
-        :return: Whether there was more than one tick does, and the next is to come soon.
-        :raises Exception: What sealing, or else delivering, failed with.
+        :return: Whether there is more work than one tick does, so that the next should come soon.
+        :raises Exception: The failure of sealing, or else that of delivering.
         """
         deliveries, polled = Deliveries(database), [POLL] if self._events.poll else []
         trail = Trail(
             database,
             kind,
             lambda event: deliveries.steps(
-                # A dry run changed nothing, so no receiver may act on it.
+                # A dry run changed nothing, so no receiver must act on its event.
                 event,
                 [] if event.get("dryRun") else [*self._dispatcher.who_wants(event), *polled],
                 datetime.now(UTC),
@@ -123,14 +123,14 @@ class EventWorker:
         return more
 
     def measure(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
-        """Report what was done and what waits, for Kong's ``/metrics``.
+        """Report counts and gauges of the tenant's events for Kong's ``/metrics``.
 
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer.
         """
         self._meter.run(database, report)
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
-        """Return who signs tokens, or None where there is no key that can."""
+        """Return the issuer, which signs tokens, or None if there is no key that can sign."""
         key = self._secret("", self._events.signing_key, secrets)
         if key != self._issuer[0]:
             try:
@@ -141,12 +141,12 @@ class EventWorker:
                 self._issuer = (key, None)
         return self._issuer[1]
 
-    def _secret(self, name: str, given: str, secrets: Mapping[str, str | None]) -> str:
-        """Return what a secret is now: of its file, by its reference, or as it was given."""
+    def _secret(self, name: str, configured: str, secrets: Mapping[str, str | None]) -> str:
+        """Return the present value of a secret: from its file, its vault, or the configuration."""
         if name in self._files:
             return self._files[name].get() or ""
         reference = self._references.get(name)
-        return (secrets.get(reference) if reference else given) or ""
+        return (secrets.get(reference) if reference else configured) or ""
 
     def _signing(self, secrets: Mapping[str, str | None]) -> Secrets:
         values = {}

@@ -21,9 +21,9 @@ Decision: TypeAlias = Literal["approve", "reject", "lift"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 LISTED = 1000
-"""Users of each list at most."""
+"""Entries of each list at most."""
 
-_BECOMES: Mapping[Decision, str] = {
+_STATE_AFTER: Mapping[Decision, str] = {
     "approve": statements.APPROVED,
     "reject": statements.REJECTED,
     "lift": statements.OPEN,
@@ -31,16 +31,16 @@ _BECOMES: Mapping[Decision, str] = {
 
 
 class NothingToRejectException(SCIMException):
-    """There is no quarantine, so that nothing can be rejected (409)."""
+    """There is no quarantine that could be rejected (409)."""
 
     status = 409
     _default_detail = "This tenant is not in quarantine: there is nothing to reject"
 
 
 class QuarantineDecisions:
-    """The quarantine of one tenant, to be shown and decided.
+    """Shows the quarantine of one tenant, and carries out decisions on it.
 
-    :param outbox: Where decisions are written down.
+    :param outbox: Writes an event of each decision.
     """
 
     def __init__(self, deprovisionings: Deprovisionings, outbox: EventOutbox) -> None:
@@ -48,40 +48,46 @@ class QuarantineDecisions:
         self._outbox = outbox
 
     def show(self) -> dict[str, Any]:
-        """Return how it stands, in JSON form.
+        """Return the state of the quarantine in JSON form, without members that have no value.
 
-        ``state`` (``off``, ``open``, ``quarantined``, ``approved``, ``rejected``); of ``users``,
-        the people who were active when the window began, how many are ``gone`` within ``window``
-        minutes, and how many are ``allowed`` to; ``since``, ``until`` and ``reason`` of a
-        quarantine, ``refused`` requests; ``decided`` and ``decidedBy``; ``removed`` and ``held``
-        with the first 1000 of ``removedTotal`` and ``heldTotal`` users: ``{"id", "userName",
-        "operation", "at", "refused"}``, the name of those who are still there. Of ``memberships``
-        of ACL groups, how many were taken away (``membershipsTaken``) and may be
-        (``membershipsAllowed``), and in ``membershipsHeld`` the first 1000 changes that are held
-        back: ``{"id", "display", "memberships", "at"}``.
+        ``state``
+            ``off``, ``open``, ``quarantined``, ``approved`` or ``rejected``.
+        ``users``, ``gone``, ``allowed``, ``window``
+            The number of users who were active when the window began, how many of them were
+            deprovisioned since, how many may be, and the length of the window in minutes.
+        ``since``, ``until``, ``reason``, ``refused``, ``decided``, ``decidedBy``
+            The begin, end and reason of a quarantine, the number of requests that it refused, and
+            the time and the actor of the last decision.
+        ``removedTotal``, ``removed``, ``heldTotal``, ``held``
+            The number of users who were deprovisioned, or whose deprovisioning is held back, and
+            the first 1000 of them: ``{"id", "userName", "operation", "at", "refused"}``. Deleted
+            users have no name.
+        ``memberships``, ``membershipsTaken``, ``membershipsAllowed``, ``membershipsHeld``
+            The number of memberships of ACL groups, how many were taken away and may be, and the
+            first 1000 changes that are held back: ``{"id", "display", "memberships", "at"}``.
         """
         deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
-        given, bind = deprovisionings.params(now), deprovisionings.database.bind
-        of_state = (statements.GONE, statements.WAITING)
-        *standing, (kept,), lost, totals, removed, held = deprovisionings.database.query(
+        params, bind = deprovisionings.params(now), deprovisionings.database.bind
+        listed = (statements.GONE, statements.WAITING)
+        *standing, (counted,), lost, totals, removed, held = deprovisionings.database.query(
             [
-                *deprovisionings.reads(given),
-                bind(memberships.MEMBERSHIPS, **given),
+                *deprovisionings.reads(params),
+                bind(memberships.MEMBERSHIPS, **params),
                 bind(memberships.HELD_LOSSES, limit=LISTED),
                 bind(statements.TOTALS),
-                *(bind(statements.LISTED, wanted=each, limit=LISTED) for each in of_state),
+                *(bind(statements.LISTED, wanted=each, limit=LISTED) for each in listed),
             ]
         )
         row, gone, users = deprovisionings.standing(standing)
         ids = [each["user_id"] for each in (*removed, *held)]
         names = self._names([*ids, *(each["resource_id"] for each in lost)])
-        in_force = row["until"] > str(given["now"])
+        in_force = row["until"] > str(params["now"])
         state = row["state"] if in_force else statements.OPEN
         removed_total = _total(totals, statements.GONE)
-        if in_force:  # nothing counts then: what did is what was removed
+        if in_force:  # then nothing counts, and the count is the number of those who are removed
             gone, users = removed_total, users + removed_total
-        taken = int(kept["taken"])
-        memberships_ = int(kept["there"]) + taken
+        taken = int(counted["taken"])
+        memberships_ = int(counted["there"]) + taken
         shown: dict[str, Any] = {
             "state": state if deprovisionings.rules.enabled else "off",
             "users": users,
@@ -110,19 +116,20 @@ class QuarantineDecisions:
         return shown
 
     def decide(self, decision: Decision, actor: str, minutes: int | None = None) -> dict[str, Any]:
-        """Decide, and return how it stands then.
+        """Carry out a decision, and return the state after it as :meth:`show` does.
 
-        ``approve``: for so many minutes, or for one window, nothing is held back and nothing
-        counts; also ahead of a quarantine. ``reject``: everything is held back until a whole window
-        has passed without such a request. ``lift``: it is over, and counting begins anew.
+        ``approve``: nothing is held back and nothing counts for some minutes. There need not be a
+        quarantine. ``reject``: everything is held back until a whole window has passed without such
+        a request. ``lift``: the quarantine ends, and counting begins anew.
 
-        :param actor: The name of the token it came with.
+        :param actor: The name of the token of the request.
+        :param minutes: How long an approval lasts; None for the length of the window.
         :raises NothingToRejectException: For a rejection without a quarantine.
         """
         deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
-        lasting = timedelta(minutes=minutes) if minutes else deprovisionings.window()
-        until = now if decision == "lift" else now + lasting
-        database, given = deprovisionings.database, deprovisionings.params(now)
+        duration = timedelta(minutes=minutes) if minutes else deprovisionings.window()
+        until = now if decision == "lift" else now + duration
+        database, params = deprovisionings.database, deprovisionings.params(now)
         detail = {
             "approve": f"nothing is held back until {moment(instant(until))}",
             "reject": f"nobody is deactivated or deleted until {moment(instant(until))}, and later "
@@ -132,14 +139,14 @@ class QuarantineDecisions:
         notice = self._outbox.notice(QUARANTINE, database.scope.tenant, decision, detail=detail)
         decide = database.bind(
             statements.DECIDE_IN_FORCE if decision == "reject" else statements.DECIDE,
-            **given,
-            becomes=_BECOMES[decision],
+            **params,
+            becomes=_STATE_AFTER[decision],
             lasts=instant(until),
             actor=actor,
         )
         event = database.bind(INSERT_EVENT, **notice)
         try:
-            database.commit([*deprovisionings.first(given), decide, event])
+            database.commit([*deprovisionings.first(params), decide, event])
         except BridgeError as error:
             if error.label == statements.DECISION:
                 raise NothingToRejectException from None

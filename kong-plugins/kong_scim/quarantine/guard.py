@@ -1,10 +1,10 @@
-"""The deprovisioning guard counts who leaves a tenant and what access is taken away, and holds the
-rest back once that is too much.
+"""The deprovisioning guard counts users and memberships that are removed, and holds the rest back
+once the limit is reached.
 
-Deactivated and deleted users count, each once within the window, whichever way they left (DELETE,
-PATCH, PUT, Bulk). A deactivated user who comes back counts nevertheless: the credentials are gone.
-Who was created within the window does not. Of people who stay count the memberships of ACL groups
-that they lose.
+A deactivated or deleted user counts once within the window, whatever the request was (DELETE,
+PATCH, PUT, Bulk). It still counts if the user is activated again, because the credentials are gone.
+A user who was created within the window does not count. For users who stay active, the memberships
+of ACL groups that they lose count.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ Deprovisioning = Literal["deactivate", "delete"]
 
 
 class QuarantineException(SCIMException):
-    """Too many users are deprovisioned at once, and nobody has confirmed that this is meant
-    (409)."""
+    """Too many users are deprovisioned at once, and no administrator has approved it (409)."""
 
     status = 409
     _default_detail = "This tenant is in quarantine"
 
 
 def deprovisioning(change: Change) -> Deprovisioning | None:
-    """Tell whether a change deactivates or deletes the user it writes."""
+    """Return whether a change deactivates or deletes the user that it writes, else None."""
     for user in change.users:
         if user.id != change.resource_id or user.before is None:
             continue
@@ -50,7 +49,7 @@ def deprovisioning(change: Change) -> Deprovisioning | None:
 
 
 def comes_back(change: Change) -> bool:
-    """Tell whether a change activates the user it writes, who was inactive."""
+    """Tell whether a change activates the user that it writes, who was inactive."""
     return any(
         user.id == change.resource_id
         and user.before is not None
@@ -63,8 +62,7 @@ def comes_back(change: Change) -> bool:
 
 @dataclass(frozen=True)
 class Deprovisionings:
-    """The rows in which a tenant's deprovisionings are counted, and the limits of the
-    configuration.
+    """Counts a tenant's deprovisionings in the database, by the limits of the configuration.
 
     :param users: The name of the resource type of users.
     """
@@ -79,9 +77,9 @@ class Deprovisionings:
         return timedelta(minutes=self.rules.window)
 
     def params(self, now: datetime, user: str = "") -> dict[str, Param]:
-        """Return what the statements take.
+        """Return the parameters of the statements.
 
-        :param user: Whose own deprovisioning does not count.
+        :param user: The id of the user whose deprovisioning is not counted.
         """
         rules = self.rules
         return {
@@ -97,21 +95,21 @@ class Deprovisionings:
             "enough": -(-rules.users * 100 // rules.share),
         }
 
-    def first(self, given: Mapping[str, Param]) -> list[Sql]:
-        """Return what any commit that writes here begins with: the lock, and what is forgotten."""
+    def first(self, params: Mapping[str, Param]) -> list[Sql]:
+        """Return the first steps of each commit that counts: they lock, and delete old rows."""
         begin = (statements.INSERT_TENANT, statements.LOCK, statements.PURGE, memberships.PURGE)
-        return [self.database.bind(each, **given) for each in begin]
+        return [self.database.bind(each, **params) for each in begin]
 
-    def reads(self, given: Mapping[str, Param]) -> list[Sql]:
-        """Select what :meth:`standing` reads."""
+    def reads(self, params: Mapping[str, Param]) -> list[Sql]:
+        """Return the statements whose results :meth:`standing` takes."""
         reads = (statements.STATE, statements.COUNT)
-        return [self.database.bind(each, **given) for each in reads]
+        return [self.database.bind(each, **params) for each in reads]
 
     @staticmethod
     def standing(rows: Sequence[list[dict[str, Any]]]) -> tuple[dict[str, Any], int, int]:
-        """Return the tenant's row, how many deprovisionings count, and of how many people.
+        """Return the tenant's row, how many deprovisionings count, and how many users there were.
 
-        Those are who was active when the window began.
+        These users are those who were active when the window began.
         """
         state, ((counted),) = rows
         row = state[0] if state else {"state": statements.OPEN, "until": ""}
@@ -122,7 +120,7 @@ class Deprovisionings:
 class QuarantineGuard:
     """The :class:`.DeprovisioningGuard` with the limits of a configuration.
 
-    :param dry_run: Whether nothing is to be written down.
+    :param dry_run: Whether nothing is written, as in a dry run.
     """
 
     def __init__(
@@ -134,117 +132,127 @@ class QuarantineGuard:
         self._dry_run = dry_run
 
     def guards(self, change: Change, lost: int) -> Sequence[Sql]:
-        """Return the steps that count a deprovisioning or a loss, where the change is one."""
+        """Return the steps that count a deprovisioning or a loss, or none for any other change.
+
+        :param lost: How many memberships of ACL groups the change takes away.
+        """
         deprovisionings, bind = self._deprovisionings, self._database.bind
         operation, now = deprovisioning(change), deprovisionings.clock()
         if operation is not None:
-            given = self._given(change, now, operation)
-            if self._is_new(change, given):
-                return [bind(statements.PASS_BY, **given)]
-            return [*deprovisionings.first(given), bind(statements.DEPART, **given)]
+            params = self._params(change, now, operation)
+            if self._is_new(change, params):
+                return [bind(statements.PASS_BY, **params)]
+            return [*deprovisionings.first(params), bind(statements.DEPART, **params)]
         if comes_back(change):
-            return [bind(statements.COME_BACK, **self._given(change, now, "activate"))]
+            return [bind(statements.COME_BACK, **self._params(change, now, "activate"))]
         if lost:
-            given = self._given(change, now, "") | {"taken": lost, "loss": uuid7()}
-            return [*deprovisionings.first(given), bind(memberships.LOSE, **given)]
+            params = self._params(change, now, "") | {"taken": lost, "loss": uuid7()}
+            return [*deprovisionings.first(params), bind(memberships.LOSE, **params)]
         return ()
 
     def hold(self, change: Change, lost: int) -> Exception:
-        """Begin the quarantine unless there is one, count the request, and return its refusal.
+        """Begin the quarantine unless there is one, count the request, and return its error.
 
-        :return: A :class:`Conflict` where somebody let everything pass in the meantime.
+        :return: A :class:`Conflict` if an administrator approved everything in the meantime.
         """
         operation, now = deprovisioning(change), self._deprovisionings.clock()
-        given = self._given(change, now, operation or "")
+        params = self._params(change, now, operation or "")
         hold = statements.HOLD
         if operation is None:
             scope = self._database.scope
             held_id = f"held {scope.workspace} {scope.tenant} {change.resource_id}"
-            given |= {"taken": lost, "loss": held_id}
+            params |= {"taken": lost, "loss": held_id}
             hold = memberships.HOLD
-        held = self._database.bind(hold, **given)
-        row = self._refused(given, now, held)
-        if row is None and not self._is_new(change, given):
-            reason = self._too_many(given) if operation else self._too_much(given, lost)
+        held = self._database.bind(hold, **params)
+        row = self._refused(params, now, held)
+        if row is None and not self._is_new(change, params):
+            reason = self._too_many(params) if operation else self._too_much(params, lost)
             if self._dry_run:
                 row = {"state": statements.OPEN, "until": "", "decided": ""}
                 begun = {"state": statements.QUARANTINED, "since": instant(now), "reason": reason}
                 return refusal({**row, **begun})
-            row = self._refused(given, now, held, *self._beginning(given, reason, operation))
+            row = self._refused(params, now, held, *self._beginning(params, reason, operation))
         if row is None or row["state"] == statements.APPROVED:
             return Conflict(detail="It was decided in the meantime: try again")
         return refusal(row)
 
     @staticmethod
-    def _is_new(change: Change, given: Mapping[str, Param]) -> bool:
-        """Tell whether a user was created within the window: who tests a provider deletes again."""
+    def _is_new(change: Change, params: Mapping[str, Param]) -> bool:
+        """Tell whether the user was created within the window, as when somebody tests a provider.
+
+        Such a user does not count.
+        """
         for each in change.users:
             meta = each.before.user.meta if each.before else None
             if each.id == change.resource_id and meta is not None and meta.created is not None:
-                return instant(meta.created) > str(given["after"])
+                return instant(meta.created) > str(params["after"])
         return False
 
-    def _too_many(self, given: Mapping[str, Param]) -> str:
-        _, gone, of = self._deprovisionings.standing(
-            self._database.query(self._deprovisionings.reads(given))
+    def _too_many(self, params: Mapping[str, Param]) -> str:
+        _, gone, users = self._deprovisionings.standing(
+            self._database.query(self._deprovisionings.reads(params))
         )
         window = self._deprovisionings.rules.window
         return (
-            f"{gone} of {of} users were deactivated or deleted within {window} minutes, "
+            f"{gone} of {users} users were deactivated or deleted within {window} minutes, "
             "and no more may be at once"
         )
 
-    def _too_much(self, given: Mapping[str, Param], lost: int) -> str:
-        (found,) = self._database.rows(memberships.MEMBERSHIPS, **given)
-        taken, of = int(found["taken"]), int(found["there"]) + int(found["taken"])
+    def _too_much(self, params: Mapping[str, Param], lost: int) -> str:
+        (found,) = self._database.rows(memberships.MEMBERSHIPS, **params)
+        taken, all_ = int(found["taken"]), int(found["there"]) + int(found["taken"])
         rules = self._deprovisionings.rules
         return (
-            f"{taken} of {of} memberships of ACL groups were taken away within {rules.window} "
-            f"minutes, and {lost} more are too many at once: {rules.memberships_allowed(of)} may be"
+            f"{taken} of {all_} memberships of ACL groups were taken away within {rules.window} "
+            f"minutes, and {lost} more are too many at once: "
+            f"{rules.memberships_allowed(all_)} may be"
         )
 
     def _beginning(
-        self, given: dict[str, Param], reason: str, operation: Deprovisioning | None
+        self, params: dict[str, Param], reason: str, operation: Deprovisioning | None
     ) -> list[Sql]:
-        """Return the steps that begin the quarantine and say so, unless somebody did meanwhile."""
+        """Return the steps that begin the quarantine, with its event, unless it has begun."""
         notice = self._outbox.notice(
             QUARANTINE, self._database.scope.tenant, "begin", detail=reason
         )
         begin = statements.BEGIN if operation else memberships.BEGIN
         bind, event = self._database.bind, notice["id"]
         return [
-            bind(begin, **given, why=reason, event=event),
+            bind(begin, **params, why=reason, event=event),
             bind(statements.INSERT_EVENT_OF_BEGINNING, **notice, event=event),
         ]
 
     def _refused(
-        self, given: dict[str, Param], now: datetime, held: Sql, *beginning: Sql
+        self, params: dict[str, Param], now: datetime, held: Sql, *beginning: Sql
     ) -> dict[str, Any] | None:
-        """Write a refusal down, and return the tenant's row; None where nothing is in force."""
+        """Count a refusal, and return the tenant's row; None if no quarantine is in force."""
         deprovisionings, database = self._deprovisionings, self._database
         if self._dry_run:
-            rows = database.rows(statements.STATE, **given)
+            rows = database.rows(statements.STATE, **params)
         else:
             later = instant(now + deprovisionings.window())
             *_, after = database.commit(
                 [
-                    *deprovisionings.first(given),
+                    *deprovisionings.first(params),
                     *beginning,
-                    database.bind(statements.REFUSE, **given, rejected_until=later),
+                    database.bind(statements.REFUSE, **params, rejected_until=later),
                     held,
-                    database.bind(statements.STATE, **given),
+                    database.bind(statements.STATE, **params),
                 ]
             )
             rows = after.data
-        return rows[0] if rows and rows[0]["until"] > str(given["now"]) else None
+        return rows[0] if rows and rows[0]["until"] > str(params["now"]) else None
 
-    def _given(self, change: Change, now: datetime, operation: str) -> dict[str, Param]:
+    def _params(self, change: Change, now: datetime, operation: str) -> dict[str, Param]:
         return {**self._deprovisionings.params(now, change.resource_id), "left_by": operation}
 
 
 def refusal(row: Mapping[str, Any]) -> QuarantineException:
-    """Return what a client is told whose request is held back."""
-    # A rejection of what was approved in advance has no beginning of its own.
+    """Return the error for a request that is held back.
+
+    :param row: The tenant's row.
+    """
+    # A rejection after an approval in advance has no `since`.
     detail = f"This tenant is in quarantine since {moment(row['since'] or row['decided'])}"
     detail += f": {row['reason']}. " if row["reason"] else ". "
     if row["state"] == statements.REJECTED:
@@ -262,5 +270,5 @@ def refusal(row: Mapping[str, Any]) -> QuarantineException:
 
 
 def moment(text: str) -> str:
-    """Return a stored date as it is shown: to the second."""
+    """Return a stored date in the form that is shown, to the second."""
     return text[:19] + "Z"

@@ -1,8 +1,8 @@
-"""The statements that count the ACL groups taken from people who stay.
+"""The statements that count the memberships of ACL groups that users who stay active lose.
 
-They take what those of :mod:`kong_scim.quarantine.statements` take, and ``taken``, how many the
-change at hand takes away; of the configuration ``memberships``, or -1 for half of all, and
-``some_memberships``, so many as may be taken away then at least.
+They take the parameters of :mod:`kong_scim.quarantine.statements`, and ``taken``, how many
+memberships the change takes away. From the configuration they take ``memberships``, how many may be
+taken away, or -1 for half of all, and ``some_memberships``, how many may be in that case at least.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from kong_scim.quarantine.statements import (
 )
 
 ACCESS_GROUPS = f"{KONG_SCHEMA}:accessGroups".lower()
-"""Under which name the ACL groups that users have are among the values."""
+"""The ``attr`` of the values that are the ACL groups of users."""
 
 
 def _taken() -> ColumnElement[Any]:
-    """How many memberships were taken away within the window, by what was not held back.
+    """Select how many memberships were taken away within the window.
 
-    After a decision counting begins anew; in a quarantine it goes on.
+    After a decision has ended, counting begins anew. During a quarantine it goes on.
     """
     decided = case((in_force(), literal("")), else_=quarantines.c.until)
     decided_at = select(decided).where(in_scope(quarantines)).scalar_subquery()
@@ -63,7 +63,7 @@ def _taken() -> ColumnElement[Any]:
 
 
 def _memberships() -> Select[Any]:
-    """Select the memberships that there are: ACL groups by user."""
+    """Select one row for each membership of a user in an ACL group."""
     return select(literal(1).label("one")).where(
         values.c.attr == literal_column(f"'{ACCESS_GROUPS}'"),
         values.c.resource_id == resources.c.id,
@@ -72,9 +72,9 @@ def _memberships() -> Select[Any]:
 
 
 def _may_be_taken() -> ColumnElement[bool]:
-    """Whether ``taken`` more may go: ``QuarantineConfig.memberships_allowed`` in SQL.
+    """Tell whether ``taken`` more may go: ``QuarantineConfig.memberships_allowed`` in SQL.
 
-    Those that went within the window are among those of which it is a share.
+    The share is of all memberships that there were when the window began.
     """
     taken, all_ = _taken(), func.count()
     there = select(all_).select_from(_memberships().subquery("there")).scalar_subquery()
@@ -89,11 +89,11 @@ def _may_be_taken() -> ColumnElement[bool]:
 
 
 PURGE = Statement(forgotten(losses))
-"""Forgets losses."""
+"""Deletes losses that no longer count."""
 
 
 def _insert_loss(state: str, condition: ColumnElement[bool]) -> Insert:
-    """Insert that a change of ``user`` takes memberships away, where a condition holds."""
+    """Insert a loss of memberships by a change of ``user``, if a condition holds."""
     return insert_where(
         losses,
         condition,
@@ -119,14 +119,14 @@ def _may_lose() -> ColumnElement[bool]:
 
 
 LOSE = Statement(_insert_loss(GONE, _may_lose()), rows=1, label=HELD)
-"""Writes a loss of memberships down, unless it is too much.
+"""Writes a loss of memberships, unless it exceeds the limit.
 
-In a quarantine that losses began, or went on with, every one is: whatever is left of what may go is
-not for who goes on. In another one they count as ever.
+In a quarantine that has held back a loss, every loss is held back, also one within the limit. In
+any other quarantine losses count as usual.
 """
 
 BEGIN = beginning(~_may_be_taken())
-"""Puts the tenant in quarantine, if it is not and such a loss is too much."""
+"""Puts the tenant in quarantine, if it is not and the loss exceeds the limit."""
 
 
 def _hold() -> Insert:
@@ -136,7 +136,7 @@ def _hold() -> Insert:
 
 
 HOLD = Statement(_hold())
-"""Writes down a loss that is held back, of each resource the last one."""
+"""Writes a loss that is held back. Each resource has a row for its last one."""
 
 HELD_LOSSES = Statement(
     select(losses)
@@ -144,7 +144,7 @@ HELD_LOSSES = Statement(
     .order_by(losses.c.at, losses.c.id)
     .limit(bindparam("limit"))
 )
-"""Selects losses that are held back, the first ``limit`` of them."""
+"""Selects the first ``limit`` losses that are held back."""
 
 MEMBERSHIPS = Statement(
     select(
@@ -155,4 +155,4 @@ MEMBERSHIPS = Statement(
         _taken().label("taken"),
     )
 )
-"""Selects how many memberships there are (``there``), and were taken away (``taken``)."""
+"""Selects how many memberships there are (``there``), and how many were taken away (``taken``)."""

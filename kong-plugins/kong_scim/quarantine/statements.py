@@ -1,9 +1,10 @@
 """The statements of the deprovisioning guard.
 
-All take the parameters ``workspace`` and ``tenant``, and ``now``. What counts deprovisionings also
-takes ``after``, the beginning of the window, and ``user``, whose own deprovisioning does not count;
-dates are text as :func:`~kong_scim.directory.values.instant` writes it. No parameter has the name
-of a column but those two: SQLAlchemy names what is embedded in a statement after its column.
+All take the parameters ``workspace``, ``tenant`` and ``now``. Those that count deprovisionings also
+take ``after``, the beginning of the window, and ``user``, the id of the user whose deprovisioning
+is not counted. Dates are text as :func:`~kong_scim.directory.values.instant` writes it. Only
+``workspace`` and ``tenant`` have names of columns, because SQLAlchemy names a value that it embeds
+in a statement after its column.
 """
 
 from __future__ import annotations
@@ -38,37 +39,37 @@ from kong_scim.directory.tables import deprovisionings, outbox, quarantines, res
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING, BACK = "gone", "held", "back"
-"""States of a deprovisioning: done, refused, or undone: who was inactive and is active again."""
+"""States of a deprovisioning: done, held back, or undone because the user is active again."""
 
 DECISION = "decision"
-"""The label of a decision that cannot be made."""
+"""The label of the step that decides, by which its failure is known."""
 
 FOREVER = "9999-12-31T23:59:59.999999+00:00"
 
 
 def in_force() -> ColumnElement[bool]:
-    """Whether a decision or a quarantine is in force, of a row of the tenant."""
+    """Tell by the tenant's row whether a decision or a quarantine is in force."""
     return quarantines.c.until > bindparam("now")
 
 
 def tenant_has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the row of the tenant meets a condition."""
+    """Tell whether the tenant's row meets a condition."""
     return exists(select(literal(1)).where(in_scope(quarantines), condition))
 
 
 def holds() -> ColumnElement[bool]:
-    """Whether everything is held back, of a row of the tenant."""
+    """Tell by the tenant's row whether everything is held back."""
     return and_(in_force(), quarantines.c.state != APPROVED)
 
 
 def _counts(at: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether something of a moment counts: of the window, and after the last decision."""
+    """Tell whether a moment is within the window and after the last decision, so that it counts."""
     until = select(quarantines.c.until).where(in_scope(quarantines)).scalar_subquery()
     return and_(at > bindparam("after"), at > func.coalesce(until, ""))
 
 
 def _counted() -> Subquery:
-    """Count deprovisionings of others within the window."""
+    """Count the deprovisionings within the window, without that of ``user``."""
     return (
         select(func.count().label("gone"))
         .where(
@@ -82,10 +83,10 @@ def _counted() -> Subquery:
 
 
 def _active_before() -> Select[Any]:
-    """Select users who were active when the window began, or at a decision since, and are.
+    """Select users who are active, and were when the window began or at a later decision.
 
-    Not those who came since, nor those who were inactive then, or are now: whoever makes or wakes
-    them would raise what may go. Who left since is counted as a deprovisioning.
+    Users who were created or activated since are left out, because they would raise the limit.
+    Users who were deprovisioned since are counted as deprovisionings.
     """
     active = select(literal(1)).where(
         values.c.resource_id == resources.c.id,
@@ -108,11 +109,11 @@ def _active_before() -> Select[Any]:
 
 
 def _one_more(counted: Subquery) -> ColumnElement[bool]:
-    """Whether one more may leave: :meth:`~kong_scim.config.quarantine.QuarantineConfig.allowed`
-    in SQL.
+    """Tell whether one more user may be deprovisioned.
 
-    The user at hand is active before and has not left yet, so it is among those who are there. More
-    users than ``enough`` need not be counted: the number binds before the share does.
+    This is :meth:`~kong_scim.config.quarantine.QuarantineConfig.allowed` in SQL. The user of the
+    request is still active, so it is among those who are there. No more users than ``enough`` are
+    counted: from there on the share allows more than the number does.
     """
     some = _active_before().limit(bindparam("enough")).subquery("some")
     there = select(func.count()).select_from(some)
@@ -138,14 +139,17 @@ INSERT_TENANT = Statement(
     )
     .on_conflict_do_nothing()
 )
-"""Makes the tenant's row where there is none."""
+"""Makes the tenant's row if there is none."""
 
 LOCK = Statement(select(quarantines.c.until).where(in_scope(quarantines)).with_for_update(), rows=1)
-"""Locks the tenant's row: nobody else writes deprovisionings until the commit."""
+"""Locks the tenant's row, so that nobody else writes deprovisionings until the commit."""
 
 
 def forgotten(table: Table) -> Delete:
-    """Delete rows of ``at`` that do not count any more, unless somebody has yet to look at them."""
+    """Delete rows of a table that no longer count, unless a quarantine or decision is in force.
+
+    :param table: Its column ``at`` has the moment of each row.
+    """
     old = or_(table.c.at <= bindparam("after"), table.c.at <= quarantines.c.until)
     return delete(table).where(in_scope(table), tenant_has(and_(~in_force(), old)))
 
@@ -154,12 +158,11 @@ PURGE = Statement(forgotten(deprovisionings))
 """Deletes deprovisionings that no longer count."""
 
 PASS_BY = Statement(select(literal(1).label("one")).where(~tenant_has(holds())), rows=1, label=HELD)
-"""Lets a deprovisioning pass that does not count, unless everything is held back."""
+"""Lets pass the deprovisioning of a user who does not count, unless everything is held back."""
 
 
 def _insert_deprovisioning(state: str, condition: ColumnElement[bool], refused: int = 0) -> Insert:
-    """Insert the deprovisioning of ``user`` by the operation ``left_by``, where a condition
-    holds."""
+    """Insert the deprovisioning of ``user`` by the operation ``left_by``, if a condition holds."""
     return insert_where(
         deprovisionings,
         condition,
@@ -172,7 +175,7 @@ def _insert_deprovisioning(state: str, condition: ColumnElement[bool], refused: 
 
 
 def _or_update(insert: Insert, where: ColumnElement[bool] | None = None, **new: Any) -> Insert:
-    """Update the deprovisioning of the user instead, where there is one."""
+    """Have an insert update the deprovisioning of the user if there is one."""
     return insert.on_conflict_do_update(
         index_elements=deprovisionings.primary_key.columns, set_=new, where=where
     )
@@ -189,10 +192,10 @@ COME_BACK = Statement(
         **_as_of_now(BACK),
     )
 )
-"""Notes that a user is active again who was not, unless its deprovisioning still counts."""
+"""Notes that an inactive user is active again, unless its deprovisioning still counts."""
 
 APPROVED_NOW = and_(in_force(), quarantines.c.state == APPROVED)
-"""Whether everything is let through, of a row of the tenant."""
+"""Tells by the tenant's row whether an approval is in force."""
 
 
 def _may_deprovision() -> ColumnElement[bool]:
@@ -209,7 +212,7 @@ DEPART = Statement(
 
 
 def beginning(condition: ColumnElement[bool]) -> Statement:
-    """Put the tenant in quarantine, if it is not and a condition holds."""
+    """Return the statement that puts a tenant in quarantine, if it is not and a condition holds."""
     return Statement(
         update(quarantines)
         .where(in_scope(quarantines), ~in_force(), condition)
@@ -232,14 +235,14 @@ def _too_many() -> ColumnElement[bool]:
 
 
 BEGIN = beginning(_too_many())
-"""Puts the tenant in quarantine, if it is not and one more is too many."""
+"""Puts the tenant in quarantine, if it is not and one more deprovisioning exceeds the limit."""
 
 INSERT_EVENT_OF_BEGINNING = Statement(
     insert_where(
         outbox, exists(select(literal(1)).where(quarantines.c.event_id == bindparam("event")))
     )
 )
-"""Writes the event of a beginning, if it did begin."""
+"""Writes the event of a quarantine's begin, if this commit began it."""
 
 _REJECTED: Any = (quarantines.c.state == REJECTED, bindparam("rejected_until"))
 
@@ -248,7 +251,7 @@ REFUSE = Statement(
     .where(in_scope(quarantines), holds())
     .values(refused=quarantines.c.refused + 1, until=case(_REJECTED, else_=quarantines.c.until))
 )
-"""Counts a request that is held back; one that insists keeps a rejection going."""
+"""Counts a request that is held back. Such a request prolongs a rejection."""
 
 _IS_HELD = deprovisionings.c.state == WAITING
 
@@ -260,7 +263,7 @@ HOLD = Statement(
         at=case((_IS_HELD, bindparam("now")), else_=deprovisionings.c.at),
     )
 )
-"""Writes down whom a request that is held back would have removed."""
+"""Writes the deprovisioning that a request that is held back would have done."""
 
 STATE = Statement(select(quarantines).where(in_scope(quarantines)))
 """Selects the tenant's row."""
@@ -274,14 +277,15 @@ COUNT = Statement(
         .label("there"),
     )
 )
-"""Selects how many deprovisionings count (``gone``), and how many else were active (``there``)."""
+"""Selects how many deprovisionings count (``gone``), and how many other users were active
+(``there``)."""
 
 TOTALS = Statement(
     select(deprovisionings.c.state, deprovisionings.c.operation, func.count().label("total"))
     .where(in_scope(deprovisionings))
     .group_by(deprovisionings.c.state, deprovisionings.c.operation)
 )
-"""Selects how many deprovisionings there are, as ``state``, ``operation`` and ``total``."""
+"""Selects the number of deprovisionings (``total``) by ``state`` and ``operation``."""
 
 LISTED = Statement(
     select(deprovisionings)
@@ -289,12 +293,12 @@ LISTED = Statement(
     .order_by(deprovisionings.c.at, deprovisionings.c.user_id)
     .limit(bindparam("limit"))
 )
-"""Selects deprovisionings of one state (``wanted``), the first ``limit`` of them."""
+"""Selects the first ``limit`` deprovisionings in a state (``wanted``)."""
 
 
 def _decide(*conditions: ColumnElement[bool]) -> Statement:
-    """Decide; what is of a quarantine that is over is forgotten."""
-    kept = {
+    """Return the statement that decides, and that clears a quarantine which is over."""
+    cleared_if_over = {
         name: case((~in_force(), empty), else_=quarantines.c[name])
         for name, empty in (("since", ""), ("reason", ""), ("refused", 0))
     }
@@ -306,7 +310,7 @@ def _decide(*conditions: ColumnElement[bool]) -> Statement:
             until=bindparam("lasts"),
             decided=bindparam("now"),
             decided_by=bindparam("actor"),
-            **kept,
+            **cleared_if_over,
         ),
         rows=1,
         label=DECISION,
@@ -315,4 +319,4 @@ def _decide(*conditions: ColumnElement[bool]) -> Statement:
 
 DECIDE = _decide()
 DECIDE_IN_FORCE = _decide(in_force())
-"""Decides only where a quarantine or a decision is in force."""
+"""Decides only if a quarantine or a decision is in force."""

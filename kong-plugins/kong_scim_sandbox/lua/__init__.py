@@ -1,6 +1,6 @@
-"""The Lua that ships, scim-bridge, run by the sandbox in LuaJIT.
+"""Runs scim-bridge, the Lua that ships, in LuaJIT.
 
-``stand_in/*.lua`` is what those modules use of ``kong`` and ``ngx``; it asks Python for what a
-process has one of: the database, the caches, the shared dictionary. Values cross between the two as
-JSON text, and every other text as octets (in Python: one character each, Latin-1).
+``stand_in/*.lua`` has the parts of ``kong`` and ``ngx`` that scim-bridge uses. For what all threads
+share (the database, the caches, the shared dictionary) it calls Python. Values are passed as JSON
+text, and every other text as octets (in Python a string with one Latin-1 character for each).
 """

@@ -1,8 +1,8 @@
-"""Which statements of the shipped Lua were run, by all processes of a test run together.
+"""Measures which statements of the shipped Lua all processes of a test run have run.
 
-Where ``KONG_SCIM_LUA_COVERAGE`` names a directory, the modules are loaded with a mark in front of
-each statement that begins a line, and each process writes a file there as it ends. A debug hook
-would make every line several times as slow, and needs LuaJIT's compiler to be off.
+If ``KONG_SCIM_LUA_COVERAGE`` names a directory, each statement at the beginning of a line is loaded
+with a mark in front of it, and each process writes a file into the directory when it ends. A debug
+hook would make every line several times as slow, and would need LuaJIT's compiler to be off.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _seen: list[Any] = []
 
 
 def watch(lua: Any) -> None:
-    """Have a runtime note which marks it passes, where the environment asks for it."""
+    """Have a runtime record the marks that it passes, if coverage is measured."""
     if VARIABLE not in os.environ:
         return
     if not _seen:
@@ -50,14 +50,14 @@ def watch(lua: Any) -> None:
 
 
 def write() -> None:
-    """Write what the runtimes of this process have seen."""
+    """Write the marks that the runtimes of this process have passed to a file."""
     lines = {each for seen in _seen for each in seen().split()}
     path = Path(os.environ[VARIABLE]) / f"{os.getpid()}-{uuid4().hex}.json"
     path.write_text(json.dumps(sorted(lines)))
 
 
 def marked(path: Path) -> str:
-    """Return the text of a module, with marks where the environment asks for them."""
+    """Return the text of a module, with marks if coverage is measured."""
     text = path.read_text("latin-1")
     if VARIABLE not in os.environ:
         return text
@@ -70,8 +70,8 @@ def marked(path: Path) -> str:
 
 
 def _with_marks(text: str, name: str) -> str:
-    """Put a mark wherever the text is still Lua with it: so a line within a statement gets none."""
-    from lupa import luajit21  # noqa: PLC0415 - only who runs a gateway has it
+    """Put a mark before each line where the text still compiles, so not within a statement."""
+    from lupa import luajit21  # noqa: PLC0415 - only installed with the sandbox
 
     compiled = luajit21.LuaRuntime(encoding="latin-1").eval(
         "function(text) return loadstring(text) ~= nil end"
@@ -86,7 +86,7 @@ def _with_marks(text: str, name: str) -> str:
 
 
 def _beginnings(lines: list[str]) -> Iterator[int]:
-    """Yield the lines that may begin with a statement."""
+    """Yield the indexes of lines that may begin with a statement."""
     in_string = False
     for index, line in enumerate(lines):
         if not in_string and not _NO_STATEMENT.match(line):
@@ -97,10 +97,10 @@ def _beginnings(lines: list[str]) -> Iterator[int]:
 
 
 def table(shipped: Path, seen: Path) -> list[str]:
-    """Return a table of the modules: percent, statements, and the lines that nobody ran.
+    """Return a table of the modules: percent, statements, and the lines that were not run.
 
-    :param shipped: The directory of the modules; those of migrations count for nothing.
-    :param seen: Where the processes wrote.
+    :param shipped: The directory of the modules. Its subdirectory of migrations is left out.
+    :param seen: The directory with the files of the processes.
     """
     run: set[str] = set()
     for path in seen.glob("*.json"):
@@ -119,7 +119,7 @@ def _row(name: str, run: int, lines: int, missed: str = "") -> str:
 
 
 def _ranges(lines: list[int]) -> str:
-    """Return lines such as ``3 5-7``; what lies between two of them may be no code."""
+    """Return line numbers as text, such as ``3 5-7``."""
     ranges: list[list[int]] = []
     for line in lines:
         if ranges and line - ranges[-1][1] == 1:

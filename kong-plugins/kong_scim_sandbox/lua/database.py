@@ -1,4 +1,4 @@
-"""The sandbox's SQLite file as the Lua asks for it: SQL, Kong's entities, and LMDB's keys."""
+"""Serves SQL, Kong's entities and LMDB's keys to the Lua, from the sandbox's SQLite file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from kong_scim_sandbox.entity_schema import DAOS, DaoError, Entity, lua
 LMDB = """
 CREATE TABLE IF NOT EXISTS lmdb (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
 """
-"""What scim-bridge keeps in a DB-less Kong's memory beside the entities."""
+"""The table of keys that scim-bridge keeps in a DB-less Kong's LMDB besides the entities."""
 
 _PATH = {"acls": "acls", "keyauth_credentials": "key-auth"}
-"""The part of an Admin API's path that stands for an entity."""
+"""The part of the Admin API's path for each kind of entity."""
 
 _BUSY = 10.0
 """Seconds that a statement waits for another process."""
 
 _PROGRESS = 100_000
-"""Instructions of SQLite, about a millisecond's, after which a statement is held to its time."""
+"""SQLite's instructions (about a millisecond) between two checks of a statement's timeout."""
 
 _PARTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|;|[^'";]+""")
 
@@ -46,13 +46,13 @@ _STATES = {
     "SQLITE_CONSTRAINT_NOTNULL": "23502",
     "SQLITE_CONSTRAINT_CHECK": "23514",
 }
-"""SQLSTATE (PostgreSQL, appendix A) by SQLite's name of an error; any other is a system error."""
+"""SQLSTATE (PostgreSQL, appendix A) by SQLite's name of an error. Others are system errors."""
 
 _SYSTEM_ERROR = "58000"
 
 
 class _Connection(threading.local):
-    """The connection of one thread, opened when it is asked for first."""
+    """The connection of one thread, which is opened when it is first used."""
 
     sqlite: sqlite3.Connection | None = None
     writes: bool = False
@@ -61,17 +61,17 @@ class _Connection(threading.local):
 
 
 class Database:
-    """One SQLite file with a connection for each thread, of which one at a time writes.
+    """One SQLite file with a connection for each thread. One thread at a time writes.
 
-    :param dbless: Whether it stands for LMDB, which knows no references.
+    :param dbless: Whether it stands for LMDB, which does not check foreign keys.
     """
 
     def __init__(self, path: Path, *, dbless: bool) -> None:
         self.turn = threading.RLock()
-        """Held by who writes."""
+        """The lock of the thread that writes."""
         self._path = path
         self._dbless = dbless
-        self._own = _Connection()
+        self._local = _Connection()
         self._all: list[sqlite3.Connection] = []
 
     def close(self) -> None:
@@ -82,20 +82,20 @@ class Database:
     @property
     def connection(self) -> sqlite3.Connection:
         """Return the connection of this thread."""
-        if self._own.sqlite is None:
+        if self._local.sqlite is None:
             made = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY
             )
             made.execute("PRAGMA synchronous = NORMAL")
             made.execute(f"PRAGMA foreign_keys = {'OFF' if self._dbless else 'ON'}")
             made.create_function("statement_timeout", 1, self._set_timeout)
-            self._own.sqlite = made
+            self._local.sqlite = made
             self._all.append(made)
-        return self._own.sqlite
+        return self._local.sqlite
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that writes, or changes nothing where it fails."""
+        """Open a transaction that writes. If its block fails, nothing is changed."""
         with self.turn:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -108,7 +108,7 @@ class Database:
     # -- SQL ----------------------------------------------------------------
 
     def query(self, text: str) -> str:
-        """Run statements until one fails, and answer what each did, and the error."""
+        """Run statements until one fails; return the result of each, and the error, as JSON."""
         results: list[dict[str, Any]] = []
         error = None
         for statement in _statements(text):
@@ -121,18 +121,18 @@ class Database:
         return json.dumps({"results": results, "error": error})
 
     def roll_back(self) -> None:
-        """End the transaction of this thread, if there is one, with nothing written."""
-        if self._own.sqlite is not None and self._own.sqlite.in_transaction:
-            self._own.sqlite.execute("ROLLBACK")
+        """Roll back the transaction of this thread, if there is one."""
+        if self._local.sqlite is not None and self._local.sqlite.in_transaction:
+            self._local.sqlite.execute("ROLLBACK")
         self._end_turn()
 
     def _run(self, statement: str) -> dict[str, Any]:
         connection = self.connection
-        if statement == "BEGIN IMMEDIATE" and not self._own.writes:
+        if statement == "BEGIN IMMEDIATE" and not self._local.writes:
             self.turn.acquire()
-            self._own.writes = True
-        self._own.until = time.monotonic() + self._own.timeout
-        limited = self._own.timeout and connection.in_transaction
+            self._local.writes = True
+        self._local.until = time.monotonic() + self._local.timeout
+        limited = self._local.timeout and connection.in_transaction
         connection.set_progress_handler(self._is_late if limited else None, _PROGRESS)
         try:
             cursor = connection.execute(statement)
@@ -148,21 +148,21 @@ class Database:
         return {"rows": rows, "affected_rows": affected if affected != -1 else None}
 
     def _end_turn(self) -> None:
-        if self._own.writes:
-            self._own.writes = False
+        if self._local.writes:
+            self._local.writes = False
             self.turn.release()
 
     def _set_timeout(self, milliseconds: float) -> float:
-        self._own.timeout = milliseconds / 1000
+        self._local.timeout = milliseconds / 1000
         return milliseconds
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self._own.until
+        return time.monotonic() > self._local.until
 
     # -- Entities -----------------------------------------------------------
 
     def schemas(self) -> str:
-        """Answer the schemas of Kong's entities."""
+        """Return the schemas of Kong's entities as JSON."""
         return json.dumps(
             [
                 {
@@ -179,7 +179,7 @@ class Database:
         )
 
     def entity_filled(self, name: str, text: str) -> str:
-        """Answer a new entity with what it does not say, held to its schema."""
+        """Check a new entity, and return it with its generated fields, or an error, as JSON."""
 
         def filled() -> Entity:
             now = int(time.time())
@@ -192,9 +192,11 @@ class Database:
         return _answer(filled)
 
     def entity_rows(self, name: str, field: str | None = None, value: str | None = None) -> str:
-        """Answer the entities whose field has a value; all of them without a field.
+        """Return the entities whose field has a value, or all without a field, as JSON.
 
-        :param field: ``cache_key`` for the fields of one, behind the name of the entity.
+        :param field: The name of a field, or ``cache_key``.
+        :param value: The value of the field, or the cache key: the entity's name and the values of
+            its fields, with colons between them.
         """
         if field is None:
             return _answer(lambda: entities.page(self.connection, name, size=-1))
@@ -206,7 +208,7 @@ class Database:
         return _answer(lambda: entities.select(self.connection, name, field, value))
 
     def entity_write(self, name: str, text: str, known: bool) -> str:
-        """Write a new entity, or the given fields of one that is there, and answer it."""
+        """Insert an entity, or update its fields if it is ``known``; return it as JSON."""
 
         def written() -> list[Entity]:
             entity = json.loads(text)
@@ -217,19 +219,19 @@ class Database:
         return _answer(written)
 
     def entity_delete(self, name: str, identifier: str) -> str:
-        """Delete an entity with all that belongs to it."""
+        """Delete an entity with the entities that belong to it."""
         entities.delete(self.connection, name, identifier)
         return json.dumps({"ok": True})
 
     # -- LMDB ---------------------------------------------------------------
 
     def lmdb_get(self, key: str) -> str | None:
-        """Return the value of a key."""
+        """Return the value of a key, or None."""
         found = self.connection.execute("SELECT value FROM lmdb WHERE key = ?", [key]).fetchone()
         return found and str(found[0])
 
     def lmdb_commit(self, text: str) -> str:
-        """Do all of some operations or none, and answer what each found."""
+        """Run all of some operations or none; return the result of each as JSON."""
         try:
             with self.writing():
                 found = [self._operate(**operation) for operation in json.loads(text)]
@@ -250,8 +252,8 @@ class Database:
         if op == "set":
             self.connection.execute("INSERT OR REPLACE INTO lmdb VALUES (?, ?)", [key, value])
         elif op == "delete":
-            gone = self.connection.execute("DELETE FROM lmdb WHERE key = ?", [key])
-            if not gone.rowcount:
+            cursor = self.connection.execute("DELETE FROM lmdb WHERE key = ?", [key])
+            if not cursor.rowcount:
                 raise LookupError(f"there is no {key}")
         elif row is not None:
             entities.replace(self.connection, name, row, gone=op == "delete_entity")
@@ -259,9 +261,10 @@ class Database:
 
 
 def error(name: str, text: str) -> str:
-    """Answer an error of Kong's DAOs.
+    """Return an error of Kong's DAOs as JSON.
 
-    :param name: That of the function of ``kong/db/errors.lua``; ``text``: its arguments.
+    :param name: The name of a function of ``kong/db/errors.lua``.
+    :param text: The arguments of that function, as a JSON list.
     """
     first, *others = json.loads(text)
     made: dict[str, Callable[..., DaoError]] = {

@@ -1,4 +1,4 @@
-"""What scim-bridge asks of a request, as the stand-ins have it: texts as octets."""
+"""Makes the facts about a request that scim-bridge needs, with texts as octets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kong_scim_sandbox.router import normalized
 
 
 def of_request(exchange: Exchange, node_id: str) -> dict[str, Any]:
-    """Return the facts of a request of a client. No proxy is trusted."""
+    """Return the facts about a client's request. No proxy is trusted."""
     match = exchange.match
     return {
         "node_id": node_id,

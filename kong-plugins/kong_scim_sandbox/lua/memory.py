@@ -1,4 +1,4 @@
-"""What all threads of the sandbox share, as the workers of one Kong do: caches and a dictionary."""
+"""Caches and a dictionary that all threads of the sandbox share, as the workers of one Kong do."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from threading import RLock
 
 
 class Caches:
-    """``kong.cache`` and ``kong.core_cache``: JSON texts by cache and key.
+    """Stands for ``kong.cache`` and ``kong.core_cache``: JSON texts by cache and key.
 
-    Who finds nothing keeps all of them closed until it has put there what it read. What is dropped
-    after a COMMIT is therefore never put back by somebody who read before it.
+    A :meth:`get` that finds nothing locks all caches until the :meth:`put` that follows. So a text
+    that is dropped after a COMMIT is not put back by a thread that read before the COMMIT.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Caches:
         self._texts: dict[tuple[str, str], tuple[float, str]] = {}
 
     def get(self, cache: str, key: str) -> str | None:
-        """Return what is cached, or None and keep the caches closed until :meth:`put`."""
+        """Return a cached text; or None, and keep all caches locked until :meth:`put`."""
         self._lock.acquire()
         ends, text = self._texts.get((cache, key), (0.0, ""))
         if ends <= time.monotonic():
@@ -28,29 +28,29 @@ class Caches:
         return text
 
     def put(self, cache: str, key: str, text: str | None, ttl: float | None = None) -> None:
-        """Cache a text, unless it is None, and open the caches again.
+        """Cache a text, unless it is None, and unlock the caches.
 
-        :param ttl: In seconds; 0 or None for as long as nobody drops it.
+        :param ttl: The time to live in seconds; 0 or None for no limit.
         """
         if text is not None:
             self._texts[cache, key] = (time.monotonic() + ttl if ttl else math.inf, text)
         self._lock.release()
 
     def drop(self, cache: str, key: str | None = None) -> None:
-        """Forget a text, or all texts of a cache."""
+        """Delete one text, or all texts of a cache."""
         with self._lock:
             for found in [(cache, key)] if key is not None else [*self._texts]:
                 if found[0] == cache:
                     self._texts.pop((cache, str(found[1])), None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all texts of all caches."""
         with self._lock:
             self._texts.clear()
 
 
 class SharedDictionary:
-    """``ngx.shared.kong``, whose entries end after some seconds."""
+    """Stands for ``ngx.shared.kong``, whose entries may have a time to live."""
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -68,26 +68,26 @@ class SharedDictionary:
     def set(self, key: str, value: object, ttl: float = 0) -> bool:
         """Set a value.
 
-        :param ttl: In seconds; 0 for ever.
+        :param ttl: The time to live in seconds; 0 for no limit.
         """
         with self._lock:
             self._values[key] = (time.monotonic() + ttl if ttl else math.inf, value)
         return True
 
     def add(self, key: str, value: object, ttl: float = 0) -> bool:
-        """Set a value where there is none, and return whether there was none."""
+        """Set a value if there is none, and return whether there was none."""
         with self._lock:
             return self.get(key) is None and self.set(key, value, ttl)
 
     def increase(self, key: str, by: float, start: float = 0, ttl: float = 0) -> float:
-        """Add to a number, which begins at ``start``, and return it."""
+        """Add to a number, which is ``start`` if there is none, and return the sum."""
         with self._lock:
-            known = self.get(key)
-            number = (known if isinstance(known, (int, float)) else start) + by
+            old = self.get(key)
+            number = (old if isinstance(old, (int, float)) else start) + by
             self.set(key, number, ttl)
             return number
 
     def delete(self, key: str) -> None:
-        """Forget a value."""
+        """Delete a value."""
         with self._lock:
             self._values.pop(key, None)

@@ -1,4 +1,4 @@
-"""One LuaJIT with the shipped scim-bridge in it, behind the stand-ins for Kong and Nginx."""
+"""Runs the shipped scim-bridge in one LuaJIT, with stand-ins for Kong and Nginx."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PACKAGE = _HERE.parent
 
 
 def shipped_directory() -> Path:
-    """Return where the Lua is: beside the package, or within it where a wheel was installed."""
+    """Return the directory of the Lua: beside the package, or in it if a wheel was installed."""
     beside = _PACKAGE.parent / "kong/plugins"
     return beside if beside.is_dir() else _PACKAGE / "_kong"
 
 
 @functools.cache
 def shipped(name: str) -> str | None:
-    """Return the text of a module that ships, as octets; None for any other module."""
+    """Return the text of a module that ships as octets, or None for any other module."""
     if not name.startswith(PREFIX):
         return None
     path = shipped_directory() / f"{name.removeprefix(PREFIX).replace('.', '/')}.lua"
@@ -32,31 +32,31 @@ def shipped(name: str) -> str | None:
 
 @functools.cache
 def stand_in(name: str) -> str:
-    """Return the text of a stand-in, as octets."""
+    """Return the text of a stand-in as octets."""
     return (_HERE / "stand_in" / name).read_text("latin-1")
 
 
 def octets(text: str) -> str:
-    """Return a text as Lua is given it: one character for each octet."""
+    """Return a text as octets for Lua: one character for each octet of its UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def text_of(given: str) -> str:
-    """Return what Lua gave as octets."""
-    return given.encode("latin-1").decode("utf-8", "surrogateescape")
+def text_of(raw: str) -> str:
+    """Return the text of octets that came from Lua."""
+    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 class Runtime:
     """A LuaJIT for one thread, as Kong has one for each worker.
 
-    One for each thread and not one behind a lock: a commit waits for its turn, and what waits in a
-    call of Lua would hold up every other request.
+    Threads do not share one behind a lock, because a commit waits for its turn within a call of
+    Lua, and would block every other request.
 
-    :param host: Functions that the stand-ins call, by their names; they take and answer octets.
+    :param host: Functions that the stand-ins call, by their names. They take and return octets.
     """
 
     def __init__(self, host: Mapping[str, Callable[..., Any]]) -> None:
-        from lupa import luajit21  # noqa: PLC0415 - only who runs a gateway has it
+        from lupa import luajit21  # noqa: PLC0415 - only installed with the sandbox
 
         self._lua = luajit21.LuaRuntime(
             encoding="latin-1",
@@ -70,12 +70,12 @@ class Runtime:
         self._functions = begin(self._table(functions))
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a function of ``start.lua``; an argument that is a mapping becomes a table."""
-        given = [self._table(each) if isinstance(each, Mapping) else each for each in arguments]
-        return self._functions[name](*given)
+        """Call a function of ``start.lua``. An argument that is a mapping becomes a table."""
+        values = [self._table(each) if isinstance(each, Mapping) else each for each in arguments]
+        return self._functions[name](*values)
 
     def execute(self, text: str) -> Any:
-        """Run a text of Lua, and return what it returns."""
+        """Run a text of Lua, and return its result."""
         return self._lua.execute(text)
 
     def _table(self, values: Mapping[str, Any]) -> Any:

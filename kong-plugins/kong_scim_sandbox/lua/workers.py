@@ -1,4 +1,4 @@
-"""The bridge of a sandbox: scim-bridge in one LuaJIT for each thread, over one database."""
+"""Runs scim-bridge in one LuaJIT for each thread, over one database."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ KONG = "3.9.3"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 INTERVAL_SCALE = 1.0
-"""How much longer the pauses of repeated timers are than scim-bridge says; of other timers:"""
+"""The factor by which the intervals of repeated timers are longer than scim-bridge sets them."""
 PAUSE_SCALE = 1.0
+"""The same for the delays of other timers."""
 
 _body: ContextVar[Callable[[], tuple[bytes | None, str | None]]] = ContextVar("body")
 
 
 class PluginServer(Protocol):
-    """The plugin server as scim-bridge calls it without a request of a client."""
+    """The plugin server, as scim-bridge calls it without a client's request."""
 
     def listens(self) -> bool:
-        """Whether somebody listens at its socket."""
+        """Tell whether the plugin server listens at its socket."""
 
     def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
-        """Call a method of an instance, and return its answer to the request of an administrator.
+        """Call a method of an instance, and return its answer to an administrator's request.
 
-        :param configuration: Of the plugin, as JSON; ``__plugin_id`` is its id, with the method.
-        :param admin_request: What an administrator asked for (``api.lua``), as JSON.
-        :return: JSON, or None without an answer.
+        :param configuration: The plugin's configuration as JSON. Its ``__plugin_id`` is the
+            plugin's id, a colon and the method.
+        :param admin_request: The request of an administrator (``api.lua``) as JSON, or None.
+        :return: The answer as JSON, or None without one.
         """
 
 
@@ -63,12 +65,13 @@ class _Thread(threading.local):
 
 
 class Workers:
-    """Runs scim-bridge, in the thread that calls.
+    """Runs scim-bridge in the calling thread.
 
-    :param database: What stands for Kong's database; ``dbless``: whether it has none.
-    :param settings: Of ``kong.configuration``, where they are other than the sandbox's.
-    :ivar metrics: What scim-bridge counts.
-    :ivar plugin_server: Whom scim-bridge calls; set before :meth:`run_first`.
+    :param database: The stand-in for Kong's database.
+    :param dbless: Whether the Kong is DB-less.
+    :param settings: Values of ``kong.configuration`` that differ from those of the sandbox.
+    :ivar metrics: The metrics of scim-bridge.
+    :ivar plugin_server: The plugin server for scim-bridge. It is set before :meth:`run_first`.
     """
 
     def __init__(
@@ -89,13 +92,13 @@ class Workers:
         self._plugins = "[]"
         self._thread = _Thread()
 
-    # -- What Python asks -----------------------------------------------------
+    # -- Calls from Python ----------------------------------------------------
 
     def configure(self, plugins: list[dict[str, Any]]) -> None:
-        """Go by these plugins from now on.
+        """Use these plugins from now on.
 
-        :param plugins: As Kong's DAO has them: ``id``, ``name``, ``enabled``, ``config`` and, where
-            they are not for every request, ``route`` and ``service``.
+        :param plugins: Rows as of Kong's DAO: ``id``, ``name``, ``enabled``, ``config``, and
+            ``route`` or ``service`` if the plugin is not for every request.
         """
         self._plugins = json.dumps(plugins)
         self.caches.drop("core_cache")
@@ -107,43 +110,44 @@ class Workers:
         facts: Mapping[str, Any],
         body: Callable[[], tuple[bytes | None, str | None]] = lambda: (None, None),
     ) -> tuple[str, dict[str, Any] | None]:
-        """Call a function of ``kong.scim``; return its answer, and that to the administrator.
+        """Call a function of ``kong.scim``; return its answer, and one to an administrator or None.
 
-        :param facts: Of the request, as octets (:mod:`.facts`).
-        :param body: Returns the body of the request, or the path of the file that it is in.
+        :param text: The argument of the function, as JSON.
+        :param facts: The facts about the request, with texts as octets (:mod:`.facts`).
+        :param body: Returns the body of the request, or the path of the file with it.
         """
         runtime = self._runtime()
         token = _body.set(body)
         try:
-            found = runtime.call("call", function, octets(text), facts)
+            result = runtime.call("call", function, octets(text), facts)
         finally:
             _body.reset(token)
             self.database.roll_back()
-        answer, answered = found if isinstance(found, tuple) else (found, None)
-        return text_of(answer), json.loads(text_of(answered)) if answered else None
+        answer, admin_answer = result if isinstance(result, tuple) else (result, None)
+        return text_of(answer), json.loads(text_of(admin_answer)) if admin_answer else None
 
     def access(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the access phase of scim-bridge; return how the request ends, and what is known."""
+        """Run the access phase of scim-bridge; return its outcome (``start.lua``, ``access``)."""
         answer = self._runtime().call("access", json.dumps(config), facts)
         outcome: dict[str, Any] = json.loads(text_of(answer))
         return outcome
 
     def rewrite(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-        """Run the rewrite phase of scim-bridge; return the headers that it takes off."""
+        """Run the rewrite phase of scim-bridge; return the names of headers that it removes."""
         names: list[str] = json.loads(self._runtime().call("rewrite", json.dumps(config), facts))
         return [text_of(octets(name)) for name in names]
 
     def log(self, tenant: str, facts: Mapping[str, Any]) -> None:
-        """Run the log phase of the plugin ``scim`` of a tenant."""
+        """Run the log phase of a tenant's plugin ``scim``."""
         self._runtime().call("log", octets(json.dumps({"tenant": tenant})), facts)
 
     def admin(
         self, route: str, method: str, params: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> tuple[int, Any]:
-        """Call a route of ``api.lua``; return status and body.
+        """Call a route of ``api.lua``; return the status and the body.
 
-        :param params: Those of the path, the query and the body.
-        :raises UnicodeEncodeError: When a parameter is no text.
+        :param params: The parameters of the path, the query and the body.
+        :raises UnicodeEncodeError: When a parameter is not valid Unicode.
         """
         text = octets(json.dumps(params, ensure_ascii=False))
         answer = json.loads(text_of(self._runtime().call("admin", route, method, text, facts)))
@@ -156,12 +160,12 @@ class Workers:
         self._thread.is_first = True
 
     def run_timers(self, seconds: float) -> float | None:
-        """Put the clock forward, run what is due, and return the seconds until the next timer."""
+        """Put the clock forward, run timers that are due, and return the seconds until the next."""
         wait: float | None = self._runtime().call("run_timers", seconds)
         return wait
 
     def run_first(self) -> None:
-        """Be the first worker of the node until :meth:`stop_first` is called."""
+        """Run this thread as the first worker of the node until :meth:`stop_first` is called."""
         self.be_first()
         while True:
             with contextlib.suppress(Empty):
@@ -171,11 +175,11 @@ class Workers:
                 self._runtime().call("event", *event)
 
     def stop_first(self) -> None:
-        """Have the first worker end, after what it does."""
+        """Have the first worker end when its present work is done."""
         self._events.put(None)
 
     def execute(self, text: str) -> Any:
-        """Run a text of Lua in the runtime of this thread; for tests."""
+        """Run a text of Lua in the runtime of this thread, for tests."""
         return self._runtime().execute(text)
 
     def _runtime(self) -> Runtime:
@@ -189,10 +193,10 @@ class Workers:
             self._thread.runtime.call("configure", json.dumps(guards))
         return self._thread.runtime
 
-    # -- What Lua asks ----------------------------------------------------------
+    # -- Calls from Lua ---------------------------------------------------------
 
     def _host(self) -> dict[str, Callable[..., Any]]:
-        of_text: dict[str, Callable[..., Any]] = {
+        take_text: dict[str, Callable[..., Any]] = {
             "query": self.database.query,
             "entity_filled": self.database.entity_filled,
             "entity_rows": self.database.entity_rows,
@@ -207,13 +211,13 @@ class Workers:
             "metric": self.metrics.declare,
             "measure": self.metrics.measure,
             "log": _write_log,
-            "handle_event": lambda *event: self._called().handle(*event),
+            "handle_event": lambda *event: self._known_plugin_server().handle(*event),
         }
         return {
-            **{name: _in_text(function) for name, function in of_text.items()},
+            **{name: _for_octets(function) for name, function in take_text.items()},
             "roll_back": self.database.roll_back,
             "node": self._node,
-            "plugin_listens": lambda: self._called().listens(),
+            "plugin_listens": lambda: self._known_plugin_server().listens(),
             "worker_id": lambda: 0 if self._thread.is_first else 1,
             "send_event": lambda *event: self._events.put(event),
             "interval_scale": lambda: INTERVAL_SCALE,
@@ -242,7 +246,7 @@ class Workers:
             "body_file": lambda: _of_body(1),
         }
 
-    def _called(self) -> PluginServer:
+    def _known_plugin_server(self) -> PluginServer:
         if self.plugin_server is None:
             raise RuntimeError("there is no plugin server")
         return self.plugin_server
@@ -266,19 +270,19 @@ def _is_guard(plugin: Mapping[str, Any]) -> bool:
 
 
 def _configuration(plugin: Mapping[str, Any]) -> dict[str, str]:
-    """Return what Kong's configuration of a plugin says of where it runs."""
+    """Return the members of a plugin's configuration that say where it runs."""
     return {f"{name}_id": plugin[name]["id"] for name in ("route", "service") if name in plugin}
 
 
-def _in_text(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that takes and answers octets where this one takes and answers texts."""
+def _for_octets(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes and returns octets, for one that takes and returns texts."""
 
-    def called(*arguments: Any) -> Any:
-        given = [text_of(each) if isinstance(each, str) else each for each in arguments]
-        answer = function(*given)
+    def call(*arguments: Any) -> Any:
+        texts = [text_of(each) if isinstance(each, str) else each for each in arguments]
+        answer = function(*texts)
         return octets(answer) if isinstance(answer, str) else answer
 
-    return called
+    return call
 
 
 def _of_body(index: int) -> str | None:
@@ -295,7 +299,7 @@ def _decoded(value: str, alternative: bytes) -> str | None:
 
 
 def _re_match(subject: str, pattern: str) -> tuple[str | None, str | None]:
-    """Match as ``ngx.re`` does with the option ``u``: a text that is no UTF-8 is an error."""
+    """Match as ``ngx.re`` does with the option ``u``: a text that is not UTF-8 is an error."""
     try:
         subject.encode("latin-1").decode()
     except UnicodeDecodeError as error:

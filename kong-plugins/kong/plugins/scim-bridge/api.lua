@@ -1,6 +1,6 @@
 -- Routes of the Admin API for credentials of SCIM's consumers on a DB-less Kong, where Kong's own routes
 -- create nothing:
---   POST   /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}        as Kong's without the prefix
+--   POST   /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}        like Kong's without the prefix
 --   DELETE /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}/{id}
 -- The plugin server stores the credentials, and writes them into Kong again after a restart.
 
@@ -25,7 +25,7 @@ local function refuse(status, message)
 end
 
 
---- Refuses text that neither Kong's database nor the plugin server's can hold, wherever a request has it.
+--- Refuses a request with text that neither Kong's database nor the plugin server's can store.
 local function refuse_broken_text(value)
   if type(value) == "table" then
     for name, each in pairs(value) do
@@ -57,7 +57,7 @@ local function dao_of(path)
 end
 
 
---- The plugin whose tenant owns a consumer.
+--- Returns the plugin whose tenant owns a consumer, or refuses the request.
 local function plugin_of(consumer)
   local is_owned = owned_entities.is_owned("consumers", consumer.id)
   for _, row in ipairs(is_owned and live_config.rows() or {}) do
@@ -70,7 +70,7 @@ local function plugin_of(consumer)
 end
 
 
---- Has the plugin server keep a change of one credential and commit it; answers as the Admin API does.
+--- Has the plugin server store and commit a change of one credential, and answers like the Admin API.
 local function change(self, step, status, body)
   local row = plugin_of(self.consumer)
   ngx.ctx.scim_admin_request = {
@@ -108,25 +108,25 @@ return {
   ["/scim-bridge/consumers/:consumers/:credential"] = {
     before = before,
     POST = function(self)
-      local schema, given = self.dao.schema, {}
+      local schema, fields = self.dao.schema, {}
       for name, value in pairs(self.params) do
-        given[name] = schema.fields[name] and value or nil
+        fields[name] = schema.fields[name] and value or nil
       end
-      given.consumer = { id = self.consumer.id }
+      fields.consumer = { id = self.consumer.id }
 
-      if schema:has_transformations(given) then
+      if schema:has_transformations(fields) then
         return refuse(400, "A secret of this kind is stored as a hash, which cannot be given again: " ..
                            "use another kind")
       end
 
-      local entity = schema:process_auto_fields(given, "insert")
-      local ok, errors = schema:validate_insert(entity, given)
+      local entity = schema:process_auto_fields(fields, "insert")
+      local ok, errors = schema:validate_insert(entity, fields)
       if not ok then
         local err_t = self.dao.errors:schema_violation(errors)
         return kong.response.exit(400, err_t)
       end
 
-      if self.dao:select({ id = entity.id }) then -- the step would replace it, whoever has it
+      if self.dao:select({ id = entity.id }) then -- the step would replace the credential of any consumer
         return kong.response.exit(409, self.dao.errors:primary_key_violation({ id = entity.id }))
       end
 

@@ -1,4 +1,4 @@
--- kong.scim.begin: the request, as Kong judges it, but for a body that is not small: see body.lua.
+-- kong.scim.begin answers the facts about a request, with its body if that is small (see body.lua).
 
 local body = require "kong.plugins.scim-bridge.body"
 local envelope = require "kong.plugins.scim-bridge.envelope"
@@ -30,8 +30,8 @@ local function get_headers()
     headers[name] = envelope.is_utf8(value) and value or value:gsub("[\128-\255]", latin1_to_utf8)
   end
 
-  -- The plugin judges these. Nginx would too, against the ETag of the answer: a PUT whose If-Match
-  -- held and which made a new version would end as a 412 without an answer.
+  -- The plugin checks these conditions. Nginx would check them too, against the ETag of the answer: a PUT
+  -- whose If-Match was right, and which made a new version, would end as a 412.
   for _, name in ipairs(CONDITIONS) do
     ngx.req.clear_header(name)
   end
@@ -40,15 +40,15 @@ local function get_headers()
 end
 
 
---- Scheme, host and port under which the client knows this gateway.
--- kong.request.get_forwarded_port() is the port Kong listens on, which is wrong behind a port
--- mapping and behind a load balancer that ends TLS: the Host header's port is the client's.
+--- Returns the URL with the scheme, host and port that the client uses for this gateway.
+-- kong.request.get_forwarded_port() is the port where Kong listens, which is wrong behind a port mapping and
+-- behind a load balancer that ends TLS. The Host header has the client's port.
 local function get_origin(scheme)
   local get_header = kong.request.get_header
   local trusted = kong.ip.is_trusted(kong.client.get_ip())
   local host = kong.request.get_forwarded_host()
-  local named = trusted and get_header("x-forwarded-host") or get_header("host") or ""
-  local port = trusted and get_header("x-forwarded-port") or named:match(":(%d+)$")
+  local host_header = trusted and get_header("x-forwarded-host") or get_header("host") or ""
+  local port = trusted and get_header("x-forwarded-port") or host_header:match(":(%d+)$")
 
   if not host or not ngx.re.find(host, HOST, "jo") then
     host, port = ngx.var.server_addr, ngx.var.server_port
@@ -64,7 +64,8 @@ local function get_origin(scheme)
 end
 
 
---- The consumer that one of Kong's authentication plugins found on this route, with its groups.
+--- Returns the consumer that an authentication plugin of Kong found on this route, with its ACL groups; nil
+-- without one.
 local function get_caller()
   local consumer = kong.client.get_consumer()
   if not consumer or not consumer.id then
@@ -79,7 +80,7 @@ local function get_caller()
   return {
     name = consumer.username or consumer.id,
     groups = envelope.array(groups),
-    -- set by the plugins for their `anonymous`, and taken off what a client sends
+    -- authentication plugins set this header for their `anonymous`, and remove it from a client's request
     anonymous = kong.request.get_header("x-anonymous-consumer") ~= nil,
   }
 end

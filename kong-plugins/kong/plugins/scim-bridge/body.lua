@@ -1,7 +1,7 @@
--- The body of a request. Nginx reads it, into memory or a file, before the plugin server hears of the
--- request: a client that sends it slowly, or goes away in the middle, would hold a worker there. What is
--- larger than SMALL travels to the plugin server only when that asks for it, in pieces (kong.scim.body): a
--- body of 30 MB would else be there several times over in both processes, whoever sent it.
+-- Reads the body of a request. Nginx reads it into memory or a file before the plugin server is called, so
+-- that a client that sends slowly, or goes away, does not occupy a worker slot there. A body larger than
+-- SMALL is sent to the plugin server in pieces when that asks for it (kong.scim.body). Otherwise both
+-- processes would hold several copies of a body of 30 MB, whoever sent it.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 
@@ -9,8 +9,8 @@ local envelope = require "kong.plugins.scim-bridge.envelope"
 local kong = kong
 
 
-local SMALL = 8192 -- bytes; what Nginx keeps in memory where `client_body_buffer_size` is Kong's own
-local PIECE = 1048576 -- bytes; the longest piece
+local SMALL = 8192 -- bytes that Nginx keeps in memory by Kong's default of `client_body_buffer_size`
+local PIECE = 1048576 -- bytes of a piece at most
 
 
 local _M = { SMALL = SMALL }
@@ -31,14 +31,14 @@ end
 function _M.await(conf)
   if (_M.over_https() or conf.require_https == false) and not is_announced_over(conf.max_body_size) then
     local ok, err = pcall(ngx.req.read_body)
-    if not ok then -- begin meets the same, and says it as a SCIM error
+    if not ok then -- `begin` gets the same error, and answers with a SCIM error
       kong.log.warn("the body could not be read: ", err)
     end
   end
 end
 
 
---- What Nginx keeps in memory: nil where it is in a file, or where there is no body.
+--- Returns the body that Nginx has in memory; nil if it is in a file, or if there is no body.
 local function in_memory()
   local ctx = ngx.ctx
   if ctx.scim_body == nil then
@@ -50,7 +50,7 @@ local function in_memory()
 end
 
 
---- Calls a function with the file that a body is in; nil without one.
+--- Calls a function with the file of a body, and returns its result; nil without a file.
 local function with_file(fn)
   local path = ngx.req.get_body_file()
   if not path then
@@ -69,7 +69,7 @@ local function with_file(fn)
 end
 
 
---- How many bytes the body has, or nil where they are more than allowed.
+--- Returns the size of the body in bytes, or nil if it is over the limit.
 function _M.size(max_size)
   if is_announced_over(max_size) then
     return
@@ -81,7 +81,7 @@ function _M.size(max_size)
 end
 
 
---- Some bytes of the body, beginning after `from` others; fewer at its end.
+--- Returns up to `length` bytes of the body after its first `from` bytes.
 function _M.read(from, length)
   local data = in_memory()
   if data then
@@ -103,7 +103,8 @@ local function is_whole(number, least, most)
 end
 
 
---- kong.scim.body: a piece of the body, for the plugin server that let its sender in.
+--- kong.scim.body answers a piece of the body. The plugin server calls it once it has authenticated the
+-- client.
 function _M.piece(arg)
   envelope.expect(is_whole(arg.from, 0, 2^53) and is_whole(arg.length, 1, PIECE),
                   "`from` must be a number of bytes and `length` one from 1 to " .. PIECE)

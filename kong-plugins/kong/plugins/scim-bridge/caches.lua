@@ -1,5 +1,6 @@
--- Kong's caches after a commit. Kong's DAOs drop an entity from the caches as they write it, which in
--- a transaction is too early: a request between the write and the COMMIT puts the old row back.
+-- Invalidates Kong's caches after a commit. Kong's DAOs drop an entity from the caches when they write it. In
+-- a transaction that is too early, because a request between the write and the COMMIT caches the old row
+-- again.
 
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
@@ -14,8 +15,8 @@ local kong = kong
 
 
 local EVENT = "scim-bridge"
-local ALL_WORKERS_SAW = 1 -- seconds to wait for it at most
-local ALL_WORKERS_SAW_REVOCATION = 0.1 -- the same where the guard refuses whatever is in a cache
+local ACKS_WAIT = 1 -- seconds to wait at most until all workers have dropped their caches
+local ACKS_WAIT_OF_REVOCATION = 0.1 -- the same if the guard refuses the consumers anyway (revocations.lua)
 local ACKS_TTL = 10 -- seconds
 local PURGE_ABOVE = 100 -- keys
 
@@ -23,7 +24,7 @@ local PURGE_ABOVE = 100 -- keys
 local _M = {}
 
 
---- The cache keys of what changed, each with its cache.
+--- Returns the caches of changed entities by their cache keys.
 local function keys_of(events)
   local keys = {}
   for _, event in ipairs(events) do
@@ -49,9 +50,9 @@ local function keys_of(events)
 end
 
 
---- A statement that tells every node, this one too, to drop the caches; part of the transaction.
--- It holds where this worker dies right after COMMIT, and where a request that read the old row
--- before COMMIT caches it late.
+--- Returns a statement of the transaction by which every node, this one too, drops what changed from its
+-- caches. It takes effect even if this worker dies right after COMMIT, or if a request that read the old row
+-- before COMMIT caches it later.
 function _M.invalidations(connector, events)
   local rows = {}
   for key, cache in pairs(keys_of(events)) do
@@ -64,8 +65,8 @@ function _M.invalidations(connector, events)
 end
 
 
---- Waits until each worker of this node has dropped from its own memory what was invalidated before:
--- events reach a worker in their order.
+--- Waits until each worker of this node has dropped what was invalidated before from its memory. Events reach
+-- a worker in their order.
 local function await_workers(longest)
   local acks, key = internals.shared(), EVENT .. ":" .. internals.uuid()
   internals.send_event(EVENT, "barrier", key)
@@ -101,7 +102,7 @@ local function publish(events, is_revocation)
   revocations.lift(events)
 
   local keys = keys_of(events)
-  -- Each key is a message to each worker, and without a database a cache is filled again in no time.
+  -- Each key is a message to each worker. A cache of a DB-less Kong is filled again quickly.
   local purge = not internals.has_database() and nkeys(keys) > PURGE_ABOVE
   for key, cache in pairs(keys) do
     if not purge or cache ~= kong.cache then
@@ -114,7 +115,7 @@ local function publish(events, is_revocation)
   end
 
   local is_guarded = is_revocation and live_config.is_guarded(internals.workspace())
-  await_workers(is_guarded and ALL_WORKERS_SAW_REVOCATION or ALL_WORKERS_SAW)
+  await_workers(is_guarded and ACKS_WAIT_OF_REVOCATION or ACKS_WAIT)
   if internals.has_database() then
     assert(ngx.timer.at(0, post_events, events, internals.workspace()))
   end
@@ -128,11 +129,11 @@ function _M.init_worker()
 end
 
 
---- Drops the caches of this node before it returns, after COMMIT.
--- Kong's own events would do that some milliseconds later (they are queued, and each writes to the
--- database before the next is handled): they follow, for the other nodes and whoever listens. A DB-less
--- Kong has neither.
--- @param is_revocation what revocations.note() answered before the COMMIT
+--- Drops what a commit changed from the caches of this node, and returns when that is done.
+-- Kong's own events would do so some milliseconds later: they are queued, and each writes to the database
+-- before the next is handled. They are sent afterwards, for the other nodes and for other listeners. A
+-- DB-less Kong has no other nodes and sends none.
+-- @param is_revocation the result of revocations.note() before the COMMIT
 function _M.publish(events, is_revocation)
   local ok, err = pcall(publish, events, is_revocation)
   if not ok then

@@ -1,4 +1,4 @@
--- kong.scim.commit: SQL and entities in one transaction, all of it or nothing.
+-- kong.scim.commit runs steps on SQL and on entities in one transaction, all or none.
 
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
@@ -22,7 +22,8 @@ local ON_BEHALF = [[
    WHERE c.id = %s]]
 local ON_BEHALF_OF_CONSUMERS = { "oauth2_tokens", "oauth2_authorization_codes" }
 
--- by the index on acls.group; a statement of its own, which sees what was committed before the lock
+-- uses the index on acls.group; it is a separate statement, so that it sees what was committed before the
+-- lock
 local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
 local LOCK_PREFIX = "scim-bridge acl group "
 
@@ -37,8 +38,8 @@ local function run_sql(tx, step)
 end
 
 
---- Whether calls still run in our transaction: the connector silently takes another connection
--- after any SQL error, also after one that a DAO only logs.
+--- Tells whether calls still run in the transaction. After any SQL error, also one that a DAO only logs, the
+-- connector silently takes another connection.
 local function is_intact(tx)
   return tx.connector:get_stored_connection("write") == tx.conn
          and tx.connector:get_stored_connection("read") == tx.conn
@@ -53,8 +54,8 @@ local function execute(tx, statement)
 end
 
 
---- One statement for any number of consumers, where their DAO would take three for each.
--- Its events are for the guard's cache only: whoever else listens has no use for this tag.
+--- Replaces a tag of any number of consumers in one statement. Their DAO would run three for each.
+-- The events are `quiet`: they only invalidate the cache of the guard, because nobody else reads this tag.
 local function replace_tag(tx, ids, prefix, tag)
   local connector, quoted = tx.connector, {}
   for i, id in ipairs(ids) do
@@ -70,7 +71,7 @@ local function replace_tag(tx, ids, prefix, tag)
 end
 
 
---- What OAuth clients were given on behalf of a consumer, as { dao, id }.
+--- Returns the tokens and codes that OAuth clients got on behalf of a consumer, as a list of { dao, id }.
 local function on_behalf(tx, consumer)
   local statements, id = {}, tx.connector:escape_literal(consumer)
   for _, name in ipairs(ON_BEHALF_OF_CONSUMERS) do
@@ -87,7 +88,7 @@ local function on_behalf(tx, consumer)
 end
 
 
---- See entities.lua. Groups come in the order of their keys, so that two never wait in a circle.
+--- See entities.lua. The groups are in the order of their keys, so that two transactions never deadlock.
 local function taken(tx, groups, tag)
   local connector = tx.connector
   local workspace = connector:escape_literal(internals.workspace())
@@ -95,7 +96,7 @@ local function taken(tx, groups, tag)
     local key = connector:escape_literal(LOCK_PREFIX .. group.key)
     local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
     local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
-    -- who gives it already may go on beside others of the same tenant; who does not is alone
+    -- the lock is shared if the tenant gives the group already, else exclusive
     execute(tx, postgres.lock(given_by_us, key))
 
     local rows, err = connector:query(TAKEN:format(given_by_us, given_by_any))
@@ -106,7 +107,7 @@ local function taken(tx, groups, tag)
 end
 
 
---- Rolls back what the steps of a dry run wrote so far. No cache is invalidated for it.
+--- Rolls back the earlier steps of a dry run, and drops their events, so that no cache is invalidated.
 local function undo(tx)
   execute(tx, "ROLLBACK; " .. tx.begin)
   for i = #tx.events, 1, -1 do
@@ -118,7 +119,7 @@ end
 
 
 local function run(tx, steps, timeout)
-  -- with a read replica, DAOs would read there what this transaction has not shown yet
+  -- else DAOs would read from a read replica, which does not have what this transaction wrote
   tx.connector:store_connection(tx.conn, "read")
   tx.begin = sql.begin(timeout)
   execute(tx, tx.begin)
@@ -171,11 +172,11 @@ local function in_postgres(arg)
   if not intact then
     connector:close()
   elseif not ok then
-    connector:query("ROLLBACK") -- where this fails too, the connector closes the connection
+    connector:query("ROLLBACK") -- if this fails too, the connector closes the connection
   end
   connector:setkeepalive()
 
-  -- where the connection broke during COMMIT nobody knows: dropping caches is right in both cases
+  -- if the connection broke during COMMIT, its outcome is unknown, and dropping caches is right in both cases
   if tx.committing then
     caches.publish(events, tx.is_revocation)
   end

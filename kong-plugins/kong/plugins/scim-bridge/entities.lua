@@ -1,9 +1,12 @@
--- The steps of a commit that write Kong's entities (upsert, delete, revoke, stamp), or guard them (claim).
--- They run on a transaction `tx`, of Postgres (commit.lua) or of LMDB (memory.lua): tx.db is a view of
--- kong.db whose DAOs write into it and note their events, tx.raise(err) ends it as the database's error,
--- tx.replace_tag(ids, prefix, tag) replaces a tag of consumers, tx.on_behalf(id) lists what OAuth clients
--- were given on behalf of a consumer (nil without OAuth), tx.taken(groups, tag) answers the first of some
--- ACL groups that consumers are in, none of them by a tag, and has nobody else claim them before the end.
+-- Runs the steps of a commit that write Kong's entities (upsert, delete, revoke, stamp) or guard them
+-- (claim). They run in a transaction `tx`, of PostgreSQL (commit.lua) or of LMDB (memory.lua), which has:
+--   tx.db                             a view of kong.db whose DAOs write in the transaction
+--   tx.events                         the events of these DAOs
+--   tx.raise(err)                     raises a database error, which ends the transaction
+--   tx.replace_tag(ids, prefix, tag)  replaces the tag of consumers that begins with a prefix
+--   tx.on_behalf(id)                  lists what OAuth clients got on behalf of a consumer; nil without OAuth
+--   tx.taken(groups, tag)             returns the first of some ACL groups that consumers are in, but none by
+--                                     an entity with the tag; nobody else can claim the groups until the end
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local tags = require "kong.plugins.scim-bridge.tags"
@@ -15,13 +18,13 @@ local expect = envelope.expect
 local given  = envelope.given
 
 
--- what belongs to a consumer and is no credential, beside the memberships of targets
+-- entities that belong to a consumer and are no credentials, beside the memberships of targets
 local NO_CREDENTIALS = {
   consumer_group_consumers = true,
   plugins = true,
 }
 
--- what only a transaction of PostgreSQL can do
+-- steps that only a transaction of PostgreSQL has
 local OF_DATABASE = { sql = true, undo = true }
 
 
@@ -29,7 +32,8 @@ local _M = {}
 local ops = {}
 
 
---- What a DAO answered, or its error: Kong's code, name ("schema violation", ...), message, fields.
+--- Returns the result of a DAO, or raises its error with Kong's code, name ("schema violation", ...), message
+-- and fields.
 local function result_of(tx, result, err, err_t)
   if not err then
     return result
@@ -66,7 +70,7 @@ function ops.upsert(tx, step)
     return {}
   end
 
-  -- the DAO's own upsert would put defaults where the entity is silent, and a new created_at
+  -- the DAO's upsert would set absent fields to their defaults, and a new created_at
   local key = { id = entity.id }
   if result_of(tx, dao:select(key)) then
     entity.id = nil
@@ -79,8 +83,8 @@ function ops.upsert(tx, step)
 end
 
 
---- Deletes what OAuth clients were given on behalf of a consumer's person: it hangs on the client, and knows
--- the person by name only (kong/plugins/oauth2/daos.lua).
+--- Deletes what OAuth clients got on behalf of a consumer's person. It belongs to the client, and has only
+-- the name of the person (kong/plugins/oauth2/daos.lua).
 local function end_on_behalf(tx, consumer)
   for _, found in ipairs(tx.on_behalf and tx.on_behalf(consumer) or {}) do
     result_of(tx, tx.db.daos[found.dao]:delete({ id = found.id }))
@@ -100,7 +104,7 @@ ops["delete"] = function(tx, step)
 end
 
 
---- The DAOs of everything that a consumer can authenticate with, and the field that names its consumer.
+--- Returns the DAOs of all credentials, each with the field that names the consumer.
 function _M.credentials(db)
   local found = {}
   for _, constraint in ipairs(kong.db.consumers.schema:get_constraints()) do
@@ -125,7 +129,7 @@ local function rows_of(tx, dao, field, id)
 end
 
 
---- Deletes what was issued to a credential, such as the tokens of an OAuth client.
+--- Deletes the entities that were issued to a credential, such as the tokens of an OAuth client.
 local function end_issued(tx, dao, credential)
   for _, constraint in ipairs(dao.schema:get_constraints()) do
     local issued = tx.db.daos[constraint.schema.name]
@@ -155,10 +159,10 @@ function ops.revoke(tx, step)
 end
 
 
---- The ids of the consumers that this commit wrote, or of which it wrote a group or a credential.
+--- Returns the ids of the consumers that this commit wrote, or whose groups or credentials it wrote.
 local function touched(tx)
   local ids, seen = envelope.array({}), {}
-  for _, event in ipairs(tx.events) do -- first those that are there no more
+  for _, event in ipairs(tx.events) do -- deleted consumers are left out
     if event.dao.schema.name == "consumers" and event.operation == "delete" then
       seen[event.entity.id] = true
     end
@@ -177,8 +181,8 @@ local function touched(tx)
 end
 
 
---- Says in a tag of consumers which event changed them last, and answers their ids.
--- It counts for nothing in what an event says was written: each event would have written something.
+--- Writes the id of the last event into a tag of the consumers that it changed, and returns their ids.
+-- This is not counted as a written entity, because then each event would have written something.
 function ops.stamp(tx, step)
   expect(type(step.event) == "string", "a stamp needs `event`, an id")
   local ids, data = given(step.consumers) or touched(tx), envelope.array({})
@@ -193,7 +197,7 @@ function ops.stamp(tx, step)
 end
 
 
---- A group that an administrator or another tenant gives opens what is theirs: it is not to be given.
+--- Fails for an ACL group that only an administrator or another tenant gives, because it opens their routes.
 function ops.claim(tx, step)
   expect(type(step.groups) == "table" and type(step.tag) == "string",
          "a claim needs `groups`, a list, and `tag`")
@@ -214,10 +218,10 @@ local function count(written, op, entities)
 end
 
 
---- Runs steps in order; answers what each did.
--- @param tx.sql how to run a step of SQL, where the transaction can
--- @param tx.undo how to take back what was written, where the transaction can
--- @param tx.check called after each step: raises where the transaction is lost
+--- Runs steps in order, and returns a list of their results.
+-- @param tx.sql runs a step of SQL; nil if the transaction has none
+-- @param tx.undo rolls back earlier steps; nil if the transaction cannot
+-- @param tx.check is called after each step, and raises if the transaction is lost
 function _M.run(tx, steps)
   local results = envelope.array({})
   tx.written = {} -- how many entities, by operation and DAO

@@ -1,4 +1,4 @@
--- The wire of kong.scim.*: one JSON text in, one JSON text out (kong_scim/bridge/ documents it).
+-- Decodes the arguments and encodes the answers of kong.scim.*, each one JSON text (kong_scim/bridge/).
 
 local cjson = require("cjson.safe").new()
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -19,13 +19,13 @@ cjson.encode_number_precision(internals.JSON_PRECISION)
 local _M = { VERSION = VERSION, decode = cjson.decode, encode = cjson.encode }
 
 
---- A JSON list, also when it is empty.
+--- Makes a table a JSON list, also if it is empty.
 function _M.array(list)
   return setmetatable(list, cjson.array_mt)
 end
 
 
---- nil for a JSON null.
+--- Returns a value, or nil for a JSON null.
 function _M.given(value)
   if value ~= ngx.null then
     return value
@@ -33,14 +33,14 @@ function _M.given(value)
 end
 
 
---- Whether a text is UTF-8: anything else would break the connection with kong-pdk's listener.
+--- Tells whether a text is UTF-8. Anything else would break the connection with kong-pdk's listener.
 function _M.is_utf8(text)
   local _, _, err = ngx.re.find(text, "\\A", "jou")
   return not err
 end
 
 
---- Ends a call with an error in the shape of the wire.
+--- Ends a call with an error in the form of the envelope.
 function _M.raise(name, message, more)
   local err = more or {}
   err.code, err.name, err.message = err.code or 0, name, message
@@ -48,13 +48,13 @@ function _M.raise(name, message, more)
 end
 
 
---- Ends a call as a defect of the caller, unless a condition holds.
+--- Returns a condition, or ends the call with an error of the caller if it does not hold.
 function _M.expect(condition, message)
   return condition or _M.raise("BAD_REQUEST", message)
 end
 
 
---- Calls a function for a step; what it raises says which (from 0), and with which label.
+--- Calls a function for a step. Its errors get the index of the step (from 0) and its label.
 function _M.at_step(index, step, fn, ...)
   local ok, result = pcall(fn, ...)
   if not ok and type(result) == "table" then
@@ -82,8 +82,8 @@ local function answer(fn, text)
 end
 
 
---- Wraps a function of a decoded argument, which answers a result or raises.
--- The wrapped one never does: an error() would leave the Python side waiting for ever.
+--- Wraps a function that takes a decoded argument, and returns a result or raises an error.
+-- The wrapped function never raises, because then the Python side would wait for ever.
 function _M.wrap(fn)
   return function(text)
     local ok, result = pcall(answer, fn, text)

@@ -1,5 +1,5 @@
--- The guard: refuses who is suspended, and who authenticated before access was revoked; and tells the log
--- plugins who it was.
+-- The guard refuses suspended consumers, and logins from before a revocation. It also gives the log plugins
+-- the SCIM user of a request.
 
 local decode_base64url = require("ngx.base64").decode_base64url
 local decode_json = require("cjson.safe").decode
@@ -29,12 +29,12 @@ local function load(id)
 end
 
 
---- The consumers of this request with all their tags, of whom a login without a consumer may mean several.
--- Read by id: what an authentication plugin put there may be partial, or only a credential.
--- @return a list, nil, why the request is refused without more; or nil and an error
+--- Returns the consumers of this request with all their tags. A login without a consumer may mean several.
+-- They are read by id, because an authentication plugin may set a part of a consumer, or only a credential.
+-- @return a list, nil, and the message if the request is refused anyway; or nil and an error
 local function get_consumers(conf)
-  local given, credential = kong.client.get_consumer(), kong.client.get_credential()
-  local id = given and given.id
+  local partial, credential = kong.client.get_consumer(), kong.client.get_credential()
+  local id = partial and partial.id
              or credential and (credential.consumer_id or credential.consumer and credential.consumer.id)
   local consumers, is_id = {}, internals.is_valid_uuid(id)
   if is_id then
@@ -49,11 +49,11 @@ local function get_consumers(conf)
     if not (credential and credential.client_id) then
       return consumers
     end
-  elseif not (given or credential) then
+  elseif not (partial or credential) then
     return consumers
   end
 
-  local names = logins.names(given, credential, is_id)
+  local names = logins.names(partial, credential, is_id)
   if not names then
     return consumers, nil, UNREADABLE
   end
@@ -88,22 +88,24 @@ local function get_groups(consumer_id)
 end
 
 
---- The session that authenticated this request (kong/plugins/session/access.lua), if one did.
+--- Returns the session that authenticated this request (kong/plugins/session/access.lua), or nil.
 local function get_session()
   local session = internals.session()
   if type(session) ~= "table" then
     return
   end
 
-  -- another plugin may have authenticated it anew, beside a cookie
+  -- another plugin may have authenticated a request that has the cookie of a session
   local credential = kong.client.get_credential()
   local ok, data = pcall(function() return session:get_data() end)
-  local of = ok and type(data) == "table" and data[2]
-  return (type(of) ~= "string" or not credential or credential.id == of) and session or nil
+  local credential_id = ok and type(data) == "table" and data[2]
+  return (type(credential_id) ~= "string" or not credential or credential.id == credential_id) and session
+         or nil
 end
 
 
---- The claim `iat` of the token that authenticated this request (kong/plugins/jwt/handler.lua), if one did.
+--- Returns the claim `iat` of the token that authenticated this request (kong/plugins/jwt/handler.lua), or
+-- nil.
 local function get_issued_at()
   local token = internals.jwt()
   local payload = type(token) == "string" and token:match("^[^.]+%.([^.]+)%.")
@@ -112,8 +114,8 @@ local function get_issued_at()
 end
 
 
---- Whether this request was authenticated before a moment, as far as its session or token says when.
--- In whole seconds: what began in the very second may have begun before.
+--- Tells whether the session or token of this request began by a moment. Times are in whole seconds, so one
+-- that began in the same second counts too, because it may have begun before.
 local function began_by(moment)
   local session = get_session()
   for _, meta in pairs(session and { session.meta or {}, session.remember_meta or {} } or {}) do
@@ -139,8 +141,8 @@ local function end_session()
 end
 
 
---- Refuses the request, and takes its session away: the session plugin would begin another one for the
--- credential in its header_filter phase, hence without one.
+--- Refuses the request, and ends its session. It also removes the credential, because the session plugin
+-- would begin another session for it in its header_filter phase.
 local function refuse(message, tenant, consumer)
   metrics.refused(tenant)
   end_session()
@@ -157,31 +159,31 @@ end
 
 
 function _M.access(_, conf)
-  local consumers, err, refused = get_consumers(conf)
+  local consumers, err, message = get_consumers(conf)
   if err then
     kong.log.err("could not read the consumer: ", err)
     return kong.response.exit(503, { message = "Whether this account is suspended is not known now" })
-  elseif refused then
-    return refuse(refused)
+  elseif message then
+    return refuse(message)
   end
 
   local logged
   for _, consumer in ipairs(consumers) do
-    local said = tags.read(consumer)
-    if said.managed and not logged then
+    local state = tags.read(consumer)
+    if state.managed and not logged then
       logged = true
       kong.log.set_serialize_value("scim", {
-        user_id = said.user_id,
-        tenant = said.tenant,
-        groups = get_groups(said.id),
-        last_event = said.last_event,
+        user_id = state.user_id,
+        tenant = state.tenant,
+        groups = get_groups(state.id),
+        last_event = state.last_event,
       })
     end
 
-    if said.suspended or revocations.is_revoked(said.id) then
-      return refuse(SUSPENDED, said.tenant, consumer)
-    elseif said.revoked_at and began_by(said.revoked_at) then
-      return refuse(REVOKED, said.tenant, consumer)
+    if state.suspended or revocations.is_revoked(state.id) then
+      return refuse(SUSPENDED, state.tenant, consumer)
+    elseif state.revoked_at and began_by(state.revoked_at) then
+      return refuse(REVOKED, state.tenant, consumer)
     end
   end
 end

@@ -1,3 +1,6 @@
+-- The handler of the plugin scim-bridge. It makes the functions kong.scim.*, which the plugin server calls,
+-- and runs the guard.
+
 local begin = require "kong.plugins.scim-bridge.begin"
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"

@@ -1,4 +1,4 @@
--- Calls of the plugin server without a request of an identity provider.
+-- Calls the plugin server without a request of an identity provider.
 
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local live_config = require "kong.plugins.scim-bridge.live_config"
@@ -13,14 +13,14 @@ local PLUGIN = "scim"
 local _M = {}
 
 
---- The plugin as its plugin server describes it.
+--- Returns the plugin `scim` as its plugin server describes it.
 function _M.plugin()
   return internals.load_plugin(PLUGIN)
 end
 
 
---- Whether somebody listens at a socket again, without the line that Nginx logs where nobody does. Without
--- LuaSocket, which comes with Kong, it is as if somebody did.
+--- Tells whether a server listens at a socket again. Unlike Nginx's sockets, it logs nothing if none does.
+-- Without LuaSocket, which comes with Kong, the answer is always yes.
 local function is_back(path)
   local ok, unix = pcall(require, "socket.unix")
   if not ok then
@@ -38,7 +38,7 @@ end
 local away = false
 
 
---- Whether the plugin server listens. That it does not is said once, and not each time, as Kong says it.
+--- Tells whether the plugin server listens. Unlike Kong, it logs once that it does not, and not each time.
 function _M.listens()
   local path = _M.plugin().server_def.socket
   if away and not is_back(path) then
@@ -47,7 +47,7 @@ function _M.listens()
 
   local socket, err = ngx.socket.connect("unix:" .. path) -- as mp_rpc.lua does
   if socket then
-    socket:setkeepalive() -- for the call that comes
+    socket:setkeepalive() -- for the next call
     if away then
       kong.log.notice("the plugin server of scim is back")
     end
@@ -60,18 +60,18 @@ function _M.listens()
 end
 
 
-local called = {}
+local confs = {} -- the last configuration, by plugin and method
 
 
---- Calls a method of a plugin's instance: any name will do as an event's (mp_rpc.lua).
--- The instance is one of its own: Kong would start that of the route anew each time, because the two
--- configurations are not one table (plugin_servers/plugin.lua).
+--- Calls a method of a plugin's instance. Kong sends the method as an event, whose name is not checked
+-- (mp_rpc.lua). It is another instance than that of the route, which Kong would otherwise start again each
+-- time, because the two configurations are not the same table (plugin_servers/plugin.lua).
 function _M.call(row, method)
   local id = row.id .. ":" .. method
-  local conf = called[id]
+  local conf = confs[id]
   if not conf or not live_config.is_same(row, conf) then
     conf = live_config.new_conf(row, { __plugin_id = id })
-    called[id] = conf
+    confs[id] = conf
   end
 
   internals.set_plugin(id)

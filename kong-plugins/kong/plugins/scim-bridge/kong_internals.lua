@@ -12,8 +12,8 @@ local READ_FROM = "3.9" -- the release of Kong
 local _M = {}
 
 
---- Returns what a module of Kong has under a name. A Kong without it does not start with scim-bridge, whose
--- guard would else be off without a word.
+--- Returns the member of a module of Kong. A Kong without it does not start with scim-bridge, because
+-- otherwise the guard would be off without notice.
 local function private(module, name)
   local ok, found = pcall(require, module)
   local value = ok and type(found) == "table" and found[name]
@@ -45,19 +45,19 @@ _M.yield = private("kong.tools.yield", "yield") -- kong/tools/yield.lua
 
 -- -- The database and its entities -------------------------------------------
 
---- Whether this Kong has PostgreSQL; else it is DB-less (kong/db/init.lua).
+--- Tells whether this Kong has PostgreSQL; else it is DB-less (kong/db/init.lua).
 function _M.has_database()
   return kong.db.strategy == "postgres"
 end
 
 
---- The connector to PostgreSQL (kong/db/strategies/postgres/connector.lua).
+--- Returns the connector to PostgreSQL (kong/db/strategies/postgres/connector.lua).
 function _M.connector()
   return kong.db.connector
 end
 
 
---- The workspace that DAOs and caches work in (kong/workspaces/init.lua).
+--- Returns the id of the workspace that DAOs and caches use (kong/workspaces/init.lua).
 function _M.workspace()
   return ngx.ctx.workspace or kong.default_workspace
 end
@@ -69,9 +69,9 @@ end
 
 
 --- Makes a view of kong.db whose DAOs append their events to a list instead of sending them
--- (kong/db/dao/init.lua). Kong's option no_broadcast_crud_event would not do: acls ignores it, and the events
--- of cascaded children would be lost.
--- @param strategy_of returns the strategy that a DAO of the view writes with, where it is not the DAO's own
+-- (kong/db/dao/init.lua). Kong's option no_broadcast_crud_event is not enough: acls ignores it, and the
+-- events of cascaded children would be lost.
+-- @param strategy_of returns the strategy for a DAO of the view; without it, each DAO has its usual one
 function _M.recorder(events, strategy_of)
   local db = kong.db
   local view = setmetatable({}, { __index = db })
@@ -116,19 +116,19 @@ _M.insert_entity = private("kong.db.declarative", "insert_entity_for_txn")
 local ENTITY_CACHE_STORE = private("kong.constants", "ENTITY_CACHE_STORE") -- kong/constants.lua
 
 
---- The cache of an entity's rows.
+--- Returns the cache of an entity's rows.
 function _M.cache_of(entity)
   return kong[ENTITY_CACHE_STORE[entity]]
 end
 
 
---- The channel of a cache's cluster events (kong/cache/init.lua).
+--- Returns the channel of a cache's cluster events (kong/cache/init.lua).
 function _M.invalidation_channel(cache)
   return cache.invalidation_channel
 end
 
 
---- Seconds that a cluster event is kept (kong/cluster_events/strategies/postgres.lua).
+--- Returns for how many seconds a cluster event is kept (kong/cluster_events/strategies/postgres.lua).
 function _M.cluster_event_ttl()
   return kong.cluster_events.strategy.event_ttl
 end
@@ -146,7 +146,7 @@ function _M.send_event(source, event, data)
 end
 
 
---- The dictionary that Kong's workers share (kong/templates/nginx_kong.lua).
+--- Returns the dictionary that Kong's workers share (kong/templates/nginx_kong.lua).
 function _M.shared()
   return ngx.shared.kong
 end
@@ -155,41 +155,41 @@ end
 -- -- Plugins and their configurations ----------------------------------------
 
 local PLUGINS_VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua
-local SEQUENCE = "plugins_iterator:__seq__" -- in the shared dictionary, as there
+local SEQUENCE = "plugins_iterator:__seq__" -- a key of the shared dictionary, from the same file
 local NEVER_EXPIRES = { ttl = 0 }
 
 
--- what the iterator adds to a plugin's configuration, without its sequence number
+-- the fields that the iterator adds to a plugin's configuration, without the sequence number
 _M.ADDED_TO_CONFIGURATIONS = { "route_id", "service_id", "consumer_id", "plugin_instance_name", "__plugin_id",
                                "__ws_id", "__key__" }
 
 
---- A text that is another one once any plugin was changed.
+--- Returns a text that changes whenever a plugin is changed.
 function _M.plugins_version()
   return kong.core_cache:get(PLUGINS_VERSION, NEVER_EXPIRES, _M.uuid)
 end
 
 
---- Has the workers of this node load their plugins anew.
+--- Has the workers of this node reload their plugins.
 function _M.reload_plugins()
   kong.core_cache:invalidate_local(PLUGINS_VERSION)
 end
 
 
---- The number of a new configuration, by which plugin_servers/plugin.lua tells two of them apart.
+--- Returns the sequence number for a new configuration, by which plugin_servers/plugin.lua tells two apart.
 function _M.next_sequence()
   return ngx.shared.kong:incr(SEQUENCE, 1, 0)
 end
 
 
---- Makes a plugin the one that the plugin server is called for (kong/runloop/plugin_servers/plugin.lua).
+--- Sets the plugin for which the plugin server is called (kong/runloop/plugin_servers/plugin.lua).
 function _M.set_plugin(id)
   ngx.ctx.plugin_id = id
 end
 
 
---- A plugin as its plugin server describes it (kong/runloop/plugin_servers/init.lua). That module cannot be
--- loaded when this one is: the command line loads both, and breaks on it.
+--- Returns a plugin as its plugin server describes it (kong/runloop/plugin_servers/init.lua). That module is
+-- loaded here and not at the top, because it fails in Kong's command line, which loads this file.
 function _M.load_plugin(name)
   local ok, plugin = private("kong.runloop.plugin_servers", "load_plugin")(name)
   return ok and plugin or error(plugin)
@@ -198,12 +198,12 @@ end
 
 -- -- Other plugins -------------------------------------------------------------
 
--- how the id of a credential begins (kong/plugins/ldap-auth/access.lua)
+-- the prefix of the id of a credential (kong/plugins/ldap-auth/access.lua)
 _M.LDAP_CREDENTIAL = "ldap_auth_cache:"
 
 
---- The names of a consumer's ACL groups; none without the acl plugin (kong/plugins/acl/groups.lua).
--- @return a list, which has those that could be read, and an error or nil
+--- Returns the names of a consumer's ACL groups; none without the acl plugin (kong/plugins/acl/groups.lua).
+-- @return a list of those that could be read, and an error or nil
 function _M.acl_groups(consumer_id)
   local names = {}
   if not kong.db.daos.acls then
@@ -218,25 +218,25 @@ function _M.acl_groups(consumer_id)
 end
 
 
---- The registry of the prometheus plugin; nil without it (kong/plugins/prometheus/exporter.lua).
+--- Returns the registry of the prometheus plugin; nil without it (kong/plugins/prometheus/exporter.lua).
 function _M.prometheus()
   return private("kong.plugins.prometheus.exporter", "get_prometheus")()
 end
 
 
---- The session that authenticated a request, if one did (kong/plugins/session/access.lua).
+--- Returns the session that authenticated a request, or nil (kong/plugins/session/access.lua).
 function _M.session()
   return kong.ctx.shared.authenticated_session or ngx.ctx.authenticated_session
 end
 
 
---- Takes the session from a request, so that the session plugin renews no cookie.
+--- Removes the session from a request, so that the session plugin does not renew its cookie.
 function _M.forget_session()
   kong.ctx.shared.authenticated_session = nil
 end
 
 
---- The token that authenticated a request, if one did (kong/plugins/jwt/handler.lua).
+--- Returns the token that authenticated a request, or nil (kong/plugins/jwt/handler.lua).
 function _M.jwt()
   return kong.ctx.shared.authenticated_jwt_token or ngx.ctx.authenticated_jwt_token
 end

@@ -1,5 +1,5 @@
--- The live configurations of the plugin `scim`: those that are stored now, which Kong itself uses only some
--- seconds later. It also knows whether the guard, the plugin `scim-bridge`, is on for every route.
+-- Reads the live configurations of the plugin `scim`: those that are stored now, which Kong itself uses only
+-- some seconds later. Also tells whether the guard, the plugin `scim-bridge`, is on for every route.
 
 local clone = require "table.clone"
 local deepcompare = require("pl.tablex").deepcompare
@@ -20,13 +20,14 @@ local _M = {}
 local known = { serial = 0, rows = {}, observed = false, guarded = {} }
 
 
---- Whether a row of a plugin is for every route of its workspace.
+--- Tells whether a row of a plugin is for every route of its workspace.
 local function is_global(row)
   return not (row.route or row.service or row.consumer or row.consumer_group)
 end
 
 
---- The rows of the enabled `scim` plugins, read again when any plugin changes.
+--- Returns the rows of the enabled `scim` plugins, and a number that changes with them. They are read again
+-- when any plugin changes.
 function _M.rows()
   local version, err = internals.plugins_version()
   if not version then
@@ -45,7 +46,7 @@ function _M.rows()
       end
       observed = observed or row.name == "prometheus" and row.enabled
     end
-    if version ~= known.version then -- still: another request may have been faster
+    if version ~= known.version then -- unless another request has read them meanwhile
       known = {
         version = version,
         rows = rows,
@@ -60,7 +61,7 @@ function _M.rows()
 end
 
 
---- Whether the prometheus plugin is enabled, as of the last call of `rows`.
+--- Tells whether the prometheus plugin was enabled at the last call of `rows`.
 function _M.observed()
   return known.observed
 end
@@ -69,8 +70,8 @@ end
 local configured = {} -- whether this worker runs the guard on every route, by workspace
 
 
---- Takes the configurations of the guard that this worker uses from now on.
--- @param configurations those of all enabled instances, or nil for none
+--- Notes the configurations of the guard that this worker uses from now on.
+-- @param configurations the configurations of all enabled instances, or nil for none
 function _M.configured(configurations)
   configured = {}
   for _, conf in ipairs(configurations or {}) do
@@ -81,8 +82,8 @@ function _M.configured(configurations)
 end
 
 
---- Whether the guard is on for every route of a workspace, both as stored now and in this worker: the store
--- is first to say that it is off, and the worker is last to say that it is on.
+--- Tells whether the guard is on for every route of a workspace, both as stored now and in this worker. A
+-- guard that is turned off is first off in the store, and one that is turned on is last on in the worker.
 function _M.is_guarded(workspace)
   local ok, err = pcall(_M.rows)
   if not ok then
@@ -93,7 +94,7 @@ function _M.is_guarded(workspace)
 end
 
 
---- Whether a configuration has the values of a row.
+--- Tells whether a configuration has the values of a row.
 function _M.is_same(row, conf)
   for name, value in pairs(row.config) do
     if not deepcompare(value, conf[name]) then
@@ -105,7 +106,7 @@ function _M.is_same(row, conf)
 end
 
 
---- Makes a new configuration of a row's values, for which the plugin server starts another instance.
+--- Makes a new configuration with a row's values, for which the plugin server starts another instance.
 function _M.new_conf(row, conf)
   local new = clone(row.config)
   for _, added in ipairs(internals.ADDED_TO_CONFIGURATIONS) do
@@ -116,13 +117,13 @@ function _M.new_conf(row, conf)
 end
 
 
-local chosen = {}
+local chosen = {} -- the last result of `current`, by the id of the plugin
 
 
---- Returns the configuration as it is stored now, for one that Kong uses.
--- Kong reloads its plugins once in worker_state_update_frequency (5 s) at most, and a removed token would be
--- accepted until then. Where the values did not change, the table stays the same even after Kong reloaded its
--- plugins: for two tables plugin_servers/plugin.lua loses an instance's id at times.
+--- Returns the live configuration for the one that Kong uses.
+-- Kong reloads its plugins at most once in worker_state_update_frequency (5 s), and would accept a removed
+-- token until then. If the values did not change, the result is the same table even after Kong has reloaded
+-- its plugins, because with two tables plugin_servers/plugin.lua sometimes loses the id of an instance.
 function _M.current(conf)
   local ok, rows, serial = pcall(_M.rows)
   if not ok then
@@ -146,7 +147,7 @@ function _M.current(conf)
   end
 
   chosen[id] = nil
-  return conf -- the plugin was deleted, and Kong will find out
+  return conf -- the plugin was deleted, and Kong will stop it
 end
 
 
@@ -154,7 +155,7 @@ local digest, failing
 
 
 --- Polls the database for a configuration that was changed at any node, and has this node's workers load it.
--- Kong itself polls once in db_update_frequency (5 s).
+-- Kong itself polls every db_update_frequency (5 s).
 local function poll(premature)
   if premature then
     return
@@ -162,7 +163,7 @@ local function poll(premature)
 
   local rows, err = internals.connector():query(postgres.plugins_digest(), "read")
   if not rows then
-    if not failing then -- one line, and not two a second
+    if not failing then -- logs the first failure only
       kong.log.warn("whether a configuration of scim was changed could not be read: ", err)
     end
     failing = true
@@ -178,7 +179,7 @@ end
 
 
 function _M.init_worker()
-  -- a DB-less Kong gives each configuration to all workers at once, and a control plane serves no requests
+  -- a DB-less Kong loads a configuration in all workers at once, and a control plane serves no requests
   if ngx.worker.id() == 0 and kong.configuration.database ~= "off"
      and kong.configuration.role ~= "control_plane" then
     assert(ngx.timer.every(POLL_INTERVAL, poll))

@@ -1,5 +1,6 @@
--- Whom a login means that brings no consumer: ldap-auth and others tell Kong a name only, which is looked up
--- among the usernames and custom_ids of consumers. Directories ignore case, and so does the look-up.
+-- Finds the consumers that a login without a consumer means. ldap-auth and others give Kong only a name,
+-- which is looked up among the usernames and custom_ids of consumers. Directories ignore case, and so does
+-- the look-up.
 
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
@@ -9,8 +10,8 @@ local kong = kong
 local null = ngx.null
 
 
-local FOUND = { ttl = 60, neg_ttl = 60 } -- seconds; a consumer that gets or loses a name drops it at once
-local USERID = "x-authenticated-userid" -- of oauth2, which sets or clears it: on whose behalf a token is
+local FOUND = { ttl = 60, neg_ttl = 60 } -- seconds; a write of a consumer's name drops it at once
+local USERID = "x-authenticated-userid" -- the user on whose behalf a token is; oauth2 sets or clears it
 
 
 local _M = {}
@@ -21,8 +22,9 @@ local function is_name(value)
 end
 
 
---- What a directory compares of a name that ldap-auth put into a distinguished name as it was given, where
--- a person may spell it in many ways (RFC 4514 2.4, RFC 4518 2.6); nil for one that is spelled in bytes.
+--- Returns the part of a name that a directory compares; nil for a name in hexadecimal or in quotes.
+-- ldap-auth puts the name into a distinguished name without escaping, so a person may write it in many ways
+-- (RFC 4514 2.4, RFC 4518 2.6).
 local function plain(name)
   if name:find('^%s*[#"]') then
     return nil
@@ -32,7 +34,7 @@ local function plain(name)
   while i <= #name do
     local c, hex = name:sub(i, i), name:match("^\\(%x%x)", i)
     if c == "," or c == "+" or c == ";" then
-      break -- what follows is another part of the distinguished name
+      break -- another part of the distinguished name begins
     elseif hex then
       parts[#parts + 1] = string.char(tonumber(hex, 16))
     else
@@ -45,8 +47,8 @@ local function plain(name)
 end
 
 
---- The names that a login gives, beside or instead of the id of a consumer.
--- @return a list, or nil where a name is spelled so that nobody can tell whose it is
+--- Returns the names that a login has besides or instead of the id of a consumer.
+-- @return a list, or nil if a name is written so that it cannot be compared
 function _M.names(consumer, credential, with_consumer)
   local names = {}
   local function add(value)
@@ -62,9 +64,9 @@ function _M.names(consumer, credential, with_consumer)
     return names
   end
 
-  for _, of in ipairs({ consumer or {}, credential or {} }) do
-    add(of.username)
-    add(of.custom_id)
+  for _, entity in ipairs({ consumer or {}, credential or {} }) do
+    add(entity.username)
+    add(entity.custom_id)
   end
 
   local id = credential and credential.id
@@ -75,7 +77,7 @@ function _M.names(consumer, credential, with_consumer)
     end
     add(value)
   else
-    add(id) -- of a login by a token it may be the claim that says who it is
+    add(id) -- for a login by a token, it may be the claim with the name of the user
   end
 
   return names
@@ -87,8 +89,8 @@ local function key_of(name, workspace)
 end
 
 
---- The cache keys of what is known of a consumer's names.
--- @param workspace where it is, if not that of the request
+--- Returns the cache keys of the look-ups of a consumer's names.
+-- @param workspace the workspace of the consumer, if it is not that of the request
 function _M.keys(entity, workspace)
   local keys = {}
   workspace = workspace or entity.ws_id or internals.workspace()
@@ -102,8 +104,8 @@ function _M.keys(entity, workspace)
 end
 
 
--- Without a database only whole names can be looked up: SCIM's consumers have a row in LMDB for each of their
--- names in lower case, with the ids of all who have it.
+-- A DB-less Kong finds a consumer only by a name in its exact case. So each name of SCIM's consumers has a
+-- row in LMDB, by the name in lower case, with the ids of all consumers that have it.
 
 local function row_of(name)
   return "scim-bridge|login|" .. internals.sha256_hex(name:lower()) -- a key of LMDB has 511 bytes at most
@@ -125,7 +127,7 @@ local function ids_of(name)
 end
 
 
---- Notes in a transaction on LMDB which names consumers have.
+--- Writes these rows for changed consumers, in a transaction on LMDB.
 -- @param changes a list of { before = entity or nil, after = entity or nil }
 function _M.note(t, changes)
   local rows = {}
@@ -209,7 +211,7 @@ local function find(name, workspace)
 end
 
 
---- The ids of the consumers that a name may mean.
+--- Returns the ids of the consumers that a name may mean.
 function _M.find(name)
   local workspace = internals.workspace()
   local ids, err = kong.cache:get(key_of(name, workspace), FOUND, find, name, workspace)
@@ -225,8 +227,8 @@ function _M.find(name)
 end
 
 
---- Drops what is known of a consumer's names when it is written at the Admin API; SCIM's own writes tell
--- caches.lua.
+--- Drops the look-ups of a consumer's names from the cache when the Admin API writes it. For SCIM's writes
+-- caches.lua does so.
 local function on_change(data)
   for _, entity in pairs({ data.entity, data.old_entity }) do
     for _, key in ipairs(_M.keys(entity, data.workspace)) do

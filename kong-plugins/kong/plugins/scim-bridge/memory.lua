@@ -1,7 +1,7 @@
--- Transactions on the entities of a DB-less Kong, which are rows of LMDB: read through Kong's own strategy
--- (kong/db/strategies/off), changed in a draft, and written by the functions of Kong's incremental sync
--- (kong/db/declarative/import.lua) in one LMDB transaction. Kong's schemas and DAOs run as on Postgres;
--- what Postgres checks by constraints is checked here.
+-- Runs commits on the entities of a DB-less Kong, which are rows of LMDB. They are read through Kong's
+-- strategy (kong/db/strategies/off), changed in a draft, and written by the functions of Kong's incremental
+-- sync (kong/db/declarative/import.lua) in one LMDB transaction. Kong's schemas and DAOs run as with
+-- PostgreSQL, and the constraints that PostgreSQL checks are checked here.
 
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
@@ -27,11 +27,12 @@ local LOADED = "the configuration was loaded anew since SCIM's rows were applied
 local _M = {}
 
 
---- What is to be stored: a time to live as the moment it ends, as kong/db/strategies/off reads it.
+--- Returns the row to store for an entity. Its time to live becomes the moment when it ends, as
+-- kong/db/strategies/off reads it.
 local function to_row(entity)
   local row = internals.deep_copy(entity)
   row.ws_id = kong.default_workspace
-  row.cache_key = nil -- Postgres keeps it in the row
+  row.cache_key = nil -- only PostgreSQL has it in the row
   if type(row.ttl) == "number" then
     row.ttl = row.ttl + ngx.time()
   end
@@ -55,9 +56,9 @@ local function is_set(value)
 end
 
 
---- Kong's strategy for one kind of entity, as it would be after the draft.
+--- Makes a strategy for one kind of entity that reads and writes a draft over the stored rows.
 -- draft.rows: by id, { before = row or nil, after = row or nil }; draft.unique: ids by field and value
-local function drafting(tx, dao)
+local function new_strategy(tx, dao)
   local schema, stored, errors = dao.schema, dao.strategy, dao.errors
   local draft = { schema = schema, rows = {}, unique = {} }
   local strategy = setmetatable({}, { __index = stored })
@@ -170,7 +171,7 @@ local function drafting(tx, dao)
     return put(to_row(entity))
   end
 
-  -- with all that Kong's schema cascades (all that hangs on a consumer does)
+  -- also deletes what Kong's schema cascades, as it does for everything that belongs to a consumer
   function strategy:delete(key)
     for _, constraint in ipairs(schema:get_constraints()) do
       local child = tx.db.daos[constraint.schema.name].strategy
@@ -200,7 +201,7 @@ local function drafting(tx, dao)
               table.insert(found, row)
             end
           end
-          offset = more and ngx.decode_base64(more) -- as `page` of that strategy does
+          offset = more and ngx.decode_base64(more) -- as the stored strategy's `page` does
         until not offset
 
         for _, change in pairs(draft.rows) do
@@ -219,8 +220,8 @@ local function drafting(tx, dao)
 end
 
 
---- Reads the epoch of a tenant: a key in LMDB beside Kong's entities, which Kong deletes with SCIM's rows
--- when it loads a configuration.
+--- Returns the epoch of a tenant, or nil. It is the value of a key in LMDB, which Kong deletes together with
+-- SCIM's rows when it loads a configuration.
 local function read_epoch(key)
   local value, err = internals.lmdb_get(key)
   if err then
@@ -280,7 +281,8 @@ local function write(tx, epoch)
     envelope.raise("DATABASE", "LMDB refuses: " .. err)
   end
 
-  -- Another worker loaded a configuration after we looked: what was written counts for nothing.
+  -- if another worker loaded a configuration after the check, the epoch is deleted, so that all is applied
+  -- again
   if epoch and t[1].result ~= given(epoch.expected) then
     local forget = internals.lmdb_begin(1)
     forget:set(epoch.key, nil)
@@ -303,8 +305,9 @@ local function replace_tag(tx, ids, prefix, tag)
 end
 
 
---- See entities.lua. LMDB has no index by group: an ACL group of our own is found soon where there is one,
--- and it ends the search. Whoever writes does so in turn (kong_scim/dbless/local_store.py).
+--- See entities.lua. LMDB has no index by group, but a search ends as soon as it has found one entity with
+-- the tag for each group. It needs no lock, because only one commit runs at a time
+-- (kong_scim/dbless/local_store.py).
 local function taken(groups, tag)
   local phase, foreign, open = ngx.get_phase(), {}, {}
   for _, group in ipairs(groups) do
@@ -337,9 +340,9 @@ end
 
 
 --- Commits steps on entities, all or none.
--- @param arg.epoch { key, expected, becomes }: nothing is written unless the epoch is as expected, where null
--- is none
--- @param arg.check whether nothing is written, and the answer only says what would be
+-- @param arg.epoch { key, expected, becomes }: nothing is written unless the epoch is `expected`, which is
+-- null for none
+-- @param arg.check whether the steps are only checked, and nothing is written
 function _M.commit(arg)
   local epoch, events = given(arg.epoch), {}
   local tx = {
@@ -351,7 +354,7 @@ function _M.commit(arg)
     end,
   }
   tx.db = internals.recorder(events, function(dao)
-    return drafting(tx, dao)
+    return new_strategy(tx, dao)
   end)
 
   function tx.replace_tag(...)

@@ -1,5 +1,5 @@
--- What is done for SCIM at this node, in Kong's own /metrics: counted in the prometheus plugin's registry
--- (kong/plugins/prometheus/exporter.lua), which shows it where that plugin is enabled.
+-- Counts what this node does for SCIM, in the registry of the prometheus plugin
+-- (kong/plugins/prometheus/exporter.lua). Kong's /metrics shows it if that plugin is enabled.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -12,8 +12,8 @@ local kong = kong
 
 local LATENCIES = { 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 } -- ms, as Kong's own
 
--- by the word that the plugin server says (kong_scim/events/metrics.py): type, name without Kong's
--- "kong_", help, labels
+-- by the name that the plugin server uses (kong_scim/events/metrics.py): type, name without the prefix
+-- "kong_", help, labels, and the buckets of a histogram
 local METRICS = {
   requests = { "counter", "scim_requests_total", "SCIM requests by operation and HTTP status",
                { "tenant", "operation", "status" } },
@@ -54,8 +54,8 @@ function _M.init_worker()
   end
 
   local prometheus = internals.prometheus()
-  for word, of in pairs(prometheus and METRICS or {}) do
-    metrics[word] = prometheus[of[1]](prometheus, of[2], of[3], of[4], of[5])
+  for key, metric in pairs(prometheus and METRICS or {}) do
+    metrics[key] = prometheus[metric[1]](prometheus, metric[2], metric[3], metric[4], metric[5])
   end
 end
 
@@ -79,7 +79,7 @@ function _M.refused(tenant)
 end
 
 
---- Shows whether the guard is on for every route of a tenant's workspace.
+--- Sets the gauge that tells whether the guard is on for every route of a tenant's workspace.
 function _M.guarded(tenant, is_guarded)
   if metrics.guarded then
     metrics.guarded:set(is_guarded and 1 or 0, { tenant })
@@ -87,17 +87,17 @@ function _M.guarded(tenant, is_guarded)
 end
 
 
---- kong.scim.report: what the plugin server counted since its last report, and what it measured.
+--- kong.scim.report takes the counts since the plugin server's last report, and its gauges.
 function _M.report(arg)
   local samples = envelope.expect(type(arg.samples) == "table" and arg.samples, "`samples` must be a list")
   for _, sample in ipairs(samples) do
-    local of = type(sample) == "table" and type(sample.metric) == "string" and METRICS[sample.metric]
-    envelope.expect(of and of[1] ~= "histogram" and type(sample.value) == "number"
-                    and type(sample.labels) == "table" and #sample.labels == #of[4],
+    local declared = type(sample) == "table" and type(sample.metric) == "string" and METRICS[sample.metric]
+    envelope.expect(declared and declared[1] ~= "histogram" and type(sample.value) == "number"
+                    and type(sample.labels) == "table" and #sample.labels == #declared[4],
                     "a sample needs the name of a `metric`, its `labels` and a `value`")
     local metric = metrics[sample.metric]
     if metric then
-      metric[of[1] == "counter" and "inc" or "set"](metric, sample.value, sample.labels)
+      metric[declared[1] == "counter" and "inc" or "set"](metric, sample.value, sample.labels)
     end
   end
 
@@ -105,10 +105,10 @@ function _M.report(arg)
 end
 
 
---- Forgets what was measured, which may be of a tenant or a target that is no more.
+--- Resets all gauges, because a tenant or a target of one may no longer exist.
 function _M.forget()
-  for word, metric in pairs(metrics) do
-    if METRICS[word][1] == "gauge" then
+  for key, metric in pairs(metrics) do
+    if METRICS[key][1] == "gauge" then
       metric:reset()
     end
   end

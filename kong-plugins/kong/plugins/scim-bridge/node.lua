@@ -1,5 +1,5 @@
--- What this node of Kong says of itself; kong.scim.wake, which begins a tick as kong.scim.begin begins
--- a request.
+-- Describes this node of Kong, and has kong.scim.wake, which begins a tick as kong.scim.begin begins a
+-- request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -14,7 +14,7 @@ local given = envelope.given
 local _M = {}
 
 
---- Whether the guard is on for every route of the request's, or the tick's, workspace.
+--- Tells whether the guard is on for every route of the workspace of the request or tick.
 function _M.is_guarded()
   return live_config.is_guarded(internals.workspace())
 end
@@ -33,7 +33,7 @@ function _M.host()
 end
 
 
---- Live values of vault references; null where the vault has none.
+--- Returns the live values of vault references by reference; null if the vault has none.
 function _M.secrets(references)
   local secrets = {}
   for _, reference in ipairs(references) do
@@ -64,7 +64,7 @@ function _M.wake(arg)
 end
 
 
---- kong.scim.answer_admin_request: keeps the plugin server's answer for api.lua.
+--- kong.scim.answer_admin_request keeps the plugin server's answer for api.lua.
 function _M.answer_admin_request(arg)
   arg.bridge_version = nil
   ngx.ctx.scim_admin_answer = arg

@@ -1,5 +1,5 @@
--- What a SCIM request asks for, as one of a few words: the label of a metric, which no client can make
--- more of. The words are those of docs/operations.md.
+-- Returns the operation of a SCIM request for the label of a metric. It is one of the words in
+-- docs/operations.md, so that clients cannot make the metric grow.
 
 local KINDS = { users = "users", groups = "groups", events = "events" }
 
@@ -26,7 +26,7 @@ local OF_EVENTS = {
 }
 
 
---- The word for a request.
+--- Returns the word for a request.
 -- @param path below the route's prefix, such as "/Users/<id>"
 return function(method, path)
   local first, second = path:lower():match("^/([^/]*)/?([^/]*)")

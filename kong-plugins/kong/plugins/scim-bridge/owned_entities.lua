@@ -14,7 +14,7 @@ local function key_of(name, id)
 end
 
 
---- Whether SCIM may write an entity. With a database it may write all, because nothing is declared there.
+--- Tells whether SCIM may write an entity. With a database it may write all, because none is declared.
 function _M.is_owned(name, id)
   if internals.has_database() then
     return true

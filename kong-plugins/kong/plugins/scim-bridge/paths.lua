@@ -1,4 +1,4 @@
--- The part of a request's path that led to its route, and the rest.
+-- Splits a request's path into the part that matched the route, and the rest.
 
 local kong = kong
 
@@ -16,8 +16,8 @@ local function matched_prefix(path, prefix)
 end
 
 
---- Both parts; the rest begins with a slash.
--- Kong's own answer (X-Forwarded-Prefix) is empty without strip_path and may be the client's.
+--- Returns the part that matched without a slash at its end, and the rest, which begins with a slash.
+-- X-Forwarded-Prefix is no substitute: it is empty without strip_path, and may be the client's.
 function _M.split()
   local route = kong.router.get_route() or {}
   local path = kong.request.get_path() -- what the router matches

@@ -1,10 +1,10 @@
--- The SQL of the bridge's own, in PostgreSQL's words: all that another database would say otherwise. Values
--- are given as literals.
+-- Makes those SQL statements of scim-bridge that depend on PostgreSQL. The functions take values as escaped
+-- literals.
 
 local fmt = string.format
 
 
--- as JSON text, which keeps empty lists; %s are the groups and the condition
+-- the result is JSON text, which keeps empty lists; %s are the groups, the workspace and the condition
 local CONSUMERS = [[
   SELECT json_build_object('id', id, 'username', username, 'custom_id', custom_id,
                            'tags', COALESCE(tags, '{}'), 'acls', %s)::text AS entity
@@ -44,41 +44,41 @@ local INVALIDATION = "('%s', '%s', clock_timestamp() + interval '1 second', " ..
 local _M = {}
 
 
---- Begins a transaction whose statements each end within some milliseconds.
--- @param is_read whether it only reads, of which PostgreSQL makes nothing
+--- Begins a transaction whose statements have a timeout each.
+-- @param is_read whether it only reads; without effect in PostgreSQL
 function _M.begin(milliseconds, is_read)
   return fmt("BEGIN; SET LOCAL statement_timeout = %d", milliseconds)
 end
 
 
---- Replaces the tag of consumers that begins with a prefix; for the tag NULL there is none afterwards.
+--- Replaces the tag of consumers that begins with a prefix, or removes it if the new tag is NULL.
 function _M.replace_tag(prefix, tag, ids)
   return fmt(REPLACE_TAG, prefix, tag, ids)
 end
 
 
---- Selects a row for each consumer that is in an ACL group.
+--- Selects one row for each consumer that is in an ACL group.
 function _M.given(group, workspace)
   return fmt('SELECT FROM acls WHERE "group" = %s AND ws_id = %s', group, workspace)
 end
 
 
---- The same, of those that are in it by a tag.
+--- Selects only those of a statement of `given` whose entity has a tag.
 function _M.given_with(given, tag)
   return given .. " AND " .. tag .. " = ANY (tags)"
 end
 
 
---- Waits for its turn with a key until the transaction ends. Where the condition, a SELECT, finds something
--- it may go on beside others of which the same holds.
+--- Takes a lock on a key until the transaction ends: a shared one if the condition, a SELECT, finds a row,
+-- else an exclusive one.
 function _M.lock(condition, key)
   return fmt(LOCK, condition, key, key)
 end
 
 
---- Tells each node to drop some keys from its caches.
--- A node skips its own events, hence the stranger's id; one second ahead, so that no poll passes by before
--- the transaction is visible (kong/cluster_events).
+--- Inserts cluster events, by which each node drops some keys from its caches (kong/cluster_events).
+-- A node skips events with its own id, so they have another node's. They are one second in the future, so
+-- that no poll misses one because the transaction is not visible yet.
 -- @param events a list of { id, node, ttl, channel, key }: the last two are literals
 function _M.invalidations(events)
   local rows = {}
@@ -102,7 +102,7 @@ function _M.plugins_digest()
 end
 
 
---- Selects the ids of the consumers with a username or custom_id, in whatever case.
+--- Selects the ids of the consumers whose username or custom_id is a name, regardless of case.
 function _M.named(workspace, name)
   return fmt(NAMED, workspace, name, name)
 end

@@ -1,4 +1,4 @@
--- kong.scim.query: rows of the SCIM tables, and Kong's consumers with their ACL groups.
+-- kong.scim.query answers rows of the SCIM tables, and Kong's consumers with their ACL groups.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -17,7 +17,7 @@ local PAGE = 1000
 local KEYS = { "id", "username", "custom_id" }
 
 
---- The values asked for by each key that could be there at all.
+--- Returns the requested values by key, without those that no consumer can have.
 local function wanted(consumers)
   local by_key = {}
   for _, key in ipairs(KEYS) do
@@ -33,7 +33,7 @@ local function wanted(consumers)
 end
 
 
---- One statement for any number of consumers, where DAOs would take two for each; nil for none.
+--- Returns one statement for any number of consumers, for which DAOs would run two each; nil for none.
 local function consumers_by_sql(connector, by_key)
   local conditions = {}
   for key, values in pairs(by_key) do
@@ -69,7 +69,7 @@ local function acls_of(consumer)
 end
 
 
---- The same without a database, where a look-up costs microseconds.
+--- Returns the consumers of a DB-less Kong, where a look-up takes microseconds.
 local function consumers_by_dao(by_key)
   local consumers, seen = array({}), {}
   for key, values in pairs(by_key) do
@@ -102,7 +102,7 @@ local function consumers_by_dao(by_key)
 end
 
 
---- The ids of SCIM's consumers with a tag; those that the configuration declares are not its own.
+--- Returns the ids of SCIM's consumers with a tag, without those that the configuration declares.
 local function tagged(tag)
   local ids = array({})
   for consumer, err in kong.db.consumers:each(PAGE) do
@@ -119,18 +119,18 @@ local function tagged(tag)
 end
 
 
---- Runs everything in one message to PostgreSQL and one transaction.
+--- Runs all statements in one message to PostgreSQL and in one transaction.
 local function run(connector, conn, statements, by_key, timeout)
   local texts = { sql.begin(timeout, true) }
   for i, statement in ipairs(statements) do
     table.insert(texts, envelope.at_step(i - 1, statement, sql.text, connector, statement))
   end
 
-  local of_consumers = consumers_by_sql(connector, by_key)
-  table.insert(texts, of_consumers)
+  local consumers_text = consumers_by_sql(connector, by_key)
+  table.insert(texts, consumers_text)
   table.insert(texts, "COMMIT")
 
-  -- the first two answers are those of BEGIN and SET; after an error, as many as came before it
+  -- the first two answers are those of BEGIN and SET; `count` is the number of answers before an error
   local answers, err, _, count = connector:query(table.concat(texts, ";\n"))
   if not answers then
     local failed = statements[(tonumber(count) or 0) - 1] and count - 1
@@ -146,7 +146,7 @@ local function run(connector, conn, statements, by_key, timeout)
     results[i] = array(rows == true and {} or rows)
   end
 
-  for i, row in ipairs(of_consumers and answers[#statements + 3] or {}) do
+  for i, row in ipairs(consumers_text and answers[#statements + 3] or {}) do
     consumers[i] = envelope.decode(row.entity)
   end
 

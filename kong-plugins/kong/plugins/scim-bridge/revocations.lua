@@ -1,5 +1,6 @@
--- Whom this node suspended or deleted a moment ago, in memory that all its workers share. A worker's own
--- cache is emptied by an event, which a busy worker may handle late; the guard looks here on each request.
+-- Notes the consumers that this node has just suspended or deleted, in memory that all its workers share. An
+-- event empties a worker's own cache, and a busy worker may handle it late, so the guard looks here on each
+-- request.
 
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local tags = require "kong.plugins.scim-bridge.tags"
@@ -9,15 +10,15 @@ local kong = kong
 
 
 local PREFIX = "scim-bridge:revoked:"
--- seconds: until then each worker has handled its events, or polled those of the cluster (caches.lua);
--- no longer, since a reactivation at another node does not lift what is noted here
+-- seconds after which each worker has handled its events, or polled those of the cluster (caches.lua); no
+-- longer, because a reactivation at another node does not delete the note here
 local TTL = (tonumber(kong.configuration.db_update_frequency) or 5) + 1
 
 
 local _M = {}
 
 
---- Whether each consumer that a commit writes or deletes has no access after it, by its id.
+--- Returns by id, for each consumer that a commit writes or deletes, whether it has no access afterwards.
 local function outcomes(events)
   local revoked = {}
   for _, event in ipairs(events) do
@@ -30,10 +31,11 @@ local function outcomes(events)
 end
 
 
---- Notes who has no access after a commit, right before it: the row locks of two commits on one consumer
--- put what they note and lift into their order, and where the COMMIT fails nobody knows whether it was done.
--- @return whether nobody else has anything changed by the commit, so that it may be answered before each
--- cache is empty
+--- Notes the consumers that have no access after a commit. It is called right before COMMIT: the commit still
+-- holds their row locks, so the notes of two commits on one consumer are in order, and if COMMIT fails,
+-- nobody knows whether it took effect.
+-- @return whether the commit changes only noted consumers, so that it may be answered before all caches are
+-- empty
 function _M.note(events)
   local revoked = outcomes(events)
   local noted = {}
@@ -59,7 +61,7 @@ function _M.note(events)
 end
 
 
---- Lets those in again whom a commit gave access, after it.
+--- Deletes the notes of consumers that have access after a commit. It is called after COMMIT.
 function _M.lift(events)
   for id, is_revoked in pairs(outcomes(events)) do
     if not is_revoked then

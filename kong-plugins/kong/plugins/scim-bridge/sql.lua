@@ -1,4 +1,4 @@
--- SQL text with $1, $2, ... on Kong's Postgres connector, and what went wrong with it.
+-- Runs SQL text with parameters $1, $2, ... on Kong's PostgreSQL connector, and names its errors.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -9,16 +9,17 @@ local kong = kong
 local fmt  = string.format
 
 
-local TIMEOUT = 4000 -- of a statement in milliseconds, where nobody says otherwise
+local TIMEOUT = 4000 -- the default timeout of a statement in milliseconds
 
 
--- Kong's codes (kong/db/errors.lua) of the violations that a statement of our own can meet
+-- Kong's codes (kong/db/errors.lua) of the violations that a statement can cause
 local CODES = {
   ["foreign key violation"]       = 4,
   ["unique constraint violation"] = 5,
 }
 
--- by SQLSTATE, else by its class (PostgreSQL, appendix A); what is not here is a defect of the caller
+-- names of errors by SQLSTATE, else by its class (PostgreSQL, appendix A); any other is an error of the
+-- caller
 local NAMES = {
   ["40001"] = "CONFLICT", -- serialization failure
   ["40P01"] = "CONFLICT", -- deadlock
@@ -53,12 +54,12 @@ local function literal(connector, value, written)
     return nil, "is not exact in JSON, pass it as text"
   end
 
-  -- tostring() would cut it at 14 digits; in brackets, so that -$1 never becomes a comment
+  -- tostring() keeps only 14 digits; the brackets prevent that -$1 becomes a comment
   return fmt(value == math.floor(value) and "(%d)" or "(%.17g)", value)
 end
 
 
---- Puts the values into a statement's text, in one pass: a value with "$2" in it stays a value.
+--- Returns a statement's text with its values. They are inserted in one pass, so that "$2" in a value stays.
 local function bind(connector, text, params, written)
   return (text:gsub("%$(%d+)", function(digits)
     local value, err = literal(connector, params[tonumber(digits)], written)
@@ -67,8 +68,8 @@ local function bind(connector, text, params, written)
 end
 
 
---- The text that begins a transaction whose statements each end within `timeout` milliseconds.
--- Kong gives a statement up after pg_timeout; PostgreSQL would go on with it, for nobody.
+--- Returns the text that begins a transaction whose statements each have a timeout in milliseconds.
+-- Kong waits for a statement only for pg_timeout, after which PostgreSQL would otherwise still run it.
 -- @param is_read whether it only reads
 function _M.begin(timeout, is_read)
   timeout = envelope.given(timeout) or TIMEOUT
@@ -78,9 +79,9 @@ function _M.begin(timeout, is_read)
 end
 
 
---- Connects for this request, in a way that errors tell their SQLSTATE.
--- Kong makes a new pgmoon object for each connect and pools only the socket: what is shadowed here
--- ends with the request.
+--- Connects for this request, and keeps the SQLSTATE of errors.
+-- Kong makes a new pgmoon object for each connection and pools only the socket, so the changed method ends
+-- with the request.
 function _M.connect(connector)
   if not internals.has_database() then
     envelope.raise("BAD_REQUEST", "this Kong has no database for SCIM's tables")
@@ -104,14 +105,15 @@ end
 
 --- Raises the error of the last query on a connection.
 function _M.raise(conn, err)
-  local state = err:find(conn.last_error or err .. "?", 1, true) and conn.sqlstate -- or a notice's
+  -- the last SQLSTATE may be that of a notice, and not of this error
+  local state = err:find(conn.last_error or err .. "?", 1, true) and conn.sqlstate
   local name = not state and "DATABASE" or NAMES[state] or NAMES[state:sub(1, 2)] or "BAD_REQUEST"
-  -- what comes after the first line repeats values
+  -- the lines after the first repeat values
   envelope.raise(name, err:match("^[^\n]*"), { code = CODES[name] })
 end
 
 
---- The text of a statement with its values.
+--- Checks a statement, and returns its text with its values.
 function _M.text(connector, statement, written)
   envelope.expect(type(statement) == "table" and type(statement.sql) == "string"
                   and type(statement.params or {}) == "table",
@@ -120,8 +122,8 @@ function _M.text(connector, statement, written)
 end
 
 
---- Runs a statement; answers its rows and how many it touched or returned.
--- `written` is the value of a parameter { value = "written" }: entities by operation and DAO.
+--- Runs a statement; returns its rows, and the number of rows that it changed or returned.
+-- @param written the value for a parameter { value = "written" }: counts of entities by operation and DAO
 function _M.run(connector, conn, statement, written)
   local res, err = connector:query(_M.text(connector, statement, written))
   if not res then

@@ -1,5 +1,5 @@
--- Every tag that scim-bridge reads or writes. kong_scim/sync/wanted.py makes the tags of a consumer, and
--- scim-bridge that of its last event.
+-- Reads and makes all tags that scim-bridge uses. kong_scim/sync/wanted.py makes the tags of a consumer,
+-- except that of its last event, which scim-bridge makes.
 
 local MANAGED = "scim"
 local SUSPENDED = "scim:suspended"
@@ -7,23 +7,23 @@ local TENANT = "scim:"
 
 
 local _M = {
-  EVENT = "scim-event:", -- before the id of the last event that changed a consumer
+  EVENT = "scim-event:", -- the prefix of the last event's id
 }
 
 
---- The tags of an entity; an empty list where it has none.
+--- Returns the tags of an entity, or an empty list.
 local function tags_of(entity)
   return type(entity.tags) == "table" and entity.tags or {}
 end
 
 
---- The tag of what a tenant owns.
+--- Returns the tag of entities that a tenant owns.
 function _M.of_tenant(tenant)
   return TENANT .. tenant
 end
 
 
---- Whether an entity has a tag.
+--- Tells whether an entity has a tag.
 function _M.has(entity, tag)
   for _, each in ipairs(tags_of(entity)) do
     if each == tag then
@@ -35,35 +35,35 @@ function _M.has(entity, tag)
 end
 
 
---- Whether a consumer is suspended.
+--- Tells whether a consumer is suspended.
 function _M.is_suspended(consumer)
   return _M.has(consumer, SUSPENDED)
 end
 
 
---- What the tags of a consumer say: managed, suspended, tenant, user_id, last_event and revoked_at (in
--- seconds since 1970).
+--- Returns the state of a consumer from its tags: id, managed, suspended, tenant, user_id, last_event and
+-- revoked_at (in seconds since 1970).
 function _M.read(consumer)
-  local said = { id = consumer.id }
+  local state = { id = consumer.id }
   for _, tag in ipairs(tags_of(consumer)) do
     if tag == SUSPENDED then
-      said.suspended = true
+      state.suspended = true
     elseif tag == MANAGED then
-      said.managed = true
+      state.managed = true
     else
-      said.tenant = tag:match("^scim:(.+)$") or said.tenant
-      said.user_id = tag:match("^scim%-user:(.+)$") or said.user_id
-      said.last_event = tag:match("^scim%-event:(.+)$") or said.last_event
-      said.revoked_at = tonumber(tag:match("^scim%-revoked%-at:(%d+)$")) or said.revoked_at
+      state.tenant = tag:match("^scim:(.+)$") or state.tenant
+      state.user_id = tag:match("^scim%-user:(.+)$") or state.user_id
+      state.last_event = tag:match("^scim%-event:(.+)$") or state.last_event
+      state.revoked_at = tonumber(tag:match("^scim%-revoked%-at:(%d+)$")) or state.revoked_at
     end
   end
 
-  return said
+  return state
 end
 
 
---- The tags of an entity with one of a prefix replaced.
--- @param tag the new one; nil for none
+--- Returns the tags of an entity, with the tag that begins with a prefix replaced.
+-- @param tag the new tag; nil for none
 function _M.replaced(entity, prefix, tag)
   local kept = {}
   for _, each in ipairs(tags_of(entity)) do

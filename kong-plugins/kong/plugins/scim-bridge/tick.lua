@@ -1,5 +1,6 @@
--- The tick calls the method `tick` of each enabled `scim` plugin, for the work that no request does: once a
--- second, right after a write, and right after a tick that left some work. One worker of each node runs it.
+-- The tick calls the method `tick` of each enabled `scim` plugin, which does the work that no request does.
+-- It runs once a second, right after a write, and right after a tick that left work, in one worker of each
+-- node.
 
 local instances = require "kong.plugins.scim-bridge.instances"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -10,7 +11,7 @@ local live_config = require "kong.plugins.scim-bridge.live_config"
 local kong = kong
 
 
-local PAUSE = 0.2 -- seconds from the end of one tick to the next at least, however many writes request it
+local PAUSE = 0.2 -- seconds at least from the end of a tick to the next, however many writes request it
 local SOURCE, REQUESTED = "scim-bridge", "tick" -- the event that requests a tick
 local REQUEST = "scim-bridge:tick" -- in Kong's shared dictionary while a tick is requested
 
@@ -21,10 +22,10 @@ local _M = {
 
 
 local running, scheduled, ended = false, false, 0
-local serial -- of the configurations whose gauges the metrics have
+local serial -- the number of the configurations (live_config.rows) for which the gauges were set
 
 
-local failing = {} -- the error of the last tick, by the id of the plugin
+local failing = {} -- the errors of the last tick, by the id of the plugin
 
 
 --- Runs the tick of one plugin. A failure is logged once, and the other plugins have their ticks.
@@ -87,8 +88,8 @@ function schedule()
 end
 
 
---- Requests a tick before the next second, since something was written. It does not wait for the tick, and
--- where the request fails the next second's tick does the work.
+--- Requests a tick before the next second, after a write. It does not wait for the tick. If the request
+-- fails, the next second's tick does the work.
 function _M.request()
   if internals.shared():safe_add(REQUEST, true, _M.INTERVAL) then
     local ok, err = internals.send_event(SOURCE, REQUESTED, {})
@@ -99,7 +100,7 @@ function _M.request()
 end
 
 
---- kong.scim.request_tick: the plugin server has more work than one tick does.
+--- kong.scim.request_tick requests a tick because the plugin server has more work than one tick does.
 function _M.request_tick()
   _M.request()
   return {}

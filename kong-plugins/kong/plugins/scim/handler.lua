@@ -1,11 +1,11 @@
---- The Lua face of the Python plugin `scim`: what it does is in kong-plugins/scim.py.
+--- The handler of the Python plugin `scim` in Kong. It calls the plugin, which is in kong-plugins/scim.py.
 --
--- Kong finds this handler before it asks the plugin server, for two reasons:
+-- Kong finds this handler before it asks the plugin server. It is here for two reasons:
 --   * `kong config parse` and `kong config db_import` of Kong 3.9 crash on any plugin that only a
 --     plugin server knows (kong/runloop/plugin_servers/init.lua captures `kong` before the command
 --     line has set it). With this file and schema.lua they work, and need no plugin server.
---   * Kong fails open where a plugin server is gone: it logs and goes on. Here the request ends,
---     as a SCIM error that says what happened.
+--   * Kong fails open if a plugin server does not answer: it logs that and passes the request on.
+--     This handler ends the request with a SCIM error.
 
 local cjson = require "cjson.safe"
 local body = require "kong.plugins.scim-bridge.body"
@@ -36,7 +36,7 @@ local READS = { "/%.search/?$", "/Events/poll/?$" } -- by POST
 
 
 local ScimHandler = {
-  PRIORITY = 755, -- after every guard of the route, before plugins that answer (aws-lambda, 750)
+  PRIORITY = 755, -- after plugins that may refuse a request, before those that answer it (aws-lambda, 750)
   VERSION = "0.1.0",
 }
 
@@ -44,12 +44,12 @@ local ScimHandler = {
 local function serve(conf)
   local plugin = instances.plugin()
   body.await(live_config.current(conf))
-  plugin:access(live_config.current(conf)) -- again: a body takes its time
+  plugin:access(live_config.current(conf)) -- read again, since it may have changed while a body was sent
 end
 
 
 function ScimHandler:access(conf)
-  -- an answered request never comes back from here: kong.response.exit ends its coroutine
+  -- this does not return for an answered request, because kong.response.exit ends its coroutine
   local ok, err = pcall(serve, conf)
   if not ok then
     kong.log.err("the plugin server of scim: ", err)
@@ -78,7 +78,7 @@ end
 function ScimHandler:log(conf)
   metrics.request(conf.tenant)
   if is_write() then
-    tick.request() -- its events are sealed and sent at once, and the client does not wait for that
+    tick.request() -- seals and sends the events of the write now; the client has its answer already
   end
 end
 

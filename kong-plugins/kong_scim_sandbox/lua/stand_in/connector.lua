@@ -1,5 +1,5 @@
--- kong.db.connector, as Kong's for PostgreSQL behaves, over one SQLite connection for each thread. It keeps
--- the connection of a transaction until an error loses it, as Kong's does.
+-- Stands for kong.db.connector over one SQLite connection for each thread. Like Kong's connector for
+-- PostgreSQL, it keeps the connection of a transaction until an error occurs.
 
 local host, json = ...
 
@@ -29,7 +29,7 @@ function connector:get_stored_connection(operation)
 end
 
 
---- Forgets the connection of this thread; SQLite ends its transaction.
+--- Drops the connection of this thread, and rolls its transaction back.
 function connector:lose()
   host.roll_back()
   stored.write, stored.read = nil, nil
@@ -67,7 +67,7 @@ local function rows_of(result)
 end
 
 
---- Runs one or more statements; of more than one it answers a list.
+--- Runs one or more statements; returns the result of one, or a list of results.
 function connector:query(text)
   local answer = json.decode(host.query(text))
   local results = {}

@@ -1,5 +1,5 @@
--- Kong's DAOs, as far as scim-bridge uses them: they hold an entity to its schema, have a strategy write it,
--- and tell of it by post_crud_event. The schemas and their errors are those of the sandbox (Python).
+-- Stands for Kong's DAOs, as far as scim-bridge uses them: they check an entity against its schema, write it
+-- by a strategy, and send an event by post_crud_event. Schemas and errors come from Python.
 
 local host, json = ...
 
@@ -69,16 +69,16 @@ function Schema:validate_insert(entity)
 end
 
 
-local function new_schema(of)
+local function new_schema(described)
   local list, fields = { { name = "id", type = "string", unique = false } }, {}
-  for _, name in ipairs(of.strings) do
-    list[#list + 1] = { name = name, type = "string", unique = of.unique[name] == true }
+  for _, name in ipairs(described.strings) do
+    list[#list + 1] = { name = name, type = "string", unique = described.unique[name] == true }
   end
-  for _, name in ipairs(of.numbers) do
+  for _, name in ipairs(described.numbers) do
     list[#list + 1] = { name = name, type = "integer" }
   end
   list[#list + 1] = { name = "tags", type = "set" }
-  if of.owned then
+  if described.owned then
     list[#list + 1] = { name = "consumer", type = "foreign", reference = "consumers" }
   end
   for _, field in ipairs(list) do
@@ -86,9 +86,9 @@ local function new_schema(of)
   end
 
   return setmetatable({
-    name = of.name,
-    cache_key = of.owned and of.cache_key or nil,
-    admin_api_nested_name = of.path,
+    name = described.name,
+    cache_key = described.owned and described.cache_key or nil,
+    admin_api_nested_name = described.path,
     list = list,
     fields = fields,
     constraints = {},
@@ -134,7 +134,7 @@ function DAO:__index(name)
 end
 
 
---- What a strategy answered, as a DAO answers it: a row; or nil, an error's text, and the error.
+--- Returns the result of a strategy as a DAO returns it: a row; or nil, an error's text, and the error.
 function DAO:answered(row, err_t)
   if err_t then
     return nil, err_t.message, err_t
@@ -251,7 +251,7 @@ function DAO:update(key, changes)
 end
 
 
---- Deletes an entity, and tells of all that Kong's schema cascades.
+--- Deletes an entity, and sends events of it and of all entities that are deleted with it.
 function DAO:delete(key)
   local entity, err, err_t = self:select({ id = key.id })
   if err then
@@ -260,11 +260,11 @@ function DAO:delete(key)
     return true
   end
 
-  local gone = {}
+  local cascaded = {}
   for _, constraint in ipairs(self.schema:get_constraints()) do
     local dao = self.db.daos[constraint.schema.name]
     for row in dao["each_for_" .. constraint.field_name](dao, { id = key.id }) do
-      gone[#gone + 1] = { dao = dao, row = row }
+      cascaded[#cascaded + 1] = { dao = dao, row = row }
     end
   end
 
@@ -275,7 +275,7 @@ function DAO:delete(key)
   end
 
   self:post_crud_event("delete", entity)
-  for _, each in ipairs(gone) do
+  for _, each in ipairs(cascaded) do
     each.dao:post_crud_event("delete", each.row)
   end
 
@@ -291,27 +291,27 @@ end
 
 -- -- Strategies ------------------------------------------------------------
 
---- What is stored: rows of the sandbox's SQLite file, which stands for PostgreSQL's tables and for LMDB.
+--- Makes a strategy over the sandbox's SQLite file, which stands for PostgreSQL's tables and for LMDB.
 local function new_strategy(name)
   local strategy = {}
 
-  local function found(field, value)
+  local function find(field, value)
     local rows, err_t = call("entity_rows", name, field, value)
     return rows, err_t
   end
 
   function strategy:select(key)
-    local rows, err_t = found("id", key.id)
+    local rows, err_t = find("id", key.id)
     return rows and rows[1] or nil, err_t
   end
 
   function strategy:select_by_field(field, value)
-    local rows, err_t = found(field, value)
+    local rows, err_t = find(field, value)
     return rows and rows[1] or nil, err_t
   end
 
   function strategy:page_for_consumer(key)
-    return found("consumer", key.id)
+    return find("consumer", key.id)
   end
 
   function strategy:page()
@@ -344,15 +344,15 @@ local function new_strategy(name)
 end
 
 
---- The DAOs of kong.db.
+--- Makes the DAOs of kong.db.
 local function daos(db)
   local all = {}
-  for _, of in ipairs(json.decode(host.schemas())) do
-    all[of.name] = setmetatable({
+  for _, described in ipairs(json.decode(host.schemas())) do
+    all[described.name] = setmetatable({
       db = db,
-      schema = new_schema(of),
+      schema = new_schema(described),
       errors = errors,
-      strategy = new_strategy(of.name),
+      strategy = new_strategy(described.name),
     }, DAO)
   end
 

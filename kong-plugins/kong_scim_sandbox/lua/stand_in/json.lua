@@ -1,5 +1,5 @@
--- JSON as lua-cjson reads and writes it, as far as scim-bridge uses it: null is ngx.null, a list has the
--- metatable array_mt, an empty table without it is an object, and text that is no Unicode is an error.
+-- Reads and writes JSON as lua-cjson does, as far as scim-bridge uses it: null is ngx.null, a list has the
+-- metatable array_mt, an empty table without it is an object, and an escape that is not Unicode is an error.
 
 
 local char, find, fmt, sub = string.char, string.find, string.format, string.sub
@@ -37,7 +37,7 @@ local function utf8(code)
 end
 
 
---- The character of an escape whose backslash is at `at`, and where the text goes on.
+--- Returns the character of the escape whose backslash is at `at`, and the position after the escape.
 local function unescape(text, at)
   local letter = sub(text, at + 1, at + 1)
   if ESCAPES[letter] then
@@ -234,7 +234,7 @@ local function encode(value)
 end
 
 
---- A function that answers nil and an error instead of raising it.
+--- Returns a function that returns nil and an error where `fn` raises one.
 local function safe(fn)
   return function(value)
     local ok, result = pcall(fn, value)
@@ -258,8 +258,8 @@ _M.safe = {
   null = ngx.null,
   decode = safe(decode),
   encode = safe(encode),
-  decode_array_with_array_mt = nothing, -- it does always
-  encode_number_precision = nothing, -- it has that of Kong
+  decode_array_with_array_mt = nothing, -- decode always does this
+  encode_number_precision = nothing, -- encode always uses Kong's
 }
 
 

@@ -1,4 +1,5 @@
--- `kong` as far as scim-bridge uses it, over `host`: functions of Python that answer texts and numbers.
+-- Stands for `kong` and Kong's modules, as far as scim-bridge uses them. `host` has functions of Python,
+-- which return texts and numbers.
 
 local host, json, current, dao, connector = ...
 
@@ -6,15 +7,15 @@ local host, json, current, dao, connector = ...
 local node = json.decode(host.node())
 
 
--- -- Caches: one memory for all threads, as texts ---------------------------
+-- -- Caches, whose texts all threads share -----------------------------------
 
 local Cache = {}
 Cache.__index = Cache
 
 
---- What is cached, or what `load` answers, which is cached then; nil is a value too.
+--- Returns the cached value; or calls `load`, and caches its result, which may be nil.
 function Cache:get(key, options, load, ...)
-  local text = host.cache_get(self.name, key) -- or Python keeps the cache closed until cache_put
+  local text = host.cache_get(self.name, key) -- without one, Python keeps the caches locked until cache_put
   if not text then
     local ok, value, err = pcall(load, ...)
     text = ok and err == nil and json.safe.encode({ value = value }) or nil
@@ -65,13 +66,13 @@ function worker_events.register(handler, source, event)
 end
 
 
---- Calls the handlers of this worker. For the event that requests a tick the first worker alone has one.
+--- Calls the handlers of this worker. Only the first worker has a handler of the event that requests a tick.
 function worker_events.post(source, event, data)
-  local known = handlers_of(source, event)
-  for _, handler in ipairs(known) do
+  local registered = handlers_of(source, event)
+  for _, handler in ipairs(registered) do
     handler(data)
   end
-  if source == "scim-bridge" and not known[1] then
+  if source == "scim-bridge" and not registered[1] then
     host.send_event(source, event)
   end
 
@@ -88,7 +89,7 @@ for name, each in pairs(db.daos) do
 end
 
 
---- The plugins that are declared, which the sandbox does not keep in its database.
+--- The declared plugins, which the sandbox does not keep in its database.
 db.plugins = {
   each = function()
     local rows, i = json.decode(host.plugins()), 0
@@ -187,7 +188,7 @@ kong = {
   },
   response = {
     get_status = of_request("status"),
-    --- Ends the request: nothing that comes after it is run.
+    --- Ends the request: no code after the call runs.
     exit = function(status, body)
       error({ exit = { status = status, body = body } })
     end,
@@ -248,9 +249,9 @@ local function metric(kind)
     host.metric(kind, name, help, json.encode(labels), json.encode(buckets or {}))
     local made = {}
     for _, verb in ipairs({ "inc", "set", "observe" }) do
-      made[verb] = function(_, value, of)
+      made[verb] = function(_, value, label_values)
         local texts = {}
-        for i, each in ipairs(of) do
+        for i, each in ipairs(label_values) do
           texts[i] = tostring(each)
         end
         host.measure(name, verb, value, json.encode(setmetatable(texts, json.array_mt)))
@@ -304,12 +305,12 @@ local modules = {
   ["kong.runloop.plugin_servers"] = {
     load_plugin = function()
       return true, { server_def = { socket = "plugin.sock" }, rpc = {
-        --- Calls the plugin. It may get a request of an administrator, and answers that then.
+        --- Calls the plugin, which may take and answer a request of an administrator.
         handle_event = function(_, conf, method)
           local request = ngx.ctx.scim_admin_request
           local text = request and json.encode(request) or nil
-          local answered = host.handle_event(json.encode(conf), method, text)
-          ngx.ctx.scim_admin_answer = answered and json.decode(answered) or nil
+          local answer = host.handle_event(json.encode(conf), method, text)
+          ngx.ctx.scim_admin_answer = answer and json.decode(answer) or nil
         end,
       } }
     end,

@@ -1,6 +1,6 @@
--- resty.lmdb and the two functions of kong.db.declarative that write an entity, over a table of keys and the
--- entities' tables in the sandbox's SQLite file. A transaction is a list of operations, all of which are done
--- at its commit, or none. Like LMDB, it knows nothing of unique fields and references.
+-- Stands for resty.lmdb, and for the two functions of kong.db.declarative that write an entity, over a table
+-- of keys and the entities' tables in the sandbox's SQLite file. A transaction is a list of operations, of
+-- which its commit runs all or none. Like LMDB, it does not check unique fields and references.
 
 local host, json = ...
 

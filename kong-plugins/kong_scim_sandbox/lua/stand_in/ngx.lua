@@ -1,5 +1,5 @@
--- `ngx` as far as scim-bridge uses it. What is of the whole process (the time, the shared dictionary) is
--- asked of Python (`host`); what is of one request is `request`, which start.lua replaces for each.
+-- Stands for `ngx`, as far as scim-bridge uses it. What belongs to the process (the time, the shared
+-- dictionary) comes from Python (`host`). What belongs to a request is in `current`, which start.lua sets.
 
 local host = ...
 
@@ -43,7 +43,7 @@ ngx = {
   decode_base64 = host.decode_base64,
   worker = {
     id = host.worker_id,
-    count = function() -- all threads share one memory, as the requests of one worker do
+    count = function() -- all threads share their caches, as the requests of one worker do
       return 1
     end,
     exiting = function()
@@ -68,7 +68,7 @@ ngx.timer = {
 
 
 ngx.re = {
-  --- The texts of a match by their numbers, from 0; nil where there is none; nil and an error.
+  --- Returns a table with the whole match at 0; or nil without a match; or nil and an error.
   match = function(subject, pattern)
     local found, err = host.re_match(subject, pattern)
     return found and { [0] = found } or nil, err
@@ -88,7 +88,7 @@ ngx.req = {
     current.headers[name:lower()] = nil
     current.cleared[#current.cleared + 1] = name:lower()
   end,
-  read_body = function() end, -- it is read before the plugin server hears of a request
+  read_body = function() end, -- the sandbox reads it before it calls the plugin server
   get_body_data = function()
     return host.body_data()
   end,
@@ -113,7 +113,7 @@ ngx.socket = {
 local _M = {}
 
 
---- Makes a request the one that everything is about.
+--- Makes a request the current one.
 function _M.enter(request)
   request.headers, request.cleared = request.headers or {}, {}
   current = request
@@ -126,8 +126,8 @@ function _M.request()
 end
 
 
---- Runs the timers that are due, and those that these start; answers the seconds until the next one is due.
--- @param seconds by which the clock of ngx.now is put forward before
+--- Runs the timers that are due, and those that these start; returns the seconds until the next one is due.
+-- @param seconds by which the clock of ngx.now is put forward first
 function _M.run_timers(seconds)
   ahead = ahead + seconds
   while timers[1] do

@@ -1,10 +1,10 @@
--- The SQL of the bridge's own in SQLite's words: what kong/plugins/scim-bridge/postgres.lua says in those of
--- PostgreSQL.
+-- The statements of kong/plugins/scim-bridge/postgres.lua in the SQL of SQLite.
 
 local _M = {}
 
 
---- Writers wait for their turn when they begin. statement_timeout is a function of the sandbox.
+--- A transaction that writes waits at its beginning until no other one writes. statement_timeout is a
+-- function of the sandbox.
 function _M.begin(milliseconds, is_read)
   return ("%s; SELECT statement_timeout(%d)"):format(is_read and "BEGIN" or "BEGIN IMMEDIATE", milliseconds)
 end
@@ -22,7 +22,7 @@ function _M.replace_tag(prefix, tag, ids)
 end
 
 
---- Whoever writes is alone.
+--- There is nothing to lock, because only one transaction writes at a time.
 function _M.lock()
   return "SELECT 1"
 end
@@ -38,7 +38,7 @@ function _M.given_with(given, tag)
 end
 
 
---- There are no other nodes. The last events are kept for tests, which look at them.
+--- There are no other nodes. The last events are kept for tests.
 function _M.invalidations(events)
   local rows = {}
   for i, event in ipairs(events) do
@@ -60,7 +60,7 @@ function _M.consumers(_, _, condition)
 end
 
 
---- The sandbox keeps its plugins in a file, and says itself when they change.
+--- The sandbox keeps its plugins in a file, and reloads them itself when they change.
 function _M.plugins_digest()
   return "SELECT 'none' AS digest"
 end

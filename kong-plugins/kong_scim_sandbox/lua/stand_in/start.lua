@@ -1,5 +1,5 @@
--- Begins a runtime: puts up the stand-ins for what Kong gives its plugins, loads the shipped scim-bridge, and
--- answers the functions that Python calls.
+-- Starts a runtime: loads the stand-ins for Kong's modules and the shipped scim-bridge, and returns the
+-- functions that Python calls.
 
 local host = ...
 
@@ -22,7 +22,7 @@ modules["kong.db.declarative"] = lmdb.declarative
 modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua")
 
 
-package.path, package.cpath = "", "" -- no other Lua of this machine
+package.path, package.cpath = "", "" -- loads no other Lua of this machine
 for name, module in pairs(modules) do
   package.loaded[name] = module
 end
@@ -40,9 +40,9 @@ local api = require "kong.plugins.scim-bridge.api"
 local scim = require "kong.plugins.scim.handler"
 
 
---- Runs a function; answers true and what it answers, or false and a text.
+--- Runs a function; returns true and its result; or false, and the exit that ended it or a text.
 local function safely(fn, ...)
-  local function say(err)
+  local function on_error(err)
     if type(err) == "table" and err.exit then
       return err
     end
@@ -52,7 +52,7 @@ local function safely(fn, ...)
   local arguments, n = { ... }, select("#", ...)
   local ok, result = xpcall(function()
     return fn(unpack(arguments, 1, n))
-  end, say)
+  end, on_error)
   return ok, result
 end
 
@@ -60,13 +60,13 @@ end
 local _M = {}
 
 
---- Does what Kong does when a worker starts.
+--- Calls the handler as Kong does when a worker starts.
 function _M.init_worker()
   handler:init_worker()
 end
 
 
---- Gives the worker the configurations of scim-bridge that it goes by from now on.
+--- Gives the worker the configurations of scim-bridge that it uses from now on.
 function _M.configure(text)
   handler:configure(json.decode(text))
 end
@@ -77,13 +77,13 @@ function _M.call(name, text, request)
   current.enter(request)
   ngx.ctx.scim_admin_request = request.admin_request and json.decode(request.admin_request) or nil
   local answer = kong.scim[name](text)
-  local answered = ngx.ctx.scim_admin_answer
+  local admin_answer = ngx.ctx.scim_admin_answer
   current.run_timers(0)
-  return answer, answered and json.encode(answered) or nil
+  return answer, admin_answer and json.encode(admin_answer) or nil
 end
 
 
---- The session plugin's object, as far as the guard looks at it.
+--- Returns the session plugin's object with what the guard uses of it, or nil.
 local function session_of(request)
   local session = request.session
   return session and {
@@ -99,7 +99,7 @@ local function session_of(request)
 end
 
 
---- Puts the clock forward, and runs the timers that are due; answers the seconds until the next one is.
+--- Puts the clock forward, and runs the timers that are due; returns the seconds until the next one is.
 function _M.run_timers(seconds)
   current.enter({})
   return current.run_timers(seconds)
@@ -112,8 +112,9 @@ function _M.event(source, event)
 end
 
 
---- Runs the access phase of scim-bridge; answers, as JSON, how the request ends, if it does, and what is
--- known of it then.
+--- Runs the access phase of scim-bridge. Returns as JSON: `exit`, the answer if the request ended; `scim`,
+-- the addition to the log; `ended`, whether the session ended; `authenticated` and `consumer`, if the phase
+-- authenticated one.
 function _M.access(config, request)
   current.enter(request)
   local conf = json.decode(config)
@@ -136,7 +137,7 @@ function _M.access(config, request)
 end
 
 
---- Runs the rewrite phase of scim-bridge; answers the names of the headers that it takes off.
+--- Runs the rewrite phase of scim-bridge; returns the names of the headers that it removes.
 function _M.rewrite(config, request)
   current.enter(request)
   handler:rewrite(json.decode(config))
@@ -151,7 +152,7 @@ function _M.log(config, request)
 end
 
 
---- Calls a route of api.lua; answers its status and body as JSON.
+--- Calls a route of api.lua; returns its status and body as JSON.
 function _M.admin(route, method, params, request)
   current.enter(request)
   local endpoint, self = api[route], { params = json.decode(params) }
