@@ -141,10 +141,24 @@ class Transport(httpx.BaseTransport):
         return httpx.Response(status, headers=headers, content=body.encode())
 
 
-def client(plugin: Any, *, token: str = TOKEN, **options: Any) -> httpx.Client:
+class Client(httpx.Client):
+    """A client of one plugin instance."""
+
+    def __init__(self, transport: Transport, **options: Any) -> None:
+        super().__init__(transport=transport, **options)
+        self.instance = transport
+
+    @property
+    def last(self) -> Kong:
+        """Kong as the last request saw it: what it was asked, and what was logged there."""
+        assert self.instance.last is not None, "no request was sent"
+        return self.instance.last
+
+
+def client(plugin: Any, *, token: str = TOKEN, **options: Any) -> Client:
     """Return a client of the SCIM endpoints, with the right token unless another is given."""
-    return httpx.Client(
-        transport=Transport(plugin, **options),
+    return Client(
+        Transport(plugin, **options),
         base_url=BASE,
         headers={"Authorization": f"Bearer {token}"},
     )

@@ -25,13 +25,13 @@ def body_of(size: int) -> bytes:
     return body.replace(b'"title": ""', b'"title": "%s"' % (b"x" * (size - len(body))))
 
 
-def steps(scim: httpx.Client) -> list[dict[str, Any]]:
+def steps(scim: Client) -> list[dict[str, Any]]:
     """Return what the last request asked of the bridge."""
-    asked: list[dict[str, Any]] = scim._transport.last.asked  # type: ignore[attr-defined]
+    asked: list[dict[str, Any]] = scim.last.asked
     return asked
 
 
-def post(scim: httpx.Client, body: bytes, **headers: str) -> httpx.Response:
+def post(scim: Client, body: bytes, **headers: str) -> httpx.Response:
     return scim.post(
         "/Users", content=body, headers={"Content-Type": "application/json", **headers}
     )

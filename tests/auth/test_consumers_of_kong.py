@@ -21,7 +21,7 @@ def test_the_consumer_is_named_in_the_log(monkeypatch: pytest.MonkeyPatch) -> No
     scim = client(plugin, caller=caller("idp"))
     answered(scim.get("/Users"), 200)
     scim.delete("/Users/nobody")
-    assert '"token": "kong:the-idp"' in scim._transport.last.logged[0]  # type: ignore[attr-defined]
+    assert '"token": "kong:the-idp"' in scim.last.logged[0]
 
 
 def test_groups_add_up(monkeypatch: pytest.MonkeyPatch) -> None:

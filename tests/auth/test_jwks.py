@@ -37,6 +37,9 @@ class Issuer:
     def __init__(self, *published: Any) -> None:
         self.published: bytes | Exception = document(*published)
         self.fetches = 0
+        self.released = threading.Event()
+        """Whether an answer comes at once; else it waits until this is set."""
+        self.released.set()
         self.now = 0.0
         self.keys = FetchedKeys(
             "https://idp.example/keys", floor=30, fetch=self.fetch, clock=lambda: self.now
@@ -44,12 +47,20 @@ class Issuer:
 
     def fetch(self, url: str) -> bytes:
         self.fetches += 1
+        self.released.wait(30)
         if isinstance(self.published, Exception):
             raise self.published
         return self.published
 
     def find(self, kid: str | None) -> Any:
         return self.keys.find(kid, "RS256")
+
+
+def knows(issuer: Issuer, kid: str) -> bool:
+    try:
+        return bool(issuer.find(kid).kid == kid)
+    except InvalidKeyIdError:
+        return False
 
 
 def test_keys_are_fetched_once_and_kept() -> None:
@@ -130,13 +141,8 @@ def test_an_issuer_that_never_answered_is_asked_once_in_the_floor_and_the_answer
 def test_a_slow_issuer_holds_few_workers() -> None:
     """The others are answered 503 at once, and serve whoever has another token."""
     issuer = Issuer(FIRST)
-    go_on, outcomes = threading.Event(), []
-
-    def fetch(url: str) -> bytes:
-        go_on.wait(30)
-        return document(FIRST)
-
-    issuer.keys._fetch = fetch
+    outcomes: list[str] = []
+    issuer.released.clear()
 
     def ask() -> None:
         try:
@@ -151,7 +157,7 @@ def test_a_slow_issuer_holds_few_workers() -> None:
     # Which ones wait is up to the threads; the others are done without the issuer.
     eventually(lambda: len(outcomes) >= 16 - places, "those that do not wait")
     assert set(outcomes) == {"503"}
-    go_on.set()
+    issuer.released.set()
     for thread in threads:
         thread.join(30)
     assert outcomes.count("first") == places
@@ -161,14 +167,9 @@ def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() -> None:
     """Forty requests with keys past their age: all pass, and one thread asks the issuer."""
     issuer = Issuer(FIRST)
     issuer.find("first")
-    go_on, outcomes = threading.Event(), []
-
-    def fetch(url: str) -> bytes:
-        issuer.fetches += 1
-        go_on.wait(30)
-        return document(SECOND)
-
-    issuer.keys._fetch = fetch
+    outcomes: list[str] = []
+    issuer.published = document(SECOND)
+    issuer.released.clear()
     issuer.now = issuer_keys.MAX_AGE + 1
 
     def ask() -> None:
@@ -184,9 +185,8 @@ def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() -> None:
         thread.join(30)
     assert outcomes == ["first"] * 40
     assert issuer.fetches == 2
-    go_on.set()
-    eventually(lambda: issuer.keys._fetching is None, "the fetch to end")
-    assert issuer.find("second").kid == "second"
+    issuer.released.set()
+    eventually(lambda: knows(issuer, "second"), "the keys that were fetched")
     with pytest.raises(InvalidKeyIdError):
         issuer.find("first")
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from access_support import Directory, challenge, client, plugin_with
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -27,7 +26,7 @@ KEY = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"}, private=True)
 OTHER = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
 PEM = KEY.as_pem(private=False).decode()
 
-Scim = Callable[..., tuple[httpx.Client, Directory]]
+Scim = Callable[..., tuple[Client, Directory]]
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def by_hand(header: dict[str, Any], secret: bytes | None) -> str:
 def scim(monkeypatch: pytest.MonkeyPatch) -> Scim:
     """A client that sends a JWT to a plugin with that key pinned."""
 
-    def with_jwt(token: str, **config: Any) -> tuple[httpx.Client, Directory]:
+    def with_jwt(token: str, **config: Any) -> tuple[Client, Directory]:
         settings = {"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM, **config}
         plugin, directory = plugin_with(monkeypatch, jwt=settings)
         return client(plugin, token=token), directory
@@ -122,7 +121,7 @@ def test_a_jwt_without_a_scope_of_ours_may_do_nothing(scim: Scim, value: Any) ->
 def test_the_log_names_the_client_and_nothing_that_could_break_a_line(scim: Scim) -> None:
     sender, _ = scim(signed(azp='cli"\n' + "x" * 100))
     sender.delete("/Users/nobody")
-    [line] = sender._transport.last.logged  # type: ignore[attr-defined]
+    [line] = sender.last.logged
     assert json.loads(line.removeprefix("scim "))["token"] == "jwt:cli__" + "x" * 59
 
 

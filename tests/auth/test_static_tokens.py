@@ -37,7 +37,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Plugin:
 def test_any_of_several_tokens_is_accepted_and_named(two: Plugin, name: str) -> None:
     scim = client(two, token=f"value-of-{name}")
     refused(scim.delete("/Users/nobody"), 404)
-    assert f'"token": "{name}"' in scim._transport.last.logged[0]  # type: ignore[attr-defined]
+    assert f'"token": "{name}"' in scim.last.logged[0]
 
 
 @pytest.mark.parametrize(

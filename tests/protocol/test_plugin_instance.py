@@ -6,11 +6,10 @@ import json
 import logging
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 from scim2_server.memory import InMemoryStorage
 
-from in_process import CONFIG, TOKEN, Kong, Transport, client
+from in_process import CONFIG, TOKEN, Client, Kong, client
 from kong_scim.app import Plugin
 from kong_scim.bridge import bridge_error
 from kong_scim.directory.ports import Conflict
@@ -42,15 +41,8 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 @pytest.fixture
-def scim(storage: Storage) -> httpx.Client:
+def scim(storage: Storage) -> Client:
     return client(Plugin(CONFIG))
-
-
-def last(scim: httpx.Client) -> Kong:
-    transport = scim._transport
-    assert isinstance(transport, Transport)
-    assert transport.last is not None
-    return transport.last
 
 
 def test_the_gateway_is_asked_for_the_request_the_limits_and_the_live_secrets(
@@ -64,7 +56,7 @@ def test_the_gateway_is_asked_for_the_request_the_limits_and_the_live_secrets(
     }
     scim = client(Plugin(config))
     refused(scim.get("/Users"), 401)
-    (asked,) = last(scim).asked
+    (asked,) = scim.last.asked
     assert asked["max_body_size"] == 2048
     assert asked["require_https"] is True
     assert asked["secrets"] == ["{vault://env/t}"]
@@ -104,7 +96,7 @@ def test_a_wrong_configuration_is_logged_once_and_answered_with_503(
     (line,) = caplog.messages
     assert field in line
     assert refused(scim.get("/Users"), 503) == line
-    assert last(scim).asked == []
+    assert scim.last.asked == []
 
 
 def test_a_vault_that_has_no_value_at_the_start_may_have_one_by_the_next_request(
@@ -210,7 +202,7 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
     ],
 )
 def test_failures_of_the_gateway_are_scim_errors(
-    scim: httpx.Client, storage: Storage, error: Exception, answer: tuple[int, str, str]
+    scim: Client, storage: Storage, error: Exception, answer: tuple[int, str, str]
 ) -> None:
     status, scim_type, retry_after = answer
     user = new_user(scim)
@@ -222,7 +214,7 @@ def test_failures_of_the_gateway_are_scim_errors(
 
 
 def test_a_defect_is_logged_with_its_traceback(
-    scim: httpx.Client, storage: Storage, caplog: pytest.LogCaptureFixture
+    scim: Client, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = new_user(scim)
     storage.failures = [ValueError("for the operator")]
@@ -255,9 +247,7 @@ def test_a_kong_that_dies_under_a_request_is_no_defect(caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-def test_a_conflict_is_tried_again_from_the_first_read(
-    scim: httpx.Client, storage: Storage
-) -> None:
+def test_a_conflict_is_tried_again_from_the_first_read(scim: Client, storage: Storage) -> None:
     user = new_user(scim)
     storage.failures = [Conflict(), Conflict(), Conflict()]
     operation = {"op": "add", "path": "title", "value": "T"}
@@ -265,7 +255,7 @@ def test_a_conflict_is_tried_again_from_the_first_read(
 
 
 def test_conflicts_without_end_are_503_and_nothing_is_written(
-    scim: httpx.Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    scim: Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kong_scim.directory.retries.LONGEST_PAUSE", 0.001)
     user = new_user(scim)
@@ -278,7 +268,7 @@ def test_conflicts_without_end_are_503_and_nothing_is_written(
 
 
 def test_a_conflict_in_a_bulk_operation_is_tried_again_alone(
-    scim: httpx.Client, storage: Storage
+    scim: Client, storage: Storage
 ) -> None:
     user = new_user(scim)
     storage.failures = [Conflict(), Conflict()]
@@ -294,9 +284,9 @@ def test_the_configured_base_url_wins(storage: Storage) -> None:
     assert new_user(scim)["meta"]["location"].startswith("https://public.example/scim/v2/Users/")
 
 
-def test_each_write_is_one_line_without_anything_about_people(scim: httpx.Client) -> None:
+def test_each_write_is_one_line_without_anything_about_people(scim: Client) -> None:
     user = new_user(scim, "alice@example.com", displayName="Alice")
-    (line,) = last(scim).logged
+    (line,) = scim.last.logged
     assert json.loads(line.removeprefix("scim ")) == {
         "operation": "POST",
         "resource": f"Users/{user['id']}",
@@ -305,26 +295,26 @@ def test_each_write_is_one_line_without_anything_about_people(scim: httpx.Client
         "request_id": "r1",
     }
     scim.delete("/Users/alice@example.com")
-    (line,) = last(scim).logged
+    (line,) = scim.last.logged
     assert json.loads(line.removeprefix("scim "))["resource"] == "Users"
     assert TOKEN not in line
     scim.get(f"/Users/{user['id']}")
-    assert last(scim).logged == []
+    assert scim.last.logged == []
 
 
 @pytest.mark.parametrize("path", ["/Users/%00", "/Users/a%00b", "/Users/%ff", "/Users/%c0%af"])
-def test_a_path_that_nginx_might_let_through_is_404(scim: httpx.Client, path: str) -> None:
+def test_a_path_that_nginx_might_let_through_is_404(scim: Client, path: str) -> None:
     refused(scim.get(path), 404)
 
 
-def test_no_cache_keeps_what_is_personal(scim: httpx.Client) -> None:
+def test_no_cache_keeps_what_is_personal(scim: Client) -> None:
     user = new_user(scim)
     assert "private" in scim.get(f"/Users/{user['id']}").headers["Cache-Control"]
 
 
-def test_an_answer_without_a_body_has_an_empty_text(scim: httpx.Client) -> None:
+def test_an_answer_without_a_body_has_an_empty_text(scim: Client) -> None:
     """A nil among arguments is lost on the way to Lua (docs/kong.md#values-change-on-the-way)."""
     user = new_user(scim)
     scim.delete(f"/Users/{user['id']}")
-    assert last(scim).exit is not None
-    assert last(scim).exit[:2] == (204, "")
+    assert scim.last.exit is not None
+    assert scim.last.exit[:2] == (204, "")

@@ -14,6 +14,8 @@ from kong_scim.app import Plugin
 from kong_scim.bridge import bridge_error
 from kong_scim.counts import counts_of
 from kong_scim.dbless.local_store import StoreError
+from kong_scim.events.credential_uses import Callers
+from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.tenant import Provisioning
 
@@ -31,8 +33,8 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
-    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
-    monkeypatch.setattr(plugin._event_worker, "run", job)
+    monkeypatch.setattr(Callers, "run", lambda *_: None)
+    monkeypatch.setattr(EventWorker, "run", job)
     away, busy = bridge_error("DATABASE", "the database is away"), bridge_error("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
     with caplog.at_level(logging.INFO):
@@ -71,9 +73,9 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "keep_kong_applied", job("memory"))
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
-    monkeypatch.setattr(plugin._tick._callers, "run", job("tokens"))
-    monkeypatch.setattr(plugin._event_worker, "run", job("events"))
-    monkeypatch.setattr(plugin._event_worker, "measure", job("metrics"))
+    monkeypatch.setattr(Callers, "run", job("tokens"))
+    monkeypatch.setattr(EventWorker, "run", job("events"))
+    monkeypatch.setattr(EventWorker, "measure", job("metrics"))
     counts_of("ticking").take()
     for _ in range(3):
         plugin.tick(Waking(observed=True))
@@ -111,8 +113,8 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
             plugin.tick(Waking())
 
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
-    monkeypatch.setattr(plugin._tick._callers, "run", lambda *_: None)
-    monkeypatch.setattr(plugin._event_worker, "run", job)
+    monkeypatch.setattr(Callers, "run", lambda *_: None)
+    monkeypatch.setattr(EventWorker, "run", job)
     plugin.tick(Waking())
     assert runs == [0]
     plugin.tick(Waking())
