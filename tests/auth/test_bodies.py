@@ -9,6 +9,7 @@ import httpx
 import pytest
 from access_support import client, plugin_with
 
+from in_process import Client
 from kong_scim import app as module
 from kong_scim.bridge import Bridge, bridge_error
 from kong_scim.bridge.client import PIECE
