@@ -18,6 +18,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, Key, RSAKey
 from joserfc.jws import JWSRegistry
 
+from in_process import Client
 from scim_traffic import answered, refused
 
 ISSUER = "https://idp.example/oauth2/default"
