@@ -208,8 +208,9 @@ class _AdminApi:
         _allow(request, "GET", "POST")
         if request.method == "POST":
             self._refuse_dbless("create", "consumers")
+            body = await _body(request)  # before the transaction: others write meanwhile
             with self._store.writing() as connection:
-                made = entities.insert(connection, "consumers", await _body(request))
+                made = entities.insert(connection, "consumers", body)
             return _json(201, made)
         custom_id = request.query_params.get("custom_id")
         return self._page(request, "consumers", {"custom_id": custom_id} if custom_id else {})

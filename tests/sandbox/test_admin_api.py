@@ -213,3 +213,18 @@ def test_every_answer_says_that_it_is_no_kong(admin: httpx.Client, proxy: httpx.
     assert "no Kong" in admin.get("/").json()["tagline"]
     for client in (admin, proxy):
         assert client.get("/nosuch").headers["server"].startswith("kong-scim-sandbox/")
+
+
+def test_a_client_that_sends_its_body_slowly_holds_up_nobody(admin: httpx.Client) -> None:
+    answered: list[int] = []
+
+    def slowly() -> Iterator[bytes]:
+        yield b'{"username":'
+        # The gateway has the beginning of this request before it answers another one.
+        answered.append(admin.post("/consumers", json={"username": "fast"}).status_code)
+        yield b'"slow"}'
+
+    with httpx.Client(base_url=admin.base_url) as other:
+        headers = {"Content-Type": "application/json"}
+        answered.append(other.post("/consumers", content=slowly(), headers=headers).status_code)
+    assert answered == [201, 201]
