@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from safety_support import Rehearsal
+from quarantine_support import Rehearsal
 
 from declared import scim_plugin
 from host_processes import TOKENS

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from click.testing import CliRunner
 from joserfc import jwk
-from safety_support import crowd, gone, standing
+from quarantine_support import crowd, gone, standing
 
 from hosts import Gateway, eventually
 from kong_scim.cli.main import main

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from safety_support import Rehearsal, crowd, gone, is_there, standing
+from quarantine_support import Rehearsal, crowd, gone, is_there, standing
 
 from hosts import Gateway
 from kong_scim.cli.main import main

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from safety_support import crowd, standing
+from quarantine_support import crowd, standing
 
 from hosts import Gateway, scim_client
 from outbox import events

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from safety_support import crowd, gone, is_active, is_there, settle, standing
+from quarantine_support import crowd, gone, is_active, is_there, settle, standing
 
 from hosts import Gateway
 from outbox import run

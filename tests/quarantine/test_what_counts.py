@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from click.testing import CliRunner
-from safety_support import crowd, gone, newcomers, settle, standing
+from quarantine_support import crowd, gone, newcomers, settle, standing
 
 from hosts import Gateway, scim_client
 from kong_scim.cli.main import main

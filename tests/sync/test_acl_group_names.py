@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from projection_support import config, person
 from scim2_models import InvalidValueException
+from sync_support import config, person
 
 from kong_scim.config.plugin import GroupMapping
 from kong_scim.sync.names import MAX_NAME_BYTES, access_groups, acl_group

@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from projection_support import config
 from scim2_models import InvalidValueException, UniquenessException
+from sync_support import config
 
 from kong_scim.bridge import Delete, Sql, Upsert, bridge_error
 from kong_scim.directory.ports import Conflict

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from projection_support import Directory, KongModel, config, person
 from scim2_models import UniquenessException
+from sync_support import Directory, KongModel, config, person
 
 from effort import examples
 from kong_scim.sync.plan import is_reserved

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
-from projection_support import KongModel
+from sync_support import KongModel
 
 from kong_scim.bridge import Delete, Revoke, Upsert
 from kong_scim.sync.plan import is_reserved, plan
@@ -373,7 +373,7 @@ def test_a_consumer_is_there_before_anything_that_refers_to_it(there, wanted):
 
 
 def test_a_deleted_user_needs_no_configuration_but_its_tenant():
-    from projection_support import config
+    from sync_support import config
 
     id_ = str(uuid4())
     assert gone(config(), id_, None) == Wanted(id_, id_, "okta", present=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from projection_support import PersonModel, config, person
 from scim2_models import EnterpriseUser, InvalidValueException
+from sync_support import PersonModel, config, person
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping
 from kong_scim.sync.record import KongUserRecord

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from front_door import group_body, make_group, replace
-from projection_support import config, person
 from scim2_models import UniquenessException
+from sync_support import config, person
 
 from host_processes import TOKENS
 from hosts import GROUP, Gateway, scim_client

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from projection_support import Directory, KongModel, config, person
 from scim2_models import InvalidValueException, UniquenessException
+from sync_support import Directory, KongModel, config, person
 
 from kong_scim.bridge import Delete
 
