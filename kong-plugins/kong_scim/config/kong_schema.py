@@ -40,9 +40,6 @@ the plugin server's log when the instance starts, and a 503 on each request that
 |---|---|---|---|
 """
 
-WIDTH = 100
-"""Characters of a line of the schema in Lua."""
-
 _LUA = """\
 -- The schema of the configuration, made by `make docs` from kong_scim/config/.
 -- Kong's command line reads it here, where it has no plugin server to ask (see handler.lua).
@@ -76,31 +73,7 @@ def fields() -> list[dict[str, Any]]:
 
 def lua() -> str:
     """Return the text of ``kong/plugins/scim/schema.lua``."""
-    return _LUA % _json_lines(fields())
-
-
-def _json_lines(value: Any, indent: str = "") -> str:
-    """Return JSON with as many members on a line as fit into it, as Kong's own schemas have
-    them."""
-    if not isinstance(value, list | dict):
-        return json.dumps(value)
-    inner = indent + " "
-    names = (
-        [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
-    )
-    items = value.values() if isinstance(value, dict) else value
-    lines = [""]
-    for name, item in zip(names, items, strict=True):
-        part = name + _json_lines(item, inner)
-        if lines[-1] and ("\n" in part + lines[-1] or len(inner + lines[-1] + part) > WIDTH):
-            lines.append("")
-        lines[-1] += f"{part}, "
-    start, end = "[]" if isinstance(value, list) else "{}"
-    whole = "".join(lines).removesuffix(", ")
-    if len(lines) == 1 and "\n" not in whole and len(indent + whole) < WIDTH:
-        return f"{start}{whole}{end}"
-    text = f"\n{inner}".join(line.rstrip() for line in lines).removesuffix(",")
-    return f"{start}\n{inner}{text}\n{indent}{end}"
+    return _LUA % json.dumps(fields(), indent=1)
 
 
 def json_schema() -> JsonSchema:
