@@ -17,7 +17,7 @@ from typing import Any
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.entity_schema import Entity, is_text
 from kong_scim_sandbox.exchange import Exchange
-from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.pdk import Exit
 from kong_scim_sandbox.plugins import KeyAuthConfig, LdapAuthConfig, SessionConfig
 
 _BIND = 0x60
@@ -31,7 +31,7 @@ _BOUND = 0x61
 def key_auth(exchange: Exchange, config: KeyAuthConfig, database: sqlite3.Connection) -> None:
     """Authenticate by key (``kong/plugins/key-auth/handler.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a key, with two, or with an unknown one, if
+    :raises ~kong_scim_sandbox.pdk.Exit: 401 without a key, with two, or with an unknown one, if
         no anonymous consumer is configured.
     """
     if exchange.method == "OPTIONS" and not config.run_on_preflight:
@@ -204,7 +204,7 @@ def _mac(config: SessionConfig, text: bytes) -> bytes:
 async def ldap_auth(exchange: Exchange, config: LdapAuthConfig) -> None:
     """Authenticate by a directory, without a consumer (``kong/plugins/ldap-auth/access.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a correct name and password.
+    :raises ~kong_scim_sandbox.pdk.Exit: 401 without a correct name and password.
     """
     scheme, _, encoded = (exchange.header("authorization") or "").partition(" ")
     challenge = {"WWW-Authenticate": config.header_type.upper()}

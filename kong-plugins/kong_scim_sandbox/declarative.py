@@ -25,7 +25,7 @@ from kong_scim_sandbox.declarative_rows import (
     ServiceRow,
 )
 from kong_scim_sandbox.places import DeclarationError, Document, Place
-from kong_scim_sandbox.plugins import PLUGINS, BridgeConfig, Plugin, PluginConfigError, make
+from kong_scim_sandbox.plugins import PLUGINS, BridgeConfig, DeclaredPlugin, PluginConfigError, make
 
 __all__ = ["Declaration", "DeclarationError", "Route", "Service", "load"]
 
@@ -62,7 +62,7 @@ class Route(BaseModel):
     strip_path: bool
     preserve_host: bool
     service: Service | None
-    plugins: tuple[Plugin, ...]
+    plugins: tuple[DeclaredPlugin, ...]
     hides_identity: bool
     """Whether a global scim-bridge removes headers of clients that tell an upstream who calls."""
 
@@ -119,7 +119,7 @@ class _PlacedRoute:
 
 @dataclass(frozen=True)
 class _PlacedPlugin:
-    plugin: Plugin
+    plugin: DeclaredPlugin
     enabled: bool
     route: RouteRow | None = None
     service: ServiceRow | None = None
@@ -268,7 +268,7 @@ def _plugins(
     :raises DeclarationError: When a configuration is wrong, also that of a plugin without a route.
     """
 
-    def enabled(plugin: Plugin, row: PluginRow) -> bool:
+    def enabled(plugin: DeclaredPlugin, row: PluginRow) -> bool:
         return switches.get(plugin.id, row.enabled)
 
     for found in routes:
@@ -293,7 +293,7 @@ def _plugins(
         yield _PlacedPlugin(plugin, enabled(plugin, row), route, owner)
 
 
-def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:
+def _plugin(document: Document, place: Place, row: PluginRow) -> DeclaredPlugin:
     if row.name not in PLUGINS:
         raise document.error(
             (*place, "name"),
@@ -306,7 +306,9 @@ def _plugin(document: Document, place: Place, row: PluginRow) -> Plugin:
         raise document.error((*place, "config", *error.place), error.message) from None
 
 
-def _plugins_of(route: _PlacedRoute, plugins: Sequence[_PlacedPlugin]) -> tuple[Plugin, ...]:
+def _plugins_of(
+    route: _PlacedRoute, plugins: Sequence[_PlacedPlugin]
+) -> tuple[DeclaredPlugin, ...]:
     """Return the plugins of a route. One of the route replaces one of its service or a global."""
     candidates = [
         candidate
@@ -316,7 +318,7 @@ def _plugins_of(route: _PlacedRoute, plugins: Sequence[_PlacedPlugin]) -> tuple[
         and (candidate.service is None or candidate.service is route.service)
     ]
     candidates.sort(key=lambda each: (each.route is None, each.service is None))
-    chosen: dict[str, Plugin] = {}
+    chosen: dict[str, DeclaredPlugin] = {}
     for candidate in candidates:
         chosen.setdefault(candidate.plugin.name, candidate.plugin)
     return tuple(sorted(chosen.values(), key=lambda plugin: -plugin.priority))

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from kong_scim import __version__
 from kong_scim_sandbox.entity_schema import Entity
-from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.pdk import Exit
 from kong_scim_sandbox.router import Match
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from kong_scim_sandbox.exchange import Exchange
-from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.pdk import Exit
 
 _BUFFER = 8 * 1024
 _BUFFERS = 4
@@ -21,7 +21,7 @@ _HOST = re.compile(r"[^\s/?#@\x00-\x20\x7f]*")
 def admit(exchange: Exchange) -> None:
     """Pass a request on to the router, or refuse it.
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 400, 405 or 414.
+    :raises ~kong_scim_sandbox.pdk.Exit: 400, 405 or 414.
     """
     headers = exchange.scope["headers"]
     lines = [len(name) + len(value) + len(": \r\n") for name, value in headers]

@@ -28,7 +28,7 @@ from kong_scim_sandbox.exchange import SERVER
 from kong_scim_sandbox.mp_rpc import PluginInstances, RpcClient
 from kong_scim_sandbox.node import Node, scim_plugins
 from kong_scim_sandbox.plugin_process import PluginProcess
-from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.plugins import DeclaredPlugin
 from kong_scim_sandbox.proxy import Proxy
 from kong_scim_sandbox.router import Router
 from kong_scim_sandbox.store import Store
@@ -191,7 +191,7 @@ class _Sandbox:
         await asyncio.gather(*running)
         stopped.cancel()
 
-    def _instance_config(self, plugin: Plugin) -> dict[str, Any]:
+    def _instance_config(self, plugin: DeclaredPlugin) -> dict[str, Any]:
         (route,) = (route for route, each in scim_plugins(self.declaration) if each.id == plugin.id)
         return {
             **vault.resolved(plugin.config),

@@ -9,7 +9,7 @@ from kong_scim_sandbox import entities
 from kong_scim_sandbox.exchange import JSON, Exchange
 from kong_scim_sandbox.lua import facts
 from kong_scim_sandbox.lua.workers import Workers
-from kong_scim_sandbox.mp_rpc import Exit
+from kong_scim_sandbox.pdk import Exit
 from kong_scim_sandbox.plugins import AclConfig, BridgeConfig
 
 _CANNOT_CONSUME = "You cannot consume this service"
@@ -28,7 +28,7 @@ def hide_identity(exchange: Exchange, bridge: Workers, node_id: str) -> None:
 def suspended(exchange: Exchange, config: BridgeConfig, bridge: Workers, node_id: str) -> None:
     """Run the guard of scim-bridge, which refuses consumers whose access SCIM took away.
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 403, or 503 if the guard cannot decide.
+    :raises ~kong_scim_sandbox.pdk.Exit: 403, or 503 if the guard cannot decide.
     """
     outcome = bridge.access(config.model_dump(), facts.of_request(exchange, node_id))
     exchange.scim = outcome.get("scim", exchange.scim)
@@ -46,7 +46,7 @@ def suspended(exchange: Exchange, config: BridgeConfig, bridge: Workers, node_id
 def acl(exchange: Exchange, config: AclConfig, database: sqlite3.Connection) -> None:
     """Admit or refuse a consumer by its groups (``kong/plugins/acl/handler.lua``).
 
-    :raises ~kong_scim_sandbox.mp_rpc.Exit: 401 without a consumer, 403 for the wrong groups.
+    :raises ~kong_scim_sandbox.pdk.Exit: 401 without a consumer, 403 for the wrong groups.
     """
     if exchange.consumer is None:
         raise exchange.error(401, "Unauthorized")

@@ -6,7 +6,6 @@ The names and labels are those of ``kong/plugins/scim-bridge/metrics.lua``, whic
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from threading import Lock
 
 from prometheus_client import (
@@ -14,7 +13,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
-    Metric,
     disable_created_metrics,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -38,10 +36,6 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format, or nothing without the plugin."""
         return generate_latest(self._registry) if self.observed else b""
-
-    def families(self) -> Iterator[Metric]:
-        """Yield all metrics with their present values."""
-        yield from self._registry.collect()
 
     def declare(self, kind: str, name: str, explanation: str, labels: str, buckets: str) -> None:
         """Register a metric, unless a thread has registered it before.

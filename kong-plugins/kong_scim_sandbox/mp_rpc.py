@@ -11,12 +11,13 @@ import inspect
 import itertools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgpack
 
-from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.pdk import SandboxPdk
+from kong_scim_sandbox.plugins import DeclaredPlugin
 
 _log = logging.getLogger(__name__)
 
@@ -35,23 +36,6 @@ class PluginServerRpcError(Exception):
 
 class ConnectionLostError(PluginServerRpcError):
     """The plugin server does not listen, or closed the connection before it answered."""
-
-
-class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
-    """A PDK function ended the request: its RPC message gets no answer, and nothing else runs."""
-
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, Any]) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-        self.headers = headers
-
-
-class SandboxPdk(Protocol):
-    """The functions of Kong that a plugin may call, for one request."""
-
-    def lookup(self, method: str) -> Any:
-        """Return the function of a name such as ``kong.log.err``, or None."""
 
 
 class RpcClient:
@@ -149,13 +133,13 @@ class PluginInstances:
     def __init__(
         self,
         client: RpcClient,
-        configuration: Callable[[Plugin], dict[str, Any]],
+        configuration: Callable[[DeclaredPlugin], dict[str, Any]],
         ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
         self._configuration = configuration
         self._ready = ready
-        self._ids: dict[str, tuple[Plugin, int]] = {}
+        self._ids: dict[str, tuple[DeclaredPlugin, int]] = {}
         self._starting = asyncio.Lock()
 
     def reset(self) -> None:
@@ -163,7 +147,7 @@ class PluginInstances:
         self._ids.clear()
         self._client.close()
 
-    async def handle_event(self, plugin: Plugin, phase: str, pdk: SandboxPdk) -> None:
+    async def handle_event(self, plugin: DeclaredPlugin, phase: str, pdk: SandboxPdk) -> None:
         """Run one phase of a plugin.
 
         A failure of the plugin server is logged and ends the phase, and the request goes on, as in
@@ -176,7 +160,7 @@ class PluginInstances:
         except PluginServerRpcError as error:
             _log.error("plugin %s: %s", plugin.name, error)
 
-    async def _begin(self, plugin: Plugin, phase: str) -> dict[str, Any]:
+    async def _begin(self, plugin: DeclaredPlugin, phase: str) -> dict[str, Any]:
         """Begin an event, and return its first step."""
         failure = PluginServerRpcError("no plugin server")
         for _ in range(_ATTEMPTS):
@@ -198,7 +182,7 @@ class PluginInstances:
                 return first
         raise failure
 
-    async def _instance_id(self, plugin: Plugin) -> int:
+    async def _instance_id(self, plugin: DeclaredPlugin) -> int:
         async with self._starting:
             known, identifier = self._ids.get(plugin.id, (None, 0))
             # A request that was routed before a reload still has the old configuration, and needs

@@ -12,12 +12,12 @@ from concurrent.futures import CancelledError, Executor, Future
 from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.declarative import Declaration, Route
 from kong_scim_sandbox.mp_rpc import PluginInstances
-from kong_scim_sandbox.pdk import Pdk
-from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.pdk import SandboxPdk
+from kong_scim_sandbox.plugins import DeclaredPlugin
 from kong_scim_sandbox.store import Store
 
 
-def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, Plugin]]:
+def scim_plugins(declaration: Declaration) -> Iterator[tuple[Route, DeclaredPlugin]]:
     """Yield every plugin ``scim``, with its route."""
     for route in declaration.routes:
         for plugin in route.plugins:
@@ -62,7 +62,7 @@ class Node:
         await asyncio.to_thread(self._thread.join)
 
     def handle(self, configuration: str, method: str, admin_request: str | None) -> str | None:
-        """Call a method of a plugin's instance, as :class:`.lua.workers.PluginServer` has it.
+        """Call a method of a plugin's instance, as :class:`.lua.workers.PluginServerClient` has it.
 
         The calling thread must not be that of the event loop.
         """
@@ -82,9 +82,11 @@ class Node:
         finally:
             self._calls.discard(call)
 
-    async def _call(self, plugin: Plugin, method: str, admin_request: str | None) -> str | None:
+    async def _call(
+        self, plugin: DeclaredPlugin, method: str, admin_request: str | None
+    ) -> str | None:
         facts = {"node_id": self.id, "admin_request": admin_request}
         functions = BridgeFunctions(self._store, self._executor, facts)
-        await self._instances.handle_event(plugin, method, Pdk(functions.by_name()))
+        await self._instances.handle_event(plugin, method, SandboxPdk(functions.by_name()))
         answer = functions.admin_answer
         return None if answer is None else json.dumps(answer)

@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kong_scim_sandbox.mp_rpc import Exit
-
 _log = logging.getLogger("kong")
 
 LEVELS = {
@@ -27,7 +25,17 @@ LEVELS = {
 """Levels of Python's log by those of Kong's."""
 
 
-class Pdk:
+class Exit(Exception):  # noqa: N818 - control flow, as ngx.exit is in Kong
+    """A PDK function ended the request: its RPC message gets no answer, and nothing else runs."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, Any]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+class SandboxPdk:
     """The functions that a plugin may call.
 
     :param functions: Functions by their names, without those of the log.

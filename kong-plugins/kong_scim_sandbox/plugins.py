@@ -104,7 +104,7 @@ class FileLogConfig(_Config):
 
 
 @dataclass(frozen=True)
-class Plugin:
+class DeclaredPlugin:
     """One plugin on one route.
 
     :param config: The configuration with defaults. That of ``scim`` is a JSON object whose vault
@@ -130,7 +130,7 @@ PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
 """Priority (Kong runs the highest first) and configuration by name."""
 
 
-def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
+def make(name: str, identifier: str, config: dict[str, Any]) -> DeclaredPlugin:
     """Check a configuration, and return the plugin with it.
 
     :raises PluginConfigError: When Kong's schema would refuse the configuration. What the schema of
@@ -149,10 +149,10 @@ def make(name: str, identifier: str, config: dict[str, Any]) -> Plugin:
             if problem["type"] != _OF_VALIDATOR or model is not PluginConfig:
                 raise PluginConfigError(problem["loc"], message) from None
             _log.warning("plugin scim: in config.%s: %s", written(problem["loc"]), message)
-        return Plugin(name, identifier, priority, config)
+        return DeclaredPlugin(name, identifier, priority, config)
     if model is PluginConfig:
-        return Plugin(name, identifier, priority, _filled(parsed.model_dump(), config))
-    return Plugin(name, identifier, priority, parsed)
+        return DeclaredPlugin(name, identifier, priority, _filled(parsed.model_dump(), config))
+    return DeclaredPlugin(name, identifier, priority, parsed)
 
 
 def _filled(defaults: Any, config: Any) -> Any:

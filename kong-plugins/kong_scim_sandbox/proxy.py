@@ -15,9 +15,9 @@ from kong_scim_sandbox import authentication, front, guards, logs
 from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.exchange import ClientGoneError, Exchange
 from kong_scim_sandbox.lua import facts
-from kong_scim_sandbox.mp_rpc import Exit, PluginInstances
-from kong_scim_sandbox.pdk import Pdk, response_exit
-from kong_scim_sandbox.plugins import Plugin
+from kong_scim_sandbox.mp_rpc import PluginInstances
+from kong_scim_sandbox.pdk import Exit, SandboxPdk, response_exit
+from kong_scim_sandbox.plugins import DeclaredPlugin
 from kong_scim_sandbox.router import Match, Router
 from kong_scim_sandbox.store import Store
 from kong_scim_sandbox.upstream import Upstreams
@@ -112,14 +112,14 @@ class Proxy:
             elif plugin.name in _GUARDS:
                 _GUARDS[plugin.name](exchange, plugin.config, database)
 
-    async def _scim(self, exchange: Exchange, plugin: Plugin) -> None:
+    async def _scim(self, exchange: Exchange, plugin: DeclaredPlugin) -> None:
         # As in kong/plugins/scim-bridge/body.lua, so that no worker slot waits for a slow client.
         if exchange.scope["scheme"] == "https" or plugin.config.get("require_https") is False:
             await exchange.body_size(plugin.config["max_body_size"])
         request = facts.of_request(exchange, self.node_id)
         bridge = BridgeFunctions(self.store, self.executor, request, exchange.kept_body)
         functions = {**bridge.by_name(), "kong.response.exit": response_exit}
-        await self.instances.handle_event(plugin, "access", Pdk(functions))
+        await self.instances.handle_event(plugin, "access", SandboxPdk(functions))
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)
 
 

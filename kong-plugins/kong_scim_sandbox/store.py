@@ -14,7 +14,7 @@ from pathlib import Path
 from kong_scim.directory import ddl
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.declarative_rows import ConsumerRow
-from kong_scim_sandbox.lua.database import LMDB, Database
+from kong_scim_sandbox.lua.database import LMDB, SandboxDatabase
 from kong_scim_sandbox.lua.workers import Workers
 
 
@@ -36,7 +36,7 @@ class Store:
         self.entities.executescript(LMDB)
         for statement in () if dbless else ddl.statements("sqlite"):
             self.entities.execute(statement)
-        self.database = Database(path, dbless=dbless)
+        self.database = SandboxDatabase(path, dbless=dbless)
         self.bridge = Workers(self.database, dbless=dbless)
 
     def close(self) -> None:

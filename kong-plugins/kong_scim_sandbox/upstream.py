@@ -48,7 +48,7 @@ class Upstreams:
     async def forward(self, exchange: Exchange, match: Match, service: Service) -> None:
         """Send the request to the upstream, and its answer to the client.
 
-        :raises ~kong_scim_sandbox.mp_rpc.Exit: 502 or 504 if the upstream does not answer.
+        :raises ~kong_scim_sandbox.pdk.Exit: 502 or 504 if the upstream does not answer.
         """
         headers = _request_headers(exchange, match, service)
         path = (service.path or "").rstrip("/") + match.upstream_path

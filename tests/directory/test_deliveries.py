@@ -21,7 +21,7 @@ from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
 from kong_scim.events.webhooks.dispatcher import Dispatcher
-from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
+from kong_scim.events.webhooks.formats import Issuer, Secrets, WebhookTarget
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
 from without_kong import NoConsumerSync
@@ -230,7 +230,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         (rows,) = world.db.query([Sql("SELECT event_id FROM scim_deliveries ORDER BY number")])
         change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
         world.db.commit([Sql(change, (doc, rows[0]["event_id"]))])
-        dispatcher = _dispatcher(_Scripted({"h": Answer(200)}), Target("hr", "h"))
+        dispatcher = _dispatcher(_Scripted({"h": Answer(200)}), WebhookTarget("hr", "h"))
         self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["dead", *["delivered"] * 5]
         (shown,) = world.deliveries.page(state="dead", after=0, limit=10)
@@ -248,7 +248,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
             change = "UPDATE scim_resources SET doc = $1 WHERE id = $2"
             world.db.commit([Sql(change, ('{"resourceType": "User"}', row["event_id"]))])
         issuer = Issuer(jwk.ECKey.generate_key("P-256").as_pem(private=True).decode(), "x")
-        dispatcher = _dispatcher(_Scripted({"h": Answer(202)}), Target("hr", "h", target))
+        dispatcher = _dispatcher(_Scripted({"h": Answer(202)}), WebhookTarget("hr", "h", target))
         self.settled(world, dispatcher, Secrets({"hr": "s"}, issuer))
         assert world.states() == [*["pending"] * 5, "delivered"]
         assert "a defect, KeyError at" in caplog.text
@@ -259,7 +259,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         world.person()
         world.db.commit([Sql("UPDATE scim_deliveries SET created = $1", (created,))])
         sender = _Scripted({"h": Answer(500), "s": Answer(200)})
-        dispatcher = _dispatcher(sender, Target("hr", "h"), Target("siem", "s"))
+        dispatcher = _dispatcher(sender, WebhookTarget("hr", "h"), WebhookTarget("siem", "s"))
         self.settled(world, dispatcher, Secrets({"hr": "s", "siem": "s"}))
         assert world.states()[1] == "delivered"
         assert len(sender.sent) == 2
@@ -271,7 +271,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         for _ in range(3):
             world.person()
         counts_of("default").take()
-        dispatcher = _dispatcher(_Raising(timeout=1), Target("hr", "https://u:s3cret@h"))
+        dispatcher = _dispatcher(_Raising(timeout=1), WebhookTarget("hr", "https://u:s3cret@h"))
         self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["pending"] * 3
         assert caplog.text.count("a defect, ZeroDivisionError at") == 1
@@ -292,7 +292,9 @@ class TestWhatKeepsNoOtherFromItsTarget:
             record(done)
 
         monkeypatch.setattr(world.deliveries, "record", picky)
-        dispatcher = _dispatcher(_Scripted({"h": Answer(200, text="bad")}), Target("hr", "h"))
+        dispatcher = _dispatcher(
+            _Scripted({"h": Answer(200, text="bad")}), WebhookTarget("hr", "h")
+        )
         self.settled(world, dispatcher, Secrets({"hr": "s"}))
         assert world.states() == ["delivered"] * 2
 
@@ -306,7 +308,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         now = [datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)]
         clock = [0.0]
         dispatcher = Dispatcher(
-            [Target("hr", "h")],
+            [WebhookTarget("hr", "h")],
             sender,
             timedelta(days=365 * 9000),
             clock=lambda: clock[0],
@@ -321,7 +323,7 @@ class TestWhatKeepsNoOtherFromItsTarget:
         assert world.states() == ["delivered"]
 
 
-def _dispatcher(sender: Sender, *targets: Target) -> Dispatcher:
+def _dispatcher(sender: Sender, *targets: WebhookTarget) -> Dispatcher:
     return Dispatcher(targets, sender, timedelta(days=1), now=lambda: NOON)
 
 
@@ -340,7 +342,10 @@ class TestTheCourier:
             world.person()
         sender = _Scripted({"d": hanging, "g": Answer(200)})
         dispatcher = Dispatcher(
-            [Target("dead", "d"), Target("good", "g")], sender, timedelta(days=1), now=lambda: NOON
+            [WebhookTarget("dead", "d"), WebhookTarget("good", "g")],
+            sender,
+            timedelta(days=1),
+            now=lambda: NOON,
         )
         secrets = Secrets({"dead": "s", "good": "s"})
         for _ in range(20):
@@ -355,7 +360,9 @@ class TestTheCourier:
     ) -> None:
         world = World(database, "hr")
         sender = _Scripted({"h": Answer(200)})
-        dispatcher = Dispatcher([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        dispatcher = Dispatcher(
+            [WebhookTarget("hr", "h")], sender, timedelta(days=1), now=lambda: NOON
+        )
         secrets = Secrets({"hr": "s"})
         world.person(changes=3)
         assert not dispatcher.run(world.deliveries, secrets)
@@ -371,7 +378,7 @@ class TestTheCourier:
         clock = [0.0]
         sender = _Scripted({"d": Answer(500)})
         dispatcher = Dispatcher(
-            [Target("dead", "d")],
+            [WebhookTarget("dead", "d")],
             sender,
             timedelta(days=1),
             clock=lambda: clock[0],
@@ -393,7 +400,9 @@ class TestTheCourier:
         world = World(database, "hr")
         world.person()
         sender = _Scripted({})
-        dispatcher = Dispatcher([Target("hr", "h")], sender, timedelta(days=1), now=lambda: NOON)
+        dispatcher = Dispatcher(
+            [WebhookTarget("hr", "h")], sender, timedelta(days=1), now=lambda: NOON
+        )
         dispatcher.run(world.deliveries, Secrets())
         assert sender.sent == []
         (shown,) = world.deliveries.page(state="pending", after=0, limit=10)

@@ -22,7 +22,7 @@ from in_process import CONFIG, client
 from kong_scim.app import Plugin
 from kong_scim.config.events import Webhook
 from kong_scim.events.signing import MAX_KEYS, SigningKeyError
-from kong_scim.events.webhooks.formats import FORMATS, Issuer, Secrets, SignedJson, Target
+from kong_scim.events.webhooks.formats import FORMATS, Issuer, Secrets, SignedJson, WebhookTarget
 from kong_scim.files import MAX_AGE, WatchedFile
 from receiver import Receiver, receiver
 from scim_traffic import new_user, refused
@@ -230,7 +230,7 @@ class TestFromAFile:
             at = datetime.fromtimestamp(int(post.headers["webhook-timestamp"]), UTC)
             by = {
                 SignedJson()
-                .build(event, Target("hr", hook.url), Secrets({"hr": each}), at)
+                .build(event, WebhookTarget("hr", hook.url), Secrets({"hr": each}), at)
                 .headers["webhook-signature"]: each
                 for each in ("old", "new")
             }

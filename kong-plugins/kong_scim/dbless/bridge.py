@@ -109,7 +109,7 @@ def memory(directory: Path) -> KongMemory:
         return _memories[directory]
 
 
-class _NotAppliedError(Exception):
+class _ApplyFailedError(Exception):
     """The change is stored, but Kong did not apply it, though it had accepted the check.
 
     Kong most likely loaded a configuration in between.
@@ -171,7 +171,7 @@ class DblessBridge:
         seen = self._memory.applications(self._scope)
         try:
             return self._in_turn(lambda: self._commit(steps))
-        except _NotAppliedError as failure:
+        except _ApplyFailedError as failure:
             # The change is stored and pending: the tick applies it to Kong.
             if self._memory.await_application(self._scope, failure.seen, PATIENCE):
                 return failure.results
@@ -241,7 +241,7 @@ class DblessBridge:
             try:
                 self._bridge.commit(entities, epoch=Epoch(key, epoch, becomes=memory.epoch(number)))
             except BridgeError as error:
-                raise _NotAppliedError(ordered, memory.applications(self._scope)) from error
+                raise _ApplyFailedError(ordered, memory.applications(self._scope)) from error
             with store.writing() as transaction:
                 PendingLog(transaction, self._scope).remove(number)
         return ordered

@@ -17,7 +17,7 @@ from kong_scim.events.signing import SigningKeyError
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.events.webhooks.dispatcher import Dispatcher
-from kong_scim.events.webhooks.formats import Issuer, Secrets, Target
+from kong_scim.events.webhooks.formats import Issuer, Secrets, WebhookTarget
 from kong_scim.events.webhooks.http import Sender
 from kong_scim.files import WatchedFile
 
@@ -48,7 +48,7 @@ class EventWorker:
         self._retention = Retention(timedelta(days=events.keep_days))
         self._dispatcher = Dispatcher(
             [
-                Target(each.name, each.url, each.format, tuple(each.events), each.audience)
+                WebhookTarget(each.name, each.url, each.format, tuple(each.events), each.audience)
                 for each in events.webhooks
             ],
             Sender(

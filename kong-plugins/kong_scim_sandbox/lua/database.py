@@ -51,7 +51,7 @@ _STATES = {
 _SYSTEM_ERROR = "58000"
 
 
-class _Connection(threading.local):
+class _ThreadConnection(threading.local):
     """The connection of one thread, which is opened when it is first used."""
 
     sqlite: sqlite3.Connection | None = None
@@ -60,7 +60,7 @@ class _Connection(threading.local):
     until: float = 0
 
 
-class Database:
+class SandboxDatabase:
     """One SQLite file with a connection for each thread. One thread at a time writes.
 
     :param dbless: Whether it stands for LMDB, which does not check foreign keys.
@@ -71,7 +71,7 @@ class Database:
         """The lock of the thread that writes."""
         self._path = path
         self._dbless = dbless
-        self._local = _Connection()
+        self._local = _ThreadConnection()
         self._all: list[sqlite3.Connection] = []
 
     def close(self) -> None:

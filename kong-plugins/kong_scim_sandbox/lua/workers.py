@@ -20,7 +20,7 @@ from kong_scim.cli import vault
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.exchange import SERVER
 from kong_scim_sandbox.lua import database
-from kong_scim_sandbox.lua.database import Database
+from kong_scim_sandbox.lua.database import SandboxDatabase
 from kong_scim_sandbox.lua.memory import Caches, SharedDictionary
 from kong_scim_sandbox.lua.runtime import Runtime, octets, text_of
 from kong_scim_sandbox.metrics import Metrics
@@ -42,7 +42,7 @@ PAUSE_SCALE = 1.0
 _body: ContextVar[Callable[[], tuple[bytes | None, str | None]]] = ContextVar("body")
 
 
-class PluginServer(Protocol):
+class PluginServerClient(Protocol):
     """The plugin server, as scim-bridge calls it without a client's request."""
 
     def listens(self) -> bool:
@@ -76,13 +76,13 @@ class Workers:
 
     def __init__(
         self,
-        database: Database,
+        database: SandboxDatabase,
         *,
         dbless: bool,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.database = database
-        self.plugin_server: PluginServer | None = None
+        self.plugin_server: PluginServerClient | None = None
         self._events: Queue[tuple[str, str] | None] = Queue()
         self._settings = settings or {}
         self.metrics = Metrics()
@@ -246,7 +246,7 @@ class Workers:
             "body_file": lambda: _of_body(1),
         }
 
-    def _known_plugin_server(self) -> PluginServer:
+    def _known_plugin_server(self) -> PluginServerClient:
         if self.plugin_server is None:
             raise RuntimeError("there is no plugin server")
         return self.plugin_server

@@ -20,7 +20,7 @@ from kong_scim.bridge import GATEWAY_AWAY, BridgeError
 from kong_scim.counts import Failures
 from kong_scim.directory.values import utc_now
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries, Delivery
-from kong_scim.events.webhooks.formats import FORMATS, Secrets, Target, UnsignedError, wanted
+from kong_scim.events.webhooks.formats import FORMATS, Secrets, UnsignedError, WebhookTarget, wanted
 from kong_scim.events.webhooks.http import Answer, Sender
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        targets: Sequence[WebhookTarget],
         sender: Sender,
         give_up: timedelta,
         *,
@@ -90,7 +90,7 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(
             max(1, AT_ONCE * len(self._targets)), thread_name_prefix="webhooks"
         )
-        self._under_way: dict[Future[Answer], tuple[Target, Delivery, datetime]] = {}
+        self._under_way: dict[Future[Answer], tuple[WebhookTarget, Delivery, datetime]] = {}
         self._next_search_for_old = 0.0
 
     def who_wants(self, event: Mapping[str, Any]) -> list[str]:
@@ -128,7 +128,7 @@ class Dispatcher:
         if dead:
             log.warning("%d deliveries are given up: kong-scim deliveries --failed", dead)
 
-    def _begin(self, deliveries: Deliveries, target: Target, secrets: Secrets) -> int:
+    def _begin(self, deliveries: Deliveries, target: WebhookTarget, secrets: Secrets) -> int:
         state = self._states[target.name]
         if self._clock() < state.paused_until:
             return 0
@@ -152,7 +152,7 @@ class Dispatcher:
         return len(claimed)
 
     def _send(
-        self, target: Target, delivery: Delivery, secrets: Secrets, now: datetime
+        self, target: WebhookTarget, delivery: Delivery, secrets: Secrets, now: datetime
     ) -> Future[Answer]:
         """Begin to send a delivery, and return its future answer.
 
@@ -189,7 +189,7 @@ class Dispatcher:
             self._note_result(target, attempt)
             deliveries.count(target.name, attempt)
 
-    def _answer(self, target: Target, future: Future[Answer]) -> Answer:
+    def _answer(self, target: WebhookTarget, future: Future[Answer]) -> Answer:
         error = future.exception()
         if error is None:
             return future.result()
@@ -215,7 +215,7 @@ class Dispatcher:
             # Otherwise the delivery is sent again after its lease.
 
     def _result_of(
-        self, target: Target, delivery: Delivery, at: datetime, answer: Answer
+        self, target: WebhookTarget, delivery: Delivery, at: datetime, answer: Answer
     ) -> Attempt:
         now = self._now()
         if FORMATS[target.format].accepted(answer.status):
@@ -233,7 +233,7 @@ class Dispatcher:
         except (ValueError, TypeError, OverflowError):
             return True  # an invalid time would never pass
 
-    def _note_result(self, target: Target, attempt: Attempt) -> None:
+    def _note_result(self, target: WebhookTarget, attempt: Attempt) -> None:
         state = self._states[target.name]
         state.under_way -= 1
         if attempt.state == "delivered":

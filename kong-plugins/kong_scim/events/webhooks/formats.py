@@ -52,7 +52,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Target:
+class WebhookTarget:
     """A receiver of events.
 
     :param format: A key of :data:`FORMATS`.
@@ -87,7 +87,7 @@ class Format(Protocol):
     """How an event becomes a message, and which answers say that a receiver took it."""
 
     def build(
-        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+        self, event: Mapping[str, Any], target: WebhookTarget, secrets: Secrets, now: datetime
     ) -> Message:
         """Return the message of an event for a target.
 
@@ -125,7 +125,7 @@ class SignedJson:
     """
 
     def build(
-        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+        self, event: Mapping[str, Any], target: WebhookTarget, secrets: Secrets, now: datetime
     ) -> Message:
         """Return the message of an event, signed with each secret of the target."""
         secret = secrets.of_target.get(target.name)
@@ -158,7 +158,7 @@ class PushedToken:
     """The format ``set``: a Security Event Token, pushed according to RFC 8935."""
 
     def build(
-        self, event: Mapping[str, Any], target: Target, secrets: Secrets, now: datetime
+        self, event: Mapping[str, Any], target: WebhookTarget, secrets: Secrets, now: datetime
     ) -> Message:
         """Return the message of an event, signed by the issuer (RFC 8935 §2.1)."""
         if secrets.issuer is None:
