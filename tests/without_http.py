@@ -11,10 +11,11 @@ from scim2_server.requests import ScimRequest
 
 from kong_scim.auth.scopes import ADMIN, Identity
 from kong_scim.directory.database import Database, Scope
+from kong_scim.protocol.answers import TextResponse
 from kong_scim.protocol.handler import KongScimHandler
 from kong_scim.protocol.requests import decoded_query
 from kong_scim.protocol.service import KongScimService
-from without_kong import storage_of
+from without_kong import directory_of
 
 BASE = "https://gw.example/scim/v2"
 
@@ -27,8 +28,8 @@ class Served:
 
     def __init__(self, db: Database, provider: ScimProvider, tenant: str = "served") -> None:
         self.service = KongScimService(provider, tenant=tenant, max_operations=100)
-        storage = storage_of(db, Scope("default", tenant), provider)
-        self.handler = KongScimHandler(self.service, storage)
+        directory = directory_of(db, Scope("default", tenant), provider)
+        self.handler = KongScimHandler(self.service, directory)
 
     def send(
         self, method: str, path: str, body: Any = None, query: str = ""
@@ -45,6 +46,8 @@ class Served:
             response = self.handler.handle(request)
         except Exception as exception:  # as the plugin does
             response = self.service.error_response(exception)
+        if isinstance(response, TextResponse):
+            return int(response.status), json.loads(response.text)
         return int(response.status), response.body or {}
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.events.worker import EventWorker
 from kong_scim.gateway_failures import scim_error_of
 from kong_scim.pluginserver import context
+from kong_scim.protocol.answers import TextResponse
 from kong_scim.protocol.errors import ServiceUnavailableException, error_response
 from kong_scim.protocol.handler import KongScimHandler
 from kong_scim.protocol.openapi import description
@@ -135,7 +136,11 @@ class Plugin:
         response.headers.setdefault("Cache-Control", "private, no-cache")
         if self._defect is None and self.config.dry_run:
             response.headers[DRY_RUN] = "true"
-        body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
+        body = ""
+        if isinstance(response, TextResponse):
+            body = response.text
+        elif response.body is not None:
+            body = json.dumps(response.body, separators=(",", ":"))
         # This must be the last call: with kong-pdk's server, a call of the PDK after it never
         # returns (docs/kong.md#the-server-of-kong-pdk-hangs).
         kong.response.exit(int(response.status), body, response.headers)
@@ -283,9 +288,9 @@ class Plugin:
                 return other
             request = self._scim_request(opening, identity)
             may_give_roles = not identity.scopes.isdisjoint({GROUPS, ADMIN})
-            storage = provisioning.storage(origin, may_give_roles=may_give_roles)
-            self._service.share_cursors(request, storage)
-            return KongScimHandler(self._service, storage).handle(request)
+            directory = provisioning.directory(origin, may_give_roles=may_give_roles)
+            self._service.share_cursors(request, directory)
+            return KongScimHandler(self._service, directory).handle(request)
         except Exception as exception:
             return self._service.error_response(exception)
 

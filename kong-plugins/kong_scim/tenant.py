@@ -12,9 +12,9 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.quarantine.decisions import QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
@@ -62,24 +62,24 @@ class Provisioning:
     provider: ScimProvider
     data: Path | None
 
-    def storage(self, origin: Origin, *, may_give_roles: bool = True) -> SqlStorage:
+    def directory(self, origin: Origin, *, may_give_roles: bool = True) -> Directory:
         """Return the tenant's resources. Each write is one commit, with its effects in Kong.
 
         :param origin: Who sent the request, for the event in the same commit.
         :param may_give_roles: Whether the caller may change roles and entitlements.
         """
-        gateway, dry_run = self._gateway(), self.config.dry_run
-        database = self._database(gateway)
+        gateway = GatewayDatabase(self._gateway(), self.host.dialect)
+        database, dry_run = TenantDatabase(gateway, self._scope), self.config.dry_run
         outbox = EventOutbox(database, origin, values=self.config.events.values, dry_run=dry_run)
         guard = None
         if self.config.quarantine.enabled:
             guard = QuarantineGuard(self._deprovisionings(database), outbox, dry_run=dry_run)
-        return SqlStorage(
+        return Directory(
             database,
             self.provider,
             KongConsumerSync(
                 self.config,
-                gateway,
+                gateway.consumers,
                 Ownership(self.config, database),
                 declared=self.host.database == "off",
                 may_give_roles=may_give_roles,

@@ -6,36 +6,35 @@ from typing import Any
 
 import httpx
 import pytest
-from scim2_server.memory import InMemoryStorage
 
 from in_process import client
 from kong_scim.app import Plugin
-from kong_scim.tenant import Provisioning
+from kong_scim.directory.directory import Directory
+from without_kong import serve_from_memory
 
 
-class Directory(InMemoryStorage):
-    """A directory in memory.
+class Calls:
+    """What was asked of a directory.
 
-    :ivar reached: What was asked of it.
+    :ivar reached: The names of the methods that were called.
     """
 
-    supports_cursors = True
-
     def __init__(self) -> None:
-        super().__init__()
         self.reached: list[str] = []
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"create", "get", "search", "update", "delete"}:
-            self.reached.append(name)
-        return super().__getattribute__(name)
 
+def plugin_with(monkeypatch: pytest.MonkeyPatch, **config: Any) -> tuple[Plugin, Calls]:
+    """Return an instance of the plugin, and what is asked of its directory."""
+    calls = Calls()
 
-def plugin_with(monkeypatch: pytest.MonkeyPatch, **config: Any) -> tuple[Plugin, Directory]:
-    """Return an instance of the plugin with its directory."""
-    directory = Directory()
-    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: directory)
-    return Plugin(config), directory
+    class Watched(Directory):
+        def __getattribute__(self, name: str) -> Any:
+            if name in {"create", "get", "search", "change", "patch_group", "delete"}:
+                calls.reached.append(name)
+            return super().__getattribute__(name)
+
+    serve_from_memory(monkeypatch, Watched)
+    return Plugin(config), calls
 
 
 def challenge(response: httpx.Response) -> str:
@@ -45,4 +44,4 @@ def challenge(response: httpx.Response) -> str:
     return found
 
 
-__all__ = ["Directory", "challenge", "client", "plugin_with"]
+__all__ = ["Calls", "challenge", "client", "plugin_with"]

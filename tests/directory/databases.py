@@ -33,7 +33,10 @@ class PostgresDatabase:
             for statement in ddl.statements("postgresql"):
                 connection.execute(statement)
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+    def query(
+        self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()
+    ) -> list[list[dict[str, Any]]]:
+        del consumers
         with self._connection() as connection:
             return [_run(connection, statement).data for statement in statements]
 

@@ -175,7 +175,10 @@ class Recorder:
     def dialect(self) -> Dialect:
         return self._db.dialect
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+    def query(
+        self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()
+    ) -> list[list[dict[str, Any]]]:
+        del consumers
         self.queries.append(list(statements))
         return self._db.query(statements)
 

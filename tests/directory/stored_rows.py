@@ -8,8 +8,8 @@ from directory_support import PROVIDER
 
 from kong_scim.bridge import Scalar, Sql
 from kong_scim.directory.database import Database, Scope
-from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.values import rows, uniques
 
 _RESOURCES = "SELECT * FROM scim_resources WHERE workspace = $1 AND tenant = $2"
@@ -34,11 +34,10 @@ def assert_rows_agree(db: Database, scope: Scope) -> None:
     unique: set[tuple[str, str, str]] = set()
     for columns in select(db, _RESOURCES, *where):
         row, kind = StoredRow.read(columns), kinds.of(columns["type"])
-        resource = model(kind, row)
-        for value in rows(kind, resource):
+        for value in rows(kind, row.doc):
             number = None if value.num is None else float(value.num)
             values.add((row.id, *value[:5], number, value.sorts))
-        unique |= {(row.id, attr, digest) for attr, (digest, _) in uniques(kind, resource).items()}
+        unique |= {(row.id, attr, digest) for attr, (digest, _) in uniques(kind, row.doc).items()}
         assert (columns["display"], columns["display_key"]) == (row.display, row.display_key(kind))
     stored = select(db, f"SELECT * FROM scim_values WHERE resource_id {_OF_SCOPE}", *where)
     names = ("resource_id", "attr", "entry", "item", "val", "head", "num", "sorts")

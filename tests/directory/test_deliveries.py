@@ -15,8 +15,8 @@ from kong_scim.bridge import Sql, bridge_error
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.database import Database, TenantDatabase
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Attempt, Deliveries
@@ -24,7 +24,7 @@ from kong_scim.events.webhooks.dispatcher import Dispatcher
 from kong_scim.events.webhooks.formats import Issuer, Secrets, WebhookTarget
 from kong_scim.events.webhooks.http import Answer, Sender
 from kong_scim.protocol.resources import provider
-from without_kong import NoConsumerSync
+from without_kong import NoConsumerSync, Storage
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS = PROVIDER.resource_types[0]
@@ -38,7 +38,9 @@ class World:
         self.db, self.scope = db, new_scope()
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"))
-        self.storage = SqlStorage(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
+        self.storage = Storage(
+            Directory(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
+        )
         self.deliveries = Deliveries(database)
         self.trail = Trail(
             database,

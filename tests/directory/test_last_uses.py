@@ -76,7 +76,7 @@ def test_a_warning_that_could_not_be_written_comes_with_a_later_tick(
     class Gone:
         dialect = database.dialect
 
-        def query(self, statements: Any) -> Any:
+        def query(self, statements: Any, **_: Any) -> Any:
             raise bridge_error("DATABASE", "gone")
 
         commit = query

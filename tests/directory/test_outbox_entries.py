@@ -27,11 +27,11 @@ from scim2_models import InvalidValueException, UniquenessException
 from effort import examples
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.database import Database, TenantDatabase
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.ports import Change, Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin, uuid7
-from without_kong import NoConsumerSync
+from without_kong import NoConsumerSync, Storage
 
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -59,8 +59,8 @@ class Told:
         self.db, self.scope = db, new_scope()
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, ORIGIN, values=values)
-        self.storage = SqlStorage(
-            database, PROVIDER, consumer_sync or NoConsumerSync(), outbox, new_id=new_id
+        self.storage = Storage(
+            Directory(database, PROVIDER, consumer_sync or NoConsumerSync(), outbox, new_id=new_id)
         )
 
     def events(self) -> list[dict[str, Any]]:

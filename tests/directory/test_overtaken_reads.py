@@ -46,7 +46,10 @@ class Overtaken:
     def dialect(self) -> Dialect:
         return self._db.dialect
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
+    def query(
+        self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()
+    ) -> list[list[dict[str, Any]]]:
+        del consumers
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is None:
             return self._db.query(statements)

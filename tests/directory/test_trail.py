@@ -14,14 +14,14 @@ from kong_scim.bridge import Sql
 from kong_scim.config.plugin import parse
 from kong_scim.counts import counts_of
 from kong_scim.directory.database import Database, TenantDatabase
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.hash_chain import START, Chain, hash_of, verify
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.events.retention import BETWEEN_DROPS, ROUNDS, Retention
 from kong_scim.events.trail import BATCH, Trail
 from kong_scim.protocol.resources import provider
-from without_kong import NoConsumerSync
+from without_kong import NoConsumerSync, Storage
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USERS, GROUPS, EVENTS = PROVIDER.resource_types
@@ -35,7 +35,9 @@ class World:
         self.db, self.scope, self.days = db, new_scope(), 0
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"), clock=self.day)
-        self.storage = SqlStorage(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
+        self.storage = Storage(
+            Directory(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
+        )
         self.trail = self.trail_on(db)
 
     def day(self) -> datetime:

@@ -6,16 +6,12 @@ import argparse
 import random
 import time
 
-from scim2_server.memory import InMemoryStorage
+import pytest
 
 from in_process import CONFIG, client
 from kong_scim.app import Plugin
-from kong_scim.tenant import Provisioning
 from spellings import hold_the_same
-
-
-class Storage(InMemoryStorage):
-    supports_cursors = True
+from without_kong import serve_from_memory
 
 
 def main() -> None:
@@ -24,8 +20,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    storage = Storage()
-    Provisioning.storage = lambda *_, **__: storage  # type: ignore[assignment,method-assign]
+    serve_from_memory(pytest.MonkeyPatch())
     scim = client(Plugin(CONFIG))
     end, rounds = time.monotonic() + options.seconds, 0
     while time.monotonic() < end:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scim2_server.memory import InMemoryStorage
 
 from any_input import (
     BULK_OPERATIONS,
@@ -32,9 +31,9 @@ from kong_scim.config.plugin import parse
 from kong_scim.protocol.attributes import schemas_of
 from kong_scim.protocol.leniency.bodies import canonical
 from kong_scim.protocol.resources import provider
-from kong_scim.tenant import Provisioning
 from scim_traffic import new_group, new_user
 from spellings import canonical_user, hold_the_same, respelled
+from without_kong import serve_from_memory
 
 USERS = provider(parse(CONFIG)).model_for_endpoint("/Users")
 
@@ -45,15 +44,10 @@ SETTINGS = settings(
 )
 
 
-class Storage(InMemoryStorage):
-    supports_cursors = True
-
-
 @pytest.fixture(scope="module")
 def scim() -> Any:
-    storage = Storage()
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(Provisioning, "storage", lambda *_, **__: storage)
+        serve_from_memory(patcher)
         yield client(Plugin(CONFIG))
 
 

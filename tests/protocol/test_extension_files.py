@@ -8,14 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, client
 from kong_scim.app import Plugin
 from kong_scim.config.plugin import ConfigurationError, parse
 from kong_scim.protocol.resources import provider
-from kong_scim.tenant import Provisioning
 from scim_traffic import CORE_USER, get, new_user, patched_user, refused, user_body
+from without_kong import serve_from_memory
 
 ACME = "urn:example:params:scim:schemas:extension:acme:2.0:User"
 
@@ -54,12 +53,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def scim(directory: Path, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
     (directory / "acme.json").write_text(json.dumps(schema()))
-
-    class Storage(InMemoryStorage):
-        supports_cursors = True
-
-    storage = Storage()
-    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: storage)
+    serve_from_memory(monkeypatch)
     return client(Plugin(CONFIG))
 
 

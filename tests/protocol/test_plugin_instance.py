@@ -7,46 +7,45 @@ import logging
 from typing import Any, ClassVar
 
 import pytest
-from scim2_server.memory import InMemoryStorage
 
 from in_process import CONFIG, TOKEN, Client, Kong, client
 from kong_scim.app import Plugin
 from kong_scim.bridge import bridge_error
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.ports import Conflict
 from kong_scim.pluginserver.event import KongGoneError
-from kong_scim.tenant import Provisioning
 from scim_traffic import BULK, answered, new_user, patch, refused, user_body
+from without_kong import serve_from_memory
 
 
-class Storage(InMemoryStorage):
-    """A storage that answers the next calls with these failures."""
-
-    supports_cursors = True
+class Failures:
+    """The failures with which the directory answers the next changes."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.failures: list[Exception] = []
-
-    def update(self, *args: Any, **options: Any) -> Any:
-        if self.failures:
-            raise self.failures.pop()
-        return super().update(*args, **options)
+        self.next: list[Exception] = []
 
 
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    storage = Storage()
-    monkeypatch.setattr(Provisioning, "storage", lambda *_, **__: storage)
-    return storage
+def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
+    failures = Failures()
+
+    class Failing(Directory):
+        def change(self, *args: Any, **options: Any) -> Any:
+            if failures.next:
+                raise failures.next.pop()
+            return super().change(*args, **options)
+
+    serve_from_memory(monkeypatch, Failing)
+    return failures
 
 
 @pytest.fixture
-def scim(storage: Storage) -> Client:
+def scim(failures: Failures) -> Client:
     return client(Plugin(CONFIG))
 
 
 def test_the_gateway_is_asked_for_the_request_the_limits_and_the_live_secrets(
-    storage: Storage,
+    failures: Failures,
 ) -> None:
     config = {
         "tokens": [{"name": "a", "value": "stale", "$refs": {"value": "{vault://env/t}"}}],
@@ -62,7 +61,7 @@ def test_the_gateway_is_asked_for_the_request_the_limits_and_the_live_secrets(
     assert asked["secrets"] == ["{vault://env/t}"]
 
 
-def test_plain_http_is_refused_before_the_token_is_looked_at(storage: Storage) -> None:
+def test_plain_http_is_refused_before_the_token_is_looked_at(failures: Failures) -> None:
     scim = client(Plugin(CONFIG), https=False)
     assert "https" in refused(scim.get("/Users"), 403)
     assert "https" in refused(scim.get("/Users", headers={"Authorization": ""}), 403)
@@ -70,7 +69,7 @@ def test_plain_http_is_refused_before_the_token_is_looked_at(storage: Storage) -
     answered(open_scim.get("/Users"), 200)
 
 
-def test_a_large_body_is_413_only_for_who_may_send_one(storage: Storage) -> None:
+def test_a_large_body_is_413_only_for_who_may_send_one(failures: Failures) -> None:
     scim = client(Plugin({**CONFIG, "max_body_size": 1024}))
     body = user_body(title="x" * 2000)
     refused(scim.post("/Users", json=body, headers={"Authorization": "Bearer x"}), 401)
@@ -100,7 +99,7 @@ def test_a_wrong_configuration_is_logged_once_and_answered_with_503(
 
 
 def test_a_vault_that_has_no_value_at_the_start_may_have_one_by_the_next_request(
-    storage: Storage,
+    failures: Failures,
 ) -> None:
     token = {"name": "idp", "value": "", "$refs": {"value": "{vault://env/t}"}}
 
@@ -126,7 +125,7 @@ def test_a_broken_schema_file_is_a_wrong_configuration(
     assert "broken.json" in refused(client(Plugin(CONFIG)).get("/Users"), 503)
 
 
-def test_without_the_bridge_the_answer_says_what_to_enable(storage: Storage) -> None:
+def test_without_the_bridge_the_answer_says_what_to_enable(failures: Failures) -> None:
     class Unbridged(Kong):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
@@ -182,7 +181,7 @@ def test_a_kong_without_a_database_needs_a_place_for_what_lasts(
     assert "Retry-After" not in response.headers
 
 
-def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
+def test_the_stock_plugin_server_answers_in_pairs(failures: Failures) -> None:
     class LuaStyle(Kong):
         def _begin(self, text: str) -> Any:
             return super()._begin(text), None
@@ -202,11 +201,11 @@ def test_the_stock_plugin_server_answers_in_pairs(storage: Storage) -> None:
     ],
 )
 def test_failures_of_the_gateway_are_scim_errors(
-    scim: Client, storage: Storage, error: Exception, answer: tuple[int, str, str]
+    scim: Client, failures: Failures, error: Exception, answer: tuple[int, str, str]
 ) -> None:
     status, scim_type, retry_after = answer
     user = new_user(scim)
-    storage.failures = [error]
+    failures.next = [error]
     response = patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})
     detail = refused(response, status, scim_type)
     assert response.headers.get("Retry-After") == retry_after
@@ -214,10 +213,10 @@ def test_failures_of_the_gateway_are_scim_errors(
 
 
 def test_a_defect_is_logged_with_its_traceback(
-    scim: Client, storage: Storage, caplog: pytest.LogCaptureFixture
+    scim: Client, failures: Failures, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = new_user(scim)
-    storage.failures = [ValueError("for the operator")]
+    failures.next = [ValueError("for the operator")]
     patch(scim, f"/Users/{user['id']}", {"op": "add", "path": "title", "value": "T"})
     assert "for the operator" in caplog.text
 
@@ -247,31 +246,31 @@ def test_a_kong_that_dies_under_a_request_is_no_defect(caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-def test_a_conflict_is_tried_again_from_the_first_read(scim: Client, storage: Storage) -> None:
+def test_a_conflict_is_tried_again_from_the_first_read(scim: Client, failures: Failures) -> None:
     user = new_user(scim)
-    storage.failures = [Conflict(), Conflict(), Conflict()]
+    failures.next = [Conflict(), Conflict(), Conflict()]
     operation = {"op": "add", "path": "title", "value": "T"}
     assert answered(patch(scim, f"/Users/{user['id']}", operation), 200)["title"] == "T"
 
 
 def test_conflicts_without_end_are_503_and_nothing_is_written(
-    scim: Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    scim: Client, failures: Failures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kong_scim.directory.retries.LONGEST_PAUSE", 0.001)
     user = new_user(scim)
-    storage.failures = [Conflict() for _ in range(100)]
+    failures.next = [Conflict() for _ in range(100)]
     operation = {"op": "add", "path": "title", "value": "T"}
     response = patch(scim, f"/Users/{user['id']}", operation)
     refused(response, 503)
     assert response.headers["Retry-After"] == "1"
-    assert storage.failures
+    assert failures.next
 
 
 def test_a_conflict_in_a_bulk_operation_is_tried_again_alone(
-    scim: Client, storage: Storage
+    scim: Client, failures: Failures
 ) -> None:
     user = new_user(scim)
-    storage.failures = [Conflict(), Conflict()]
+    failures.next = [Conflict(), Conflict()]
     path = f"/Users/{user['id']}"
     operation = {"method": "PUT", "path": path, "data": user_body(user["userName"], title="T")}
     answer = answered(scim.post("/Bulk", json={"Operations": [operation]}), 200)
@@ -279,7 +278,7 @@ def test_a_conflict_in_a_bulk_operation_is_tried_again_alone(
     assert answered(scim.get(path), 200)["title"] == "T"
 
 
-def test_the_configured_base_url_wins(storage: Storage) -> None:
+def test_the_configured_base_url_wins(failures: Failures) -> None:
     scim = client(Plugin({**CONFIG, "base_url": "https://public.example/scim/v2/"}))
     assert new_user(scim)["meta"]["location"].startswith("https://public.example/scim/v2/Users/")
 

@@ -15,13 +15,14 @@ from kong_scim.bridge import Sql
 from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.plugin import parse
 from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.directory import Directory
 from kong_scim.directory.ports import Access, Change, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.quarantine.decisions import NothingToRejectException, QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineException, QuarantineGuard
+from without_kong import Storage
 
 PROVIDER = provider(parse({"tokens": [{"name": "idp", "value": "secret"}]}))
 USER = next(each for each in PROVIDER.resource_types if each.name == "User")
@@ -66,13 +67,15 @@ class Histories(RuleBasedStateMachine):
         outbox = EventOutbox(database, Origin("idp", "::1", "r"), clock=lambda: self.now)
         deprovisionings = Deprovisionings(database, "User", self.rules, clock=lambda: self.now)
         self.quarantine = QuarantineDecisions(deprovisionings, outbox)
-        self.storage = SqlStorage(
-            database,
-            PROVIDER,
-            GroupsOpen(),
-            outbox=outbox,
-            guard=QuarantineGuard(deprovisionings, outbox),
-            clock=lambda: self.now,
+        self.storage = Storage(
+            Directory(
+                database,
+                PROVIDER,
+                GroupsOpen(),
+                outbox=outbox,
+                guard=QuarantineGuard(deprovisionings, outbox),
+                clock=lambda: self.now,
+            )
         )
         self.users: dict[str, bool] = {}
         self.left: dict[str, datetime] = {}

@@ -11,17 +11,16 @@ from scim2_models import InvalidValueException, NotFoundException
 from kong_scim.bridge import RollbackDryRun, Sql, StepResult
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
-from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.graph import Graph
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import (
-    Conflict,
     ConsumerSync,
     DeprovisioningGuard,
     Entry,
     HeldBackError,
     Outbox,
 )
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.writes import Writes
 from kong_scim.spelling import format_character
 
@@ -47,9 +46,13 @@ class DirectoryContext:
     new_id: Callable[[], str]
     dry_run: bool = False
 
-    def read(self, *parts: Sequence[Sql]) -> list[Rows]:
-        """Run several groups of statements in one step, and return the rows of each group."""
-        found = iter(self.database.query([statement for part in parts for statement in part]))
+    def read(self, *parts: Sequence[Sql], consumers: Sequence[str] = ()) -> list[Rows]:
+        """Run several groups of statements in one step, and return the rows of each group.
+
+        :param consumers: As in :meth:`.Database.query`.
+        """
+        statements = [statement for part in parts for statement in part]
+        found = iter(self.database.query(statements, consumers=consumers))
         return [[row for _ in part for row in next(found)] for part in parts]
 
     def one(self, kind: Kind, resource_id: str) -> list[Sql]:
@@ -100,20 +103,14 @@ _NAMES = {False: ("userName", "externalId"), True: ("displayName", "externalId")
 """The attributes that are names: of a group by True, of a user by False."""
 
 
-def existing_row(
-    kind: Kind, resource_id: str, rows: Rows, expected_version: str | None = None
-) -> StoredRow:
+def existing_row(kind: Kind, resource_id: str, rows: Rows) -> StoredRow:
     """Return the row of a resource that must exist.
 
     :raises ~scim2_models.NotFoundException: When it does not exist.
-    :raises Conflict: When it does not have the expected version.
     """
     if not rows:
         raise NotFoundException(detail=f"{kind.name} {resource_id[:200]!r} not found")
-    row = StoredRow.read(rows[0])
-    if expected_version is not None and row.etag != expected_version:
-        raise Conflict(detail="The resource was changed by somebody else: read it again")
-    return row
+    return StoredRow.read(rows[0])
 
 
 def graph_of(*edges: Rows) -> Graph:

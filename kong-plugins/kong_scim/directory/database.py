@@ -18,8 +18,12 @@ class Database(Protocol):
     @property
     def dialect(self) -> Dialect: ...
 
-    def query(self, statements: Sequence[Sql]) -> list[list[Row]]:
-        """Return the rows of each statement."""
+    def query(self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()) -> list[list[Row]]:
+        """Return the rows of each statement.
+
+        :param consumers: Ids of consumers that the caller's :class:`~.ports.ConsumerSync` will need
+            next, so that a gateway can read them in the same step.
+        """
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
         """Apply every step or none.
@@ -64,9 +68,9 @@ class TenantDatabase:
         (found,) = self.query([self.bind(statement, **values)])
         return found
 
-    def query(self, statements: Sequence[Sql]) -> list[list[Row]]:
+    def query(self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()) -> list[list[Row]]:
         """Return the rows of each statement, as :meth:`Database.query`."""
-        return self.database.query(statements)
+        return self.database.query(statements, consumers=consumers)
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
         """Apply every step or none, as :meth:`Database.commit`."""

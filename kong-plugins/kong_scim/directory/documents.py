@@ -1,98 +1,81 @@
-"""Turns a resource into the document of its row, and back.
-
-The document leaves out attributes that are columns or membership rows.
-"""
+"""Turns a resource of scim2-models into a document and back, and shows memberships as SCIM does."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from scim2_models import Path, Resource, ResponseParameters, ScimPolicy
-from scim2_models import default_comparison_key as comparison_key
-from scim2_models.path import AttributeBinding
 from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import KONG_SCHEMA, Kind
 from kong_scim.directory.ports import GroupRef
-from kong_scim.directory.values import drop_write_only, instant
+from kong_scim.directory.stored_row import Document, StoredRow
+from kong_scim.directory.values import drop_write_only
 
 # A document with an extension that is no longer served must stay readable.
 _LENIENT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
 
 
-@dataclass(frozen=True)
-class StoredRow:
-    """A row of ``scim_resources``.
+class Content(NamedTuple):
+    """What a client gives a resource: its document, and of a group the ids of its members.
 
-    :param doc: The resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``.
-    :param created: In the form of :func:`~kong_scim.directory.values.instant`, as ``modified``.
+    :param members: Each id once.
+    """
+
+    doc: Document
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a group, as its row in the database says.
+
+    :param endpoint: The endpoint of its resource type, such as ``Users``.
+    :param display: Its name; None if it has none.
     """
 
     id: str
     type: str
-    version: int
-    doc: Mapping[str, Any]
-    created: str
-    modified: str
-
-    @classmethod
-    def read(cls, columns: Mapping[str, Any]) -> StoredRow:
-        """Return the row for the columns that a database returned."""
-        return cls(
-            id=columns["id"],
-            type=columns["type"],
-            version=int(columns["version"]),
-            doc=json.loads(columns["doc"]),
-            created=columns["created"],
-            modified=columns["modified"],
-        )
-
-    @property
-    def etag(self) -> str:
-        """The version as SCIM shows it (RFC 7644 §3.14)."""
-        return f'W/"{self.version}"'
-
-    @property
-    def display(self) -> str | None:
-        """The name by which the resource is shown: its displayName, or else its userName."""
-        display = self.doc.get("displayName") or self.doc.get("userName")
-        return None if display is None else str(display)
-
-    def changed(self, *, doc: Mapping[str, Any] | None = None, now: datetime) -> StoredRow:
-        """Return the row of the next version, with the same document if none is given."""
-        return replace(
-            self,
-            doc=self.doc if doc is None else doc,
-            version=self.version + 1,
-            modified=instant(now),
-        )
-
-    def text(self) -> str:
-        """Return the document as the JSON text that is stored."""
-        return json.dumps(self.doc, separators=(",", ":"), ensure_ascii=False)
-
-    def display_key(self, kind: Kind) -> str | None:
-        """Return the display in the form for comparisons."""
-        if self.display is None:
-            return None
-        binding = parametrize(Path, kind.model)("displayName").resolve()
-        if not isinstance(binding, AttributeBinding):
-            return self.display
-        return comparison_key(binding, self.display)
+    endpoint: str
+    display: str | None
 
 
-def document(kind: Kind, resource: Resource[Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Found:
+    """A resource of the directory, with its memberships.
+
+    :param groups: Every group that a user is in. Empty also if they were not read.
+    :param members: The direct members of a group. Empty also if they were not read.
+    """
+
+    kind: Kind
+    row: StoredRow
+    groups: tuple[GroupRef, ...] = ()
+    members: tuple[Member, ...] = ()
+
+    def model(self) -> Resource[Any]:
+        """Return the resource as a model of scim2-models."""
+        groups = group_values(self.groups)
+        return model(self.kind, self.row, groups=groups, members=member_values(self.members))
+
+
+def document(kind: Kind, resource: Resource[Any]) -> Document:
     """Return the document of a resource, without empty values (RFC 7643 §2.5)."""
     dumped = resource.model_dump(mode="json")
     drop_write_only(kind, dumped)
     for column in filter(None, ("id", "meta", kind.computed)):
         dumped.pop(column, None)
     return dict(dumped)
+
+
+def content(kind: Kind, resource: Resource[Any]) -> Content:
+    """Return the content of a resource."""
+    members = getattr(resource, "members", None) or ()
+    ids = dict.fromkeys(member.value for member in members if member.value)
+    return Content(document(kind, resource), tuple(ids))
 
 
 def model(
@@ -118,12 +101,12 @@ def model(
     return kind.model.model_validate(data, scim_policy=_LENIENT)
 
 
-def group_values(group_kind: Kind, groups: Iterable[GroupRef]) -> list[dict[str, Any]]:
+def group_values(groups: Iterable[GroupRef]) -> list[dict[str, Any]]:
     """Return a user's ``groups`` (RFC 7643 §4.1.2); references are relative to the base URL."""
     return [
         {
             "value": group.id,
-            "$ref": f"{group_kind.endpoint}/{group.id}",
+            "$ref": f"Groups/{group.id}",
             "display": group.display_name,
             "type": "direct" if group.direct else "indirect",
         }
@@ -131,14 +114,28 @@ def group_values(group_kind: Kind, groups: Iterable[GroupRef]) -> list[dict[str,
     ]
 
 
-def with_record(
-    kind: Kind, doc: Mapping[str, Any], record: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return a document with this record as its Kong extension, in place of any other."""
-    bare = {key: value for key, value in doc.items() if key.lower() != KONG_SCHEMA.lower()}
+def member_values(members: Iterable[Member]) -> list[dict[str, Any]]:
+    """Return a group's ``members`` (RFC 7643 §4.2); references are relative to the base URL."""
+    return [
+        {
+            "value": member.id,
+            "$ref": f"{member.endpoint}/{member.id}",
+            "type": member.type,
+            "display": member.display,
+        }
+        for member in members
+    ]
+
+
+def with_record(kind: Kind, doc: Document, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a document with this record as its Kong extension, in place of any other.
+
+    The extension comes last, so that it can be cut off the document's text.
+    """
+    bare = {key: value for key, value in doc.items() if not _is_record(key)}
     if not kind.has_record:
         return bare
-    schemas = [each for each in bare.get("schemas", []) if each.lower() != KONG_SCHEMA.lower()]
+    schemas = [each for each in bare.get("schemas", []) if not _is_record(each)]
     if record:
         bare[KONG_SCHEMA] = dict(record)
         schemas.append(KONG_SCHEMA)
@@ -146,7 +143,11 @@ def with_record(
     return bare
 
 
-def record_of(doc: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _is_record(urn: str) -> bool:
+    return len(urn) == len(KONG_SCHEMA) and urn.lower() == KONG_SCHEMA.lower()
+
+
+def record_of(doc: Document) -> Mapping[str, Any] | None:
     """Return the Kong extension of a document, or None."""
     found: Mapping[str, Any] | None = doc.get(KONG_SCHEMA)
     return found

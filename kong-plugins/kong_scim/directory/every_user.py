@@ -10,9 +10,10 @@ from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import queries
 from kong_scim.directory.context import graph_of
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import StoredRow, model
+from kong_scim.directory.documents import model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import UserState
+from kong_scim.directory.stored_row import StoredRow
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,11 @@ class EveryUser:
             users = []
             for columns in rows:
                 try:
-                    user = model(self.kind, StoredRow.read(columns))
+                    row = StoredRow.read(columns)
+                    model(self.kind, row)
                 except Exception as error:  # a document may have any defect
                     log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
                     counts_of(database.scope.tenant).add("failures", "memory", "")
                 else:
-                    users.append(UserState(user, graph.groups_of(columns["id"])))
+                    users.append(UserState(row, graph.groups_of(columns["id"])))
             yield users

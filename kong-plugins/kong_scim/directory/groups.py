@@ -6,24 +6,23 @@ same in a group of ten and of ten thousand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scim2_models import InvalidValueException, Resource
+from scim2_models import InvalidValueException
 
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of, version_of
-from kong_scim.directory.documents import StoredRow, document, model, record_of, with_record
+from kong_scim.directory.documents import Content, Found, Member, record_of, with_record
 from kong_scim.directory.graph import Graph
-from kong_scim.directory.kinds import Kind
+from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.directory.ports import Change, Entry, Operation, Outcome, UserChange, UserState
+from kong_scim.directory.stored_row import StoredRow
+from kong_scim.directory.users import Precondition, Rewrite
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
-
-Patch = Callable[[Resource[Any]], Resource[Any] | None]
-"""Returns the new state of a group, without members, or None if nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -47,57 +46,63 @@ class Groups:
     def __init__(self, context: DirectoryContext) -> None:
         self._context = context
 
-    def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
+    def create(self, kind: Kind, content: Content) -> Found:
         """Store a new group.
 
         :raises ~scim2_models.InvalidValueException: When a member does not exist.
         """
-        moment = instant(self._context.clock())
-        doc = document(kind, resource)
+        (doc, members), moment = content, instant(self._context.clock())
         row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
-        add = _ids(resource)
         neighbourhood = (
-            self._neighbourhood(add, []) if add else _Neighbourhood({}, graph_of(), None)
+            self._neighbourhood(members, []) if members else _Neighbourhood({}, graph_of(), None)
         )
-        _refuse_unknown(add, neighbourhood)
+        _refuse_unknown(members, neighbourhood)
         name = row.display or ""
-        graph = neighbourhood.graph.with_group(row.id, name, add=add)
+        graph = neighbourhood.graph.with_group(row.id, name, add=members)
         writes = Writes(self._context.database)
-        if add:
-            self._guard_graph(writes, neighbourhood, exclusive=_nests(add, neighbourhood))
-        created = model(kind, row)
-        writes.create(kind, row, created)
-        writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
+        if members:
+            self._guard_graph(writes, neighbourhood, exclusive=_nests(members, neighbourhood))
+        writes.create(kind, row)
+        writes.join(row.id, {each: neighbourhood.rows[each].type for each in members})
         change, outcome = self._regroup(
             writes, Change("create", "Group", row.id, group_name=name), neighbourhood, graph
         )
-        entry = Entry(change, outcome, None, doc, version_after=row.version, joined=tuple(add))
+        entry = Entry(
+            change, outcome, None, row.doc, version_after=row.version, joined=tuple(members)
+        )
         self._context.commit(writes, entry)
-        return model(kind, row, members=self._shown(add, neighbourhood.rows))
+        return Found(kind, row, members=self._members(members, neighbourhood.rows))
 
-    def update(
+    def change(
         self,
         kind: Kind,
-        resource: Resource[Any],
-        expected_version: str | None,
+        group_id: str,
+        rewrite: Rewrite,
         operation: Operation,
-    ) -> Resource[Any]:
-        """Replace a group and its members.
+        precondition: Precondition,
+    ) -> Found:
+        """Change a group and its members. Nothing is written if nothing changes.
 
         :raises ~scim2_models.NotFoundException: When the group does not exist.
         :raises ~scim2_models.InvalidValueException: When a member does not exist, or is the group
             itself.
-        :raises Conflict: When the group has another version, now or at the commit.
+        :raises Conflict: When the group has another version at the commit.
         """
-        context, group_id = self._context, str(resource.id)
+        context = self._context
         rows, held = context.read(
             context.one(kind, group_id), queries.direct_members(context.database, [group_id])
         )
-        row = existing_row(kind, group_id, rows, expected_version)
-        wanted, present = _ids(resource), {member["id"] for member in held}
+        row = existing_row(kind, group_id, rows)
+        precondition(row.etag)
+        present = {each["id"]: self._member(each) for each in held}
+        found = Found(kind, row, members=tuple(present.values()))
+        content = rewrite(found)
+        if content is None:
+            return found
+        doc, wanted = content
         add = [each for each in wanted if each not in present]
-        remove = sorted(present.difference(wanted))
-        after = row.changed(doc=document(kind, resource), now=context.clock())
+        remove = sorted(present.keys() - set(wanted))
+        after = row.changed(doc=doc, now=context.clock())
         neighbourhood = self._neighbourhood(
             [*add, *remove], [group_id], below=after.display != row.display
         )
@@ -105,46 +110,49 @@ class Groups:
         self._change(
             operation, kind, row, after, add=add, remove=remove, neighbourhood=neighbourhood
         )
-        staying = {member["id"]: member for member in held if member["id"] not in remove}
-        shown = self._shown(add, neighbourhood.rows) + [
-            self._member(each) for each in staying.values()
-        ]
-        return model(kind, after, members=sorted(shown, key=lambda member: member["value"]))
+        staying = [each for each in present.values() if each.id not in set(remove)]
+        shown = [*self._members(add, neighbourhood.rows), *staying]
+        return Found(kind, after, members=tuple(sorted(shown, key=lambda member: member.id)))
 
     def patch(
         self,
         kind: Kind,
         group_id: str,
         *,
-        patch: Patch | None,
+        rewrite: Rewrite | None,
         add: Collection[str],
         remove: Collection[str],
-        expected_version: str | None,
-    ) -> Resource[Any]:
+        precondition: Precondition | None,
+    ) -> Found:
         """Add and remove members, and change other attributes; return the group without members.
 
+        :param rewrite: The change of other attributes, which gets the group without its members,
+            and whose members are ignored.
+        :param precondition: None if the group may have any version. Then several clients can add
+            members at once, unless there is a change of other attributes.
         :raises ~scim2_models.NotFoundException: When the group does not exist.
-        :raises ~scim2_models.InvalidValueException: As :meth:`update`.
-        :raises Conflict: When the group does not have the expected version, or a row that was read
-            has changed at the commit.
+        :raises ~scim2_models.InvalidValueException: As :meth:`change`.
+        :raises Conflict: When a row that was read has changed at the commit.
         """
         context = self._context
         named = [*add, *remove]
         rows, neighbourhood = self._read_neighbourhood(
             context.one(kind, group_id), named, [group_id]
         )
-        row = existing_row(kind, group_id, rows, expected_version)
-        patched = patch(model(kind, row)) if patch else None
+        row = existing_row(kind, group_id, rows)
+        if precondition is not None:
+            precondition(row.etag)
+        content = rewrite(Found(kind, row)) if rewrite else None
         after = None
-        if patched is not None:
-            after = row.changed(doc=document(kind, patched), now=context.clock())
+        if content is not None:
+            after = row.changed(doc=content.doc, now=context.clock())
             if after.display != row.display:
                 neighbourhood = self._neighbourhood(named, [group_id], below=True)
         _refuse_unknown(add, neighbourhood)
         joining = [each for each in add if group_id not in neighbourhood.graph.parents(each)]
         leaving = [each for each in remove if group_id in neighbourhood.graph.parents(each)]
         if after is None and not joining and not leaving:
-            return model(kind, row)
+            return Found(kind, row)
         version = self._change(
             "patch",
             kind,
@@ -153,22 +161,23 @@ class Groups:
             add=joining,
             remove=leaving,
             neighbourhood=neighbourhood,
-            exact=expected_version is not None,
+            exact=precondition is not None,
         )
         result = after or replace(row, modified=instant(context.clock()))
-        return model(kind, replace(result, version=version))
+        return Found(kind, replace(result, version=version))
 
-    def delete(self, kind: Kind, group_id: str, expected_version: str | None) -> None:
+    def delete(self, kind: Kind, group_id: str, precondition: Precondition) -> None:
         """Delete a group.
 
         :raises ~scim2_models.NotFoundException: When the group does not exist.
-        :raises Conflict: When the group has another version, now or at the commit.
+        :raises Conflict: When the group has another version at the commit.
         """
         context = self._context
         rows, neighbourhood = self._read_neighbourhood(
             context.one(kind, group_id), [], [group_id], below=True
         )
-        row = existing_row(kind, group_id, rows, expected_version)
+        row = existing_row(kind, group_id, rows)
+        precondition(row.etag)
         parents = sorted(neighbourhood.graph.parents(group_id))
         writes = Writes(context.database)
         writes.guard({row.id: row.version, **dict.fromkeys(parents)})
@@ -220,7 +229,7 @@ class Groups:
         if after is None:
             touched = writes.touch(row.id, instant(self._context.clock()))
         else:
-            writes.update(kind, after, model(kind, row), model(kind, after))
+            writes.update(kind, row, after)
         writes.leave(row.id, remove)
         writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
         change = Change(operation, "Group", row.id, group_name=name if renamed else None)
@@ -260,8 +269,7 @@ class Groups:
         for row in users:
             before, after = neighbourhood.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
-                user = model(kind, row)
-                states = UserState(user, before), UserState(user, after)
+                states = UserState(row, before), UserState(row, after)
                 affected.append((row, UserChange(row.id, *states)))
         change = replace(change, users=tuple(each for _, each in affected))
         outcome = context.consumer_sync.of(change)
@@ -269,7 +277,7 @@ class Groups:
         for row, _ in affected:
             record = outcome.records.get(row.id, record_of(row.doc))
             new = row.changed(doc=with_record(kind, row.doc, record), now=moment)
-            writes.update(kind, new, model(kind, row), model(kind, new))
+            writes.update(kind, row, new)
         return change, outcome
 
     def _guard_graph(
@@ -305,6 +313,7 @@ class Groups:
             statements,
             queries.some(database, row_ids),
             queries.edges(database, [*members, *groups]),
+            consumers=list(members),
         )
         edges = [above]
         group_type = context.kinds.in_role("Group").name
@@ -319,29 +328,19 @@ class Groups:
             version=version_of(version),
         )
 
-    def _shown(self, ids: Iterable[str], rows: Mapping[str, StoredRow]) -> list[dict[str, Any]]:
-        return [
+    def _members(self, ids: Iterable[str], rows: Mapping[str, StoredRow]) -> tuple[Member, ...]:
+        return tuple(
             self._member({"id": each, "type": rows[each].type, "display": rows[each].display})
             for each in sorted(ids)
-        ]
+        )
 
-    def _member(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return member_value(self._context.kinds.of(row["type"]), row)
-
-
-def member_value(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry of ``members`` (RFC 7643 §4.2); its reference is relative to the base URL."""
-    return {
-        "value": row["id"],
-        "$ref": f"{kind.endpoint}/{row['id']}",
-        "type": row["type"],
-        "display": row["display"],
-    }
+    def _member(self, row: Mapping[str, Any]) -> Member:
+        return member_of(self._context.kinds, row)
 
 
-def _ids(resource: Resource[Any]) -> list[str]:
-    members = getattr(resource, "members", None) or ()
-    return list(dict.fromkeys(member.value for member in members if member.value))
+def member_of(kinds: Kinds, row: Mapping[str, Any]) -> Member:
+    """Return the member of a row that ``queries.direct_members`` selects."""
+    return Member(row["id"], row["type"], kinds.of(row["type"]).endpoint, row["display"])
 
 
 def _nests(ids: Iterable[str], neighbourhood: _Neighbourhood) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +49,9 @@ class Kinds:
     def __init__(self, provider: ScimProvider) -> None:
         self._kinds = {str(each.name): _kind(provider, each) for each in provider.resource_types}
         self._roles = {kind.role: kind for kind in self._kinds.values() if kind.role}
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds.values())
 
     def of(self, resource_type: ResourceType | str) -> Kind:
         """Return the kind of a resource type, or of its name."""

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from scim2_models import PreconditionFailedException, Resource
+from scim2_models import PreconditionFailedException
 
 from kong_scim.bridge import Sql, Step
+from kong_scim.directory.stored_row import Document, StoredRow
 
 Operation = Literal["create", "replace", "patch", "delete"]
 
@@ -50,13 +51,18 @@ class GroupRef:
 class UserState:
     """A user with every group it is in, nested ones flattened, in the order of their names."""
 
-    user: Resource[Any]
+    row: StoredRow
     groups: tuple[GroupRef, ...] = ()
+
+    @property
+    def doc(self) -> Document:
+        """The document of the user."""
+        return self.row.doc
 
     @property
     def is_active(self) -> bool:
         """Whether the user has access, which only an ``active`` of true gives."""
-        return getattr(self.user, "active", None) is True
+        return self.doc.get("active") is True
 
 
 @dataclass(frozen=True)

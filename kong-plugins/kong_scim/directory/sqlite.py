@@ -138,7 +138,11 @@ class SqliteDatabase:
             self._connection.execute(statement)
 
     def query(
-        self, statements: Sequence[Sql], timeout: float | None = None
+        self,
+        statements: Sequence[Sql],
+        timeout: float | None = None,
+        *,
+        consumers: Sequence[str] = (),  # noqa: ARG002 - it has none
     ) -> list[list[dict[str, Any]]]:
         """Return the rows of each statement, all from one snapshot."""
         with self.reading(timeout) as transaction:

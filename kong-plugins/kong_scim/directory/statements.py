@@ -6,11 +6,25 @@ because compiling them takes longer than running them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, false, literal, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
@@ -18,7 +32,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
-from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.bridge import Dialect, Param, Scalar, Sql
 
 _DIALECTS: dict[str, SqlAlchemyDialect] = {
     "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -152,6 +166,43 @@ def insert_where(
     return insert_into(table).from_select(names, select(*row).where(condition))
 
 
+def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> Select[Any]:
+    """Return a SELECT of the rows in the parameter ``rows``, a text that :func:`json_rows` makes.
+
+    So one statement writes any number of rows, and its text is always the same.
+
+    :param columns: The types of the columns of ``rows``, in their order. Among them may be
+        expressions, which have the same value in each row.
+    """
+    selected, index = [], 0
+    if dialect == "postgresql":
+        row = func.json_array_elements(cast(bindparam("rows"), JSON)).table_valued("value")
+    else:
+        row = func.json_each(bindparam("rows")).table_valued("value")
+    for column in columns:
+        if isinstance(column, ColumnElement):
+            selected.append(column)
+            continue
+        value: ColumnElement[Any]
+        if dialect == "postgresql":
+            value = row.c.value.op("->>")(literal_column(str(index)))
+        else:
+            value = func.json_extract(row.c.value, literal_column(f"'$[{index}]'"))
+        selected.append(value if column is Text else cast(value, column))
+        index += 1
+    return select(*selected).select_from(row)
+
+
+def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
+    """Return rows as the JSON text that :func:`rows_of_json` reads.
+
+    :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
+    """
+    for row in rows:
+        refuse_unstorable(row)
+    return json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
+
+
 # -- Values ---------------------------------------------------------------
 
 
@@ -168,7 +219,7 @@ def storable(text: str) -> bool:
     return True
 
 
-def refuse_unstorable(params: tuple[Param, ...]) -> None:
+def refuse_unstorable(params: Sequence[Param]) -> None:
     """Refuse values that the database refuses, because its error ends the bridge's connection.
 
     :raises ~scim2_models.InvalidValueException: For a NUL or an unpaired surrogate.

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-
-from scim2_models import Resource
 
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, existing_row, graph_of
-from kong_scim.directory.documents import (
-    StoredRow,
-    document,
-    group_values,
-    model,
-    record_of,
-    with_record,
-)
+from kong_scim.directory.documents import Content, Found, record_of, with_record
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import (
     Change,
@@ -27,8 +18,15 @@ from kong_scim.directory.ports import (
     UserChange,
     UserState,
 )
+from kong_scim.directory.stored_row import Document, StoredRow
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
+
+Rewrite = Callable[[Found], Content | None]
+"""Returns the new content of a resource, or None if nothing changes. It may raise a SCIM error."""
+
+Precondition = Callable[[str], None]
+"""Gets the version of a resource, and raises an error if the change must not be made (If-Match)."""
 
 
 class Users:
@@ -37,92 +35,70 @@ class Users:
     def __init__(self, context: DirectoryContext) -> None:
         self._context = context
 
-    def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
+    def create(self, kind: Kind, doc: Document) -> Found:
         """Store a new user.
 
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
         moment = instant(self._context.clock())
-        doc = with_record(kind, document(kind, resource), None)
-        row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
-        change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
+        bare = with_record(kind, doc, None)
+        row = StoredRow(self._context.new_id(), kind.name, 1, bare, moment, moment)
+        change = self._change("create", kind, row.id, None, UserState(row))
         outcome = self._outcome(kind, change)
-        row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
-        created = model(kind, row)
+        row = replace(row, stored=with_record(kind, doc, outcome.records.get(row.id)))
         writes = Writes(self._context.database)
-        writes.create(kind, row, created)
-        self._context.commit(
-            writes, Entry(change, outcome, None, row.doc, version_after=row.version)
-        )
-        return created
+        writes.create(kind, row)
+        entry = Entry(change, outcome, None, row.doc, version_after=row.version)
+        self._context.commit(writes, entry)
+        return Found(kind, row)
 
-    def update(
+    def change(
         self,
         kind: Kind,
-        resource: Resource[Any],
-        expected_version: str | None,
+        resource_id: str,
+        rewrite: Rewrite,
         operation: Operation,
-    ) -> Resource[Any]:
-        """Replace a user.
+        precondition: Precondition,
+    ) -> Found:
+        """Change a user. A user that does not change has its consumer repaired.
+
+        So a provider that sends everything again repairs what others changed in Kong: a removed
+        consumer comes back, and a disabled user loses a key that somebody gave it meanwhile.
 
         :raises ~scim2_models.NotFoundException: When the user does not exist.
-        :raises Conflict: When the user has another version, now or at the commit.
+        :raises Conflict: When the user has another version at the commit.
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
-        row, groups = self._current(kind, str(resource.id), expected_version)
-        before = model(kind, row)
-        doc = with_record(kind, document(kind, resource), record_of(row.doc))
-        changed = row.changed(doc=doc, now=self._context.clock())
-        change = self._change(
-            operation,
-            kind,
-            row.id,
-            UserState(before, groups),
-            UserState(model(kind, changed), groups),
-        )
+        row, groups = self._current(kind, resource_id, precondition)
+        content, moment = rewrite(Found(kind, row, groups)), self._context.clock()
+        before = after = UserState(row, groups)
+        if content is not None:
+            new = row.changed(doc=with_record(kind, content.doc, record_of(row.doc)), now=moment)
+            after = UserState(new, groups)
+        change = self._change(operation, kind, row.id, before, after)
         outcome = self._outcome(kind, change)
-        record = outcome.records.get(row.id, record_of(row.doc))
-        changed = replace(changed, doc=with_record(kind, doc, record))
+        new = after.row
+        if row.id in outcome.records:
+            stored = with_record(kind, new.doc, outcome.records[row.id])
+            new = row.changed(doc=stored, now=moment)
+        elif new is row and not outcome.steps:
+            return Found(kind, row, groups)
         writes = Writes(self._context.database)
         writes.guard({row.id: row.version})
-        writes.update(kind, changed, before, model(kind, changed))
-        entry = Entry(change, outcome, row.doc, changed.doc, row.version, changed.version)
+        if new is not row:
+            writes.update(kind, row, new)
+        entry = Entry(change, outcome, row.doc, new.doc, row.version, new.version)
         self._context.commit(writes, entry)
-        return model(kind, changed, groups=self._shown(groups))
+        return Found(kind, new, groups)
 
-    def refresh(self, kind: Kind, resource_id: str, operation: Operation) -> Resource[Any] | None:
-        """Repair a user's consumer, though the user does not change.
-
-        :return: The user if its Kong extension changed, or None.
-        :raises ~scim2_models.NotFoundException: When the user does not exist.
-        :raises Conflict: When the user changes meanwhile.
-        """
-        row, groups = self._current(kind, resource_id, None)
-        state = UserState(model(kind, row), groups)
-        change = self._change(operation, kind, row.id, state, state)
-        outcome = self._outcome(kind, change)
-        record = outcome.records.get(row.id)
-        if not outcome.steps and record is None:
-            return None
-        writes = Writes(self._context.database)
-        writes.guard({row.id: row.version})
-        after = row
-        if record is not None:
-            after = row.changed(doc=with_record(kind, row.doc, record), now=self._context.clock())
-            writes.update(kind, after, state.user, model(kind, after))
-        entry = Entry(change, outcome, row.doc, after.doc, row.version, after.version)
-        self._context.commit(writes, entry)
-        return None if record is None else model(kind, after, groups=self._shown(groups))
-
-    def delete(self, kind: Kind, resource_id: str, expected_version: str | None) -> None:
+    def delete(self, kind: Kind, resource_id: str, precondition: Precondition) -> None:
         """Delete a user; the groups that it was in get new versions.
 
         :raises ~scim2_models.NotFoundException: When the user does not exist.
-        :raises Conflict: When the user has another version, now or at the commit.
+        :raises Conflict: When the user has another version at the commit.
         """
-        row, groups = self._current(kind, resource_id, expected_version)
-        before = UserState(model(kind, row), groups)
-        change = self._change("delete", kind, row.id, before, None)
+        row, groups = self._current(kind, resource_id, precondition)
+        change = self._change("delete", kind, row.id, UserState(row, groups), None)
         outcome = self._outcome(kind, change)
         direct = sorted(group.id for group in groups if group.direct)
         moment = instant(self._context.clock())
@@ -134,12 +110,15 @@ class Users:
         self._context.commit(writes, Entry(change, outcome, row.doc, None, row.version))
 
     def _current(
-        self, kind: Kind, resource_id: str, expected_version: str | None
+        self, kind: Kind, resource_id: str, precondition: Precondition
     ) -> tuple[StoredRow, tuple[GroupRef, ...]]:
-        context = self._context
-        edges = queries.edges(context.database, [resource_id]) if kind.role == "User" else []
-        rows, above = context.read(context.one(kind, resource_id), edges)
-        row = existing_row(kind, resource_id, rows, expected_version)
+        context, is_user = self._context, kind.role == "User"
+        edges = queries.edges(context.database, [resource_id]) if is_user else []
+        rows, above = context.read(
+            context.one(kind, resource_id), edges, consumers=[resource_id] if is_user else ()
+        )
+        row = existing_row(kind, resource_id, rows)
+        precondition(row.etag)
         return row, graph_of(above).groups_of(row.id)
 
     @staticmethod
@@ -155,6 +134,3 @@ class Users:
 
     def _outcome(self, kind: Kind, change: Change) -> Outcome:
         return self._context.consumer_sync.of(change) if kind.role == "User" else Outcome()
-
-    def _shown(self, groups: tuple[GroupRef, ...]) -> list[dict[str, Any]]:
-        return group_values(self._context.kinds.in_role("Group"), groups)

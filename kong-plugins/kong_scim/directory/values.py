@@ -1,7 +1,9 @@
-"""Turns a resource into rows, one for each scalar, in the form in which values are compared.
+"""Turns a document into rows, one for each scalar, in the form in which values are compared.
 
 The form is that of :meth:`scim2_models.AttributeBinding.comparable`, so that SQL compares values
 like scim2-models: strings in NFC, and in lower case unless the attribute is ``caseExact``.
+
+A document is a resource in SCIM JSON form, with every name as its schema declares it.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache
+from inspect import isclass
+from typing import Any, Literal, NamedTuple
 
 from scim2_models import (
     AttributeBinding,
@@ -24,7 +27,6 @@ from scim2_models import (
     Resource,
     Uniqueness,
 )
-from scim2_models.path import attribute_host
 from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import Kind
@@ -32,6 +34,10 @@ from kong_scim.directory.tables import HEAD
 
 COLUMNS = frozenset({"id", "meta"})
 """Attributes that are columns of a resource's own row."""
+
+
+Operand = tuple[str | None, str | None]
+"""A text or a number, as :func:`comparable` returns them."""
 
 
 class Value(NamedTuple):
@@ -48,9 +54,55 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class _Attribute:
+    """An attribute of a document, or a sub-attribute.
+
+    :param urn: The URN of the extension that has the attribute; None for the resource itself.
+    :param name: Its name in JSON.
+    :param parts: Its sub-attributes.
+    """
+
     key: str
     binding: AttributeBinding
+    urn: str | None
+    name: str
     parts: tuple[_Attribute, ...] = ()
+
+    @classmethod
+    def of(cls, binding: AttributeBinding, parts: Iterable[_Attribute] = ()) -> _Attribute:
+        """Return the attribute of a binding."""
+        extension = issubclass(binding.model, Extension)
+        return cls(
+            key=key_of(binding),
+            binding=binding,
+            urn=str(getattr(binding.model, "__schema__")) if extension else None,  # noqa: B009
+            name=_name(binding.target_model, binding.target_field_name),
+            parts=tuple(parts),
+        )
+
+    def value_in(self, doc: Mapping[str, Any]) -> Any:
+        """Return the value of the attribute in a document, or None."""
+        host = doc if self.urn is None else doc.get(self.urn)
+        return host.get(self.name) if host else None
+
+    @cached_property
+    def _reads(self) -> Literal["date", "binary", "exact", "folded"]:
+        """How a text is read in the form for comparisons."""
+        target = self.binding.target_type
+        if isclass(target) and issubclass(target, datetime | bytes):
+            return "date" if issubclass(target, datetime) else "binary"
+        return "exact" if self.binding.case_exact else "folded"
+
+    def comparable(self, value: Any) -> Operand:
+        """Return a JSON value of the attribute as :func:`comparable` returns it."""
+        if isinstance(value, str):
+            reads = self._reads
+            if reads == "date":
+                return instant(datetime.fromisoformat(value)), None
+            if reads == "binary":
+                return value, None
+            if value.isascii():  # it is in NFC already
+                return value if reads == "exact" else value.lower(), None
+        return comparable(self.binding, value)
 
 
 def utc_now() -> datetime:
@@ -82,7 +134,7 @@ def key_of(binding: AttributeBinding) -> str:
     return urn.lower()
 
 
-def comparable(binding: AttributeBinding, value: Any) -> tuple[str | None, str | None]:
+def comparable(binding: AttributeBinding, value: Any) -> Operand:
     """Return the text or the number by which a scalar is compared; the other one is None.
 
     A number is returned as text, because Lua would round it; a boolean is 0 or 1. For a string that
@@ -109,13 +161,10 @@ def comparable(binding: AttributeBinding, value: Any) -> tuple[str | None, str |
     return None, None
 
 
-def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
-    """Return the rows of every attribute that a resource has, except those that are columns."""
+def rows(kind: Kind, doc: Mapping[str, Any]) -> list[Value]:
+    """Return the rows of every attribute that a document has, except those that are columns."""
     found: list[Value] = []
-    for attribute in _attributes(kind.model, kind.computed):
-        held = _value_of(resource, attribute.binding)
-        if held is None:
-            continue
+    for attribute, held in _held(_attributes(kind.model, kind.computed), doc):
         entries = held if isinstance(held, list) else [held]
         first = _sorting_index(entries)
         for index, entry in enumerate(entries):
@@ -133,7 +182,7 @@ def rows(kind: Kind, resource: Resource[Any]) -> list[Value]:
     return found
 
 
-def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
+def uniques(kind: Kind, doc: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return the digest and the value of each unique attribute, by the attribute's URN.
 
     These are the attributes of ``server`` and ``global`` uniqueness (RFC 7643 §7), except ``id``,
@@ -141,18 +190,18 @@ def uniques(kind: Kind, resource: Resource[Any]) -> dict[str, tuple[str, str]]:
     value under one URN (erratum 8279).
     """
     found = {}
-    for binding in _unique_attributes(kind.model):
-        held = _value_of(resource, binding)
+    for attribute in _unique_attributes(kind.model):
+        held = attribute.value_in(doc)
         if held is None:
             continue
         if isinstance(held, list):
-            text: str | None = json.dumps([comparable(binding, each) for each in held])
+            text: str | None = json.dumps([attribute.comparable(each) for each in held])
         else:
-            val, num = comparable(binding, held)
+            val, num = attribute.comparable(held)
             text = num if val is None else val
         if text is not None:
             digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            found[binding.urn] = (digest, str(held))
+            found[attribute.binding.urn] = (digest, str(held))
     return found
 
 
@@ -180,20 +229,38 @@ def _name(model: Any, field_name: str) -> str:
     return str(model.model_fields[field_name].serialization_alias or field_name)
 
 
-def _value_of(resource: Resource[Any], binding: AttributeBinding) -> Any:
-    host = attribute_host(resource, binding)
-    return None if host is None else getattr(host, binding.field_name, None)
+_Table = Mapping[str, "_Attribute | _Table"]
+"""The attributes of a document by their names; those of an extension are a table below its URN."""
+
+
+def _held(table: _Table, doc: Mapping[str, Any]) -> Iterator[tuple[_Attribute, Any]]:
+    """Yield the attributes of a document that have a value, with the value."""
+    for name, value in doc.items():
+        attribute = table.get(name)
+        if attribute is None or value is None:
+            continue
+        if isinstance(attribute, _Attribute):
+            yield attribute, value
+        else:
+            yield from _held(attribute, value)
 
 
 def _sorting_index(entries: list[Any]) -> int:
     """Return the index of the entry for sorting: the primary, or the first (RFC 7644 §3.4.2.3)."""
     return next(
-        (index for index, entry in enumerate(entries) if getattr(entry, "primary", None)), 0
+        (
+            index
+            for index, entry in enumerate(entries)
+            if isinstance(entry, dict) and entry.get("primary")
+        ),
+        0,
     )
 
 
-def _part_rows(part: _Attribute, index: int, entry: Any, sorts: int) -> Iterator[Value]:
-    held = getattr(entry, str(part.binding.sub_field_name), None)
+def _part_rows(
+    part: _Attribute, index: int, entry: Mapping[str, Any], sorts: int
+) -> Iterator[Value]:
+    held = entry.get(part.name)
     if held is None:
         return
     for item, value in enumerate(held if isinstance(held, list) else [held]):
@@ -201,7 +268,7 @@ def _part_rows(part: _Attribute, index: int, entry: Any, sorts: int) -> Iterator
 
 
 def _row(attribute: _Attribute, entry: int, item: int, value: Any, sorts: int) -> Value:
-    val, num = comparable(attribute.binding, value)
+    val, num = attribute.comparable(value)
     return Value(attribute.key, entry, item, val, val and val[:HEAD], num, sorts)
 
 
@@ -218,33 +285,30 @@ def _write_only(model: type[Resource[Any]]) -> tuple[AttributeBinding, ...]:
 
 
 @lru_cache(maxsize=64)
-def _unique_attributes(model: type[Resource[Any]]) -> tuple[AttributeBinding, ...]:
+def _unique_attributes(model: type[Resource[Any]]) -> tuple[_Attribute, ...]:
+    which = [Uniqueness.server, Uniqueness.global_]
     return tuple(
-        _bindings(
-            model,
-            include_subattributes=False,
-            uniqueness=[Uniqueness.server, Uniqueness.global_],
-        )
+        map(_Attribute.of, _bindings(model, include_subattributes=False, uniqueness=which))
     )
 
 
 @lru_cache(maxsize=64)
-def _attributes(model: type[Resource[Any]], computed: str | None) -> tuple[_Attribute, ...]:
+def _attributes(model: type[Resource[Any]], computed: str | None) -> _Table:
     hidden = set(_write_only(model))
     heads: dict[tuple[type, str], AttributeBinding] = {}
     parts: dict[tuple[type, str], list[_Attribute]] = {}
     schemas = parametrize(Path, model)("schemas").resolve()
     for binding in (schemas, *_bindings(model)):
-        if binding is None or binding in hidden:
-            continue
-        if binding.field_name == computed:
+        if binding is None or binding in hidden or binding.field_name == computed:
             continue
         context = (binding.model, binding.field_name)
         if binding.sub_field_name is None:
             heads[context] = binding
         else:
-            parts.setdefault(context, []).append(_Attribute(key_of(binding), binding))
-    return tuple(
-        _Attribute(key_of(binding), binding, tuple(parts.get(context, ())))
-        for context, binding in heads.items()
-    )
+            parts.setdefault(context, []).append(_Attribute.of(binding))
+    table: dict[str, Any] = {}
+    for context, binding in heads.items():
+        attribute = _Attribute.of(binding, parts.get(context, ()))
+        place = table if attribute.urn is None else table.setdefault(attribute.urn, {})
+        place[attribute.name] = attribute
+    return table

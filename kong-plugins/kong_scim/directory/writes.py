@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
 
-from scim2_models import Resource, UniquenessException
-from sqlalchemy import and_, bindparam, delete, select, update
+from scim2_models import UniquenessException
+from sqlalchemy import Double, Integer, Text, and_, bindparam, delete, select, update
 
 from kong_scim.bridge import (
     BridgeError,
@@ -25,15 +23,18 @@ from kong_scim.bridge import (
 )
 from kong_scim.directory import queries
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import StoredRow
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import HELD, REFUSED, Conflict, HeldBackError
-from kong_scim.directory.statements import Statement, insert_into, parameters
+from kong_scim.directory.statements import (
+    Statement,
+    insert_into,
+    json_rows,
+    parameters,
+    rows_of_json,
+)
+from kong_scim.directory.stored_row import Document, StoredRow
 from kong_scim.directory.tables import members, resources, tenants, unique, values
 from kong_scim.directory.values import Value, rows, uniques
-
-ROWS = 500
-"""The most rows of one INSERT: with seven columns, far fewer than SQLite's 32,766 parameters."""
 
 
 class Writes:
@@ -73,7 +74,7 @@ class Writes:
 
     # -- Rows -------------------------------------------------------------
 
-    def create(self, kind: Kind, row: StoredRow, resource: Resource[Any]) -> None:
+    def create(self, kind: Kind, row: StoredRow) -> None:
         """Store a new resource."""
         self._run(
             _INSERT_RESOURCE,
@@ -82,20 +83,19 @@ class Writes:
             created=row.created,
             **_updated_columns(kind, row),
         )
-        self._claim(row.id, uniques(kind, resource))
-        self._insert_values(row.id, rows(kind, resource))
+        self._claim(row.id, uniques(kind, row.doc))
+        self._insert_values(row.id, rows(kind, row.doc))
 
-    def update(
-        self, kind: Kind, row: StoredRow, before: Resource[Any], after: Resource[Any]
-    ) -> None:
+    def update(self, kind: Kind, before: StoredRow, after: StoredRow) -> None:
         """Store the new state of a resource, whose version must be guarded."""
-        self._run(_UPDATE_RESOURCE, resource=row.id, **_updated_columns(kind, row))
-        self._replace_unique(row.id, uniques(kind, before), uniques(kind, after))
-        held, wanted = _by_attr(rows(kind, before)), _by_attr(rows(kind, after))
+        self._run(_UPDATE_RESOURCE, resource=after.id, **_updated_columns(kind, after))
+        old, new = _differing(before.doc, after.doc)
+        self._replace_unique(after.id, uniques(kind, old), uniques(kind, new))
+        held, wanted = _by_attr(rows(kind, old)), _by_attr(rows(kind, new))
         changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
         if any(attr in held for attr in changed):
-            self._delete_values(row.id, changed)
-        self._insert_values(row.id, [value for attr in changed for value in wanted.get(attr, ())])
+            self._delete_values(after.id, changed)
+        self._insert_values(after.id, [value for attr in changed for value in wanted.get(attr, ())])
 
     def touch(self, resource_id: str, modified: str) -> int:
         """Raise the version of a resource whose document does not change.
@@ -114,17 +114,13 @@ class Writes:
 
         :param kinds: ``User`` or ``Group``, by the member's id.
         """
-        for chunk in queries.chunks(sorted(kinds.items()), ROWS):
-            table: dict[str, Scalar] = {}
-            for index, (member, kind) in enumerate(chunk):
-                table |= {f"member{index}": member, f"type{index}": kind}
-            self._run(_insert_members(len(chunk)), group=group_id, **table)
+        for chunk in queries.chunks(sorted(kinds.items())):
+            self._run(_INSERT_MEMBERS, group=group_id, rows=json_rows(chunk))
 
     def leave(self, group_id: str, ids: Iterable[str]) -> None:
         """Remove members from a group."""
-        for chunk in queries.chunks(sorted(ids), ROWS):
-            of_group = members.c.group_id == group_id
-            self._run(Statement(delete(members).where(of_group, members.c.member_id.in_(chunk))))
+        for chunk in queries.chunks(sorted(ids)):
+            self._run(_DELETE_MEMBERS, group=group_id, rows=json_rows([(each,) for each in chunk]))
 
     # -- Commit -----------------------------------------------------------
 
@@ -174,8 +170,9 @@ class Writes:
     ) -> None:
         gone = [urn for urn, (digest, _) in held.items() if wanted.get(urn, ("",))[0] != digest]
         if gone:
-            of_resource = unique.c.resource_id == resource_id
-            self._run(Statement(delete(unique).where(of_resource, unique.c.attr.in_(gone))))
+            self._run(
+                _DELETE_UNIQUE, resource=resource_id, rows=json_rows([(each,) for each in gone])
+            )
         new = {urn: value for urn, value in wanted.items() if held.get(urn, ("",))[0] != value[0]}
         self._claim(resource_id, new)
 
@@ -193,17 +190,12 @@ class Writes:
             self._steps.append(replace(row, label=label))
 
     def _delete_values(self, resource_id: str, attributes: Sequence[str]) -> None:
-        for chunk in queries.chunks(attributes, ROWS):
-            named = queries.padded(chunk)
-            params = {f"attr{index}": attribute for index, attribute in enumerate(named)}
-            self._run(_delete_values(len(named)), resource=resource_id, **params)
+        gone = json_rows([(attribute,) for attribute in attributes])
+        self._run(_DELETE_VALUES, resource=resource_id, rows=gone)
 
     def _insert_values(self, resource_id: str, new: Sequence[Value]) -> None:
-        for chunk in queries.chunks(new, ROWS):
-            table: dict[str, Scalar] = {}
-            for index, value in enumerate(chunk):
-                table.update((f"{name}{index}", each) for name, each in value._asdict().items())
-            self._run(_insert_values(len(chunk)), resource=resource_id, **table)
+        for chunk in queries.chunks(new):
+            self._run(_INSERT_VALUES, resource=resource_id, rows=json_rows(chunk))
 
 
 def _updated_columns(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
@@ -212,9 +204,21 @@ def _updated_columns(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
         "version": row.version,
         "display": row.display,
         "display_key": row.display_key(kind),
-        "doc": row.text(),
+        "doc": row.text,
         "modified": row.modified,
     }
+
+
+def _differing(before: Document, after: Document) -> tuple[Document, Document]:
+    """Return two documents with only those attributes of each that the other has not."""
+    old, new = dict(before), dict(after)
+    for name in before.keys() & after.keys():
+        held, wanted = old[name], new[name]
+        if held == wanted:
+            del old[name], new[name]
+        elif ":" in name and isinstance(held, Mapping) and isinstance(wanted, Mapping):
+            old[name], new[name] = _differing(held, wanted)
+    return old, new
 
 
 def _by_attr(found: Iterable[Value]) -> dict[str, list[Value]]:
@@ -270,36 +274,43 @@ _TOUCH = Statement(
 _DELETE_RESOURCE = Statement(delete(resources).where(_THE_RESOURCE), rows=1, label="version")
 
 
-@lru_cache(maxsize=2 * ROWS)
-def _insert_members(count: int) -> Statement:
-    table: list[dict[str, Any]] = [
-        {
-            "group_id": bindparam("group"),
-            "member_id": bindparam(f"member{index}"),
-            "member_type": bindparam(f"type{index}"),
-        }
-        for index in range(count)
-    ]
-    return Statement(insert_into(members).values(table).on_conflict_do_nothing())
-
-
-@lru_cache(maxsize=32)
-def _delete_values(count: int) -> Statement:
-    named: list[Any] = [bindparam(f"attr{index}") for index in range(count)]
-    return Statement(
-        delete(values).where(
-            values.c.resource_id == bindparam("resource"), values.c.attr.in_(named)
+_INSERT_MEMBERS = Statement(
+    lambda dialect: (
+        insert_into(members)
+        .from_select(
+            ["group_id", "member_id", "member_type"],
+            rows_of_json(dialect, bindparam("group"), Text, Text),
         )
+        .on_conflict_do_nothing()
     )
+)
 
+_DELETE_MEMBERS = Statement(
+    lambda dialect: delete(members).where(
+        members.c.group_id == bindparam("group"),
+        members.c.member_id.in_(rows_of_json(dialect, Text)),
+    )
+)
 
-@lru_cache(maxsize=2 * ROWS)
-def _insert_values(count: int) -> Statement:
-    table: list[dict[str, Any]] = [
-        {
-            "resource_id": bindparam("resource"),
-            **{name: bindparam(f"{name}{index}") for name in Value._fields},
-        }
-        for index in range(count)
-    ]
-    return Statement(insert_into(values).values(table))
+_DELETE_UNIQUE = Statement(
+    lambda dialect: delete(unique).where(
+        unique.c.resource_id == bindparam("resource"),
+        unique.c.attr.in_(rows_of_json(dialect, Text)),
+    )
+)
+
+_DELETE_VALUES = Statement(
+    lambda dialect: delete(values).where(
+        values.c.resource_id == bindparam("resource"),
+        values.c.attr.in_(rows_of_json(dialect, Text)),
+    )
+)
+
+_INSERT_VALUES = Statement(
+    lambda dialect: insert_into(values).from_select(
+        ["resource_id", *Value._fields],
+        rows_of_json(
+            dialect, bindparam("resource"), Text, Integer, Integer, Text, Text, Double, Integer
+        ),
+    )
+)

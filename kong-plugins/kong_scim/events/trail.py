@@ -20,11 +20,12 @@ from sqlalchemy import bindparam, delete, select, update
 from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import StoredRow, model
+from kong_scim.directory.documents import model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, is_one_of, parameters
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import chains, outbox, resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
@@ -123,7 +124,8 @@ class Trail:
                 created = columns["created"]
                 doc = {name: value for name, value in event.items() if name != "id"}
                 row = StoredRow(event["id"], self._kind.name, 1, doc, created, created)
-                writes.create(self._kind, row, model(self._kind, row))
+                model(self._kind, row)  # it raises if the event has not the form of one
+                writes.create(self._kind, row)
                 sealed.append(event)
             announced = [step for event in sealed for step in self._announce(event)]
         except Exception as error:  # the row may have any content

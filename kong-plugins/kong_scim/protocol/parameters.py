@@ -62,6 +62,11 @@ def choosing() -> Iterator[None]:
         _CHOICES.reset(token)
 
 
+def has_choices() -> bool:
+    """Tell whether this request's parameters choose among the entries of a list."""
+    return bool(_CHOICES.get())
+
+
 def choose(resource: Resource[Any]) -> None:
     """Remove from a resource the entries that this request's parameters leave out."""
     choices = _CHOICES.get()

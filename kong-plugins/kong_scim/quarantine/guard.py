@@ -183,9 +183,8 @@ class QuarantineGuard:
         Such a user does not count.
         """
         for each in change.users:
-            meta = each.before.user.meta if each.before else None
-            if each.id == change.resource_id and meta is not None and meta.created is not None:
-                return instant(meta.created) > str(params["after"])
+            if each.id == change.resource_id and each.before is not None:
+                return each.before.row.created > str(params["after"])
         return False
 
     def _too_many(self, params: Mapping[str, Param]) -> str:

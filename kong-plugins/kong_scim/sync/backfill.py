@@ -17,10 +17,10 @@ from kong_scim.bridge import RowCountError, Step, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
-from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import UserState
 from kong_scim.directory.statements import Statement
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import acl_groups, consumer_names, resources
 from kong_scim.sync.names import given_group
 from kong_scim.sync.ownership import Ownership
@@ -80,8 +80,8 @@ class Backfill:
         rows = self.database.rows(_USERS, type=kind.name, last=last)
         steps: list[Step] = []
         for row in rows:
-            user = model(kind, StoredRow.read(row))
-            names = self.ownership.held(UserState(user), KongUserRecord.stored(user))
+            user = UserState(StoredRow.read(row))
+            names = self.ownership.held(user, KongUserRecord.stored(user.doc))
             steps += self.ownership.keeps(row["id"], names)
         self._commit(rows, steps)
         return str(rows[-1]["id"]) if rows else ""

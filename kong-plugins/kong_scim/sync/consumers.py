@@ -5,25 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from scim2_models import Resource, SCIMException
+from scim2_models import SCIMException
 
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
-from kong_scim.bridge import Consumer, Delete, Sql, Step, Upsert
+from kong_scim.bridge import Consumer, Delete, Rows, Sql, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
-from kong_scim.sync.gateway import Gateway
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
-from kong_scim.sync.names import access_groups, refuse_hidden, shown
+from kong_scim.sync.names import access_groups, refuse_hidden, role_values, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan
 from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
+
+
+class ConsumerReader(Protocol):
+    """Reads consumers of Kong, such as :class:`~kong_scim.sync.gateway.ConsumersReadAhead`."""
+
+    def query(
+        self,
+        *,
+        consumer_ids: Sequence[str] = (),
+        usernames: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+    ) -> Rows:
+        """Return the consumers that match, each once."""
 
 
 class KongConsumerSync:
@@ -44,7 +56,7 @@ class KongConsumerSync:
     def __init__(
         self,
         config: PluginConfig,
-        gateway: Gateway,
+        gateway: ConsumerReader,
         ownership: Ownership,
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -114,9 +126,9 @@ class KongConsumerSync:
         cases: list[_Case] = []
         for user in users:
             try:
-                cases.append(self._case(UserChange(str(user.user.id), user, user)))
+                cases.append(self._case(UserChange(user.row.id, user, user)))
             except SCIMException as error:
-                found.append(Reapplication(str(user.user.id), refused=error))
+                found.append(Reapplication(user.row.id, refused=error))
         present = self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
         names = by_name(present)
@@ -137,8 +149,8 @@ class KongConsumerSync:
         """
         if self._may_give_roles or not self._config.roles.enabled or change.after is None:
             return
-        old_roles = _role_values(change.before.user) if change.before else frozenset()
-        new_roles = _role_values(change.after.user)
+        old_roles = _role_values(change.before) if change.before else frozenset()
+        new_roles = _role_values(change.after)
         if new_roles - old_roles or (old_roles - new_roles and change.after.is_active):
             raise InsufficientScopeException(GROUPS)
 
@@ -158,7 +170,7 @@ class KongConsumerSync:
         before, after, mapping = case.change.before, case.change.after, self._config.consumer
         if after is None:
             return
-        old_id = names_of(mapping, before.user)[1] if before else None
+        old_id = names_of(mapping, before.row)[1] if before else None
         for attribute, value, old in (
             ("userName", _user_name(after), _user_name(before)),
             (mapping.username, target.username, case.stored.username),
@@ -175,11 +187,11 @@ class KongConsumerSync:
         before, after = case.change.before, case.change.after
         if before is None or after is None or not (before.is_active and after.is_active):
             return 0
-        if before.groups == after.groups and _role_values(before.user) == _role_values(after.user):
+        if before.groups == after.groups and _role_values(before) == _role_values(after):
             return 0
         try:
             held = access_groups(
-                self._config, before.user, (group.display_name for group in before.groups)
+                self._config, before.doc, (group.display_name for group in before.groups)
             )
         except SCIMException:  # it was stored under another mapping
             return 0
@@ -208,12 +220,12 @@ class KongConsumerSync:
         :param moment: The time of the change; None if nothing changes.
         """
         config, before, after = self._config, change.before, change.after
-        stored = KongUserRecord.stored(before.user) if before else KongUserRecord()
+        stored = KongUserRecord.stored(before.doc) if before else KongUserRecord()
         if after is None:
             return _Case(change, stored, gone(config, change.id, stored.consumer_id), claims=False)
         target = wanted(
             config,
-            after.user,
+            after.row,
             (group.display_name for group in after.groups),
             consumer_id=stored.consumer_id,
             returning=stored.suspended,
@@ -225,7 +237,7 @@ class KongConsumerSync:
             before is not None
             and stored.consumer_id is not None
             and stored.username == target.username
-            and names_of(config.consumer, before.user)[1] == target.custom_id
+            and names_of(config.consumer, before.row)[1] == target.custom_id
         )
         return _Case(change, stored, target, claims=target.present and not same)
 
@@ -255,17 +267,15 @@ def _with_folded(names: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(each for name in names if name for each in (name, fold(name))))
 
 
-def _role_values(user: Resource[Any]) -> frozenset[tuple[str, str]]:
+def _role_values(user: UserState) -> frozenset[tuple[str, str]]:
     return frozenset(
-        (attribute, str(entry.value))
-        for attribute in ("roles", "entitlements")
-        for entry in getattr(user, attribute, None) or ()
-        if entry.value
+        [("roles", value) for value in role_values(user.doc, "roles")]
+        + [("entitlements", value) for value in role_values(user.doc, "entitlements")]
     )
 
 
 def _user_name(state: UserState | None) -> str | None:
-    return getattr(state.user, "user_name", None) if state else None
+    return state.doc.get("userName") if state else None
 
 
 @dataclass(frozen=True)
@@ -314,7 +324,7 @@ class _Case:
             return None  # nothing changes, so the user gets no new version
         changed = changed or record != self.stored.at(None)
         record = record.at(moment if changed else self.stored.last_change)
-        return None if record == KongUserRecord.stored(self.change.after.user) else record
+        return None if record == KongUserRecord.stored(self.change.after.doc) else record
 
 
 def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:

@@ -9,6 +9,7 @@ from scim2_models import InvalidValueException, UniquenessException
 
 from kong_scim import cpu
 from kong_scim.bridge import (
+    Consumer,
     DeclaredError,
     Dialect,
     EntityRefusedError,
@@ -39,21 +40,58 @@ class Gateway(Protocol):
     def commit(self, steps: Sequence[Step]) -> list[StepResult]: ...
 
 
+class ConsumersReadAhead:
+    """Reads consumers, without a step for those that came with the rows of the directory."""
+
+    def __init__(self, bridge: Gateway) -> None:
+        self._bridge = bridge
+        self._ahead: dict[str, Consumer | None] = {}
+
+    def add(self, ids: Sequence[str], found: Sequence[Consumer]) -> None:
+        """Keep consumers that were read for the next :meth:`query`; some ids may have none."""
+        self._ahead = {**dict.fromkeys(ids), **{each.id: each for each in found}}
+
+    def query(
+        self,
+        *,
+        consumer_ids: Sequence[str] = (),
+        usernames: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+    ) -> Rows:
+        """Return the consumers that match, each once, as :meth:`Gateway.query`."""
+        ahead, self._ahead = self._ahead, {}  # the next caller may have changed them
+        ids = [each for each in consumer_ids if each not in ahead]
+        known = [each for name in consumer_ids if (each := ahead.get(name)) is not None]
+        if not (ids or usernames or custom_ids):
+            return Rows(sql=[], consumers=known)
+        rows = self._bridge.query(consumer_ids=ids, usernames=usernames, custom_ids=custom_ids)
+        found = {each.id: each for each in (*known, *rows.consumers)}
+        return Rows(sql=[], consumers=list(found.values()))
+
+
 class GatewayDatabase:
-    """The directory's ``Database``, run by scim-bridge inside Kong."""
+    """The directory's ``Database``, run by scim-bridge inside Kong.
+
+    :ivar consumers: Reads the consumers that :meth:`query` did not read ahead.
+    """
 
     def __init__(self, bridge: Gateway, dialect: Dialect) -> None:
         self._bridge = bridge
         self._dialect = dialect
+        self.consumers = ConsumersReadAhead(bridge)
 
     @property
     def dialect(self) -> Dialect:
         """The dialect of SQL that the host reported."""
         return self._dialect
 
-    def query(self, statements: Sequence[Sql]) -> list[list[dict[str, Any]]]:
-        """Return the rows of each statement."""
-        return self._bridge.query(statements).sql
+    def query(
+        self, statements: Sequence[Sql], *, consumers: Sequence[str] = ()
+    ) -> list[list[dict[str, Any]]]:
+        """Return the rows of each statement; ``consumers`` are read in the same step."""
+        rows = self._bridge.query(statements, consumer_ids=consumers)
+        self.consumers.add(consumers, rows.consumers)
+        return rows.sql
 
     def commit(self, steps: Sequence[Step]) -> list[StepResult]:
         """Apply every step or none.

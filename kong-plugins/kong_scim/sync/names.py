@@ -11,11 +11,12 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Literal
 
-from scim2_models import InvalidValueException, Resource
+from scim2_models import InvalidValueException
 
 from kong_scim.config.plugin import GroupMapping, PluginConfig
+from kong_scim.directory.stored_row import Document
 from kong_scim.spelling import fold, format_character, has_control, one_spelling
 
 MAX_NAME_BYTES = 2048
@@ -90,23 +91,23 @@ def gives_scopes(config: PluginConfig, name: str) -> bool:
 
 
 def access_groups(
-    config: PluginConfig, user: Resource[Any], group_names: Iterable[str]
+    config: PluginConfig, doc: Document, group_names: Iterable[str]
 ) -> tuple[str, ...]:
     """Return the ACL groups of an active user, each once, in the order of their code points.
 
+    :param doc: The document of the user.
     :param group_names: The displayName of each group the user is in, nested ones flattened.
     :raises ~scim2_models.InvalidValueException: As :func:`given_group` does.
     """
     found = {given_group(config.groups, name) for name in group_names}
-    found.update(role_groups(config, user))
+    found.update(role_groups(config, doc))
     return tuple(sorted(name for name in found if name and not gives_scopes(config, name)))
 
 
-def role_groups(
-    config: PluginConfig, user: Resource[Any], *, strict: bool = False
-) -> Iterator[str]:
+def role_groups(config: PluginConfig, doc: Document, *, strict: bool = False) -> Iterator[str]:
     """Yield the ACL groups of a user's roles and entitlements.
 
+    :param doc: The document of the user.
     :param strict: Whether format characters, and names that ``unmatched: refuse`` refuses, are
         errors.
     :raises ~scim2_models.InvalidValueException: For a name that cannot be used.
@@ -114,7 +115,7 @@ def role_groups(
     mapping = config.groups
     if not config.roles.enabled:
         return
-    for value, subject, name in _role_names(config, user):
+    for value, subject, name in _role_names(config, doc):
         if strict:
             refuse_hidden(value, f"A value of {subject}")
         if mapping.allow and mapping.unmatched != "keep" and not mapping.allows(name):
@@ -197,22 +198,28 @@ def _unmatched(mapping: GroupMapping, subject: str, name: str) -> InvalidValueEx
     )
 
 
-def _role_names(config: PluginConfig, user: Resource[Any]) -> Iterator[tuple[str, str, str]]:
+def _role_names(config: PluginConfig, doc: Document) -> Iterator[tuple[str, str, str]]:
     mapping = config.roles
-    for attribute, prefix in (
-        ("roles", mapping.roles_prefix),
-        ("entitlements", mapping.entitlements_prefix),
-    ):
-        for entry in getattr(user, attribute, None) or ():
-            if entry.value:
-                name = f"{config.groups.prefix}{prefix}{_role(entry.value)}"
-                legal_name = _legal_group(
-                    name,
-                    f"The value {shown(entry.value)} of `{attribute}` becomes the ACL group "
-                    f"{shown(name)}",
-                    "change the value, or turn `roles.enabled` off in the configuration",
-                )
-                yield entry.value, f"`{attribute}`", legal_name
+    prefixes: dict[Literal["roles", "entitlements"], str] = {
+        "roles": mapping.roles_prefix,
+        "entitlements": mapping.entitlements_prefix,
+    }
+    for attribute, prefix in prefixes.items():
+        for value in role_values(doc, attribute):
+            name = f"{config.groups.prefix}{prefix}{_role(value)}"
+            legal_name = _legal_group(
+                name,
+                f"The value {shown(value)} of `{attribute}` becomes the ACL group {shown(name)}",
+                "change the value, or turn `roles.enabled` off in the configuration",
+            )
+            yield value, f"`{attribute}`", legal_name
+
+
+def role_values(doc: Document, attribute: Literal["roles", "entitlements"]) -> Iterator[str]:
+    """Yield the values of a user's roles or entitlements that are not empty."""
+    for entry in doc.get(attribute) or ():
+        if entry.get("value"):
+            yield entry["value"]
 
 
 def _role(value: str) -> str:

@@ -110,11 +110,11 @@ class Ownership:
                 name = given_group(config.groups, group.display_name, strict=joined)
                 if joined and name:
                     self._refuse_scopes(name)
-        old = set(role_groups(config, previous.user)) if previous else set()
-        new = sorted(set(role_groups(config, after.user, strict=not old)) - old)
+        old = set(role_groups(config, previous.doc)) if previous else set()
+        new = sorted(set(role_groups(config, after.doc, strict=not old)) - old)
         if not new:
             return []
-        list(role_groups(config, after.user, strict=True))
+        list(role_groups(config, after.doc, strict=True))
         for name in new:
             self._refuse_scopes(name)
         steps = self._claim(new)
@@ -146,7 +146,7 @@ class Ownership:
 
     def held(self, before: UserState, stored: KongUserRecord) -> Names:
         """Return the names that a user has claimed."""
-        named = names_of(self._config.consumer, before.user)[1]
+        named = names_of(self._config.consumer, before.row)[1]
         username = stored.username if stored.consumer_id else None
         return self._names(before, username, named if stored.consumer_id else None)
 
@@ -177,7 +177,7 @@ class Ownership:
         return [replace(step, rows=None, label=None) for step in self.of_names(user, {}, held, [])]
 
     def _names(self, state: UserState, username: str | None, custom_id: str | None) -> Names:
-        name = getattr(state.user, "user_name", None)
+        name = state.doc.get("userName")
         tenant = self._database.scope.tenant
         found = {
             "userName": name and digest(f"{tenant}\0{fold(name)}"),

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scim2_models import Resource
-
+from kong_scim.directory.documents import record_of
+from kong_scim.directory.stored_row import Document
 from kong_scim.sync.wanted import Wanted
-
-SCHEMA = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
 
 
 @dataclass(frozen=True)
@@ -25,19 +23,18 @@ class KongUserRecord:
     last_change: datetime | None = None
 
     @classmethod
-    def stored(cls, user: Resource[Any]) -> KongUserRecord:
-        """Return the extension of a stored user, or an empty record if it has none."""
-        model = type(user).get_extension_models().get(SCHEMA)
-        extension: Any = user[model] if model else None
+    def stored(cls, doc: Document) -> KongUserRecord:
+        """Return the extension in the document of a user, or an empty record if it has none."""
+        extension = record_of(doc)
         if extension is None:
             return cls()
         return cls(
-            consumer_id=extension.consumer_id,
-            username=extension.username,
-            access_groups=tuple(extension.access_groups or ()),
-            suspended=bool(extension.suspended),
-            revoked_at=extension.revoked_at,
-            last_change=extension.last_change,
+            consumer_id=extension.get("consumerId"),
+            username=extension.get("username"),
+            access_groups=tuple(extension.get("accessGroups") or ()),
+            suspended=bool(extension.get("suspended")),
+            revoked_at=_moment(extension.get("revokedAt")),
+            last_change=_moment(extension.get("lastChange")),
         )
 
     @classmethod
@@ -70,3 +67,7 @@ class KongUserRecord:
                 text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
                 values[name] = text.replace("+00:00", "Z")
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

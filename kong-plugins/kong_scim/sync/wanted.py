@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -11,6 +11,8 @@ from typing import Any
 from scim2_models import InvalidValueException, Path, Resource, Returned
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginConfig
+from kong_scim.directory.kinds import USER_SCHEMA
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.sync.names import access_groups, legal, shown
 
 MANAGED = "scim"
@@ -68,7 +70,7 @@ class Wanted:
 
 def wanted(
     config: PluginConfig,
-    user: Resource[Any],
+    user: StoredRow,
     group_names: Iterable[str],
     *,
     consumer_id: str | None = None,
@@ -88,8 +90,8 @@ def wanted(
     :raises ~scim2_models.InvalidValueException: When the user has no name for its consumer, or one
         that cannot be used.
     """
-    user_id = user.id or ""
-    active = getattr(user, "active", None) is True
+    user_id = user.id
+    active = user.doc.get("active") is True
     if not active and config.on_deactivate == "delete":
         return replace(gone(config, user_id, consumer_id), revoked_at=revoked_at)
     username, custom_id = names_of(config.consumer, user)
@@ -103,7 +105,7 @@ def wanted(
         manages_custom_id=config.consumer.custom_id is not None,
         suspended=not active,
         keeps_credentials=config.on_deactivate == "suspend",
-        groups=access_groups(config, user, group_names) if active else (),
+        groups=access_groups(config, user.doc, group_names) if active else (),
         returning=active and returning,
         revoked_at=revoked_at,
     )
@@ -114,7 +116,7 @@ def gone(config: PluginConfig, user_id: str, consumer_id: str | None) -> Wanted:
     return Wanted(id=consumer_id or user_id, user_id=user_id, tenant=config.tenant, present=False)
 
 
-def names_of(mapping: ConsumerMapping, user: Resource[Any]) -> tuple[str | None, str | None]:
+def names_of(mapping: ConsumerMapping, user: StoredRow) -> tuple[str | None, str | None]:
     """Return a user's values for ``username`` and ``custom_id``, unchecked, or None for each."""
     return (
         _value(mapping.username, user),
@@ -151,12 +153,24 @@ def check_mapping(mapping: ConsumerMapping, user_model: type[Resource[Any]]) -> 
 
 
 @lru_cache(maxsize=64)
-def _path(text: str) -> Path[Any]:
-    return Path(text)
+def _names_in(text: str) -> tuple[str, ...]:
+    """Return the names by which a document is searched for an attribute, in lower case."""
+    path: Path[Any] = Path(text)
+    return tuple(each.lower() for each in ((path.schema,) if path.schema else ()) + path.parts)
 
 
-def _value(text: str, user: Resource[Any]) -> str | None:
-    value = _path(text).get(user, strict=False)
+def _value(text: str, user: StoredRow) -> str | None:
+    names = _names_in(text)
+    value: Any = user.doc
+    if names[0] == USER_SCHEMA.lower():
+        names = names[1:]
+    if names[0] in ("id", "meta"):
+        meta = {"resourceType": user.type, "version": user.etag}
+        value = {"id": user.id, "meta": meta}
+    for name in names:
+        if not isinstance(value, Mapping):
+            return None
+        value = next((each for key, each in value.items() if key.lower() == name), None)
     return None if value is None or value == "" else str(value)
 
 
