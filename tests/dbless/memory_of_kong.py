@@ -23,7 +23,6 @@ from kong_scim.dbless.bridge import epoch_key
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.tenant import Provisioning
@@ -31,6 +30,7 @@ from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.declarative_rows import ConsumerRow
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.store import Store
+from without_kong import Storage
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
@@ -69,10 +69,10 @@ class Gateway:
 
     # -- what is done to it -----------------------------------------------
 
-    def storage(self) -> SqlStorage:
+    def storage(self) -> Storage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return self._provisioning().storage(ORIGIN)
+        return Storage(self._provisioning().directory(ORIGIN))
 
     def database(self) -> TenantDatabase:
         return self._provisioning().database()
@@ -190,7 +190,7 @@ def create(gateway: Gateway, name: str, **values: Any) -> Any:
 
 def set_active(gateway: Gateway, user_id: str, active: bool) -> None:
     storage = gateway.storage()
-    user = storage.get(USER, user_id)
+    user: Any = storage.get(USER, user_id)
     user.active = active
     storage.update(USER, user)
 
