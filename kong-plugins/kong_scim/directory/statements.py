@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -190,7 +191,8 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
             value = func.json_extract(row.c.value, literal_column(f"'$[{index}]'"))
         selected.append(value if column is Text else cast(value, column))
         index += 1
-    return select(*selected).select_from(row)
+    # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
+    return select(*selected).select_from(row).where(true())
 
 
 def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
