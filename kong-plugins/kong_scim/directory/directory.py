@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scim2_models import ResponseParameters, ScimProvider, SearchRequest, TooManyException
+from scim2_models import ResponseParameters, SearchRequest, TooManyException
 from sqlalchemy import bindparam, select
 
 from kong_scim import cpu
@@ -66,7 +66,7 @@ class Directory:
     def __init__(
         self,
         database: TenantDatabase,
-        provider: ScimProvider,
+        kinds: Kinds,
         consumer_sync: ConsumerSync,
         outbox: Outbox,
         *,
@@ -75,7 +75,7 @@ class Directory:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
     ) -> None:
-        self.kinds = Kinds(provider)
+        self.kinds = kinds
         self._context = DirectoryContext(
             database, self.kinds, consumer_sync, outbox, guard, clock, new_id, dry_run
         )

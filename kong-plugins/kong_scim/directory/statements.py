@@ -6,7 +6,6 @@ because compiling them takes longer than running them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
 from kong_scim.bridge import Dialect, Param, Scalar, Sql
+from kong_scim.json_text import to_text
 
 _DIALECTS: dict[str, SqlAlchemyDialect] = {
     "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -202,7 +202,7 @@ def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
     """
     for row in rows:
         refuse_unstorable(row)
-    return json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
+    return to_text(rows)
 
 
 # -- Values ---------------------------------------------------------------

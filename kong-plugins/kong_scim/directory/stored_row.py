@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
+from pydantic_core import from_json
 from scim2_models import Path, Resource
 from scim2_models import default_comparison_key as comparison_key
 from scim2_models.path import AttributeBinding
@@ -16,6 +16,7 @@ from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.values import instant
+from kong_scim.json_text import to_text
 
 Document = Mapping[str, Any]
 """A resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``. Each name is as
@@ -53,14 +54,14 @@ class StoredRow:
     @cached_property
     def doc(self) -> Document:
         """The document as values."""
-        return json.loads(self.stored) if isinstance(self.stored, str) else self.stored
+        return from_json(self.stored) if isinstance(self.stored, str) else self.stored
 
     @cached_property
     def text(self) -> str:
         """The document as the JSON text that is stored."""
         if isinstance(self.stored, str):
             return self.stored
-        return json.dumps(self.stored, separators=(",", ":"), ensure_ascii=False)
+        return to_text(self.stored)
 
     @property
     def etag(self) -> str:
