@@ -39,7 +39,7 @@ class Kind:
 
 
 class Kinds:
-    """The kinds of a provider's resource types. To make them takes as long as to serve a request."""
+    """The kinds of a provider's resource types. Making them takes as long as a request."""
 
     def __init__(self, provider: ScimProvider) -> None:
         self._kinds = {str(each.name): _kind(provider, each) for each in provider.resource_types}

@@ -107,6 +107,13 @@ def _edges(count: int) -> Statement:
     return Statement(lambda dialect: _edges_above(dialect, seeds))
 
 
+def edges_of(dialect: Dialect, its: FromClause) -> Select[Any]:
+    """Select what :func:`edges` selects, for the members whose ids are the rows of ``its``."""
+    pair = [members.c.member_id, members.c.group_id]
+    of_member = (members, members.c.member_id == its.c.id)
+    return _edges_above(dialect, looked_up(dialect, its, pair, of_member))
+
+
 def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
     up = seeds.cte("up", recursive=True)
     above = members.alias("above")
@@ -130,6 +137,16 @@ def _direct_members(count: int) -> Statement:
         .where(members.c.group_id.in_(_id_params(count)))
         .order_by(members.c.group_id, members.c.member_id)
     )
+
+
+def direct_members_of(dialect: Dialect, its: FromClause) -> Select[Any]:
+    """Select what :func:`direct_members` selects, for the groups whose ids are the rows of
+    ``its``."""
+    member = resources.alias("member")
+    columns = [members.c.group_id, member.c.id, member.c.type, member.c.display]
+    of_group = (members, members.c.group_id == its.c.id)
+    found = looked_up(dialect, its, columns, of_group, (member, member.c.id == members.c.member_id))
+    return found.order_by(literal_column("1"), literal_column("2"))
 
 
 def some(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
