@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
+    type_coerce,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -172,10 +173,11 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
 
     So one statement writes any number of rows, and its text is always the same.
 
-    :param columns: The types of the columns of ``rows``, in their order. Among them may be
-        expressions, which have the same value in each row.
+    :param columns: The types of the columns of ``rows``, in their order, which are named ``c0``,
+        ``c1`` and so on. Among them may be expressions, which have the same value in each row.
     """
-    selected, index = [], 0
+    selected: list[ColumnElement[Any]] = []
+    index = 0
     if dialect == "postgresql":
         row = func.json_array_elements(cast(bindparam("rows"), JSON)).table_valued("value")
     else:
@@ -189,7 +191,8 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
             value = row.c.value.op("->>")(literal_column(str(index)))
         else:
             value = func.json_extract(row.c.value, literal_column(f"'$[{index}]'"))
-        selected.append(value if column is Text else cast(value, column))
+        value = cast(value, column) if column is not Text else type_coerce(value, Text)
+        selected.append(value.label(f"c{index}"))
         index += 1
     # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
     return select(*selected).select_from(row).where(true())
