@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    collate,
     false,
     func,
     literal,
@@ -191,7 +192,10 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
             value = row.c.value.op("->>")(literal_column(str(index)))
         else:
             value = func.json_extract(row.c.value, literal_column(f"'$[{index}]'"))
-        value = cast(value, column) if column is not Text else type_coerce(value, Text)
+        if column is not Text:
+            value = cast(value, column)
+        elif dialect == "postgresql":  # as the columns of our tables
+            value = collate(type_coerce(value, Text), "C")
         selected.append(value.label(f"c{index}"))
         index += 1
     # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
