@@ -12,6 +12,7 @@ from kong_scim.bridge import Step
 from kong_scim.directory.database import Database, Scope, TenantDatabase
 from kong_scim.directory.directory import Directory
 from kong_scim.directory.documents import Content, Found, content
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Change, Entry, Operation, Outcome
 from kong_scim.directory.retries import retried
 from kong_scim.directory.sqlite import SqliteDatabase
@@ -40,7 +41,8 @@ def directory_of(
 ) -> Directory:
     """Return a directory whose changes entail what a test says, or nothing."""
     database = TenantDatabase(db, scope)
-    return Directory(database, provider, consumer_sync or NoConsumerSync(), NoOutbox(), **more)
+    sync = consumer_sync or NoConsumerSync()
+    return Directory(database, Kinds(provider), sync, NoOutbox(), **more)
 
 
 def serve_from_memory(
@@ -50,7 +52,7 @@ def serve_from_memory(
     database = TenantDatabase(SqliteDatabase(":memory:"), Scope("default", "okta"))
 
     def of(provisioning: Provisioning, *_: Any, **__: Any) -> Directory:
-        return directory(database, provisioning.provider, NoConsumerSync(), NoOutbox())
+        return directory(database, provisioning.kinds, NoConsumerSync(), NoOutbox())
 
     monkeypatch.setattr(Provisioning, "directory", of)
 

@@ -31,6 +31,7 @@ from kong_scim.bridge import (
 from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
 from kong_scim.counts import Failures
 from kong_scim.dbless.local_store import StoreError
+from kong_scim.directory.kinds import Kinds
 from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.events.credential_uses import last_uses
 from kong_scim.events.outbox import Origin
@@ -87,7 +88,8 @@ class Plugin:
             self.share = self.config.tenant
             # Building the models takes tenths of a second, so it is not done for each request.
             self.provider = provider(self.config)
-            check(self.config, self.provider)
+            self._kinds = Kinds(self.provider)
+            check(self.config, self._kinds)
             self._authenticator = Authenticator(self.config, references(config))
             self._failures = Failures(self.config.tenant)
             self._event_worker = EventWorker(self.config, event_references(config), self._failures)
@@ -175,7 +177,7 @@ class Plugin:
             bridge.answer_admin_request(None)
 
     def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
-        return Provisioning(self.config, bridge, host, self.provider, context.data_directory())
+        return Provisioning(self.config, bridge, host, self._kinds, context.data_directory())
 
     def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
         """Read the request and authenticate its caller.

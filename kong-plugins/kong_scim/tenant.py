@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scim2_models import ScimProvider
-
 from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
@@ -37,12 +35,12 @@ class NoDataError(Exception):
     """Kong has no database, and the plugin server was not given a directory for its data."""
 
 
-def check(config: PluginConfig, provider: ScimProvider) -> None:
-    """Refuse a mapping to consumers that no user of this provider can satisfy.
+def check(config: PluginConfig, kinds: Kinds) -> None:
+    """Refuse a mapping to consumers that no user can satisfy.
 
     :raises ~kong_scim.config.plugin.ConfigurationError: It names the field.
     """
-    check_mapping(config.consumer, Kinds(provider).in_role("User").model)
+    check_mapping(config.consumer, kinds.in_role("User").model)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Provisioning:
     config: PluginConfig
     bridge: Bridge
     host: Host
-    provider: ScimProvider
+    kinds: Kinds
     data: Path | None
 
     def directory(self, origin: Origin, *, may_give_roles: bool = True) -> Directory:
@@ -76,7 +74,7 @@ class Provisioning:
             guard = QuarantineGuard(self._deprovisionings(database), outbox, dry_run=dry_run)
         return Directory(
             database,
-            self.provider,
+            self.kinds,
             KongConsumerSync(
                 self.config,
                 gateway.consumers,
@@ -105,7 +103,7 @@ class Provisioning:
     @property
     def event_kind(self) -> Kind:
         """The resource type of events."""
-        return Kinds(self.provider).of("Event")
+        return self.kinds.of("Event")
 
     def hold_names(self) -> bool:
         """Hold what is stored and not held yet, and return whether that was all; see `backfill`."""
@@ -113,7 +111,7 @@ class Provisioning:
         if self.config.dry_run:
             return True
         ownership = Ownership(self.config, database)
-        return Backfill(self.config, database, Kinds(self.provider), ownership).run()
+        return Backfill(self.config, database, self.kinds, ownership).run()
 
     def keep_kong_applied(self, epoch: str | None) -> None:
         """Write to a DB-less Kong's memory what it lacks; do nothing for a Kong with a database.
@@ -129,7 +127,7 @@ class Provisioning:
         consumer_sync = KongConsumerSync(
             self.config, self.bridge, Ownership(self.config, database), declared=True
         )
-        users = EveryUser(database, Kinds(self.provider).in_role("User"))
+        users = EveryUser(database, self.kinds.in_role("User"))
         keep_applied(self.bridge, memory, Tenant(self._scope, users, consumer_sync), epoch)
 
     def change_credential(self, request: AdminRequest) -> None:
@@ -147,7 +145,7 @@ class Provisioning:
             dbless.commit(steps)  # nothing was read for these steps, so they are still right
 
     def _deprovisionings(self, database: TenantDatabase) -> Deprovisionings:
-        users = Kinds(self.provider).in_role("User").name
+        users = self.kinds.in_role("User").name
         return Deprovisionings(database, users, self.config.quarantine)
 
     @property

@@ -28,6 +28,7 @@ from effort import examples
 from kong_scim.bridge import BridgeError, Sql
 from kong_scim.directory.database import Database, TenantDatabase
 from kong_scim.directory.directory import Directory
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Change, Conflict, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.events.outbox import EventOutbox, Origin, uuid7
@@ -60,7 +61,9 @@ class Told:
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, ORIGIN, values=values)
         self.storage = Storage(
-            Directory(database, PROVIDER, consumer_sync or NoConsumerSync(), outbox, new_id=new_id)
+            Directory(
+                database, Kinds(PROVIDER), consumer_sync or NoConsumerSync(), outbox, new_id=new_id
+            )
         )
 
     def events(self) -> list[dict[str, Any]]:

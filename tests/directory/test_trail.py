@@ -36,7 +36,7 @@ class World:
         database = TenantDatabase(db, self.scope)
         outbox = EventOutbox(database, Origin("idp", "192.0.2.7", "r"), clock=self.day)
         self.storage = Storage(
-            Directory(database, PROVIDER, NoConsumerSync(), outbox, new_id=new_id)
+            Directory(database, Kinds(PROVIDER), NoConsumerSync(), outbox, new_id=new_id)
         )
         self.trail = self.trail_on(db)
 

@@ -16,6 +16,7 @@ from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.plugin import parse
 from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.directory import Directory
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Access, Change, Outcome
 from kong_scim.directory.sqlite import SqliteDatabase
 from kong_scim.events.outbox import EventOutbox, Origin
@@ -70,7 +71,7 @@ class Histories(RuleBasedStateMachine):
         self.storage = Storage(
             Directory(
                 database,
-                PROVIDER,
+                Kinds(PROVIDER),
                 GroupsOpen(),
                 outbox=outbox,
                 guard=QuarantineGuard(deprovisionings, outbox),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from scim2_models import ResponseParameters, ScimProvider, SearchRequest, TooManyException
+from scim2_models import ResponseParameters, SearchRequest, TooManyException
 from sqlalchemy import bindparam, select
 
 from kong_scim import cpu
-from kong_scim.bridge import StatementTimeoutError
+from kong_scim.bridge import Sql, StatementTimeoutError
 from kong_scim.directory import costs, queries
+from kong_scim.directory.alike import Shape, compiled
 from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import Content, Found, Member, shows_memberships
@@ -48,6 +49,14 @@ class Page:
     next: Any = None
 
 
+class _PageRows(NamedTuple):
+    """The rows of a page, and by the name of a resource type the memberships of its resources."""
+
+    total: int
+    rows: Rows
+    memberships: Mapping[str, Rows]
+
+
 class Directory:
     """Reads and writes the resources of one scope. Each write is one commit with its steps in Kong.
 
@@ -66,7 +75,7 @@ class Directory:
     def __init__(
         self,
         database: TenantDatabase,
-        provider: ScimProvider,
+        kinds: Kinds,
         consumer_sync: ConsumerSync,
         outbox: Outbox,
         *,
@@ -75,7 +84,7 @@ class Directory:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_uuid,
     ) -> None:
-        self.kinds = Kinds(provider)
+        self.kinds = kinds
         self._context = DirectoryContext(
             database, self.kinds, consumer_sync, outbox, guard, clock, new_id, dry_run
         )
@@ -104,8 +113,8 @@ class Directory:
     def search(
         self, kinds: list[Kind], search_request: SearchRequest[Any], *, position: Any = None
     ) -> Page:
-        """Return a page. One step selects it; a second one reads memberships, and for a cursor
-        whether there are pages before and after it.
+        """Return a page, in one step; a second one finds out for a cursor whether there are pages
+        before and after it.
 
         :raises ~scim2_models.TooManyException: When the search would cost too much (:mod:`.costs`),
             or took too long.
@@ -118,40 +127,54 @@ class Directory:
         if search_request.count == 0:
             (counted,) = context.read([search.total()])
             return Page(int(counted[0]["total"]), [])
+        with_memberships = [kind for kind in kinds if shows_memberships(kind, search_request)]
+        page = self._read_page(
+            search.total(),
+            search.page(start),
+            {kind.name: search.memberships(kind, start) for kind in with_memberships},
+        )
+        if start is not None and start.direction == "previous":
+            page.rows.reverse()
+        result = Page(page.total, self._found(map(StoredRow.read, page.rows), page.memberships))
+        if by_cursor and page.rows:
+            first, last = page.rows[0], page.rows[-1]
+            ends = [
+                Position("previous", first["sort_key"], first["id"]),
+                Position("next", last["sort_key"], last["id"]),
+            ]
+            beyond = context.read(*([search.neighbour(end)] for end in ends))
+            result.previous, result.next = (
+                end.to_json() if rows else None for end, rows in zip(ends, beyond, strict=True)
+            )
+        return result
+
+    def search_alike(self, shape: Shape, values: Sequence[str], start: int, count: int) -> Page:
+        """Return a page of a search whose shape was compiled before, in one step.
+
+        :param values: The values in its filter, in their order.
+        :param start: The index of its first resource, from 1.
+        """
+        database = self._context.database
+        found = compiled(database.dialect, database.scope, shape)
+        page = self._read_page(
+            found.total.bind(values, start, count),
+            found.page.bind(values, start, count),
+            {name: each.bind(values, start, count) for name, each in found.memberships.items()},
+        )
+        return Page(page.total, self._found(map(StoredRow.read, page.rows), page.memberships))
+
+    def _read_page(self, total: Sql, page: Sql, memberships: Mapping[str, Sql]) -> _PageRows:
         try:
-            counted, page = context.read([search.total()], [search.page(start)])
+            counted, rows, *more = self._context.read(
+                [total], [page], *([each] for each in memberships.values())
+            )
         except StatementTimeoutError as error:
             raise TooManyException(
                 detail="The search took too long in the gateway's database and was stopped: narrow "
                 "the filter, or ask for a smaller page"
             ) from error
-        if start is not None and start.direction == "previous":
-            page.reverse()
-        found_rows = [StoredRow.read(columns) for columns in page]
-        ends: list[Position] = []
-        if by_cursor and page:
-            ends = [
-                Position("previous", page[0]["sort_key"], found_rows[0].id),
-                Position("next", page[-1]["sort_key"], found_rows[-1].id),
-            ]
-        related = {
-            kind.name: self._related(
-                kind, [row.id for row in found_rows if row.type == kind.name], search_request
-            )
-            for kind in kinds
-        }
-        second_step = [*([search.neighbour(end)] for end in ends), *related.values()]
-        parts = context.read(*second_step) if any(second_step) else [[] for _ in second_step]
-        beyond, memberships = parts[: len(ends)], parts[len(ends) :]
-        result = Page(
-            int(counted[0]["total"]),
-            self._found(found_rows, dict(zip(related, memberships, strict=True))),
-        )
-        if ends:
-            result.previous, result.next = (
-                end.to_json() if rows else None for end, rows in zip(ends, beyond, strict=True)
-            )
-        return result
+        found = dict(zip(memberships, more, strict=True))
+        return _PageRows(int(counted[0]["total"]), rows, found)
 
     def _refuse_costly(self, kinds: list[Kind], search_request: SearchRequest[Any]) -> None:
         weight = max((costs.weight(kind, search_request.filter) for kind in kinds), default=0)

@@ -23,28 +23,23 @@ class Kind:
     :param name: The value of ``meta.resourceType``, and of the column ``type``.
     :param endpoint: The path without slashes, such as ``Users``, with which a relative reference
         starts.
+    :param has_record: Whether the resource has the read-only Kong extension.
     """
 
     name: str
     endpoint: str
     model: type[Resource[Any]]
     role: Role | None
+    has_record: bool
 
     @property
     def computed(self) -> str | None:
         """The attribute that is computed from membership rows and never stored in a document."""
         return {"User": "groups", "Group": "members", None: None}[self.role]
 
-    @property
-    def has_record(self) -> bool:
-        """Whether the resource has the read-only Kong extension."""
-        return self.role == "User" and any(
-            schema.lower() == KONG_SCHEMA.lower() for schema in self.model.get_extension_models()
-        )
-
 
 class Kinds:
-    """The kinds of a provider's resource types."""
+    """The kinds of a provider's resource types. Making them takes as long as a request."""
 
     def __init__(self, provider: ScimProvider) -> None:
         self._kinds = {str(each.name): _kind(provider, each) for each in provider.resource_types}
@@ -79,4 +74,6 @@ def _kind(provider: ScimProvider, resource_type: ResourceType) -> Kind:
         endpoint=str(resource_type.endpoint).strip("/"),
         model=model,
         role=role,
+        has_record=role == "User"
+        and KONG_SCHEMA.lower() in map(str.lower, model.get_extension_models()),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    CTE,
+    BigInteger,
     ColumnElement,
     FromClause,
     Select,
+    Text,
     and_,
     bindparam,
     func,
@@ -19,17 +21,14 @@ from sqlalchemy import (
     select,
 )
 
-from kong_scim.bridge import Dialect, Param, Sql
+from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.related import NotByIndex, looked_up
-from kong_scim.directory.statements import Statement
+from kong_scim.directory.related import InOrder, NotByIndex, looked_up
+from kong_scim.directory.statements import Statement, json_rows, rows_of_json
 from kong_scim.directory.tables import members, resources, tenants
 
 CHUNK = 4096
-"""The most ids in one statement: SQLite takes 32,766 parameters."""
-
-LOCK_CHUNK = 256
-"""The most versions in one guard: SQLite refuses expressions nested over 1,000 deep."""
+"""The most rows that one statement writes, so that it takes a part of its time limit."""
 
 T = TypeVar("T")
 
@@ -42,14 +41,6 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """Cut a sequence into parts."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def padded(items: Sequence[T]) -> list[T]:
-    """Repeat the last item up to a power of two, so that few statements serve every length."""
-    if not items:
-        return []
-    size = 1 << (len(items) - 1).bit_length()
-    return [*items, *[items[-1]] * (size - len(items))]
 
 
 def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
@@ -95,16 +86,16 @@ COUNT = Statement(select(func.count().label("total")).where(in_scope(), _OF_TYPE
 """Counts the resources of a ``type``, as ``total``."""
 
 
-def edges(database: TenantDatabase, ids: Sequence[str]) -> list[Sql]:
+def edges(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
     """Select (member_id, group_id, display) for every group that the given members are in."""
-    return _by_ids(_edges, database, ids)
+    return _by_ids(_EDGES, database, ids)
 
 
-@lru_cache(maxsize=64)
-def _edges(count: int) -> Statement:
-    seeds = select(members.c.member_id, members.c.group_id)
-    seeds = seeds.where(members.c.member_id.in_(_id_params(count)))
-    return Statement(lambda dialect: _edges_above(dialect, seeds))
+def edges_of(dialect: Dialect, its: FromClause) -> Select[Any]:
+    """Select what :func:`edges` selects, for the members whose ids are the rows of ``its``."""
+    pair = [members.c.member_id, members.c.group_id]
+    of_member = (members, members.c.member_id == its.c.id)
+    return _edges_above(dialect, looked_up(dialect, its, pair, of_member))
 
 
 def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
@@ -117,40 +108,29 @@ def _edges_above(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
     return group.add_columns(up.c.member_id, up.c.group_id)
 
 
-def direct_members(database: TenantDatabase, group_ids: Sequence[str]) -> list[Sql]:
+def direct_members(database: TenantDatabase, group_ids: Iterable[str]) -> list[Sql]:
     """Select (group_id, id, type, display) of the direct members of groups."""
-    return _by_ids(_direct_members, database, group_ids)
+    return _by_ids(_DIRECT_MEMBERS, database, group_ids)
 
 
-@lru_cache(maxsize=64)
-def _direct_members(count: int) -> Statement:
-    return Statement(
-        select(members.c.group_id, resources.c.id, resources.c.type, resources.c.display)
-        .join_from(members, resources, resources.c.id == members.c.member_id)
-        .where(members.c.group_id.in_(_id_params(count)))
-        .order_by(members.c.group_id, members.c.member_id)
-    )
+def direct_members_of(dialect: Dialect, its: FromClause) -> Select[Any]:
+    """Select what :func:`direct_members` selects, for the groups whose ids are the rows of
+    ``its``."""
+    member = resources.alias("member")
+    columns = [members.c.group_id, member.c.id, member.c.type, member.c.display]
+    of_group = (members, members.c.group_id == its.c.id)
+    found = looked_up(dialect, its, columns, of_group, (member, member.c.id == members.c.member_id))
+    return found.order_by(literal_column("1"), literal_column("2"))
 
 
 def some(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
     """Select the rows of resources of any type."""
-    return _by_ids(_some, database, ids)
+    return _by_ids(_SOME, database, ids)
 
 
-@lru_cache(maxsize=64)
-def _some(count: int) -> Statement:
-    return Statement(select(*ROW).where(resources.c.id.in_(_id_params(count)), _IN_SCOPE_BY_ID))
-
-
-def below(database: TenantDatabase, group_ids: Sequence[str]) -> list[Sql]:
+def below(database: TenantDatabase, group_ids: Iterable[str]) -> list[Sql]:
     """Select the rows of all members of groups, also of nested groups; some may occur twice."""
-    return _by_ids(_below, database, group_ids)
-
-
-@lru_cache(maxsize=64)
-def _below(count: int) -> Statement:
-    seeds = select(resources.c.id).where(resources.c.id.in_(_id_params(count)))
-    return Statement(lambda dialect: _members_below(dialect, seeds))
+    return _by_ids(_BELOW, database, group_ids)
 
 
 def _members_below(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
@@ -165,49 +145,50 @@ def _members_below(dialect: Dialect, seeds: Select[Any]) -> Select[Any]:
 def lock(database: TenantDatabase, versions: Mapping[str, int | None]) -> list[Sql]:
     """Lock rows in the order of their ids, and select (id, version) of each.
 
-    The statements fail as guards if a row is missing or has another version.
+    The statement fails as a guard if a row is missing or has another version.
 
     :param versions: By id, the version that the row must have, or None for any.
     """
-    return [_lock_part(database, part) for part in chunks(sorted(versions.items()), LOCK_CHUNK)]
+    if not versions:
+        return []
+    statement = database.bind(_LOCK, rows=json_rows(sorted(versions.items())))
+    return [replace(statement, rows=len(versions), label="version")]
 
 
-def _lock_part(database: TenantDatabase, part: Sequence[tuple[str, int | None]]) -> Sql:
-    names = padded([name for name, version in part if version is None])
-    pairs = padded([(name, version) for name, version in part if version is not None])
-    params: dict[str, Param] = {f"id{index}": name for index, name in enumerate(names)}
-    for index, (name, version) in enumerate(pairs):
-        params |= {f"guarded{index}": name, f"version{index}": version}
-    statement = database.bind(_lock(len(names), len(pairs)), **params)
-    return replace(statement, rows=len(part), label="version")
-
-
-@lru_cache(maxsize=256)
-def _lock(names: int, pairs: int) -> Statement:
-    conditions: list[ColumnElement[bool]] = []
-    if names:
-        conditions.append(resources.c.id.in_(_id_params(names)))
-    for index in range(pairs):
-        row = resources.c.id == bindparam(f"guarded{index}")
-        conditions.append(and_(row, resources.c.version == bindparam(f"version{index}")))
-    return Statement(
+def _lock(dialect: Dialect) -> Select[Any]:
+    wanted = rows_of_json(dialect, Text, BigInteger).subquery("wanted")
+    tie = resources.c.id == wanted.c.c0
+    in_order = InOrder(wanted, resources, tie)
+    source = in_order if dialect == "sqlite" else wanted.join(resources, tie)
+    return (
         select(resources.c.id, resources.c.version)
-        .where(or_(*conditions))
+        .select_from(source)
+        .where(or_(wanted.c.c1.is_(None), resources.c.version == wanted.c.c1))
         .order_by(resources.c.id)
-        .with_for_update(key_share=True)
+        .with_for_update(key_share=True, of=resources)
     )
 
 
-def _id_params(count: int) -> list[ColumnElement[Any]]:
-    return [bindparam(f"id{index}") for index in range(count)]
+def _ids(dialect: Dialect) -> CTE:
+    """Return the rows of ``rows``, which are ids, as the column ``id``."""
+    rows = rows_of_json(dialect, Text).subquery("row")
+    return select(rows.c.c0.label("id")).cte("its")
 
 
-def _by_ids(
-    of_count: Callable[[int], Statement], database: TenantDatabase, ids: Iterable[str]
-) -> list[Sql]:
-    statements = []
-    for chunk in chunks(sorted(set(ids))):
-        named = padded(chunk)
-        params = {f"id{index}": each for index, each in enumerate(named)}
-        statements.append(database.bind(of_count(len(named)), **params))
-    return statements
+def _some(dialect: Dialect) -> Select[Any]:
+    its = _ids(dialect)
+    return looked_up(
+        dialect, its, ROW, (resources, and_(resources.c.id == its.c.id, _IN_SCOPE_BY_ID))
+    )
+
+
+_EDGES = Statement(lambda dialect: edges_of(dialect, _ids(dialect)))
+_DIRECT_MEMBERS = Statement(lambda dialect: direct_members_of(dialect, _ids(dialect)))
+_SOME = Statement(_some)
+_BELOW = Statement(lambda dialect: _members_below(dialect, select(_ids(dialect).c.id)))
+_LOCK = Statement(_lock)
+
+
+def _by_ids(statement: Statement, database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:
+    rows = [(each,) for each in sorted(set(ids))]
+    return [database.bind(statement, rows=json_rows(rows))] if rows else []

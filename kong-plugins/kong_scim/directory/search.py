@@ -102,6 +102,17 @@ class Search:
 
         The rows of the page before a position are in reverse order.
         """
+        return compile_alike(self._page(position), self._dialect)
+
+    def memberships(self, kind: Kind, position: Position | None) -> Sql:
+        """Return the statement that selects the memberships of the page's users, as
+        :func:`.queries.edges`, or of its groups, as :func:`.queries.direct_members`."""
+        page = self._page(position).subquery("page")
+        its = select(page.c.id).where(page.c.type == kind.name).cte("its")
+        read = queries.edges_of if kind.role == "User" else queries.direct_members_of
+        return compile_alike(read(self._dialect, its), self._dialect)
+
+    def _page(self, position: Position | None) -> Select[Any]:
         backwards = position is not None and position.direction == "previous"
         statement = self._ordered(backwards=backwards).where(self._found)
         if position is not None:
@@ -112,7 +123,7 @@ class Search:
             statement = statement.limit(-1 if self._dialect == "sqlite" else None)
         if self._request.count is not None:
             statement = statement.limit(self._request.count)
-        return compile_alike(statement, self._dialect)
+        return statement
 
     def neighbour(self, position: Position) -> Sql:
         """Return the statement that selects one id beyond a position, if there is any."""

@@ -6,7 +6,6 @@ because compiling them takes longer than running them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,14 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    collate,
     false,
     func,
     literal,
     literal_column,
     select,
+    true,
+    type_coerce,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -33,6 +35,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
 from kong_scim.bridge import Dialect, Param, Scalar, Sql
+from kong_scim.json_text import to_text
 
 _DIALECTS: dict[str, SqlAlchemyDialect] = {
     "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -171,10 +174,11 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
 
     So one statement writes any number of rows, and its text is always the same.
 
-    :param columns: The types of the columns of ``rows``, in their order. Among them may be
-        expressions, which have the same value in each row.
+    :param columns: The types of the columns of ``rows``, in their order, which are named ``c0``,
+        ``c1`` and so on. Among them may be expressions, which have the same value in each row.
     """
-    selected, index = [], 0
+    selected: list[ColumnElement[Any]] = []
+    index = 0
     if dialect == "postgresql":
         row = func.json_array_elements(cast(bindparam("rows"), JSON)).table_valued("value")
     else:
@@ -188,9 +192,14 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
             value = row.c.value.op("->>")(literal_column(str(index)))
         else:
             value = func.json_extract(row.c.value, literal_column(f"'$[{index}]'"))
-        selected.append(value if column is Text else cast(value, column))
+        if column is not Text:
+            value = cast(value, column)
+        elif dialect == "postgresql":  # as the columns of our tables
+            value = collate(type_coerce(value, Text), "C")
+        selected.append(value.label(f"c{index}"))
         index += 1
-    return select(*selected).select_from(row)
+    # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
+    return select(*selected).select_from(row).where(true())
 
 
 def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
@@ -200,7 +209,7 @@ def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
     """
     for row in rows:
         refuse_unstorable(row)
-    return json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
+    return to_text(rows)
 
 
 # -- Values ---------------------------------------------------------------

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
+from pydantic_core import from_json
 from scim2_models import Path, Resource
-from scim2_models import default_comparison_key as comparison_key
 from scim2_models.path import AttributeBinding
 from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import Kind
-from kong_scim.directory.values import instant
+from kong_scim.directory.values import folded, instant, normalized
+from kong_scim.json_text import to_text
 
 Document = Mapping[str, Any]
 """A resource in SCIM JSON form, without ``id``, ``meta``, ``groups``, ``members``. Each name is as
@@ -53,14 +53,14 @@ class StoredRow:
     @cached_property
     def doc(self) -> Document:
         """The document as values."""
-        return json.loads(self.stored) if isinstance(self.stored, str) else self.stored
+        return from_json(self.stored) if isinstance(self.stored, str) else self.stored
 
     @cached_property
     def text(self) -> str:
         """The document as the JSON text that is stored."""
         if isinstance(self.stored, str):
             return self.stored
-        return json.dumps(self.stored, separators=(",", ":"), ensure_ascii=False)
+        return to_text(self.stored)
 
     @property
     def etag(self) -> str:
@@ -78,9 +78,7 @@ class StoredRow:
         display, binding = self.display, _display_binding(kind.model)
         if display is None or binding is None:
             return display
-        if display.isascii() and not binding.case_exact:
-            return display.lower()
-        return comparison_key(binding, display)
+        return normalized(display) if binding.case_exact else folded(display)
 
     def changed(self, *, doc: Document | None = None, now: datetime) -> StoredRow:
         """Return the row of the next version, with the same document if none is given."""

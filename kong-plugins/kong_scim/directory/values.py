@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from inspect import isclass
 from typing import Any, Literal, NamedTuple
+from unicodedata import normalize
 
 from scim2_models import (
     AttributeBinding,
@@ -100,8 +101,7 @@ class _Attribute:
                 return instant(datetime.fromisoformat(value)), None
             if reads == "binary":
                 return value, None
-            if value.isascii():  # it is in NFC already
-                return value if reads == "exact" else value.lower(), None
+            return normalized(value) if reads == "exact" else folded(value), None
         return comparable(self.binding, value)
 
 
@@ -132,6 +132,16 @@ def key_of(binding: AttributeBinding) -> str:
         schema = getattr(binding.model, "__schema__", None)
         urn = urn.removeprefix(f"{schema}:")
     return urn.lower()
+
+
+def normalized(text: str) -> str:
+    """Return a text that is ``caseExact`` in the form for comparisons."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """Return any other text in the form for comparisons."""
+    return text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).lower())
 
 
 def comparable(binding: AttributeBinding, value: Any) -> Operand:

@@ -6,14 +6,27 @@ do not deadlock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scim2_models import UniquenessException
-from sqlalchemy import Double, Integer, Text, and_, bindparam, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    Integer,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    select,
+    tuple_,
+    update,
+)
 
 from kong_scim.bridge import (
     BridgeError,
+    Dialect,
     RowCountError,
     Scalar,
     Sql,
@@ -47,6 +60,9 @@ class Writes:
         self._locks: dict[str, int | None] = {}
         self._steps: list[Sql] = []
         self._claimed: dict[str, str] = {}
+        self._updated: list[tuple[Scalar, ...]] = []
+        self._gone_values: list[tuple[str, str]] = []
+        self._new_values: list[tuple[Scalar, ...]] = []
 
     # -- Guards -----------------------------------------------------------
 
@@ -84,18 +100,20 @@ class Writes:
             **_updated_columns(kind, row),
         )
         self._claim(row.id, uniques(kind, row.doc))
-        self._insert_values(row.id, rows(kind, row.doc))
+        self._new_values += [(row.id, *value) for value in rows(kind, row.doc)]
 
     def update(self, kind: Kind, before: StoredRow, after: StoredRow) -> None:
         """Store the new state of a resource, whose version must be guarded."""
-        self._run(_UPDATE_RESOURCE, resource=after.id, **_updated_columns(kind, after))
+        columns = _updated_columns(kind, after)
+        self._updated.append((after.id, *(columns[name] for name in _UPDATED)))
         old, new = _differing(before.doc, after.doc)
         self._replace_unique(after.id, uniques(kind, old), uniques(kind, new))
         held, wanted = _by_attr(rows(kind, old)), _by_attr(rows(kind, new))
-        changed = [attr for attr in {**held, **wanted} if held.get(attr) != wanted.get(attr)]
-        if any(attr in held for attr in changed):
-            self._delete_values(after.id, changed)
-        self._insert_values(after.id, [value for attr in changed for value in wanted.get(attr, ())])
+        for attr in {**held, **wanted}:
+            if held.get(attr) != wanted.get(attr):
+                if attr in held:
+                    self._gone_values.append((after.id, attr))
+                self._new_values += [(after.id, *value) for value in wanted.get(attr, ())]
 
     def touch(self, resource_id: str, modified: str) -> int:
         """Raise the version of a resource whose document does not change.
@@ -127,14 +145,14 @@ class Writes:
     def commit(self, steps: Sequence[Step] = ()) -> list[StepResult]:
         """Apply all collected statements and some more steps, or nothing.
 
-        :return: The results of the collected statements and of the steps, without the guards.
+        :return: The results of the statements and of the steps, without the guards.
         :raises Conflict: When a guard failed, or the database reports a conflict.
         :raises ~scim2_models.UniquenessException: When a unique value is taken (409).
         :raises ~kong_scim.directory.ports.HeldBackError: When the deprovisioning guard failed.
         """
         guards = [*self._first, *self._tenant, *queries.lock(self._database, self._locks)]
         try:
-            results = self._database.commit([*guards, *self._steps, *steps])
+            results = self._database.commit([*guards, *self._steps, *self._sets(), *steps])
         except BridgeError as error:
             raise self._translated(error) from error
         return results[len(guards) :]
@@ -170,9 +188,8 @@ class Writes:
     ) -> None:
         gone = [urn for urn, (digest, _) in held.items() if wanted.get(urn, ("",))[0] != digest]
         if gone:
-            self._run(
-                _DELETE_UNIQUE, resource=resource_id, rows=json_rows([(each,) for each in gone])
-            )
+            rows = json_rows([(each,) for each in gone])
+            self._run(_DELETE_UNIQUE, resource=resource_id, rows=rows)
         new = {urn: value for urn, value in wanted.items() if held.get(urn, ("",))[0] != value[0]}
         self._claim(resource_id, new)
 
@@ -189,13 +206,15 @@ class Writes:
             )
             self._steps.append(replace(row, label=label))
 
-    def _delete_values(self, resource_id: str, attributes: Sequence[str]) -> None:
-        gone = json_rows([(attribute,) for attribute in attributes])
-        self._run(_DELETE_VALUES, resource=resource_id, rows=gone)
-
-    def _insert_values(self, resource_id: str, new: Sequence[Value]) -> None:
-        for chunk in queries.chunks(new):
-            self._run(_INSERT_VALUES, resource=resource_id, rows=json_rows(chunk))
+    def _sets(self) -> Iterator[Sql]:
+        """Yield the statements that write the rows of all resources together."""
+        for chunk in queries.chunks(self._updated):
+            statement = self._database.bind(_UPDATE_RESOURCES, rows=json_rows(chunk))
+            yield replace(statement, rows=len(chunk))
+        for gone in queries.chunks(self._gone_values):
+            yield self._database.bind(_DELETE_VALUES, rows=json_rows(gone))
+        for chunk in queries.chunks(self._new_values):
+            yield self._database.bind(_INSERT_VALUES, rows=json_rows(chunk))
 
 
 def _updated_columns(kind: Kind, row: StoredRow) -> dict[str, Scalar]:
@@ -254,13 +273,16 @@ _INSERT_UNIQUE = Statement(insert_into(unique).on_conflict_do_nothing(), rows=1)
 
 _THE_RESOURCE = resources.c.id == bindparam("resource")
 
-_UPDATE_RESOURCE = Statement(
-    update(resources)
-    .where(_THE_RESOURCE)
-    .values(parameters("version", "display", "display_key", "doc", "modified")),
-    rows=1,
-    label="version",
-)
+_UPDATED = ("version", "display", "display_key", "doc", "modified")
+
+
+def _update_resources(dialect: Dialect) -> Update:
+    new = rows_of_json(dialect, Text, BigInteger, Text, Text, Text, Text).subquery("new")
+    columns = {name: new.c[f"c{index}"] for index, name in enumerate(_UPDATED, start=1)}
+    return update(resources).where(resources.c.id == new.c.c0).values(columns)
+
+
+_UPDATE_RESOURCES = Statement(_update_resources, label="version")
 
 _TOUCH = Statement(
     update(resources)
@@ -301,16 +323,13 @@ _DELETE_UNIQUE = Statement(
 
 _DELETE_VALUES = Statement(
     lambda dialect: delete(values).where(
-        values.c.resource_id == bindparam("resource"),
-        values.c.attr.in_(rows_of_json(dialect, Text)),
+        tuple_(values.c.resource_id, values.c.attr).in_(rows_of_json(dialect, Text, Text))
     )
 )
 
 _INSERT_VALUES = Statement(
     lambda dialect: insert_into(values).from_select(
         ["resource_id", *Value._fields],
-        rows_of_json(
-            dialect, bindparam("resource"), Text, Integer, Integer, Text, Text, Double, Integer
-        ),
+        rows_of_json(dialect, Text, Text, Integer, Integer, Text, Text, Double, Integer),
     )
 )

@@ -34,7 +34,6 @@ audit trail, and people have a right to erasure.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 import uuid
@@ -52,6 +51,7 @@ from kong_scim.directory.ports import Access, Entry
 from kong_scim.directory.statements import Statement, insert_into, insert_where, parameters
 from kong_scim.directory.tables import outbox, resources
 from kong_scim.directory.values import instant, utc_now
+from kong_scim.json_text import to_text
 
 NOTHING_WRITTEN = "{}"
 """The value of :class:`~kong_scim.bridge.EntityCounts` if no entity was written."""
@@ -163,7 +163,7 @@ class EventOutbox:
             "version_before": None,
             "version_after": None,
             "created": instant(self._clock()),
-            "doc": json.dumps(document, separators=(",", ":"), ensure_ascii=False),
+            "doc": to_text(document),
             "written": NOTHING_WRITTEN,
         }
 
@@ -264,7 +264,7 @@ def _access(user: str, access: Access) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return to_text(value)
 
 
 _ROW = parameters(*(column.name for column in outbox.c if column.name != "position"))

@@ -6,7 +6,6 @@ which is not parsed. For others, the attributes are chosen from the parsed docum
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +30,7 @@ from scim2_server.utils import parametrize
 from kong_scim.directory.documents import Found, group_values, member_values
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.shapes import names_of
+from kong_scim.json_text import to_text
 from kong_scim.protocol import references
 
 Plan = Mapping[str, "Plan | None"]
@@ -80,7 +80,7 @@ def page_text(
     """
     resources = [resource_text(each, base_url, parameters) for each in found]
     message = {"schemas": [str(ListResponse.__schema__)], "itemsPerPage": len(resources), **more}
-    return f'{_json(message)[:-1]},"Resources":[{",".join(resources)}]}}'
+    return f'{to_text(message)[:-1]},"Resources":[{",".join(resources)}]}}'
 
 
 def resource_text(found: Found, base_url: str, parameters: ResponseParameters[Any] | None) -> str:
@@ -90,21 +90,21 @@ def resource_text(found: Found, base_url: str, parameters: ResponseParameters[An
     if parameters is not None and (parameters.attributes or parameters.excluded_attributes):
         attributes = tuple(map(str, parameters.attributes or ()))
         excluded = tuple(map(str, parameters.excluded_attributes or ()))
-        return _json(_chosen(found, base_url, plan(model, attributes, excluded)))
+        return to_text(_chosen(found, base_url, plan(model, attributes, excluded)))
     if not shown.is_text or any(name in text for name in shown.references):
-        return _json(_chosen(found, base_url, plan(model, (), ())))
+        return to_text(_chosen(found, base_url, plan(model, (), ())))
     if shown.has_record:
         cut = text.rfind(_RECORD)
         text = text if cut < 0 else f"{text[:cut]}}}"
     end = text.find("]") + 1
     if not text.startswith(_SCHEMAS) or not end:
-        return _json(_chosen(found, base_url, plan(model, (), ())))
+        return to_text(_chosen(found, base_url, plan(model, (), ())))
     row = found.row
     return "".join(
         (
             text[:end],
             f',"id":"{row.id}","meta":',
-            _json(_meta(found, base_url)),
+            to_text(_meta(found, base_url)),
             text[end:-1],
             _memberships_text(found, base_url),
             "}",
@@ -115,7 +115,7 @@ def resource_text(found: Found, base_url: str, parameters: ResponseParameters[An
 def _memberships_text(found: Found, base_url: str) -> str:
     if found.groups:
         values = _located(group_values(found.groups), base_url)
-        return f',"groups":{_json(values)}'
+        return f',"groups":{to_text(values)}'
     if found.members:
         base = base_url.rstrip("/")
         members = ",".join(
@@ -166,10 +166,6 @@ def _located(values: list[dict[str, Any]], base_url: str) -> list[dict[str, Any]
     return [{**each, "$ref": f"{base}/{each['$ref']}"} for each in values]
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
 # -- References -----------------------------------------------------------
 
 
@@ -188,7 +184,7 @@ class _Default:
 
 @lru_cache(maxsize=64)
 def _shown_by_default(model: type[Resource[Any]]) -> _Default:
-    hidden = {name for name, shown in _complete(model).items() if name not in plan(model, (), ())}
+    hidden = _complete(model) - plan(model, (), ()).keys()
     partly = {name for name, shown in plan(model, (), ()).items() if shown is not None}
     memberships = {"groups", "members"}
     return _Default(
@@ -198,8 +194,9 @@ def _shown_by_default(model: type[Resource[Any]]) -> _Default:
     )
 
 
-def _complete(model: type[BaseModel]) -> dict[str, None]:
-    return {name: None for _, name in names_of(model)}
+def _complete(model: type[BaseModel]) -> set[str]:
+    names = {name for _, name in names_of(model)}
+    return names - {"schemas"} if issubclass(model, Extension) else names
 
 
 @lru_cache(maxsize=64)
@@ -262,6 +259,8 @@ def _plan(
 ) -> Plan:
     found: dict[str, Plan | None] = {}
     for field_name, name in names_of(model):
+        if name == "schemas" and issubclass(model, Extension):
+            continue  # scim2-models declares it, and an extension in a document has none
         kind: Any = model.get_field_root_type(field_name)
         extension = isinstance(kind, type) and issubclass(kind, Extension)
         named = name if extension else f"{urn}{joint}{name}"
@@ -271,8 +270,10 @@ def _plan(
         found[name] = None
         if extension or (isinstance(kind, type) and issubclass(kind, ComplexAttribute)):
             parts = _plan(kind, named, ":" if extension else ".", attributes, excluded)
-            if parts.keys() != _complete(kind).keys() or any(parts.values()):
+            if parts.keys() != _complete(kind) or any(parts.values()):
                 found[name] = parts
+            if not parts:
+                del found[name]
     return found
 
 

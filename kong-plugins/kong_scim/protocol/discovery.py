@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from scim2_models import (
@@ -14,8 +15,14 @@ from scim2_models import (
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Target
+from scim2_server.routing import Target, match
 from scim2_server.service import DiscoveryResourceT, ScimService
+
+
+@lru_cache(maxsize=256)
+def _matched(method: str, path: str) -> Target:
+    # Each step of a request asks for it again.
+    return match(method.upper(), path)
 
 
 class DiscoveryService(ScimService):
@@ -28,7 +35,7 @@ class DiscoveryService(ScimService):
         :raises MethodNotAllowedException: With the methods that the endpoint takes.
         """
         try:
-            return ScimService.match(request)
+            return _matched(request.method, request.path)
         except MethodNotAllowedException as exception:
             allowed = {*exception.allowed, "OPTIONS"}
             if request.path.strip("/").partition("/")[0].casefold() == "events":

@@ -206,7 +206,8 @@ class KongScimHandler(ScimHandler):
     def search(self, request: ScimRequest) -> ScimResponse:
         """Search with GET (RFC 7644 §3.4.2)."""
         target = self.service.route(request, Operation.search)
-        return self._search(
+        alike = self._search_alike(request, target)
+        return alike or self._search(
             request, target, lambda types: self.service.read_search_query(types, request.query)
         )
 
@@ -218,6 +219,22 @@ class KongScimHandler(ScimHandler):
             request,
             target,
             lambda types: self.service.read_search_body(types, request.body, content_type),
+        )
+
+    def _search_alike(self, request: ScimRequest, target: Target) -> ScimResponse | None:
+        """Serve a search of a known shape; return None for any other."""
+        service = self.service
+        if target.endpoint is None or not request.query.get("filter"):
+            return None
+        resource_type = service.resource_type_at(target.endpoint)
+        kind = self._directory.kinds.of(resource_type)
+        alike = service.alike(kind, request.query)
+        if alike is None:
+            return None
+        service.authorize(request, target, resource_type)
+        page = self._directory.search_alike(alike.shape, alike.values, alike.start, alike.count)
+        return service.page_response(
+            request.base_url, [resource_type], page, alike.shape.request, start=alike.start
         )
 
     def _search(

@@ -48,13 +48,14 @@ from kong_scim.directory.directory import Page
 from kong_scim.directory.documents import Content, Found, content
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.protocol import patching, references
+from kong_scim.protocol.alike import Alike, Shapes
 from kong_scim.protocol.answers import TextResponse, page_text
 from kong_scim.protocol.bulk import CircularPlan, failure_of_operation, lenient_bulk
 from kong_scim.protocol.discovery import DiscoveryService
 from kong_scim.protocol.errors import bounded
 from kong_scim.protocol.leniency.requests import lenient_patch_message, lenient_resource
 from kong_scim.protocol.limits import parse_json
-from kong_scim.protocol.parameters import choose, has_choices, parameter, refuse_both
+from kong_scim.protocol.parameters import MAX_INDEX, choose, has_choices, parameter, refuse_both
 from kong_scim.protocol.plain import NotPlainError, PlainPatch, PlainPayloads
 from kong_scim.protocol.rights import authorize
 from kong_scim.protocol.wording import detail_of, in_our_words, validated
@@ -94,6 +95,7 @@ class KongScimService(DiscoveryService):
         self._failures = failures
         kinds = Kinds(provider)
         self._plain = {kind.name: PlainPayloads(kind.model) for kind in kinds}
+        self._shapes = self._no_shapes_yet()
         # pydantic has only weak references to the classes of generic messages. Without these, each
         # would be built again, in 10 ms, after a garbage collection.
         every = self._every_model()
@@ -221,6 +223,21 @@ class KongScimService(DiscoveryService):
 
     # -- Search ---------------------------------------------------------
 
+    def alike(self, kind: Kind, query: Mapping[str, str]) -> Alike | None:
+        """Return a search in terms of its shape (:mod:`.alike`); None if it must be read."""
+        return self._shapes.of(kind, query)
+
+    def _no_shapes_yet(self) -> Shapes:
+        def read(kind: Kind, query: Mapping[str, Any]) -> SearchRequest[Any]:
+            with self.provider:
+                return self.read_search([self.resource_type_at(kind.endpoint)], query)[0]
+
+        pages = SearchRequest[Any]()
+        self._bound_count(pages)
+        largest = SearchRequest[Any](count=MAX_INDEX)
+        self._bound_count(largest)
+        return Shapes(read, default=int(pages.count or 0), most=int(largest.count or 0))
+
     def read_search(
         self, resource_types: list[ResourceType], payload: Any
     ) -> tuple[SearchRequest[Any], Any]:
@@ -345,12 +362,17 @@ class KongScimService(DiscoveryService):
         resource_types: list[ResourceType],
         page: Page,
         search_request: SearchRequest[Any],
+        *,
+        start: int | None = None,
     ) -> ScimResponse:
-        """Return a page of a search (RFC 7644 §3.4.2, RFC 9865 §2)."""
+        """Return a page of a search (RFC 7644 §3.4.2, RFC 9865 §2).
+
+        :param start: The index of its first resource, if it is not in the request.
+        """
         by_cursor = search_request.cursor is not None
         more: dict[str, Any] = {"totalResults": page.total}
         if not by_cursor:
-            more["startIndex"] = search_request.start_index
+            more["startIndex"] = start or search_request.start_index
         elif search_request.count != 0:
             for name, position in (("nextCursor", page.next), ("previousCursor", page.previous)):
                 cursor = self._seal(resource_types, search_request, position)
