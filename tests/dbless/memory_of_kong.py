@@ -34,6 +34,7 @@ from without_kong import Storage
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
+KINDS = Kinds(PROVIDER)
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
 
@@ -78,7 +79,7 @@ class Gateway:
         return self._provisioning().database()
 
     def every_user(self) -> EveryUser:
-        return EveryUser(self.database(), Kinds(PROVIDER).in_role("User"))
+        return EveryUser(self.database(), KINDS.in_role("User"))
 
     def tick(self) -> None:
         self._calls = 0
@@ -129,7 +130,7 @@ class Gateway:
             memory.store.close()
 
     def _provisioning(self) -> Provisioning:
-        return Provisioning(CONFIG, self.bridge(), HOST, PROVIDER, self.data)
+        return Provisioning(CONFIG, self.bridge(), HOST, KINDS, self.data)
 
     def bridge(self) -> Bridge:
         functions = BridgeFunctions(self.kong, self._executor, {"node_id": HOST.node_id}).by_name()
