@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from access_support import Directory, challenge, client, plugin_with
+from access_support import Calls, challenge, client, plugin_with
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws, jwt
@@ -27,7 +27,7 @@ KEY = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"}, private=True)
 OTHER = RSAKey.generate_key(2048, {"kid": "k1"}, private=True)
 PEM = KEY.as_pem(private=False).decode()
 
-Scim = Callable[..., tuple[Client, Directory]]
+Scim = Callable[..., tuple[Client, Calls]]
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def by_hand(header: dict[str, Any], secret: bytes | None) -> str:
 def scim(monkeypatch: pytest.MonkeyPatch) -> Scim:
     """A client that sends a JWT to a plugin with that key pinned."""
 
-    def with_jwt(token: str, **config: Any) -> tuple[Client, Directory]:
+    def with_jwt(token: str, **config: Any) -> tuple[Client, Calls]:
         settings = {"issuer": ISSUER, "audience": [AUDIENCE], "public_key": PEM, **config}
         plugin, directory = plugin_with(monkeypatch, jwt=settings)
         return client(plugin, token=token), directory

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -295,7 +296,7 @@ def _operate(gateway: Gateway, step: tuple[str, int, int], users: list[str], gro
     elif operation == "key":
         gateway.give_key(user_id, str(number))
     else:
-        user = storage.get(USER, user_id)
+        user: Any = storage.get(USER, user_id)
         user.active = {"off": False, "on": True}.get(operation, user.active)
         user.user_name = f"user-{number}" if operation == "rename" else user.user_name
         storage.update(USER, user)
@@ -357,7 +358,7 @@ def test_a_pending_change_that_kong_refuses_by_now_still_takes_access_away(
     gateway.give_key(alice.id, "1")
     gateway.stop_at = "before commit 2"
     storage = gateway.storage()
-    user = storage.get(USER, alice.id)
+    user: Any = storage.get(USER, alice.id)
     user.active, user.user_name = False, "user-bob"
     with pytest.raises(StoppedError):
         storage.update(USER, user)
