@@ -12,15 +12,12 @@ from kong_scim.bridge import Delete, Upsert
 
 OWNER = str(uuid.uuid4())
 
-LOAD = (
-    """
+LOAD = f"""
     local consumers = require "kong.plugins.scim-bridge.consumers"
-    given = consumers.load("%s", given)
+    given = consumers.load("{OWNER}", given)
     before, state = state, given and consumers.state(given)
     return state
 """
-    % OWNER
-)  # noqa: UP031
 """Reads a consumer for a request that brings the table which was read before."""
 
 IS_WRITTEN = """
