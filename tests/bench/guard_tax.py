@@ -22,7 +22,10 @@ from ports import free_port
 
 AIM = 1.03
 CONNECTIONS = 16
-ROUNDS = 15
+STARTS = 3
+"""LuaJIT compiles other traces in each process, so one start says little."""
+ROUNDS = 5
+"""Of each start."""
 SECONDS = 1
 """Length of a round."""
 
@@ -60,29 +63,36 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
     if not shutil.which("wrk"):
         say("  The guard: skipped, `wrk` is not there")
         return []
-    with _gateways() as (guarded, bare):
-        return [ratio for key in CONSUMERS for ratio in _compare(say, key, guarded, bare)]
+    costs: dict[str, list[tuple[Cost, Cost]]] = {key: [] for key in CONSUMERS}
+    for _ in range(STARTS):
+        with _gateways() as (guarded, bare):
+            for key in CONSUMERS:
+                costs[key] += _pairs(key, guarded, bare)
+    return [ratio for key, pairs in costs.items() for ratio in _ratios(say, key, pairs)]
 
 
-def _compare(
-    say: Callable[[str], None], key: str, guarded: KongProcess, bare: KongProcess
-) -> list[Ratio]:
-    sides = (guarded, bare)
-    spent: tuple[list[Cost], list[Cost]] = ([], [])
-    for kong in sides:
+def _pairs(key: str, guarded: KongProcess, bare: KongProcess) -> Iterator[tuple[Cost, Cost]]:
+    """Yield the costs of each round, with and without scim-bridge."""
+    for kong in (guarded, bare):
         _round(kong, key)  # compiles the Lua and fills the caches
     for number in range(ROUNDS):
-        for which in (0, 1) if number % 2 else (1, 0):
-            spent[which].append(_round(sides[which], key))
-    name = CONSUMERS[key][0]
-    clock = [statistics.median(cost.clock for cost in costs) for costs in spent]
-    cpu = [statistics.median(cost.cpu for cost in costs) for costs in spent]
-    with_guard, without = (round(1 / each) for each in clock)
-    say(f"  {name}: {with_guard:,} requests a second with scim-bridge, {without:,} without")
-    return [
-        Ratio(f"a request of {name}", *clock, "without scim-bridge", ROUNDS, AIM),
-        Ratio("  of it CPU of Kong", *cpu, "without scim-bridge", ROUNDS),
-    ]
+        if number % 2:
+            ours = _round(guarded, key)
+            yield ours, _round(bare, key)
+        else:
+            theirs = _round(bare, key)
+            yield _round(guarded, key), theirs
+
+
+def _ratios(
+    say: Callable[[str], None], key: str, pairs: list[tuple[Cost, Cost]]
+) -> Iterator[Ratio]:
+    name, rounds = CONSUMERS[key][0], len(pairs)
+    ours, theirs = (statistics.median(pair[side].clock for pair in pairs) for side in (0, 1))
+    say(f"  {name}: {1 / ours:,.0f} requests a second with scim-bridge, {1 / theirs:,.0f} without")
+    yield Ratio(f"a request of {name}", ours, theirs, "without scim-bridge", rounds, AIM)
+    ours, theirs = (statistics.median(pair[side].cpu for pair in pairs) for side in (0, 1))
+    yield Ratio("  of it CPU of Kong", ours, theirs, "without scim-bridge", rounds)
 
 
 def _round(kong: KongProcess, key: str) -> Cost:
