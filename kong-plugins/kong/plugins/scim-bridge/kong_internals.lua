@@ -176,6 +176,14 @@ function _M.reload_plugins()
 end
 
 
+--- Returns the plugins that are configured in the workspace of this request, or nil if that is not known. It
+-- is the same table until Kong reloads its plugins (kong/runloop/plugins_iterator.lua).
+function _M.plugins()
+  local collected = ngx.ctx.plugins
+  return collected and collected.ws and collected.ws.plugins or nil
+end
+
+
 --- Returns the sequence number for a new configuration, by which plugin_servers/plugin.lua tells two apart.
 function _M.next_sequence()
   return ngx.shared.kong:incr(SEQUENCE, 1, 0)
@@ -202,19 +210,32 @@ end
 _M.LDAP_CREDENTIAL = "ldap_auth_cache:"
 
 
---- Returns the names of a consumer's ACL groups; none without the acl plugin (kong/plugins/acl/groups.lua).
--- @return a list of those that could be read, and an error or nil
+local consumer_groups = private("kong.plugins.acl.groups", "get_consumer_groups") -- plugins/acl/groups.lua
+
+
+local names_of = setmetatable({}, { __mode = "k" }) -- by the table of that function, which is also a set
+
+
+--- Returns the names of a consumer's ACL groups; none without the acl plugin.
+-- @return a list that nobody may change, and an error or nil
 function _M.acl_groups(consumer_id)
-  local names = {}
-  if not kong.db.daos.acls then
-    return names
+  local groups, err
+  if kong.db.daos.acls then
+    groups, err = consumer_groups(consumer_id)
+  end
+  if not groups then
+    return {}, err
   end
 
-  local found, err = private("kong.plugins.acl.groups", "get_consumer_groups")(consumer_id)
-  for i, group in ipairs(found or {}) do
-    names[i] = group
+  local names = names_of[groups]
+  if not names then
+    names = {}
+    for i, group in ipairs(groups) do
+      names[i] = group
+    end
+    names_of[groups] = names
   end
-  return names, err
+  return names
 end
 
 
