@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kong_scim import worker_slots
+from kong_scim import processes, worker_slots
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.context import request_id
 from kong_scim.pluginserver.ids import Ids
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=options.data).close()
+            if options.processes > 1 and not options.dump:
+                processes.share_lock(options.data)
         except OSError as error:
             log.critical("--data %s cannot be written: %s", options.data, error.strerror)
             return 1
@@ -95,25 +97,25 @@ def _serve_in_processes(
 ) -> None:
     mailboxes = [Mailbox() for _ in range(options.processes)]
 
-    def run(number: int, parent: socket.socket) -> None:
+    def run(number: int, to_parent: socket.socket) -> None:
         peers = Peers(number, mailboxes)
         server = _server(plugin, options, ids=Ids(number, options.processes), peers=peers)
         listener = Listener(listening, server.handle, send_timeout=options.event_timeout)
         peers.serve(lambda sock: listener.serve(sock, server.handle_peer))
-        if parent.recv(1) == STOP:
+        if to_parent.recv(1) == STOP:
             server.stop(options.grace)
-            parent.sendall(STOPPED)
-            if parent.recv(1) == END:
+            to_parent.sendall(STOPPED)
+            if to_parent.recv(1) == END:
                 listener.close()
         # Otherwise the parent has died, and its processes end with it.
 
-    processes = Parent(options.processes, run)
+    parent = Parent(options.processes, run)
     log.info("plugin %s is served at %s", plugin.name, options.socket)
-    received = processes.serve(_SIGNALS)
+    received = parent.serve(_SIGNALS)
     log.info("%s: finishing what runs", received.name)
-    processes.stop(options.grace)
+    parent.stop(options.grace)
     listening.close()
-    processes.end()
+    parent.end()
 
 
 def _server(plugin: PluginFile, options: argparse.Namespace, **others: Any) -> PluginServer:
