@@ -211,8 +211,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_PROCESSES", str(max(1, _cores() // CORES))),
         metavar="N",
-        help="processes that share the requests (default: one for each two cores, here "
-        "%(default)s, or $KONG_SCIM_PROCESSES)",
+        help="processes that share the requests, one for each two cores if nothing is said "
+        "(default: %(default)s, or $KONG_SCIM_PROCESSES)",
     )
     parser.add_argument(
         "--workers",
