@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from hashlib import blake2b
 
 _ENTRY = struct.Struct("16sddd")
-"""An entry: the digest of its key, its two numbers, and when it was used last. An unused entry is
+"""An entry: the digest of its key, its two numbers, and when it was written. An unused entry is
 zeros."""
 
 _ROW = 8
 """Entries of a row. The digest of a key says which row it is in."""
+
+_ROW_SIZE = _ROW * _ENTRY.size
 
 
 class SharedTable:
@@ -32,7 +34,7 @@ class SharedTable:
     choose keys that share a row.
 
     :param entries: How many entries there are at most. A new one takes the place of the one in its
-        row that was used least recently.
+        row that was written least recently.
     :param clock: Returns seconds of a clock that all processes share.
     """
 
@@ -40,7 +42,7 @@ class SharedTable:
         self._rows = max(1, entries // _ROW)
         self._clock = clock
         self._key = secrets.token_bytes(16)
-        self._memory = mmap.mmap(-1, self._rows * _ROW * _ENTRY.size)
+        self._memory = mmap.mmap(-1, self._rows * _ROW_SIZE)
         self._threads = threading.Lock()
         self._lock = _file_to_lock()
 
@@ -55,37 +57,37 @@ class SharedTable:
                 fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     def __len__(self) -> int:
-        return sum(used > 0 for _, _, _, used in _ENTRY.iter_unpack(self._memory))
+        return sum(written > 0 for *_, written in _ENTRY.iter_unpack(self._memory))
 
     def get(self, key: Hashable) -> tuple[float, float] | None:
         """Return the numbers of a key, or None if it has no entry. Call it :meth:`locked`."""
         digest, row = self._place(key)
-        for offset, (found, first, second, used) in self._entries(row):
-            if found == digest and used:
-                _ENTRY.pack_into(self._memory, offset, found, first, second, self._clock())
-                return first, second
-        return None
+        offset = self._find(digest, row)
+        if offset < 0:
+            return None
+        _, first, second, _ = _ENTRY.unpack_from(self._memory, offset)
+        return first, second
 
     def put(self, key: Hashable, first: float, second: float) -> None:
         """Set the numbers of a key. Call it :meth:`locked`."""
         digest, row = self._place(key)
-        offset, _ = min(
-            self._entries(row),
-            key=lambda entry: (entry[1][0] != digest, entry[1][3]),
-        )
+        offset = self._find(digest, row)
+        if offset < 0:
+            offset = min(
+                range(row, row + _ROW_SIZE, _ENTRY.size),
+                key=lambda each: _ENTRY.unpack_from(self._memory, each)[3],
+            )
         _ENTRY.pack_into(self._memory, offset, digest, first, second, self._clock())
 
     def _place(self, key: Hashable) -> tuple[bytes, int]:
         """Return the digest of a key, and the offset of its row."""
         text = repr(key).encode("utf-8", "surrogateescape")
         digest = blake2b(text, digest_size=16, key=self._key).digest()
-        row = int.from_bytes(digest[:8], "big") % self._rows
-        return digest, row * _ROW * _ENTRY.size
+        return digest, int.from_bytes(digest[:8], "big") % self._rows * _ROW_SIZE
 
-    def _entries(self, row: int) -> list[tuple[int, tuple[bytes, float, float, float]]]:
-        """Return the entries of a row with their offsets."""
-        offsets = range(row, row + _ROW * _ENTRY.size, _ENTRY.size)
-        return [(offset, _ENTRY.unpack_from(self._memory, offset)) for offset in offsets]
+    def _find(self, digest: bytes, row: int) -> int:
+        """Return the offset of the entry with a digest, or -1."""
+        return self._memory.find(digest, row, row + _ROW_SIZE)
 
 
 def _file_to_lock() -> int:
