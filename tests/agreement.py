@@ -25,8 +25,8 @@ from psycopg.rows import dict_row
 
 from hosts import Gateway
 from kong_scim.config.plugin import PluginConfig
-from kong_scim.directory.documents import StoredRow, model
 from kong_scim.directory.kinds import Kinds
+from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.values import Value, rows, uniques
 from kong_scim.protocol.resources import provider
 from scim_traffic import KONG
@@ -266,12 +266,12 @@ class Tables:
             claims[row["resource_id"]].add((row["tenant"], row["attr"], row["digest"]))
         for columns in self.rows["scim_resources"]:
             row, kind = StoredRow.read(columns), self._kinds.of(columns["type"])
-            resource, who = model(kind, row), f"{row.type} {row.display!r} ({row.id})"
-            wanted = set(map(_comparable, rows(kind, resource)))
+            who = f"{row.type} {row.display!r} ({row.id})"
+            wanted = set(map(_comparable, rows(kind, row.doc)))
             yield from _differ(f"{who}: scim_values", values[row.id], wanted)
             claimed = {
                 (columns["tenant"], urn, digest)
-                for urn, (digest, _) in uniques(kind, resource).items()
+                for urn, (digest, _) in uniques(kind, row.doc).items()
             }
             yield from _differ(f"{who}: scim_unique", claims[row.id], claimed)
             shown = (columns["display"], columns["display_key"])

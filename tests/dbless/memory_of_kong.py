@@ -23,7 +23,6 @@ from kong_scim.dbless.bridge import epoch_key
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kinds
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.events.outbox import Origin
 from kong_scim.protocol.resources import provider
 from kong_scim.tenant import Provisioning
@@ -31,9 +30,11 @@ from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.declarative_rows import ConsumerRow
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.store import Store
+from without_kong import Storage
 
 CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
+KINDS = Kinds(PROVIDER)
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
 HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
 
@@ -69,16 +70,16 @@ class Gateway:
 
     # -- what is done to it -----------------------------------------------
 
-    def storage(self) -> SqlStorage:
+    def storage(self) -> Storage:
         """The resources, as a request sees them."""
         self._calls = 0
-        return self._provisioning().storage(ORIGIN)
+        return Storage(self._provisioning().directory(ORIGIN))
 
     def database(self) -> TenantDatabase:
         return self._provisioning().database()
 
     def every_user(self) -> EveryUser:
-        return EveryUser(self.database(), Kinds(PROVIDER).in_role("User"))
+        return EveryUser(self.database(), KINDS.in_role("User"))
 
     def tick(self) -> None:
         self._calls = 0
@@ -129,7 +130,7 @@ class Gateway:
             memory.store.close()
 
     def _provisioning(self) -> Provisioning:
-        return Provisioning(CONFIG, self.bridge(), HOST, PROVIDER, self.data)
+        return Provisioning(CONFIG, self.bridge(), HOST, KINDS, self.data)
 
     def bridge(self) -> Bridge:
         functions = BridgeFunctions(self.kong, self._executor, {"node_id": HOST.node_id}).by_name()
@@ -190,7 +191,7 @@ def create(gateway: Gateway, name: str, **values: Any) -> Any:
 
 def set_active(gateway: Gateway, user_id: str, active: bool) -> None:
     storage = gateway.storage()
-    user = storage.get(USER, user_id)
+    user: Any = storage.get(USER, user_id)
     user.active = active
     storage.update(USER, user)
 

@@ -271,7 +271,7 @@ def test_after_any_sequence_with_any_stops_kong_is_what_it_would_be_if_it_were_g
                 gateway.tick()
         consumers = {row[0] for row in gateway.entities()["consumers"]}
         batches = gateway.every_user().batches(100)
-        assert consumers == {each.user.id for batch in batches for each in batch}
+        assert consumers == {each.row.id for batch in batches for each in batch}
         assert gateway.entities() == anew(gateway)
 
 

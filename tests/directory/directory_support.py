@@ -13,10 +13,9 @@ from scim2_server.utils import parametrize
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
 from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.ports import Change, ConsumerSync, Outcome
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.extensions import schemas_directory
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
-from without_kong import storage_of
+from without_kong import Storage, storage_of
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 KONG = "urn:ietf:params:scim:schemas:extension:kong:2.0:User"
@@ -108,7 +107,7 @@ def storage_on(
     scope: Scope | None = None,
     consumer_sync: ConsumerSync | None = None,
     provider: ScimProvider = PROVIDER,
-) -> SqlStorage:
+) -> Storage:
     return storage_of(
         db, scope or new_scope(), provider, consumer_sync, clock=ticking(), new_id=new_id
     )
@@ -127,11 +126,11 @@ def group(name: str, *members: str, **attributes: Any) -> Resource[Any]:
     return found
 
 
-def create_user(storage: SqlStorage, name: str, /, **attributes: Any) -> str:
+def create_user(storage: Storage, name: str, /, **attributes: Any) -> str:
     return str(storage.create(USERS, user(userName=name, **attributes)).id)
 
 
-def create_group(storage: SqlStorage, name: str, *members: str) -> str:
+def create_group(storage: Storage, name: str, *members: str) -> str:
     return str(storage.create(GROUPS, group(name, *members)).id)
 
 
@@ -143,21 +142,21 @@ def request(types: Sequence[ResourceType] = (USERS,), **parameters: Any) -> Sear
 
 
 def found(
-    storage: SqlStorage, filter_: str, types: Sequence[ResourceType] = (USERS,)
+    storage: Storage, filter_: str, types: Sequence[ResourceType] = (USERS,)
 ) -> list[Resource[Any]]:
     return list(storage.search(list(types), request(types, filter=filter_)).resources)
 
 
-def names(storage: SqlStorage, filter_: str) -> set[str]:
+def names(storage: Storage, filter_: str) -> set[str]:
     """Return the userNames that a filter finds."""
     return {str(each.user_name) for each in found(storage, filter_)}  # type: ignore[attr-defined]
 
 
-def members_of(storage: SqlStorage, group_id: str) -> set[str]:
+def members_of(storage: Storage, group_id: str) -> set[str]:
     return {each.value for each in storage.get(GROUPS, group_id).members or ()}  # type: ignore[attr-defined]
 
 
-def groups_of(storage: SqlStorage, user_id: str) -> dict[str, str]:
+def groups_of(storage: Storage, user_id: str) -> dict[str, str]:
     """Return whether a user is a direct or indirect member, by the group's name."""
     groups = storage.get(USERS, user_id).groups or ()  # type: ignore[attr-defined]
     return {each.display: each.type for each in groups}

@@ -27,7 +27,7 @@ from stored_rows import assert_rows_agree, memberships
 
 from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.ports import Conflict
-from kong_scim.directory.storage import SqlStorage
+from without_kong import Storage
 
 MANY = 32
 ROUNDS = 8
@@ -39,7 +39,7 @@ def scope() -> Scope:
 
 
 @pytest.fixture
-def storage(database: Database, scope: Scope) -> SqlStorage:
+def storage(database: Database, scope: Scope) -> Storage:
     return storage_on(database, scope)
 
 
@@ -77,7 +77,7 @@ def errors(results: Sequence[Any]) -> list[str]:
 
 
 def test_many_members_added_to_one_group_are_all_in_it(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     users = [create_user(storage, f"user{number}") for number in range(MANY)]
     admins = create_group(storage, "admins")
@@ -91,7 +91,7 @@ def test_many_members_added_to_one_group_are_all_in_it(
     assert_rows_agree(database, scope)
 
 
-def test_one_user_added_to_many_groups_is_in_all(storage: SqlStorage) -> None:
+def test_one_user_added_to_many_groups_is_in_all(storage: Storage) -> None:
     ann = create_user(storage, "ann")
     groups = [create_group(storage, f"group{number}") for number in range(MANY)]
     results = at_once(
@@ -101,7 +101,7 @@ def test_one_user_added_to_many_groups_is_in_all(storage: SqlStorage) -> None:
     assert len(groups_of(storage, ann)) == MANY
 
 
-def test_members_that_come_and_go_at_once_end_as_told(storage: SqlStorage) -> None:
+def test_members_that_come_and_go_at_once_end_as_told(storage: Storage) -> None:
     users = [create_user(storage, f"user{number}") for number in range(16)]
     admins = create_group(storage, "admins", *users[:8])
     results = at_once(
@@ -118,7 +118,7 @@ def test_members_that_come_and_go_at_once_end_as_told(storage: SqlStorage) -> No
     assert members_of(storage, admins) == set(users[8:])
 
 
-def test_of_two_users_of_one_name_exactly_one_is_created(storage: SqlStorage) -> None:
+def test_of_two_users_of_one_name_exactly_one_is_created(storage: Storage) -> None:
     for number in range(ROUNDS):
         name = f"ann{number}"
         results = at_once(*[lambda name=name: create_user(storage, name)] * 4)
@@ -127,7 +127,7 @@ def test_of_two_users_of_one_name_exactly_one_is_created(storage: SqlStorage) ->
         assert names(storage, f'userName eq "{name}"') == {name}
 
 
-def test_of_two_users_renamed_to_one_name_exactly_one_gets_it(storage: SqlStorage) -> None:
+def test_of_two_users_renamed_to_one_name_exactly_one_gets_it(storage: Storage) -> None:
     ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
     results = at_once(
         *(
@@ -140,7 +140,7 @@ def test_of_two_users_renamed_to_one_name_exactly_one_gets_it(storage: SqlStorag
 
 
 def test_two_users_that_swap_their_names_end_in_a_refusal_and_no_deadlock(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
     results = at_once(
@@ -153,7 +153,7 @@ def test_two_users_that_swap_their_names_end_in_a_refusal_and_no_deadlock(
 
 
 def test_a_member_added_during_a_rename_shows_the_new_name(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     admins = create_group(storage, "admins")
 
@@ -176,7 +176,7 @@ def test_a_member_added_during_a_rename_shows_the_new_name(
 
 
 def test_a_user_deleted_while_it_is_added_is_in_no_group(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     admins = create_group(storage, "admins")
     for number in range(ROUNDS):
@@ -192,7 +192,7 @@ def test_a_user_deleted_while_it_is_added_is_in_no_group(
 
 
 def test_a_group_deleted_while_a_member_is_added_leaves_nothing(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     ann = create_user(storage, "ann")
     for _ in range(ROUNDS):
@@ -207,7 +207,7 @@ def test_a_group_deleted_while_a_member_is_added_leaves_nothing(
     assert memberships(database, scope) == set()
 
 
-def test_groups_put_into_each_other_at_once_have_all_their_people(storage: SqlStorage) -> None:
+def test_groups_put_into_each_other_at_once_have_all_their_people(storage: Storage) -> None:
     for _ in range(ROUNDS):
         people = [create_user(storage, f"person{number}") for number in range(3)]
         ring = [
@@ -233,7 +233,7 @@ def test_groups_put_into_each_other_at_once_have_all_their_people(storage: SqlSt
             storage.delete(USERS, person)
 
 
-def test_a_member_of_a_group_that_is_nested_at_once_is_in_both(storage: SqlStorage) -> None:
+def test_a_member_of_a_group_that_is_nested_at_once_is_in_both(storage: Storage) -> None:
     for number in range(ROUNDS):
         ann = create_user(storage, f"ann{number}")
         inner, outer = create_group(storage, "inner"), create_group(storage, "outer")
@@ -246,7 +246,7 @@ def test_a_member_of_a_group_that_is_nested_at_once_is_in_both(storage: SqlStora
 
 
 def test_replacements_at_once_end_as_one_of_them_and_conflicts_are_told(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     users = [create_user(storage, f"user{number}") for number in range(4)]
     admins = create_group(storage, "admins")
@@ -264,7 +264,7 @@ def test_replacements_at_once_end_as_one_of_them_and_conflicts_are_told(
 
 
 def test_a_crowd_of_all_kinds_of_writes_leaves_rows_that_agree(
-    storage: SqlStorage, database: Database, scope: Scope
+    storage: Storage, database: Database, scope: Scope
 ) -> None:
     users = [create_user(storage, f"user{number}") for number in range(8)]
     groups = [create_group(storage, f"group{number}") for number in range(3)]

@@ -28,7 +28,7 @@ from scim2_models import NotFoundException
 from kong_scim.bridge import Dialect, Sql, Step, StepResult
 from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.ports import Conflict
-from kong_scim.directory.storage import SqlStorage
+from without_kong import Storage
 
 STATEMENTS = range(1, 4)
 """After which statement of the first reading step the other change commits."""
@@ -67,7 +67,7 @@ def scope() -> Scope:
 
 
 @pytest.fixture
-def others(database: Database, scope: Scope) -> SqlStorage:
+def others(database: Database, scope: Scope) -> Storage:
     return storage_on(database, scope)
 
 
@@ -79,7 +79,7 @@ def consumer_sync() -> RecordingEffects:
 @pytest.fixture
 def overtaken(
     database: Database, scope: Scope, consumer_sync: RecordingEffects
-) -> Callable[[int, Callable[[], Any]], SqlStorage]:
+) -> Callable[[int, Callable[[], Any]], Storage]:
     return lambda after, meanwhile: storage_on(
         Overtaken(database, after, meanwhile), scope, consumer_sync
     )
@@ -94,7 +94,7 @@ def told(consumer_sync: RecordingEffects) -> list[str]:
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_member_joins_a_group_under_the_name_it_was_given_meanwhile(
-    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
+    others: Storage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "old")
     rename = lambda: others.patch_members(GROUPS, admins, patch=lambda _: group("new"))  # noqa: E731
@@ -105,7 +105,7 @@ def test_a_member_joins_a_group_under_the_name_it_was_given_meanwhile(
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_member_joins_the_groups_its_group_was_put_into_meanwhile(
-    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
+    others: Storage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann = create_user(others, "ann")
     inner, outer = create_group(others, "inner"), create_group(others, "outer")
@@ -116,7 +116,7 @@ def test_a_member_joins_the_groups_its_group_was_put_into_meanwhile(
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_nobody_joins_a_group_that_was_deleted_meanwhile(
-    others: SqlStorage, overtaken: Any, after: int
+    others: Storage, overtaken: Any, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "admins")
     storage = overtaken(after, lambda: others.delete(GROUPS, admins))
@@ -127,7 +127,7 @@ def test_nobody_joins_a_group_that_was_deleted_meanwhile(
 
 @pytest.mark.parametrize("after", STATEMENTS)
 def test_a_group_that_is_deleted_takes_along_who_joined_meanwhile(
-    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
+    others: Storage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "admins")
     storage = overtaken(after, lambda: others.patch_members(GROUPS, admins, add=[ann]))
@@ -141,7 +141,7 @@ def test_a_group_that_is_deleted_takes_along_who_joined_meanwhile(
 
 @pytest.mark.parametrize("after", [1])
 def test_a_user_is_replaced_with_the_groups_it_came_into_meanwhile(
-    others: SqlStorage, overtaken: Any, consumer_sync: RecordingEffects, after: int
+    others: Storage, overtaken: Any, consumer_sync: RecordingEffects, after: int
 ) -> None:
     ann, admins = create_user(others, "ann"), create_group(others, "admins")
     storage = overtaken(after, lambda: others.patch_members(GROUPS, admins, add=[ann]))
@@ -152,7 +152,7 @@ def test_a_user_is_replaced_with_the_groups_it_came_into_meanwhile(
     assert members_of(others, admins) == {ann}
 
 
-def test_a_group_with_an_empty_name_is_a_group_like_any_other(others: SqlStorage) -> None:
+def test_a_group_with_an_empty_name_is_a_group_like_any_other(others: Storage) -> None:
     ann = create_user(others, "ann")
     create_group(others, "", ann)
     create_group(others, "admins", ann)

@@ -23,8 +23,8 @@ from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.directory.storage import SqlStorage
 from postgres import Postgres
+from without_kong import Storage
 
 SCOPE = Scope("workspace", "tenant")
 USERS_THERE = 20_000
@@ -67,7 +67,7 @@ class Filled:
     def __init__(self, db: PostgresDatabase | SqliteDatabase) -> None:
         self.database = db
         self.recorder = Recorder(db)
-        self.storage: SqlStorage = storage_on(self.recorder, SCOPE)
+        self.storage: Storage = storage_on(self.recorder, SCOPE)
         scope = f"'{SCOPE.workspace}', '{SCOPE.tenant}'"
         user = f"'id-'||n, {scope}, 'User', 1, 'User '||n, 'user '||n, {_DOCUMENT}"
         self.insert(USERS_THERE, "scim_resources", f"{user}, {_MOMENT}, {_MOMENT}")

@@ -29,7 +29,7 @@ from strategies import OPERATORS, SORTABLE, bodies, filters, teams, texts
 from effort import examples
 from kong_scim.directory.database import Database
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.directory.storage import SqlStorage
+from without_kong import Storage
 
 _FILTERS = 12
 
@@ -43,7 +43,7 @@ thorough = settings(
 brief = settings(thorough, max_examples=examples(6))
 
 
-def populated(db: Database, data: st.DataObject) -> tuple[SqlStorage, list[Resource[Any]]]:
+def populated(db: Database, data: st.DataObject) -> tuple[Storage, list[Resource[Any]]]:
     """Store some random users, and groups nested in one another; return them as they are shown."""
     storage = storage_on(db, new_scope())
     users = []
@@ -69,7 +69,7 @@ def agree_on_filters(db: Database, data: st.DataObject) -> None:
 
 
 def agree(
-    storage: SqlStorage, everything: list[Resource[Any]], types: list[Any], expression: str
+    storage: Storage, everything: list[Resource[Any]], types: list[Any], expression: str
 ) -> None:
     try:
         search = request(types, filter=expression)
@@ -184,7 +184,7 @@ def agree_on_orders(db: Database, data: st.DataObject) -> None:
 
 
 def walk(
-    storage: SqlStorage, types: list[Any], search: SearchRequest[Any], *, back: bool = False
+    storage: Storage, types: list[Any], search: SearchRequest[Any], *, back: bool = False
 ) -> list[str | None]:
     """Return the ids of all pages of two, from the first to the last, or the other way."""
     small = search.model_copy(update={"count": 2})

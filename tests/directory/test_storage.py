@@ -33,26 +33,24 @@ from scim2_models import (
 from kong_scim.directory.costs import MOST
 from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.sqlite import SqliteDatabase
-from kong_scim.directory.storage import SqlStorage
 from kong_scim.protocol.resources import EnterpriseUser, Group, User
+from without_kong import Storage
 
 LONG = "ä" * 10_000
 
 
 @pytest.fixture
-def storage(database: Database) -> SqlStorage:
+def storage(database: Database) -> Storage:
     return storage_on(database)
 
 
 class TestScopes:
     @pytest.fixture(params=[("workspace", "other"), ("other", "tenant"), ("Workspace", "tenant")])
-    def pair(
-        self, database: Database, request: pytest.FixtureRequest
-    ) -> tuple[SqlStorage, SqlStorage]:
+    def pair(self, database: Database, request: pytest.FixtureRequest) -> tuple[Storage, Storage]:
         ours = storage_on(database, Scope("workspace", "tenant"))
         return ours, storage_on(database, Scope(*request.param))
 
-    def test_the_same_user_name_is_free_in_each(self, pair: tuple[SqlStorage, SqlStorage]) -> None:
+    def test_the_same_user_name_is_free_in_each(self, pair: tuple[Storage, Storage]) -> None:
         for storage in pair:
             create_user(storage, "ann", **{ACME: {"badge": "7"}})
         for storage in pair:
@@ -61,7 +59,7 @@ class TestScopes:
                 create_user(storage, "ANN")
 
     def test_nothing_of_another_is_read_found_or_written(
-        self, pair: tuple[SqlStorage, SqlStorage]
+        self, pair: tuple[Storage, Storage]
     ) -> None:
         ours, theirs = pair
         ann = create_user(ours, "ann")
@@ -83,7 +81,7 @@ class TestScopes:
         assert found(theirs, f'members.value eq "{ann}"', [GROUPS]) == []
         assert (ours.get(USERS, ann), ours.get(GROUPS, admins)) == before
 
-    def test_a_member_of_another_is_unknown(self, pair: tuple[SqlStorage, SqlStorage]) -> None:
+    def test_a_member_of_another_is_unknown(self, pair: tuple[Storage, Storage]) -> None:
         ours, theirs = pair
         ann, admins = create_user(ours, "ann"), create_group(ours, "admins")
         mine = create_group(theirs, "mine")
@@ -100,7 +98,7 @@ class TestScopes:
 
 
 class TestMembers:
-    def test_nested_groups_are_flattened_and_marked_indirect(self, storage: SqlStorage) -> None:
+    def test_nested_groups_are_flattened_and_marked_indirect(self, storage: Storage) -> None:
         ann = create_user(storage, "ann")
         inner = create_group(storage, "inner", ann)
         middle = create_group(storage, "middle", inner)
@@ -113,7 +111,7 @@ class TestMembers:
         storage.delete(GROUPS, middle)
         assert groups_of(storage, ann) == {"inner": "direct", "outer": "direct"}
 
-    def test_fifty_groups_within_one_another(self, storage: SqlStorage) -> None:
+    def test_fifty_groups_within_one_another(self, storage: Storage) -> None:
         ann = create_user(storage, "ann")
         below = create_group(storage, "g0", ann)
         for number in range(1, 50):
@@ -124,7 +122,7 @@ class TestMembers:
         }
         assert names(storage, 'groups.display eq "g49"') == {"ann"}
 
-    def test_groups_in_a_circle_are_kept_and_flattened_once(self, storage: SqlStorage) -> None:
+    def test_groups_in_a_circle_are_kept_and_flattened_once(self, storage: Storage) -> None:
         ann, ben = create_user(storage, "ann"), create_user(storage, "ben")
         inner = create_group(storage, "inner", ann)
         middle = create_group(storage, "middle", inner)
@@ -160,13 +158,13 @@ class TestMembers:
         storage.delete(GROUPS, outer)
         assert groups_of(storage, ben) == {}
 
-    def test_a_group_is_no_member_of_itself(self, storage: SqlStorage) -> None:
+    def test_a_group_is_no_member_of_itself(self, storage: Storage) -> None:
         admins = create_group(storage, "admins")
         with pytest.raises(InvalidValueException, match="'admins' in 'admins'"):
             storage.patch_members(GROUPS, admins, add=[admins])
         assert members_of(storage, admins) == set()
 
-    def test_unknown_members_are_named_and_nothing_is_written(self, storage: SqlStorage) -> None:
+    def test_unknown_members_are_named_and_nothing_is_written(self, storage: Storage) -> None:
         ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
         with pytest.raises(InvalidValueException, match=r"nobody-0.*and 2 more"):
             storage.patch_members(GROUPS, admins, add=[ann, *(f"nobody-{n}" for n in range(7))])
@@ -175,14 +173,14 @@ class TestMembers:
             create_group(storage, "new", "nobody")
         assert found(storage, 'displayName eq "new"', [GROUPS]) == []
 
-    def test_adding_again_and_removing_nobody_changes_nothing(self, storage: SqlStorage) -> None:
+    def test_adding_again_and_removing_nobody_changes_nothing(self, storage: Storage) -> None:
         ann, bob = create_user(storage, "ann"), create_user(storage, "bob")
         admins = create_group(storage, "admins", ann)
         before = storage.get(GROUPS, admins), storage.get(USERS, ann)
         storage.patch_members(GROUPS, admins, add=[ann, ann], remove=[bob, "nobody"])
         assert (storage.get(GROUPS, admins), storage.get(USERS, ann)) == before
 
-    def test_a_rename_shows_everywhere(self, storage: SqlStorage) -> None:
+    def test_a_rename_shows_everywhere(self, storage: Storage) -> None:
         ann = create_user(storage, "ann")
         inner = create_group(storage, "inner", ann)
         outer = create_group(storage, "outer", inner)
@@ -196,7 +194,7 @@ class TestMembers:
         assert names(storage, 'groups.display eq "inner"') == {"ann"}
         assert found(storage, 'members.display eq "ANN A."', [GROUPS])[0].id == inner
 
-    def test_a_patch_at_an_older_version_is_refused(self, storage: SqlStorage) -> None:
+    def test_a_patch_at_an_older_version_is_refused(self, storage: Storage) -> None:
         ann, admins = create_user(storage, "ann"), create_group(storage, "admins")
         storage.patch_members(GROUPS, admins, add=[ann], expected_version='W/"1"')
         with pytest.raises(PreconditionFailedException):
@@ -227,7 +225,7 @@ class TestValues:
         assert b"ann" in files
         assert b"horse" not in files
 
-    def test_long_values_are_kept_compared_and_unique(self, storage: SqlStorage) -> None:
+    def test_long_values_are_kept_compared_and_unique(self, storage: Storage) -> None:
         ann = create_user(storage, LONG + "a", title=LONG)
         create_user(storage, LONG + "b")
         with pytest.raises(UniquenessException, match="userName"):
@@ -239,7 +237,7 @@ class TestValues:
         assert names(storage, f'userName gt "{LONG}a"') == {LONG + "b"}
         assert names(storage, f'title co "{LONG[:9_000]}"') == {LONG + "a"}
 
-    def test_the_last_code_point_is_a_character_like_others(self, storage: SqlStorage) -> None:
+    def test_the_last_code_point_is_a_character_like_others(self, storage: Storage) -> None:
         held = {"a", "a\U0010ffff", "a\U0010ffffb", "a\U0010ffff\U0010ffff", "b"}
         for name in held:
             create_user(storage, name)
@@ -247,14 +245,14 @@ class TestValues:
         assert names(storage, 'userName sw "a\U0010ffff"') == held - {"a", "b"}
 
     @pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["nul", "surrogate"])
-    def test_what_no_database_holds_is_refused(self, storage: SqlStorage, text: str) -> None:
+    def test_what_no_database_holds_is_refused(self, storage: Storage, text: str) -> None:
         with pytest.raises(InvalidValueException, match="NUL character or an unpaired surrogate"):
             create_user(storage, "ann", title=text)
         assert names(storage, "userName pr") == set()
 
     @pytest.mark.parametrize("attribute", ["userName", "badge"])
     def test_a_unique_value_is_free_after_a_change_and_a_deletion(
-        self, storage: SqlStorage, attribute: str
+        self, storage: Storage, attribute: str
     ) -> None:
         def with_value(value: str, **more: Any) -> Any:
             if attribute == "userName":
@@ -271,12 +269,12 @@ class TestValues:
         storage.delete(USERS, str(first.id))
         storage.update(USERS, with_value("Two", id=second.id))
 
-    def test_a_change_of_case_keeps_the_own_unique_value(self, storage: SqlStorage) -> None:
+    def test_a_change_of_case_keeps_the_own_unique_value(self, storage: Storage) -> None:
         ann = create_user(storage, "ann")
         storage.update(USERS, user(id=ann, userName="ANN"))
         assert names(storage, 'userName eq "ann"') == {"ANN"}
 
-    def test_an_extension_from_a_schema_is_stored_and_filterable(self, storage: SqlStorage) -> None:
+    def test_an_extension_from_a_schema_is_stored_and_filterable(self, storage: Storage) -> None:
         held = {"level": 3, "hired": "2020-01-01T01:00:00+01:00", "projects": [{"value": "Moon"}]}
         ann = create_user(storage, "ann", **{ACME: held})
         create_user(storage, "bob", **{ACME: {"level": 30}})
@@ -299,7 +297,7 @@ class TestValues:
         with_it = storage_on(database, scope).get(USERS, ann).model_dump()
         assert with_it[ACME] == {"code": "x"}
 
-    def test_the_gateways_record_cannot_be_written_by_a_client(self, storage: SqlStorage) -> None:
+    def test_the_gateways_record_cannot_be_written_by_a_client(self, storage: Storage) -> None:
         ann = create_user(storage, "ann", **{KONG: {"consumerId": "mine", "suspended": False}})
         assert KONG not in storage.get(USERS, ann).model_dump()
         storage.update(USERS, user(id=ann, userName="ann", **{KONG: {"consumerId": "mine"}}))
@@ -319,7 +317,7 @@ class TestValues:
         ids=["nested", "equalities", "disjunction", "conjunction"],
     )
     def test_the_largest_filters_that_are_let_through_run(
-        self, storage: SqlStorage, expression: str
+        self, storage: Storage, expression: str
     ) -> None:
         create_user(storage, "ann")
         assert names(storage, expression) == {"ann"}

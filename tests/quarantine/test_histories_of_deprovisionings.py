@@ -42,9 +42,9 @@ class GroupsOpen:
         for user in change.users:
             if user.after is None:
                 continue
-            active = user.after.user.active is not False  # type: ignore[attr-defined]
+            active = user.after.is_active
             after = {group.display_name for group in user.after.groups} if active else set()
-            was = user.before is not None and user.before.user.active is not False  # type: ignore[attr-defined]
+            was = user.before is not None and user.before.is_active
             before = (
                 {group.display_name for group in user.before.groups}
                 if user.before and was

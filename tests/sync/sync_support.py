@@ -3,16 +3,14 @@ projection, never of the projection itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from scim2_models import EnterpriseUser, Extension, Resource, Schema, UniquenessException, User
+from scim2_models import UniquenessException
 
 from kong_scim.bridge import (
     Acl,
@@ -27,18 +25,14 @@ from kong_scim.bridge import (
 )
 from kong_scim.config.plugin import PluginConfig, parse
 from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.documents import document, record_of, with_record
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Change, GroupRef, Outcome, UserChange, UserState
 from kong_scim.directory.sqlite import SqliteDatabase
+from kong_scim.directory.stored_row import Document, StoredRow
+from kong_scim.protocol.resources import provider
 from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.ownership import Ownership
-from kong_scim.sync.record import SCHEMA
-
-_SCHEMAS = Path(__file__).parents[2] / "schemas"
-KongUser = Extension.from_schema(
-    Schema.model_validate(json.loads((_SCHEMAS / "kong-user.json").read_text()))
-)
-PersonModel = User[EnterpriseUser | KongUser]  # type: ignore[valid-type]
-
 
 NO_NAMES = TenantDatabase(SqliteDatabase(":memory:"), Scope("default", "okta"))
 """Where nobody holds a name in Kong yet."""
@@ -48,9 +42,18 @@ def config(**fields: Any) -> PluginConfig:
     return parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "okta", **fields})
 
 
-def person(user_name: str | None = "alice", **values: Any) -> Resource[Any]:
-    named = {"userName": user_name} if user_name else {}
-    return PersonModel.model_validate({"id": str(uuid4()), "active": True, **named, **values})
+PERSON = Kinds(provider(config())).in_role("User")
+
+
+def person(user_name: str = "alice", **values: Any) -> StoredRow:
+    """Return a new user with these attributes, as the directory stores it."""
+    resource = PERSON.model.model_validate({"active": True, "userName": user_name, **values})
+    return stored(str(uuid4()), document(PERSON, resource))
+
+
+def stored(id_: str, doc: Document) -> StoredRow:
+    moment = "2026-01-01T00:00:00.000000+00:00"
+    return StoredRow(id_, PERSON.name, 1, doc, moment, moment)
 
 
 class KongModel:
@@ -193,39 +196,35 @@ class Directory:
         self.ticks += 1
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.ticks)
 
-    def put(self, user: Resource[Any], *groups: str) -> Outcome:
+    def put(self, user: StoredRow, *groups: str) -> Outcome:
         """Create or replace a user, in these groups."""
-        id_ = str(user.id)
-        before = self.users.get(id_)
+        before = self.users.get(user.id)
         for other, state in self.users.items():
-            if other != id_ and state.user.user_name == user.user_name:
+            if other != user.id and state.doc["userName"] == user.doc["userName"]:
                 raise UniquenessException(detail="userName is unique among the users of a tenant")
         if before:
-            user[KongUser] = before.user[KongUser]
+            user = _with_record(user, record_of(before.doc))
         refs = _refs(groups) if groups or before is None else before.groups
         return self._write(
             Change(
                 "replace" if before else "create",
                 "User",
-                id_,
-                (UserChange(id_, before, UserState(user, refs)),),
+                user.id,
+                (UserChange(user.id, before, UserState(user, refs)),),
             )
         )
 
     def change(self, id_: str | None, **values: Any) -> Outcome:
         """Change attributes of a user."""
         assert id_
-        user = self.users[id_].user.model_copy(deep=True)
-        for name, value in values.items():
-            setattr(user, name, value)
-        return self.put(user)
+        return self.put(stored(id_, {**self.users[id_].doc, **values}))
 
     def regroup(
         self, members: Mapping[str, Sequence[str]], group_name: str | None = None
     ) -> Outcome:
         """Write a group, after which these users are in these groups."""
         changes = tuple(
-            UserChange(id_, self.users[id_], UserState(self.users[id_].user, _refs(groups)))
+            UserChange(id_, self.users[id_], UserState(self.users[id_].row, _refs(groups)))
             for id_, groups in members.items()
         )
         return self._write(Change("patch", "Group", str(uuid4()), changes, group_name=group_name))
@@ -237,8 +236,7 @@ class Directory:
     def record(self, id_: str | None) -> dict[str, Any]:
         """The Kong extension as a client sees it."""
         assert id_
-        shown = self.users[id_].user.model_dump().get(SCHEMA)
-        return dict(shown or {})
+        return dict(record_of(self.users[id_].doc) or {})
 
     def _write(self, change: Change) -> Outcome:
         outcome = KongConsumerSync(
@@ -249,14 +247,13 @@ class Directory:
             if user.after is None:
                 del self.users[user.id]
                 continue
-            self.users[user.id] = UserState(
-                user.after.user.model_copy(deep=True), user.after.groups
-            )
-            if user.id in outcome.records:
-                self.users[user.id].user[KongUser] = KongUser.model_validate(
-                    outcome.records[user.id]
-                )
+            record = outcome.records.get(user.id, record_of(user.after.doc))
+            self.users[user.id] = UserState(_with_record(user.after.row, record), user.after.groups)
         return outcome
+
+
+def _with_record(row: StoredRow, record: Mapping[str, Any] | None) -> StoredRow:
+    return replace(row, stored=with_record(PERSON, row.doc, record))
 
 
 def _refs(names: Sequence[str]) -> tuple[GroupRef, ...]:

@@ -49,35 +49,41 @@ def test_blanks_around_a_name_are_dropped_as_every_header_reader_does():
 def test_roles_and_entitlements_become_groups_with_their_prefixes():
     user = person(roles=[{"value": "admin"}], entitlements=[{"value": "gold", "primary": True}])
 
-    assert access_groups(config(), user, ["Sales"]) == ("Sales", "entitlement:gold", "role:admin")
+    assert access_groups(config(), user.doc, ["Sales"]) == (
+        "Sales",
+        "entitlement:gold",
+        "role:admin",
+    )
 
 
 def test_prefixes_are_configurable_and_may_be_empty():
     user = person(roles=[{"value": "admin"}], entitlements=[{"value": "gold"}])
     roles = {"roles_prefix": "", "entitlements_prefix": "plan-"}
 
-    assert access_groups(config(roles=roles), user, []) == ("admin", "plan-gold")
+    assert access_groups(config(roles=roles), user.doc, []) == ("admin", "plan-gold")
 
 
 def test_roles_are_left_alone_when_turned_off():
     user = person(roles=[{"value": "admin"}])
 
-    assert access_groups(config(roles={"enabled": False}), user, ["Sales"]) == ("Sales",)
+    assert access_groups(config(roles={"enabled": False}), user.doc, ["Sales"]) == ("Sales",)
 
 
 def test_a_role_without_a_value_is_no_group():
-    assert access_groups(config(), person(roles=[{"display": "Admin"}]), []) == ()
+    assert access_groups(config(), person(roles=[{"display": "Admin"}]).doc, []) == ()
 
 
 def test_two_groups_with_one_name_in_kong_are_one_acl_group():
     groups = {"map": {"Admins EU": "admins", "Admins US": "admins"}}
 
-    assert access_groups(config(groups=groups), person(), ["Admins EU", "Admins US"]) == ("admins",)
+    assert access_groups(config(groups=groups), person().doc, ["Admins EU", "Admins US"]) == (
+        "admins",
+    )
 
 
 @given(st.lists(st.from_regex(r"[a-z]{1,5}", fullmatch=True)))
 def test_groups_are_sorted_and_each_is_there_once(names):
-    found = access_groups(config(), person(), names)
+    found = access_groups(config(), person().doc, names)
 
     assert list(found) == sorted(set(names))
 
@@ -125,7 +131,7 @@ def test_a_name_too_long_for_kongs_index_is_refused_without_repeating_it():
 
 def test_a_role_with_a_comma_is_refused_and_named():
     with pytest.raises(InvalidValueException, match=r"'a,b' of `roles`.*has a comma"):
-        access_groups(config(), person(roles=[{"value": "a,b"}]), [])
+        access_groups(config(), person(roles=[{"value": "a,b"}]).doc, [])
 
 
 @given(st.text())

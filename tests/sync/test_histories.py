@@ -48,12 +48,12 @@ class Histories(RuleBasedStateMachine):
         user = person(name, active=active)
         with suppress(UniquenessException):
             self.directory.put(user, *groups)
-            self.settled.add(str(user.id))
+            self.settled.add(user.id)
 
     @rule(
         number=USERS,
         values=st.fixed_dictionaries(
-            {}, optional={"user_name": NAMES, "active": st.booleans(), "external_id": NAMES}
+            {}, optional={"userName": NAMES, "active": st.booleans(), "externalId": NAMES}
         ),
     )
     def change(self, number: int, values: dict[str, object]) -> None:
@@ -77,7 +77,7 @@ class Histories(RuleBasedStateMachine):
 
     def settle(self, chosen: dict[str, list[str]]) -> None:
         for user in chosen:
-            if self.directory.users[user].user.active is not False:
+            if self.directory.users[user].is_active:
                 self.settled.add(user)
 
     @rule(number=USERS)
@@ -144,15 +144,15 @@ class Histories(RuleBasedStateMachine):
     def what_is_written_is_what_is_there(self) -> None:
         for user in self.settled:
             state = self.directory.users[user]
-            active = state.user.active is not False
+            active = state.is_active
             record = self.directory.record(user)
             consumer = self.kong.read(record.get("consumerId", ""))
             if not active and self.directory.config.on_deactivate == "delete":
                 assert consumer is None
                 continue
             assert consumer is not None
-            assert consumer.username == state.user.user_name == record["username"]
-            assert consumer.custom_id == state.user.external_id
+            assert consumer.username == state.doc["userName"] == record["username"]
+            assert consumer.custom_id == state.doc.get("externalId")
             wanted = {ref.display_name.removeprefix("kong-") for ref in state.groups if active}
             assert set(record.get("accessGroups", ())) == wanted
             assert {acl.group for acl in consumer.acls} == wanted | self.given.get(
@@ -165,7 +165,7 @@ class Histories(RuleBasedStateMachine):
         if self.directory.config.on_deactivate != "revoke":
             return
         for user in self.settled:
-            if self.directory.users[user].user.active is False:
+            if not self.directory.users[user].is_active:
                 assert self.kong.keys(self.consumer_of(user) or "") == 0
 
     @invariant()

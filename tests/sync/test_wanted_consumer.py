@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scim2_models import EnterpriseUser, InvalidValueException
-from sync_support import PersonModel, config, person
+from sync_support import PERSON, config, person
 
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping
 from kong_scim.sync.record import KongUserRecord
@@ -141,14 +141,14 @@ def test_a_user_without_a_name_can_be_deleted():
 )
 def test_a_mapping_that_no_user_can_satisfy_is_a_configuration_error(path, problem):
     with pytest.raises(ConfigurationError, match=rf"config\.consumer\.username.*{problem}"):
-        check_mapping(ConsumerMapping(username=path), PersonModel)
+        check_mapping(ConsumerMapping(username=path), PERSON.model)
     with pytest.raises(ConfigurationError, match=rf"config\.consumer\.custom_id.*{problem}"):
-        check_mapping(ConsumerMapping(custom_id=path), PersonModel)
+        check_mapping(ConsumerMapping(custom_id=path), PERSON.model)
 
 
 @pytest.mark.parametrize("path", ["userName", "id", "name.familyName", "externalId", EMPLOYEE])
 def test_a_mapping_to_one_text_is_accepted(path):
-    check_mapping(ConsumerMapping(username=path, custom_id=path), PersonModel)
+    check_mapping(ConsumerMapping(username=path, custom_id=path), PERSON.model)
 
 
 # -- what the user shows of it ---------------------------------------------

@@ -348,7 +348,7 @@ def test_a_group_that_gives_scopes_of_the_endpoint_is_no_providers() -> None:
     robot = UserState(person(roles=[{"value": "provisioners"}]))
     with pytest.raises(UniquenessException, match="group_scopes"):
         ownership(**AS_KONG, roles={"roles_prefix": ""}).of_user(None, robot)
-    assert access_groups(config(**AS_KONG), person(), ["provisioners", "staff"]) == ("staff",)
+    assert access_groups(config(**AS_KONG), person().doc, ["provisioners", "staff"]) == ("staff",)
 
 
 def test_unless_allow_has_it_or_tokens_are_what_counts() -> None:
