@@ -19,6 +19,7 @@ from kong_scim.bridge.errors import (
     EntityRefusedError,
     EpochChangedError,
     GroupTakenError,
+    NamesTakenError,
     NotAppliedYetError,
     ReadOnlyError,
     RowCountError,
@@ -52,6 +53,7 @@ from kong_scim.bridge.messages import (
     Step,
     StepResult,
     Upsert,
+    Vacant,
     Waking,
 )
 
@@ -79,6 +81,7 @@ __all__ = [
     "Host",
     "KongCaller",
     "LastEventTag",
+    "NamesTakenError",
     "NotAppliedYetError",
     "Opening",
     "Param",
@@ -97,6 +100,7 @@ __all__ = [
     "StepResult",
     "TransactionConflictError",
     "Upsert",
+    "Vacant",
     "Waking",
     "bridge_error",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from scim2_models import Resource
+from scim2_models import InvalidValueException, Resource, UniquenessException
 
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, existing_row, graph_of
@@ -20,6 +20,7 @@ from kong_scim.directory.documents import (
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import (
     Change,
+    Conflict,
     Entry,
     GroupRef,
     Operation,
@@ -40,20 +41,33 @@ class Users:
     def create(self, kind: Kind, resource: Resource[Any]) -> Resource[Any]:
         """Store a new user.
 
+        Kong is read only if the commit is refused without that.
+
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
+        return self._create(kind, resource, names_are_free=True)
+
+    def _create(
+        self, kind: Kind, resource: Resource[Any], *, names_are_free: bool
+    ) -> Resource[Any]:
         moment = instant(self._context.clock())
         doc = with_record(kind, document(kind, resource), None)
         row = StoredRow(self._context.new_id(), kind.name, 1, doc, moment, moment)
         change = self._change("create", kind, row.id, None, UserState(model(kind, row)))
+        change = replace(change, names_are_free=names_are_free)
         outcome = self._outcome(kind, change)
         row = replace(row, doc=with_record(kind, doc, outcome.records.get(row.id)))
         created = model(kind, row)
         writes = Writes(self._context.database)
         writes.create(kind, row, created)
-        self._context.commit(
-            writes, Entry(change, outcome, None, row.doc, version_after=row.version)
-        )
+        entry = Entry(change, outcome, None, row.doc, version_after=row.version)
+        try:
+            self._context.commit(writes, entry)
+        except (Conflict, InvalidValueException, UniquenessException):
+            if not outcome.unread:
+                raise
+            # What Kong has decides what to answer, or which consumer the user takes over.
+            return self._create(kind, resource, names_are_free=False)
         return created
 
     def update(

@@ -1,5 +1,6 @@
 -- Runs the steps of a commit that write Kong's entities (upsert, delete, revoke, stamp) or guard them
--- (claim). They run in a transaction `tx`, of PostgreSQL (commit.lua) or of LMDB (memory.lua), which has:
+-- (claim, vacant). They run in a transaction `tx`, of PostgreSQL (commit.lua) or of LMDB (memory.lua), which
+-- has:
 --   tx.db                             a view of kong.db whose DAOs write in the transaction
 --   tx.events                         the events of these DAOs
 --   tx.raise(err)                     raises a database error, which ends the transaction
@@ -9,6 +10,7 @@
 --                                     an entity with the tag; nobody else can claim the groups until the end
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local lookups = require "kong.plugins.scim-bridge.lookups"
 local tags = require "kong.plugins.scim-bridge.tags"
 local targets = require "kong.plugins.scim-bridge.targets"
 
@@ -210,6 +212,20 @@ function ops.claim(tx, step)
 end
 
 
+--- Fails if a consumer has one of some ids or names.
+function ops.vacant(tx, step)
+  for field, values in pairs(lookups.wanted(step)) do
+    for _, value in ipairs(values) do
+      if result_of(tx, lookups.by_dao(tx.db.daos.consumers, field, value)) then
+        envelope.raise("NAMES_TAKEN", "another consumer has this " .. field)
+      end
+    end
+  end
+
+  return {}
+end
+
+
 local function count(written, op, entities)
   for name, number in pairs(entities) do
     written[op] = written[op] or {}
@@ -229,8 +245,8 @@ function _M.run(tx, steps)
     results[i] = envelope.at_step(i - 1, step, function()
       local op = type(step) == "table" and type(step.op) == "string"
                  and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
-      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp "
-                 .. "or claim")
+      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp, "
+                 .. "claim or vacant")
 
       local before = #tx.events
       local result = op(tx, step)
