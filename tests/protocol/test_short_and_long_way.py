@@ -98,9 +98,7 @@ def user(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def one_of_each(payload: dict[str, Any]) -> dict[str, Any]:
     """Leave one entry in each list: the keys of a spelling say nothing of the order of entries."""
-    return {
-        name: each[:1] if isinstance(each, list) else each for name, each in payload.items()
-    }
+    return {name: each[:1] if isinstance(each, list) else each for name, each in payload.items()}
 
 
 @SETTINGS
@@ -214,7 +212,7 @@ class _Never:
     """Reads no payload, so that each takes the long way."""
 
     def resource(self, *_: Any, **__: Any) -> Any:
-        from kong_scim.protocol.plain import NotPlainError  # noqa: PLC0415
+        from kong_scim.protocol.plain import NotPlainError
 
         raise NotPlainError
 
@@ -251,7 +249,10 @@ def test_a_search_of_a_known_shape_finds_what_the_whole_filter_finds(
     )
     query = f"filter={expression.replace('+', '%2B')}{more}"
     known = people.service._shapes
-    first, again = people.send("GET", "/Users", query=query), people.send("GET", "/Users", query=query)
+    first, again = (
+        people.send("GET", "/Users", query=query),
+        people.send("GET", "/Users", query=query),
+    )
     try:
         people.service._shapes = _NoShapes()  # type: ignore[assignment]
         whole = people.send("GET", "/Users", query=query)

@@ -36,6 +36,7 @@ from kong_scim.bridge import (
     Step,
     StepResult,
     TransactionConflictError,
+    Vacant,
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
@@ -249,7 +250,7 @@ class DblessBridge:
                 written = [
                     _with_consumers(step, answer)
                     for step, answer in zip(entities, answers, strict=True)
-                    if not isinstance(step, Claim)  # it was checked, and writes nothing
+                    if not isinstance(step, Claim | Vacant)  # they were checked, and write nothing
                 ]
                 if written and not undone:
                     entities = written
