@@ -202,6 +202,7 @@ class _PluginServer:
     def start(self) -> None:
         command = [sys.executable, "-m", self._module]
         environment = {
+            "KONG_SCIM_PROCESSES": "1",
             **os.environ,
             **self._environment,
             "PYTHONPATH": os.pathsep.join(sys.path),

@@ -1,7 +1,8 @@
 """Counts for Kong's ``/metrics``, and logs once what fails again and again beside requests.
 
 Counts are kept by tenant for the whole process, since requests and ticks are served by different
-instances. The tick of this node reports them to Kong, which keeps the sums.
+instances. The tick of this node takes those of all its processes and reports them to Kong, which
+keeps the sums.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import threading
 import traceback
 from collections import Counter
 from pathlib import Path
+from typing import Any
+
+from kong_scim import processes
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +53,21 @@ _by_tenant: dict[str, Counts] = {}
 def counts_of(tenant: str) -> Counts:
     """Return the counts of a tenant in this process."""
     return _by_tenant.setdefault(tenant, Counts())
+
+
+def take_all(tenant: str) -> Counter[tuple[str, ...]]:
+    """Return a tenant's counts of all processes, and set them to zero."""
+    taken = counts_of(tenant).take()
+    for others in processes.ask_others("counts", tenant):
+        taken.update({tuple(key): count for key, count in others})
+    return taken
+
+
+def _taken_here(tenant: str) -> list[Any]:
+    return list(counts_of(tenant).take().items())
+
+
+processes.offer("counts", _taken_here)
 
 
 class Failures:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class PluginProcess:
             *self._command,
             "--socket",
             self.socket,
+            env={"KONG_SCIM_PROCESSES": "1", **os.environ},
             stdin=asyncio.subprocess.DEVNULL,
             preexec_fn=end_with_parent(),
             # Ctrl-C reaches the whole foreground group, and the sandbox stops things in its order.

@@ -132,10 +132,23 @@ def test_zero_is_no_limit(counted: RateLimits, monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_attack_from_many_addresses_takes_a_bounded_amount_of_memory(clock: Clock) -> None:
     rate_limits = RateLimits(clock)
-    for number in range(MAX_ENTRIES + 100):
-        rate_limits.failed(number, 10)
-        rate_limits.over_limit(number, 60)
-    assert len(rate_limits._failures) == len(rate_limits._buckets) == MAX_ENTRIES
+    for number in range(2 * MAX_ENTRIES):
+        rate_limits.failed(f"address {number}", 10)
+        rate_limits.over_limit(f"token {number}", 60)
+    assert MAX_ENTRIES * 0.99 < len(rate_limits._failures) <= MAX_ENTRIES
+    assert MAX_ENTRIES * 0.99 < len(rate_limits._buckets) <= MAX_ENTRIES
+
+
+def test_a_source_that_goes_on_guessing_is_counted_through_an_attack_from_many_others(
+    clock: Clock,
+) -> None:
+    rate_limits = RateLimits(clock)
+    for number in range(2 * MAX_ENTRIES):
+        clock.now += 0.001
+        rate_limits.failed(f"address {number}", 10)
+        if not number % 100:
+            rate_limits.failed("the one", 10)
+    assert rate_limits.blocked("the one", 200) is not None
 
 
 def test_answers_are_slowed_from_half_of_the_limit_on(clock: Clock) -> None:

@@ -9,7 +9,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import after_restart, against_memory, growth, on_kong, outbox, revocation, siege
+from bench import (
+    after_restart,
+    against_memory,
+    growth,
+    guard_tax,
+    on_kong,
+    outbox,
+    revocation,
+    siege,
+)
 from bench.timing import Ratio
 
 SECTIONS = {
@@ -20,6 +29,7 @@ SECTIONS = {
     "revocation": ("A revocation in a cluster of two nodes", revocation.measure),
     "siege": ("Revocations while another tenant sends what costs most", siege.measure),
     "kong": ("A real Kong: SCIM beside the Admin API", on_kong.measure),
+    "guard": ("The guard on each request of a keyed route", guard_tax.measure),
 }
 
 

@@ -172,6 +172,22 @@ def test_every_log_plugin_learns_user_tenant_and_groups(probe: Probe, access_log
     assert last["response"]["status"] == 403
 
 
+def test_the_log_says_the_groups_and_tags_of_now(probe: Probe, access_log: Path) -> None:
+    consumer, headers = consumer_with(probe, "scim", "scim-user:u-1")
+    path = f"/api/key-auth/{new_id()}"
+
+    def last() -> dict[str, Any]:
+        assert probe.proxy.get(path, headers=headers).status_code in {200, 401}
+        return (logged(access_log, path) or [{}])[-1].get("scim", {})
+
+    eventually(lambda: last() == {"user_id": "u-1", "groups": ["staff"]}, "it is logged")
+    probe.post(f"/consumers/{consumer['id']}/acls", group="admins")
+    eventually(lambda: set(last()["groups"]) == {"admins", "staff"}, "the new group is logged")
+    tags = {"id": consumer["id"], "tags": ["scim", "scim-user:u-2"]}
+    probe.bridge.commit([Upsert("consumers", tags)])
+    eventually(lambda: last()["user_id"] == "u-2", "the new tag is logged")
+
+
 def test_a_consumer_without_groups_is_logged_with_an_empty_list(
     probe: Probe, access_log: Path
 ) -> None:

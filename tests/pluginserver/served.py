@@ -14,7 +14,7 @@ from typing import Any
 
 from kong_side import KongSide
 
-from kong_scim.pluginserver.listener import Listener
+from kong_scim.pluginserver.listener import Listener, ListeningSocket
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.server import PluginServer
 
@@ -56,12 +56,14 @@ class Running:
         self.server = PluginServer(
             self.file, workers=workers, queue=queue, event_timeout=event_timeout, **rest
         )
-        self.listener = Listener(path, self.server.handle, mode=0o660, send_timeout=event_timeout)
+        self.listening = ListeningSocket(path, mode=0o660)
+        self.listener = Listener(self.listening, self.server.handle, send_timeout=event_timeout)
         self.kong = KongSide(path)
 
     def close(self) -> None:
         self.kong.close()
         self.server.stop(grace=0.2)
+        self.listening.close()
         self.listener.close()
 
 
@@ -73,7 +75,7 @@ def server_process(*options: str, stderr: Path | int = subprocess.DEVNULL) -> It
             stderr = stack.enter_context(stderr.open("wb"))
         process = subprocess.Popen(
             [sys.executable, "-m", "kong_scim.pluginserver", *options],
-            env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+            env={"KONG_SCIM_PROCESSES": "1", **os.environ, "PYTHONPATH": str(PLUGINS)},
             stdout=subprocess.PIPE,
             stderr=stderr,
         )

@@ -128,7 +128,7 @@ def test_check_tells_whether_a_serveranswers(path, tmp_path):
     "options",
     [
         *((), ("--workers", "0"), ("--queue", "0"), ("--bodies", "0"), ("--bodies", "1.5")),
-        *(("--event-timeout", "nan"), ("--socket-mode", "9")),
+        *(("--processes", "0"), ("--event-timeout", "nan"), ("--socket-mode", "9")),
     ],
 )
 def test_options_that_cannot_work_are_refused(path, options):

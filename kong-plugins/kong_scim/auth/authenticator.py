@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from scim2_models import ForbiddenException, UnauthorizedException
 
+from kong_scim import processes
 from kong_scim.auth.errors import SEND_A_TOKEN, InvalidTokenException, TooManyRequestsException
 from kong_scim.auth.jwt import JwtVerifier
 from kong_scim.auth.rate_limit import RATE_LIMITS, RateLimits, network_of
@@ -44,7 +45,19 @@ class Uses:
                 del names[next(iter(names))]
 
     def of(self, tenant: str) -> dict[str, datetime]:
-        """Return the last uses of a tenant's credentials, by their name."""
+        """Return the last uses of a tenant's credentials in all processes, by their name."""
+        latest = self._of_this_process(tenant)
+        for others in processes.ask_others("uses", tenant):
+            for name, seconds in others.items():
+                used = datetime.fromtimestamp(seconds, UTC)
+                latest[name] = max(latest.get(name, used), used)
+        return latest
+
+    def timestamps(self, tenant: str) -> dict[str, float]:
+        """Return the last uses in this process, in seconds since 1970, by their name."""
+        return {name: at.timestamp() for name, at in self._of_this_process(tenant).items()}
+
+    def _of_this_process(self, tenant: str) -> dict[str, datetime]:
         with self._lock:
             return dict(self._latest.get(tenant, {}))
 
@@ -52,6 +65,8 @@ class Uses:
 USES = Uses()
 """The uses of this process, shared by all instances of the plugin: requests and ticks have
 different ones."""
+
+processes.offer("uses", USES.timestamps)
 
 
 @dataclass(frozen=True)
@@ -129,7 +144,7 @@ class Authenticator:
         return identity
 
     def last_used(self) -> dict[str, datetime]:
-        """Return when this process last accepted each of the tenant's credentials, by name."""
+        """Return when this server last accepted each of the tenant's credentials, by name."""
         return self._uses.of(self._config.tenant)
 
     # -- Kong's own authentication --------------------------------------------

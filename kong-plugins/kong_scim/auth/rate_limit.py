@@ -1,7 +1,7 @@
 """Limits how many wrong credentials one address may send, and how many requests one token.
 
-Counts are shared by the whole plugin server: each of Kong's workers has its own instance of the
-plugin, and an attacker's connections reach all of them.
+Counts are shared by all processes of the plugin server: each of Kong's workers has its own instance
+of the plugin, and an attacker's connections reach all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import ipaddress
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+
+from kong_scim.shared_table import SharedTable
 
 WINDOW = 60.0
 """Seconds for which wrong credentials of an address are counted, from the first one on."""
@@ -24,45 +24,20 @@ LONGEST_DELAY = 0.5
 """Seconds that the answer to wrong credentials is delayed at most."""
 
 MAX_ENTRIES = 10_000
-"""Entries of each table, the least recently used being dropped first. So an attack from many
-addresses takes a bounded amount of memory."""
-
-T = TypeVar("T")
-
-
-class _Table(Generic[T]):
-    """A map that holds a limited number of entries."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[Hashable, T] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: Hashable) -> T | None:
-        found = self._entries.get(key)
-        if found is not None:
-            self._entries.move_to_end(key)
-        return found
-
-    def put(self, key: Hashable, entry: T) -> None:
-        self._entries[key] = entry
-        self._entries.move_to_end(key)
-        while len(self._entries) > MAX_ENTRIES:
-            self._entries.popitem(last=False)
+"""Entries of each table. An attack from many addresses takes no more memory than that."""
 
 
 class RateLimits:
-    """Counts requests and wrong credentials. Every method may be called by many threads at once.
+    """Counts requests and wrong credentials. Many threads and processes may call every method
+    at once.
 
     :param clock: Returns seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: _Table[tuple[float, int]] = _Table()
-        self._buckets: _Table[tuple[float, float]] = _Table()
+        self._failures = SharedTable(MAX_ENTRIES, clock)  # when the window began, and the count
+        self._buckets = SharedTable(MAX_ENTRIES, clock)  # the level, and when it was measured
         self._sleeping = threading.Lock()
 
     def blocked(self, source: Hashable, limit: int) -> int | None:
@@ -71,7 +46,7 @@ class RateLimits:
         :param limit: The number of wrong credentials within :data:`WINDOW` from which on a source
             is refused; 0 for no limit.
         """
-        with self._lock:
+        with self._failures.locked():
             started, count = self._current(source)
             if not limit or count < limit:
                 return None
@@ -79,14 +54,14 @@ class RateLimits:
 
     def failed(self, source: Hashable, limit: int) -> float:
         """Count wrong credentials, and return by how many seconds to delay the answer."""
-        with self._lock:
+        with self._failures.locked():
             started, count = self._current(source)
-            self._failures.put(source, (started, count + 1))
-        over = count + 1 - limit // 2
+            self._failures.put(source, started, count + 1)
+        over = int(count) + 1 - limit // 2
         return min(LONGEST_DELAY, 0.05 * 2**over) if limit and over > 0 else 0.0
 
     def slow_down(self, seconds: float) -> None:
-        """Sleep, unless another answer does already: at most one worker may sleep at a time."""
+        """Sleep, unless another answer of this process does already: at most one worker may."""
         if seconds and self._sleeping.acquire(blocking=False):
             try:
                 time.sleep(seconds)
@@ -104,16 +79,16 @@ class RateLimits:
             return None
         rate = per_minute / 60
         now = self._clock()
-        with self._lock:
+        with self._buckets.locked():
             level, since = self._buckets.get(token) or (max(1.0, rate * BURST), now)
             level = min(max(1.0, rate * BURST), level + (now - since) * rate)
             if level < 1:
-                self._buckets.put(token, (level, now))
+                self._buckets.put(token, level, now)
                 return max(1, math.ceil((1 - level) / rate))
-            self._buckets.put(token, (level - 1, now))
+            self._buckets.put(token, level - 1, now)
             return None
 
-    def _current(self, source: Hashable) -> tuple[float, int]:
+    def _current(self, source: Hashable) -> tuple[float, float]:
         now = self._clock()
         started, count = self._failures.get(source) or (now, 0)
         return (now, 0) if now - started >= WINDOW else (started, count)
@@ -134,4 +109,4 @@ def network_of(client_ip: str) -> str:
 
 
 RATE_LIMITS = RateLimits()
-"""The limits of this process, which all instances share."""
+"""The limits of this plugin server, which all instances in all processes share."""

@@ -6,7 +6,8 @@ plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``ko
 ``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
 takes and returns one JSON text, because any other value is changed on the way (an empty table
 becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
-``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``. ``kong.scim.part`` sends the
+beginning of an argument that is too long for one message, and ``kong.scim.exit`` ends a request.
 """
 
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
@@ -19,6 +20,7 @@ from kong_scim.bridge.errors import (
     EntityRefusedError,
     EpochChangedError,
     GroupTakenError,
+    NamesTakenError,
     NotAppliedYetError,
     ReadOnlyError,
     RowCountError,
@@ -52,6 +54,7 @@ from kong_scim.bridge.messages import (
     Step,
     StepResult,
     Upsert,
+    Vacant,
     Waking,
 )
 
@@ -79,6 +82,7 @@ __all__ = [
     "Host",
     "KongCaller",
     "LastEventTag",
+    "NamesTakenError",
     "NotAppliedYetError",
     "Opening",
     "Param",
@@ -97,6 +101,7 @@ __all__ = [
     "StepResult",
     "TransactionConflictError",
     "Upsert",
+    "Vacant",
     "Waking",
     "bridge_error",
 ]

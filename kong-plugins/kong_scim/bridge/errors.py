@@ -70,6 +70,12 @@ class GroupTakenError(EntityRefusedError):
     wire_name = "GROUP_TAKEN"
 
 
+class NamesTakenError(EntityRefusedError):
+    """A consumer has an id or a name that was expected to be free; see :class:`.Vacant`."""
+
+    wire_name = "NAMES_TAKEN"
+
+
 class RowCountError(BridgeError):
     """A statement touched another number of rows than its guard requires."""
 
@@ -128,6 +134,7 @@ _BY_NAME = {
     for each in (
         DeclaredError,
         GroupTakenError,
+        NamesTakenError,
         RowCountError,
         StatementTimeoutError,
         NotAppliedYetError,

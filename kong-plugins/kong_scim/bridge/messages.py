@@ -133,7 +133,21 @@ class Claim:
     op: Literal["claim"] = "claim"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | RollbackDryRun
+@dataclass(frozen=True)
+class Vacant:
+    """Refuses the commit (``NAMES_TAKEN``) if a consumer has one of these ids or names.
+
+    The step writes nothing. A change that was planned without reading Kong's consumers begins with
+    it.
+    """
+
+    id: tuple[str, ...] = ()
+    username: tuple[str, ...] = ()
+    custom_id: tuple[str, ...] = ()
+    op: Literal["vacant"] = "vacant"
+
+
+Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | Vacant | RollbackDryRun
 
 
 @dataclass(frozen=True)

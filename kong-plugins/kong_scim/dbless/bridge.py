@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from kong_scim import cpu
+from kong_scim import cpu, processes
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
@@ -36,6 +36,7 @@ from kong_scim.bridge import (
     Step,
     StepResult,
     TransactionConflictError,
+    Vacant,
 )
 from kong_scim.dbless import pending_log
 from kong_scim.dbless.local_store import BusyError, LocalStore
@@ -59,6 +60,7 @@ class KongMemory:
     """The local store, and how often each tenant was found or made complete in Kong's memory."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self.store = LocalStore(directory)
         with self.store.writing() as transaction:
             pending_log.create(transaction)
@@ -78,7 +80,15 @@ class KongMemory:
         return self._applied.get(scope, 0)
 
     def applied(self, scope: Scope) -> None:
-        """Note that Kong's memory is complete for a tenant, and wake those who wait for it."""
+        """Note that Kong's memory is complete for a tenant, and wake those who wait for it.
+
+        The tick that calls this runs in one process, and those who wait for it in all.
+        """
+        self.note_application(scope)
+        processes.ask_others("applied", [str(self._directory), scope.workspace, scope.tenant])
+
+    def note_application(self, scope: Scope) -> None:
+        """Note the same in this process alone."""
         with self._changed:
             self._applied[scope] = self._applied.get(scope, 0) + 1
             self._changed.notify_all()
@@ -107,6 +117,16 @@ def memory(directory: Path) -> KongMemory:
         if directory not in _memories:
             _memories[directory] = KongMemory(directory)
         return _memories[directory]
+
+
+def _applied_by_other(argument: list[str]) -> None:
+    directory, workspace, tenant = argument
+    found = _memories.get(Path(directory))
+    if found is not None:
+        found.note_application(Scope(workspace, tenant))
+
+
+processes.offer("applied", _applied_by_other)
 
 
 class _ApplyFailedError(Exception):
@@ -230,7 +250,7 @@ class DblessBridge:
                 written = [
                     _with_consumers(step, answer)
                     for step, answer in zip(entities, answers, strict=True)
-                    if not isinstance(step, Claim)  # it was checked, and writes nothing
+                    if not isinstance(step, Claim | Vacant)  # they were checked, and write nothing
                 ]
                 if written and not undone:
                     entities = written

@@ -6,19 +6,20 @@ import fcntl
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from kong_scim import cpu
+from kong_scim import cpu, processes
 from kong_scim.bridge import Sql
+from kong_scim.dbless.turn import TurnFile
 from kong_scim.directory.sqlite import SqliteDatabase, SqliteTransaction
 
 _FILE = "scim.sqlite"
-_LOCK = "lock"
-
+_BUSY = "somebody else has been writing all the time"
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class LocalStore:
 
     :param directory: The directory of the file. It is created if it is missing, readable only by
         its owner, because it holds personal data.
-    :raises StoreError: When the directory cannot be written, or another process uses it.
+    :raises StoreError: When the directory cannot be written, or another plugin server uses it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,6 +50,7 @@ class LocalStore:
             raise StoreError(
                 f"{self._path} cannot be used: the plugin server's log says why"
             ) from error
+        self._turn_file = TurnFile(directory)
         self._readers = threading.local()
         self._changed = threading.Condition()
         self._taken, self._urgent = False, 0  # whether the turn is taken; urgent threads that wait
@@ -82,15 +84,23 @@ class LocalStore:
     def turn(self, patience: float) -> Iterator[None]:
         """Exclude other writers for as long as the block runs, across several transactions.
 
+        Other threads of this process are excluded first, and then the other processes.
+
         :param patience: How many seconds to wait for the turn.
         :raises BusyError: When other writers take longer than that.
         """
         urgent = cpu.is_urgent()
         with cpu.waiting(gives_way=False):
+            deadline = time.monotonic() + patience
             if not self._take_turn(patience, urgent=urgent):
-                raise BusyError("somebody else has been writing all the time")
+                raise BusyError(_BUSY)
             try:
-                yield
+                if not self._turn_file.take(deadline):
+                    raise BusyError(_BUSY)
+                try:
+                    yield
+                finally:
+                    self._turn_file.give()
             finally:
                 with self._changed:
                     self._taken = False
@@ -115,8 +125,9 @@ class LocalStore:
         return self._database.transaction(timeout)
 
     def close(self) -> None:
-        """Close the file, and release the directory to other processes."""
+        """Close the file, and release the directory to other plugin servers."""
         self._database.close()
+        self._turn_file.close()
         self._lock_file.close()
 
 
@@ -125,7 +136,8 @@ def _lock_directory(directory: Path) -> TextIO:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its other files (WAL) the permissions of this one.
         os.close(os.open(directory / _FILE, os.O_RDWR | os.O_CREAT, 0o600))
-        lock = os.fdopen(os.open(directory / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w")
+        shared = processes.shared_lock(directory)
+        lock = os.fdopen(processes.open_lock(directory) if shared is None else os.dup(shared), "w")
     except OSError as error:
         raise StoreError(f"{directory} cannot be written: {error.strerror}") from error
     try:

@@ -83,6 +83,8 @@ class Change:
     :param resource_id: The id of that resource.
     :param group_name: The displayName of a group that is created or renamed, so that a name which
         cannot become an ACL group is refused while the group is still empty.
+    :param names_are_free: Whether to expect that no consumer has the names of a created user. Then
+        Kong is not read, and the commit refuses the change if one has.
     """
 
     operation: Operation
@@ -90,6 +92,7 @@ class Change:
     resource_id: str
     users: tuple[UserChange, ...] = ()
     group_name: str | None = None
+    names_are_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class Outcome:
     :param accesses: By user id, the change of access, for each user that has steps.
     :param claims: Steps that check and claim names; they run before ``steps``.
     :param lost: How many memberships of access groups are lost by users who stay active.
+    :param unread: Whether Kong was not read, because the names are expected to be free. If the
+        commit is refused, the change must be worked out again from what Kong has.
     """
 
     steps: tuple[Step, ...] = ()
@@ -126,6 +131,7 @@ class Outcome:
     accesses: Mapping[str, Access] = field(default_factory=dict)
     claims: tuple[Step, ...] = ()
     lost: int = 0
+    unread: bool = False
 
 
 class ConsumerSync(Protocol):

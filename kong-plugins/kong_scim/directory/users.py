@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from scim2_models import InvalidValueException, UniquenessException
+
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, existing_row, graph_of
 from kong_scim.directory.documents import Content, Found, record_of, with_record
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import (
     Change,
+    Conflict,
     Entry,
     GroupRef,
     Operation,
@@ -38,18 +41,30 @@ class Users:
     def create(self, kind: Kind, doc: Document) -> Found:
         """Store a new user.
 
+        Kong is read only if the commit is refused without that.
+
         :raises ~scim2_models.UniquenessException: When a unique value is taken.
         """
+        return self._create(kind, doc, names_are_free=True)
+
+    def _create(self, kind: Kind, doc: Document, *, names_are_free: bool) -> Found:
         moment = instant(self._context.clock())
         bare = with_record(kind, doc, None)
         row = StoredRow(self._context.new_id(), kind.name, 1, bare, moment, moment)
         change = self._change("create", kind, row.id, None, UserState(row))
+        change = replace(change, names_are_free=names_are_free)
         outcome = self._outcome(kind, change)
         row = replace(row, stored=with_record(kind, doc, outcome.records.get(row.id)))
         writes = Writes(self._context.database)
         writes.create(kind, row)
         entry = Entry(change, outcome, None, row.doc, version_after=row.version)
-        self._context.commit(writes, entry)
+        try:
+            self._context.commit(writes, entry)
+        except (Conflict, InvalidValueException, UniquenessException):
+            if not outcome.unread:
+                raise
+            # What Kong has decides what to answer, or which consumer the user takes over.
+            return self._create(kind, doc, names_are_free=False)
         return Found(kind, row)
 
     def change(

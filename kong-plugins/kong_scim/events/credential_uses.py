@@ -1,6 +1,6 @@
 """Keeps when a tenant's tokens were last used, and warns of those that expire soon.
 
-No request writes for it. The tick of each node stores the uses that its own process has seen: the
+No request writes for it. The tick of each node stores the uses that its plugin server has seen: the
 first use of a token with the next tick, later ones at most once in :data:`BETWEEN_WRITES`. A token
 that expires soon has one event in the trail, however many nodes there are, and another one after
 its expiry is changed:
@@ -82,7 +82,7 @@ class Callers:
     def run(self, database: TenantDatabase, used: Callable[[], Mapping[str, datetime]]) -> None:
         """Warn of tokens that expire soon, and store last uses if that is due.
 
-        :param used: Returns when this process last accepted each credential, by its name.
+        :param used: Returns when this server last accepted each credential, by its name.
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         failure: BridgeError | None = None
@@ -135,7 +135,7 @@ def last_uses(
 ) -> dict[str, str]:
     """Return when each credential was last used at any node, by its name, as ISO dates.
 
-    :param used: The uses that this process has seen, which may be newer than the stored ones.
+    :param used: The uses that this server has seen, which may be newer than the stored ones.
     """
     found = {row["name"]: row["last_used"] for row in database.rows(_ALL) if row["last_used"]}
     for name, at in (used or {}).items():

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from kong_scim.bridge import Sample
-from kong_scim.counts import counts_of
+from kong_scim.counts import counts_of, take_all
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement
@@ -49,7 +49,7 @@ class Meter:
             report has the counts then.
         """
         gauges = self._gauges(database) if self._clock() >= self._next else []
-        taken = counts_of(self._tenant).take()
+        taken = take_all(self._tenant)
         try:
             samples = [
                 Sample(metric, (self._tenant, *labels), count)

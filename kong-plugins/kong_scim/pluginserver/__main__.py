@@ -12,11 +12,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from kong_scim import worker_slots
+from kong_scim import processes, worker_slots
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.context import request_id
-from kong_scim.pluginserver.listener import Listener, SocketTakenError
+from kong_scim.pluginserver.ids import Ids
+from kong_scim.pluginserver.listener import Listener, ListeningSocket, SocketTakenError
+from kong_scim.pluginserver.parent import END, STOP, STOPPED, Parent
+from kong_scim.pluginserver.peers import Mailbox, Peers
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.server import PluginServer
 from kong_scim.pluginserver.wire import encode, messages
@@ -26,6 +30,11 @@ DEFAULT_PLUGIN = Path(__file__).resolve().parents[2] / "scim.py"
 SWITCH_INTERVAL = 0.0005
 """Seconds of Python's thread switch interval. Each step of the RPC switches threads, and waits for
 one interval if a worker computes. Python's default, 5 ms, is thirty times the cost of a step."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+CORES = 2
+"""By default there is one process for each so many cores; the others are for Kong's workers."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=options.data).close()
+            if options.processes > 1 and not options.dump:
+                processes.share_lock(options.data)
         except OSError as error:
             log.critical("--data %s cannot be written: %s", options.data, error.strerror)
             return 1
@@ -53,34 +64,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(plugin: PluginFile, options: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL)
+    worker_slots.furnish(options.workers, options.bodies)
+    try:
+        listening = ListeningSocket(options.socket, mode=options.socket_mode)
+    except SocketTakenError as error:
+        log.critical("%s", error)
+        return 1
+    serve = _serve_here if options.processes == 1 else _serve_in_processes
+    serve(plugin, listening, options)
+    log.info("stopped")
+    return 0
+
+
+def _serve_here(
+    plugin: PluginFile, listening: ListeningSocket, options: argparse.Namespace
+) -> None:
     # Signals are blocked before any thread starts, since threads inherit that, and are then waited
     # for. So no signal handler interrupts other code.
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    worker_slots.furnish(options.workers, options.bodies)
-    server = PluginServer(
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    server = _server(plugin, options)
+    listener = Listener(listening, server.handle, send_timeout=options.event_timeout)
+    log.info("plugin %s is served at %s", plugin.name, options.socket)
+    received = signal.sigwait(_SIGNALS)
+    log.info("%s: finishing what runs", signal.Signals(received).name)
+    server.stop(options.grace)
+    listening.close()
+    listener.close()
+
+
+def _serve_in_processes(
+    plugin: PluginFile, listening: ListeningSocket, options: argparse.Namespace
+) -> None:
+    mailboxes = [Mailbox() for _ in range(options.processes)]
+
+    def run(number: int, to_parent: socket.socket) -> None:
+        peers = Peers(number, mailboxes)
+        server = _server(plugin, options, ids=Ids(number, options.processes), peers=peers)
+        listener = Listener(listening, server.handle, send_timeout=options.event_timeout)
+        peers.serve(lambda sock: listener.serve(sock, server.handle_peer))
+        if to_parent.recv(1) == STOP:
+            server.stop(options.grace)
+            to_parent.sendall(STOPPED)
+            if to_parent.recv(1) == END:
+                listener.close()
+        # Otherwise the parent has died, and its processes end with it.
+
+    parent = Parent(options.processes, run)
+    log.info("plugin %s is served at %s", plugin.name, options.socket)
+    received = parent.serve(_SIGNALS)
+    log.info("%s: finishing what runs", received.name)
+    parent.stop(options.grace)
+    listening.close()
+    parent.end()
+
+
+def _server(plugin: PluginFile, options: argparse.Namespace, **others: Any) -> PluginServer:
+    return PluginServer(
         plugin,
         workers=options.workers,
         queue=options.queue,
         event_timeout=options.event_timeout,
+        **others,
     )
-    try:
-        listener = Listener(
-            options.socket,
-            server.handle,
-            mode=options.socket_mode,
-            send_timeout=options.event_timeout,
-        )
-    except SocketTakenError as error:
-        log.critical("%s", error)
-        return 1
-    log.info("plugin %s is served at %s", plugin.name, options.socket)
-    received = signal.sigwait(signals)
-    log.info("%s: finishing what runs", signal.Signals(received).name)
-    server.stop(options.grace)
-    listener.close()
-    log.info("stopped")
-    return 0
 
 
 def _check(path: Path) -> int:
@@ -162,26 +207,34 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="directory of what lasts, for a Kong without a database (default: $KONG_SCIM_DATA)",
     )
     parser.add_argument(
+        "--processes",
+        type=_at_least_one,
+        default=os.environ.get("KONG_SCIM_PROCESSES", str(max(1, _cores() // CORES))),
+        metavar="N",
+        help="processes that share the requests, one for each two cores if nothing is said "
+        "(default: %(default)s, or $KONG_SCIM_PROCESSES)",
+    )
+    parser.add_argument(
         "--workers",
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_WORKERS", "16"),
         metavar="N",
-        help="requests served at a time (default: 16, or $KONG_SCIM_WORKERS)",
+        help="requests that each process serves at a time (default: 16, or $KONG_SCIM_WORKERS)",
     )
     parser.add_argument(
         "--queue",
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_QUEUE", "256"),
         metavar="N",
-        help="requests that may wait for a worker; more get a 503 (default: 256, or "
-        "$KONG_SCIM_QUEUE)",
+        help="requests that may wait for a worker of each process; more get a 503 (default: 256, "
+        "or $KONG_SCIM_QUEUE)",
     )
     parser.add_argument(
         "--bodies",
         type=_at_least_one,
         default=os.environ.get("KONG_SCIM_BODIES", str(worker_slots.BODIES)),
         metavar="MIB",
-        help="of request bodies over 1 MiB, as many are held at once; more get a 503 "
+        help="of request bodies over 1 MiB, each process holds as many at once; more get a 503 "
         f"(default: {worker_slots.BODIES}, or $KONG_SCIM_BODIES)",
     )
     parser.add_argument(
@@ -209,6 +262,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.socket is None and not options.dump:
         parser.error("--socket is needed")
     return options
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _at_least_one(text: str) -> int:

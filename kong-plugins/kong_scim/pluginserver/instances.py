@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
+
+from kong_scim.pluginserver.ids import Ids
 
 log = logging.getLogger(__name__)
 
@@ -17,15 +18,6 @@ MAX_INSTANCES = 1024
 """More instances than a gateway uses. Kong forgets instances without closing them
 (``reset_instance`` in plugin.lua, and each ``kong reload``), so the least recently used one is
 dropped. If Kong still uses it, the error "no plugin instance" makes Kong start another."""
-
-
-def random_base() -> int:
-    """Return the number from which ids are counted.
-
-    Kong keeps the ids of a server that was restarted. If ids began at 0 again, an old id would
-    reach another configuration's instance, or another request's event.
-    """
-    return secrets.randbelow(2**31)
 
 
 class NoInstanceError(Exception):
@@ -38,6 +30,8 @@ class Instance:
 
     id: int
     plugin: Any
+    config: str
+    """JSON text, as Kong sent it. The other processes need it for an instance of the same id."""
     started: float
     """In seconds since the epoch."""
 
@@ -45,19 +39,20 @@ class Instance:
 class Instances:
     """The instances of one plugin class."""
 
-    def __init__(self, plugin_class: type[Any]) -> None:
+    def __init__(self, plugin_class: type[Any], ids: Ids) -> None:
         self._class = plugin_class
         self._lock = threading.Lock()
         self._instances: OrderedDict[int, Instance] = OrderedDict()
-        self._next = random_base()
+        self._ids = ids
 
-    def start(self, config: str) -> tuple[Instance, Any]:
+    def start(self, config: str, instance_id: int | None = None) -> tuple[Instance, Any]:
         """Start an instance, and return it with its decoded configuration.
 
         If the constructor raises, the instance has no plugin object. This never fails, because Kong
         would then answer a bare 500.
 
         :param config: JSON text, as Kong sends it.
+        :param instance_id: The id that another process gave it; None for a new one.
         """
         plugin = decoded = None
         try:
@@ -65,9 +60,9 @@ class Instances:
             plugin = self._class(decoded)
         except Exception:
             log.exception("a plugin instance could not start; its requests will be refused")
+        given = self._ids.next() if instance_id is None else instance_id
+        instance = Instance(given, plugin, config, time.time())
         with self._lock:
-            instance = Instance(self._next, plugin, time.time())
-            self._next += 1
             self._instances[instance.id] = instance
             while len(self._instances) > MAX_INSTANCES:
                 self._instances.popitem(last=False)

@@ -1,4 +1,9 @@
-"""Serves the methods of the RPC, and calls the plugin for each event."""
+"""Serves the methods of the RPC, and calls the plugin for each event.
+
+A plugin server may have several processes. An event runs in the process that got its
+``HandleEvent``, and an instance is started in each process that gets an event for it. The events
+with workers of their own all run in the first process: the state of a tick is there.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,13 @@ from typing import Any
 
 from kong_pdk.pdk import Kong
 
+from kong_scim import processes
 from kong_scim.pluginserver import context
 from kong_scim.pluginserver.answers import refusal
 from kong_scim.pluginserver.event import KongGoneError, NotWaitingError, PluginEvent
-from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError, random_base
+from kong_scim.pluginserver.ids import Ids
+from kong_scim.pluginserver.instances import Instance, Instances, NoInstanceError
+from kong_scim.pluginserver.peers import ASK, PeerGoneError, Peers
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.pool import Job, WorkerPool
 from kong_scim.pluginserver.wire import Call, CallGoneError
@@ -58,6 +66,8 @@ class PluginServer:
     :param hangup_timeout: The same after Kong hung up, see :class:`.event.PluginEvent`.
     :param apart: Events with workers of their own. Requests may wait for the work of these events,
         so these must never wait for requests.
+    :param ids: The ids that this process gives.
+    :param peers: The other processes, if there are any.
     """
 
     def __init__(
@@ -69,14 +79,17 @@ class PluginServer:
         event_timeout: float,
         hangup_timeout: float = HANGUP_TIMEOUT,
         apart: Collection[str] = ("tick",),
+        ids: Ids | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._plugin = plugin
-        self._instances = Instances(plugin.plugin_class)
+        self._ids = ids or Ids()
+        self._peers = peers
+        self._instances = Instances(plugin.plugin_class, self._ids)
         self._event_timeout = event_timeout
         self._hangup_timeout = hangup_timeout
         self._events: dict[int, PluginEvent] = {}
         self._events_changed = threading.Condition()
-        self._next_event = random_base()
         self._draining = False
         self._pool = WorkerPool("worker", workers=workers, queue=queue)
         self._second_parts = WorkerPool(
@@ -94,12 +107,21 @@ class PluginServer:
             "plugin.HandleEvent": self._handle_event,
             "plugin.StepError": partial(self._step, failed=True),
         }
+        if peers is not None:
+            processes.offer("instance", self._config_of)
+            processes.offer("close-instance", self._close_here)
+            processes.offer("status", lambda _: self._status())
 
     def handle(self, call: Call) -> None:
-        """Answer a call, or submit it to a worker that will."""
+        """Answer a call, or submit it to a worker or to the process that will."""
         try:
-            self._method(call.method)(call, call.arguments[0] if call.arguments else None)
-        except (RpcError, NoInstanceError, NotWaitingError) as error:
+            method, argument = self._method(call.method), next(iter(call.arguments), None)
+            process = self._process_for(call.method, argument)
+            if self._peers is None or process == self._ids.process:
+                method(call, argument)
+            else:
+                self._peers.forward(call, process)
+        except (RpcError, NoInstanceError, NotWaitingError, PeerGoneError) as error:
             log.info("%s: %s", call.method, error)
             call.fail(str(error))
         except CallGoneError:
@@ -107,6 +129,19 @@ class PluginServer:
         except Exception as error:
             log.exception("%s failed", call.method)
             call.fail(f"{call.method}: {type(error).__name__}")
+
+    def handle_peer(self, call: Call) -> None:
+        """Answer a call of another process, which may also call what is offered to it."""
+        if call.method != ASK:
+            self.handle(call)
+            return
+        try:
+            call.answer(processes.answer(*call.arguments))
+        except CallGoneError:
+            log.debug("%s: the other process did not wait for the answer", ASK)
+        except Exception as error:
+            log.exception("%s failed", ASK)
+            call.fail(f"{ASK}: {type(error).__name__}")
 
     def stop(self, grace: float) -> None:
         """Refuse new events, wait for the running ones, and end the workers.
@@ -122,6 +157,15 @@ class PluginServer:
             pool.close(max(0.0, deadline - time.monotonic()))
 
     # -- The methods ------------------------------------------------------
+
+    def _process_for(self, method: str, argument: Any) -> int:
+        """Return the number of the process that serves a call."""
+        match argument:
+            case {"EventId": event} if method.startswith("plugin.Step"):
+                return self._ids.process_of(event)
+            case {"EventName": str(phase)} if method == "plugin.HandleEvent":
+                return 0 if phase in self._apart else self._ids.process
+        return self._ids.process
 
     def _method(self, name: str) -> Callable[[Call, Any], None]:
         method = self._methods.get(name)
@@ -139,11 +183,13 @@ class PluginServer:
         call.answer({**self._instance_info(instance), "Config": config})
 
     def _close_instance(self, call: Call, argument: Any) -> None:
-        self._instances.close(argument)
+        closed = [self._close_here(argument), *processes.ask_others("close-instance", argument)]
+        if not any(closed):
+            raise NoInstanceError(f"no plugin instance #{argument}")
         call.answer({"Name": self._plugin.name, "Id": argument})
 
     def _instance_status(self, call: Call, argument: Any) -> None:
-        call.answer(self._instance_info(self._instances.get(argument)))
+        call.answer(self._instance_info(self._instance(argument)))
 
     def _get_plugin_info(self, call: Call, argument: Any) -> None:
         if argument != self._plugin.name:
@@ -152,28 +198,31 @@ class PluginServer:
 
     def _get_status(self, call: Call, argument: Any) -> None:
         del argument
+        others = processes.ask_others("status")
+        call.answer({**self._status(), **({"OtherProcesses": others} if others else {})})
+
+    def _status(self) -> dict[str, Any]:
         instances = [self._instance_info(instance) for instance in self._instances.all()]
-        call.answer(
-            {
-                "Pid": os.getpid(),
-                "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
-                "Events": len(self._events),
-                "Queued": self._pool.waiting + self._second_parts.waiting,
-                "Workers": self._pool.size,
-                "Threads": threading.active_count(),
-            }
-        )
+        return {
+            "Pid": os.getpid(),
+            "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
+            "Events": len(self._events),
+            "Queued": self._pool.waiting + self._second_parts.waiting,
+            "Workers": self._pool.size,
+            "Threads": threading.active_count(),
+        }
 
     def _handle_event(self, call: Call, argument: Any) -> None:
-        instance = self._instances.get(_field(argument, "InstanceId"))
-        phase = _field(argument, "EventName")
+        instance = self._instance(_field(argument, "InstanceId"))
+        # kong/plugins/scim-bridge/first_message.lua may send a text with the name.
+        phase, _, text = str(_field(argument, "EventName")).partition(" ")
         if not self._plugin.handles(phase):
             raise RpcError(f"plugin {self._plugin.name} has no method {phase!r}")
         event = self._open_event(phase, call)
         if self._draining:
             event.finish(refusal(phase, 503, "The plugin server is stopping.", retry_after=1))
         else:
-            run = partial(Context().run, self._run, event, instance)
+            run = partial(Context().run, self._run, event, instance, text)
             apart = self._apart.get(phase)
             job = Job(run, _share(instance))
             if not (self._pool.submit(job) if apart is None else apart.submit(Job(run))):
@@ -191,7 +240,7 @@ class PluginServer:
 
     # -- The worker's part ------------------------------------------------
 
-    def _run(self, event: PluginEvent, instance: Instance) -> None:
+    def _run(self, event: PluginEvent, instance: Instance, first_message: str) -> None:
         if instance.plugin is None:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
@@ -204,6 +253,7 @@ class PluginServer:
             put_off_jobs.append(Job(run, _share(instance), member, urgent))
 
         context.set_put_off(put_off)
+        context.set_first_message(first_message)
 
         def begin() -> None:
             getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)
@@ -239,14 +289,13 @@ class PluginServer:
     def _open_event(self, phase: str, call: Call) -> PluginEvent:
         with self._events_changed:
             event = PluginEvent(
-                self._next_event,
+                self._ids.next(),
                 phase,
                 call,
                 timeout=self._event_timeout,
                 hangup_timeout=self._hangup_timeout,
                 on_end=self._forget_event,
             )
-            self._next_event += 1
             self._events[event.id] = event
         return event
 
@@ -254,6 +303,32 @@ class PluginServer:
         with self._events_changed:
             self._events.pop(event_id, None)
             self._events_changed.notify_all()
+
+    def _instance(self, instance_id: Any) -> Instance:
+        """Return an instance, which is started if another process has its configuration.
+
+        :raises NoInstanceError: When no process has it.
+        """
+        try:
+            return self._instances.get(instance_id)
+        except NoInstanceError:
+            for config in processes.ask_others("instance", instance_id):
+                if config is not None:
+                    return self._instances.start(config, instance_id)[0]
+            raise
+
+    def _config_of(self, instance_id: Any) -> str | None:
+        try:
+            return self._instances.get(instance_id).config
+        except NoInstanceError:
+            return None
+
+    def _close_here(self, instance_id: Any) -> bool:
+        try:
+            self._instances.close(instance_id)
+        except NoInstanceError:
+            return False
+        return True
 
     def _instance_info(self, instance: Instance) -> dict[str, Any]:
         # The configuration is left out, since it contains secrets.

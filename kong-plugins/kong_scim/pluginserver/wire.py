@@ -95,13 +95,13 @@ class Call:
     def __init__(
         self, connection: Connection, call_id: int, method: str, arguments: list[Any]
     ) -> None:
+        self.connection = connection
         self.method = method
         self.arguments = arguments
         self.on_gone: Callable[[Call], None] | None = None
         """Called when Kong stops waiting before there is an answer."""
         self.on_hangup: Callable[[Call], None] | None = None
         """Called when the connection ends after the answer, without another call in between."""
-        self._connection = connection
         self._id = call_id
 
     def encode_answer(self, result: object) -> bytes:
@@ -116,7 +116,7 @@ class Call:
 
         :raises CallGoneError: When Kong does not wait for it any more.
         """
-        self._connection.send_answer(self, answer)
+        self.connection.send_answer(self, answer)
 
     def answer(self, result: object) -> None:
         """Answer with a result.
@@ -142,6 +142,8 @@ class Connection:
     def __init__(
         self, sock: socket.socket, handle: Callable[[Call], None], *, send_timeout: float
     ) -> None:
+        self.on_end: Callable[[Connection], None] | None = None
+        """Called when the connection has ended."""
         self._socket = sock
         self._handle = handle
         self._lock = threading.Lock()
@@ -171,6 +173,8 @@ class Connection:
             self._socket.close()
             if self._answered is not None and self._answered.on_hangup is not None:
                 self._answered.on_hangup(self._answered)
+            if self.on_end is not None:
+                self.on_end(self)
 
     def send_answer(self, call: Call, answer: bytes) -> None:
         """Send the whole answer to the call that Kong waits for.

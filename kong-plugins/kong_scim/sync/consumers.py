@@ -11,7 +11,7 @@ from scim2_models import SCIMException
 
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
-from kong_scim.bridge import Consumer, Delete, Rows, Sql, Step, Upsert
+from kong_scim.bridge import Consumer, Delete, Rows, Sql, Step, Upsert, Vacant
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
@@ -19,7 +19,7 @@ from kong_scim.spelling import fold
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
 from kong_scim.sync.names import access_groups, refuse_hidden, role_values, shown
 from kong_scim.sync.ownership import Ownership
-from kong_scim.sync.plan import plan
+from kong_scim.sync.plan import plan, stage
 from kong_scim.sync.record import KongUserRecord
 from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
@@ -94,7 +94,9 @@ class KongConsumerSync:
                     refuse_hidden(value, f"`{attribute}`")
             if case.change.after is not None:
                 claims += self._ownership.of_user(case.change.before, case.change.after)
-        present = self._present(cases)
+        unread = change.names_are_free
+        claims += _vacant(case.wanted for case in cases if unread)
+        present = [] if unread else self._present(cases)
         by_id = {consumer.id: consumer for consumer in present}
         names = by_name(present)
         steps: list[Step] = []
@@ -115,7 +117,9 @@ class KongConsumerSync:
             if record is not None:
                 records[case.change.id] = record.to_scim()
         lost = sum(self._lost_groups(case) for case in cases)
-        return Outcome(tuple(steps), records, accesses, tuple(claims), lost)
+        # Steps of one kind follow each other, so that the bridge writes them as one set.
+        ordered = tuple(sorted(steps, key=stage))
+        return Outcome(ordered, records, accesses, tuple(claims), lost, unread)
 
     def reapply(self, users: Sequence[UserState]) -> list[Reapplication]:
         """Return the steps that apply each user to Kong again, though no user changes.
@@ -260,6 +264,17 @@ class KongConsumerSync:
             usernames=_with_folded(each.username for each in claiming),
             custom_ids=_with_folded(each.custom_id for each in claiming),
         ).consumers
+
+
+def _vacant(claiming: Iterable[Wanted]) -> Iterator[Step]:
+    """Yield the step by which the commit refuses a consumer whose id or name another one has."""
+    for each in claiming:
+        if each.present:
+            yield Vacant(
+                id=(each.id,),
+                username=tuple(_with_folded([each.username])),
+                custom_id=tuple(_with_folded([each.custom_id])),
+            )
 
 
 def _with_folded(names: Iterable[str | None]) -> list[str]:

@@ -14,6 +14,7 @@ from kong_scim.bridge import (
     Dialect,
     EntityRefusedError,
     GroupTakenError,
+    NamesTakenError,
     RollbackDryRun,
     Rows,
     Sql,
@@ -118,6 +119,8 @@ def _refusal(error: EntityRefusedError, step: Step) -> Exception:
     """Return the SCIM error for an entity that Kong refused, or the error if SCIM has none."""
     if isinstance(error, GroupTakenError):
         return taken_group(str(error.fields.get("group", "")))
+    if isinstance(error, NamesTakenError):
+        return Conflict(detail="A consumer of Kong has one of the names already.")
     if isinstance(error, DeclaredError):
         return UniquenessException(
             detail="The gateway's declarative configuration declares this consumer or one of its "

@@ -39,6 +39,15 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
     return steps
 
 
+def stage(step: Step) -> int:
+    """Return the place of a step among those of several users, whose own order it keeps."""
+    if isinstance(step, Revoke):
+        return 1
+    if isinstance(step, Upsert | Delete) and step.dao != "consumers":
+        return 2 if isinstance(step, Delete) else 3
+    return 0
+
+
 def is_reserved(tag: str) -> bool:
     """Tell whether a tag of a consumer is one that only SCIM sets and removes."""
     return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG, REVOKED_TAG))

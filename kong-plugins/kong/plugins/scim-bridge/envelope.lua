@@ -2,12 +2,13 @@
 
 local cjson = require("cjson.safe").new()
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local parts = require "kong.plugins.scim-bridge.parts"
 
 
 local kong = kong
 
 
-local VERSION = 5
+local VERSION = 6
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 
@@ -54,14 +55,18 @@ function _M.expect(condition, message)
 end
 
 
---- Calls a function for a step. Its errors get the index of the step (from 0) and its label.
+--- Calls a function for a step. Its errors get the index of the step (from 0) and its label, unless they are
+-- of another step.
 function _M.at_step(index, step, fn, ...)
   local ok, result = pcall(fn, ...)
-  if not ok and type(result) == "table" then
-    result.step, result.label = index, type(step) == "table" and step.label or nil
+  if ok then
+    return result
   end
 
-  return ok and result or error(result, 0)
+  if type(result) == "table" and not result.step then
+    result.step, result.label = index, type(step) == "table" and step.label or nil
+  end
+  error(result, 0)
 end
 
 
@@ -86,7 +91,7 @@ end
 -- The wrapped function never raises, because then the Python side would wait for ever.
 function _M.wrap(fn)
   return function(text)
-    local ok, result = pcall(answer, fn, text)
+    local ok, result = pcall(answer, fn, parts.joined(text))
     local encoded, err
     if ok or type(result) == "table" then
       encoded, err = cjson.encode({ [ok and "ok" or "error"] = result })

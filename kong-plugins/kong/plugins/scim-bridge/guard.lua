@@ -1,14 +1,14 @@
--- The guard refuses suspended consumers, and logins from before a revocation. It also gives the log plugins
--- the SCIM user of a request.
+-- The guard refuses suspended consumers, and logins from before a revocation. It runs on each request of each
+-- API.
 
 local decode_base64url = require("ngx.base64").decode_base64url
 local decode_json = require("cjson.safe").decode
-local envelope = require "kong.plugins.scim-bridge.envelope"
+local consumers = require "kong.plugins.scim-bridge.consumers"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local log_fields = require "kong.plugins.scim-bridge.log_fields"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local revocations = require "kong.plugins.scim-bridge.revocations"
-local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong = kong
@@ -24,11 +24,6 @@ local UNREADABLE = "Spell the username without escapes"
 local _M = {}
 
 
-local function load(id)
-  return kong.cache:get(kong.db.consumers:cache_key(id), nil, kong.client.load_consumer, id)
-end
-
-
 --- Returns the consumers of this request with all their tags. A login without a consumer may mean several.
 -- They are read by id, because an authentication plugin may set a part of a consumer, or only a credential.
 -- @return a list, nil, and the message if the request is refused anyway; or nil and an error
@@ -36,26 +31,26 @@ local function get_consumers(conf)
   local partial, credential = kong.client.get_consumer(), kong.client.get_credential()
   local id = partial and partial.id
              or credential and (credential.consumer_id or credential.consumer and credential.consumer.id)
-  local consumers, is_id = {}, internals.is_valid_uuid(id)
+  local found, is_id = {}, consumers.is_known(partial) or internals.is_valid_uuid(id)
   if is_id then
-    local consumer, err = load(id)
+    local consumer, err = consumers.load(id, partial)
     if err then
       return nil, err
     elseif not consumer then
-      return consumers, nil, GONE
+      return found, nil, GONE
     end
-    consumers[1] = consumer
+    found[1] = consumer
 
     if not (credential and credential.client_id) then
-      return consumers
+      return found
     end
   elseif not (partial or credential) then
-    return consumers
+    return found
   end
 
   local names = logins.names(partial, credential, is_id)
   if not names then
-    return consumers, nil, UNREADABLE
+    return found, nil, UNREADABLE
   end
 
   for _, name in ipairs(names) do
@@ -66,25 +61,15 @@ local function get_consumers(conf)
 
     for _, each in ipairs(ids) do
       local consumer
-      consumer, err = load(each)
+      consumer, err = consumers.load(each)
       if err then
         return nil, err
       end
-      consumers[#consumers + 1] = consumer
+      found[#found + 1] = consumer
     end
   end
 
-  return consumers, nil, conf.unknown_logins == "refuse" and not consumers[1] and UNKNOWN or nil
-end
-
-
-local function get_groups(consumer_id)
-  local groups, err = internals.acl_groups(consumer_id)
-  if err then
-    kong.log.warn("could not read the groups of a consumer: ", err)
-  end
-
-  return envelope.array(groups)
+  return found, nil, conf.unknown_logins == "refuse" and not found[1] and UNKNOWN or nil
 end
 
 
@@ -159,7 +144,7 @@ end
 
 
 function _M.access(_, conf)
-  local consumers, err, message = get_consumers(conf)
+  local found, err, message = get_consumers(conf)
   if err then
     kong.log.err("could not read the consumer: ", err)
     return kong.response.exit(503, { message = "Whether this account is suspended is not known now" })
@@ -168,16 +153,11 @@ function _M.access(_, conf)
   end
 
   local logged
-  for _, consumer in ipairs(consumers) do
-    local state = tags.read(consumer)
+  for _, consumer in ipairs(found) do
+    local state = consumers.state(consumer)
     if state.managed and not logged then
       logged = true
-      kong.log.set_serialize_value("scim", {
-        user_id = state.user_id,
-        tenant = state.tenant,
-        groups = get_groups(state.id),
-        last_event = state.last_event,
-      })
+      log_fields.set(state)
     end
 
     if state.suspended or revocations.is_revoked(state.id) then

@@ -96,9 +96,29 @@ function _M.recorder(events, strategy_of)
 end
 
 
---- Sends the event of a DAO (kong/db/dao/init.lua).
+local function without_nulls(entity)
+  local copy = entity and _M.deep_copy(entity)
+  for name, value in pairs(copy or {}) do
+    copy[name] = value ~= ngx.null and value or nil
+  end
+
+  return copy
+end
+
+
+--- Sends the event of a DAO to those in this worker who listen to its kind of entity. Kong's own handler of
+-- all kinds (kong/runloop/events.lua) would insert each cache key into the database once more.
 function _M.send_entity_event(event)
-  event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+  local schema = event.dao.schema
+  local channel = schema.table or schema.name
+  local data = {
+    operation = event.operation,
+    schema = schema,
+    entity = without_nulls(event.entity),
+    old_entity = without_nulls(event.old_entity),
+  }
+  kong.worker_events.post_local("crud", channel, data)
+  kong.worker_events.post_local("crud", channel .. ":" .. event.operation, data)
 end
 
 
@@ -176,6 +196,14 @@ function _M.reload_plugins()
 end
 
 
+--- Returns the plugins that are configured in the workspace of this request, or nil if that is not known. It
+-- is the same table until Kong reloads its plugins (kong/runloop/plugins_iterator.lua).
+function _M.plugins()
+  local collected = ngx.ctx.plugins
+  return collected and collected.ws and collected.ws.plugins or nil
+end
+
+
 --- Returns the sequence number for a new configuration, by which plugin_servers/plugin.lua tells two apart.
 function _M.next_sequence()
   return ngx.shared.kong:incr(SEQUENCE, 1, 0)
@@ -202,19 +230,32 @@ end
 _M.LDAP_CREDENTIAL = "ldap_auth_cache:"
 
 
---- Returns the names of a consumer's ACL groups; none without the acl plugin (kong/plugins/acl/groups.lua).
--- @return a list of those that could be read, and an error or nil
+local consumer_groups = private("kong.plugins.acl.groups", "get_consumer_groups") -- plugins/acl/groups.lua
+
+
+local names_of = setmetatable({}, { __mode = "k" }) -- by the table of that function, which is also a set
+
+
+--- Returns the names of a consumer's ACL groups; none without the acl plugin.
+-- @return a list that nobody may change, and an error or nil
 function _M.acl_groups(consumer_id)
-  local names = {}
-  if not kong.db.daos.acls then
-    return names
+  local groups, err
+  if kong.db.daos.acls then
+    groups, err = consumer_groups(consumer_id)
+  end
+  if not groups then
+    return {}, err
   end
 
-  local found, err = private("kong.plugins.acl.groups", "get_consumer_groups")(consumer_id)
-  for i, group in ipairs(found or {}) do
-    names[i] = group
+  local names = names_of[groups]
+  if not names then
+    names = {}
+    for i, group in ipairs(groups) do
+      names[i] = group
+    end
+    names_of[groups] = names
   end
-  return names, err
+  return names
 end
 
 

@@ -2,6 +2,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local lookups = require "kong.plugins.scim-bridge.lookups"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
@@ -14,43 +15,6 @@ local given = envelope.given
 
 
 local PAGE = 1000
-local KEYS = { "id", "username", "custom_id" }
-
-
---- Returns the requested values by key, without those that no consumer can have.
-local function wanted(consumers)
-  local by_key = {}
-  for _, key in ipairs(KEYS) do
-    by_key[key] = {}
-    for _, value in ipairs(given(consumers[key]) or {}) do
-      if type(value) == "string" and (key ~= "id" or internals.is_valid_uuid(value)) then
-        table.insert(by_key[key], value)
-      end
-    end
-  end
-
-  return by_key
-end
-
-
---- Returns one statement for any number of consumers, for which DAOs would run two each; nil for none.
-local function consumers_by_sql(connector, by_key)
-  local conditions = {}
-  for key, values in pairs(by_key) do
-    for i, value in ipairs(values) do
-      values[i] = connector:escape_literal(value)
-    end
-
-    if values[1] then
-      table.insert(conditions, key .. " IN (" .. table.concat(values, ", ") .. ")")
-    end
-  end
-
-  if conditions[1] then
-    local workspace = connector:escape_literal(internals.workspace())
-    return postgres.consumers(kong.db.daos.acls ~= nil, workspace, table.concat(conditions, " OR "))
-  end
-end
 
 
 local function acls_of(consumer)
@@ -70,18 +34,11 @@ end
 
 
 --- Returns the consumers of a DB-less Kong, where a look-up takes microseconds.
-local function consumers_by_dao(by_key)
+local function consumers_by_dao(by_field)
   local consumers, seen = array({}), {}
-  for key, values in pairs(by_key) do
+  for field, values in pairs(by_field) do
     for _, value in ipairs(values) do
-      local dao = kong.db.consumers
-      local consumer, err
-      if key == "id" then
-        consumer, err = dao:select({ id = value })
-      else
-        consumer, err = dao["select_by_" .. key](dao, value)
-      end
-
+      local consumer, err = lookups.by_dao(kong.db.consumers, field, value)
       if err then
         envelope.raise("DATABASE", err)
       elseif consumer and not seen[consumer.id] then
@@ -119,14 +76,22 @@ local function tagged(tag)
 end
 
 
+--- Returns one statement for any number of consumers, for which DAOs would run two each; nil for none.
+local function consumers_by_sql(connector, by_field)
+  local condition = lookups.condition(connector, by_field)
+  local workspace = connector:escape_literal(internals.workspace())
+  return condition and postgres.consumers(kong.db.daos.acls ~= nil, workspace, condition)
+end
+
+
 --- Runs all statements in one message to PostgreSQL and in one transaction.
-local function run(connector, conn, statements, by_key, timeout)
+local function run(connector, conn, statements, by_field, timeout)
   local texts = { sql.begin(timeout, true) }
   for i, statement in ipairs(statements) do
     table.insert(texts, envelope.at_step(i - 1, statement, sql.text, connector, statement))
   end
 
-  local consumers_text = consumers_by_sql(connector, by_key)
+  local consumers_text = consumers_by_sql(connector, by_field)
   table.insert(texts, consumers_text)
   table.insert(texts, "COMMIT")
 
@@ -155,22 +120,21 @@ end
 
 
 local function query(arg)
-  local statements, consumers = given(arg.sql) or {}, given(arg.consumers) or {}
-  envelope.expect(type(statements) == "table" and type(consumers) == "table",
-                  "`sql` must be a list of statements and `consumers` an object of lists")
+  local statements = given(arg.sql) or {}
+  envelope.expect(type(statements) == "table", "`sql` must be a list of statements")
 
-  local by_key, connector = wanted(consumers), internals.connector()
+  local by_field, connector = lookups.wanted(given(arg.consumers) or {}), internals.connector()
   if not internals.has_database() then
     envelope.expect(not statements[1], "this Kong has no database for SCIM's tables")
     return {
       sql = array({}),
-      consumers = consumers_by_dao(by_key),
+      consumers = consumers_by_dao(by_field),
       tagged = given(arg.tagged) and tagged(arg.tagged) or array({}),
     }
   end
 
   local conn = sql.connect(connector)
-  local ok, result = pcall(run, connector, conn, statements, by_key, arg.timeout)
+  local ok, result = pcall(run, connector, conn, statements, by_field, arg.timeout)
   connector:setkeepalive()
   return ok and result or error(result, 0)
 end
