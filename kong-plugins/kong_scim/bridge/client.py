@@ -27,7 +27,7 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 5
+BRIDGE_VERSION = 6
 """The version of the wire format. Both sides send their version and refuse any other."""
 
 
@@ -194,12 +194,19 @@ class Bridge:
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
-        self, steps: Sequence[Step], *, epoch: Epoch | None = None, check: bool = False
+        self,
+        steps: Sequence[Step],
+        *,
+        epoch: Epoch | None = None,
+        check: bool = False,
+        writers: Sequence[int] | None = None,
     ) -> list[StepResult]:
         """Apply every step, or none, and then drop changed entities from Kong's caches.
 
         :param epoch: The epoch that a DB-less Kong must have, which takes steps on entities only.
         :param check: On a DB-less Kong: only find out whether the steps could be applied.
+        :param writers: On a DB-less Kong: how many of the steps each writer of a group has; None
+            for one writer. A :class:`.LastEventTag` tags what its own writer changed.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
         # asdict() would copy every value of every row.
@@ -211,6 +218,8 @@ class Bridge:
             argument["epoch"] = vars(epoch)
         if check:
             argument["check"] = True
+        if writers is not None:
+            argument["writers"] = list(writers)
         answer = self._call("commit", argument)
         return [
             StepResult(

@@ -121,6 +121,13 @@ class PendingLog:
         """Remove the entry of a change that was applied to Kong."""
         self._run("DELETE FROM kong_pending WHERE number = :number", number=number)
 
+    def pending_number(self) -> int | None:
+        """Return the number of the pending change, or None."""
+        found = self._run(
+            "SELECT number FROM kong_pending WHERE workspace = :workspace AND tenant = :tenant"
+        ).fetchone()
+        return int(found[0]) if found else None
+
     def pending(self) -> Pending | None:
         """Return the pending change, or None. There is one at most: it blocks further writes."""
         found = self._run(

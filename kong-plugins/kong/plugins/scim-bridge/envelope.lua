@@ -7,7 +7,7 @@ local internals = require "kong.plugins.scim-bridge.kong_internals"
 local kong = kong
 
 
-local VERSION = 5
+local VERSION = 6
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 

@@ -339,37 +339,80 @@ local function taken(groups, tag)
 end
 
 
+--- Makes the transactions of one commit. They share the draft, and each has the events of its own steps.
+local function transactions()
+  local first = { drafts = {} }
+  local strategies = {}
+
+  local function strategy_of(dao)
+    local name = dao.schema.name
+    strategies[name] = strategies[name] or new_strategy(first, dao)
+    return strategies[name]
+  end
+
+  local function new(tx)
+    tx.events, tx.taken, tx.check = {}, taken, function() end
+    tx.db = internals.recorder(tx.events, strategy_of)
+
+    function tx.raise(err)
+      envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
+    end
+
+    function tx.replace_tag(...)
+      replace_tag(tx, ...)
+    end
+
+    return tx
+  end
+
+  new(first)
+  return first, new
+end
+
+
+--- Runs the steps of one writer after those of others, and appends its results and events to theirs.
+local function run(tx, steps, offset, results, events)
+  local ok, found = pcall(entities.run, tx, steps)
+  if not ok then
+    if type(found) == "table" and found.step then
+      found.step = found.step + offset
+    end
+    error(found, 0)
+  end
+
+  for _, result in ipairs(found) do
+    table.insert(results, result)
+  end
+  for _, event in ipairs(tx.events) do
+    table.insert(events, event)
+  end
+end
+
+
 --- Commits steps on entities, all or none.
 -- @param arg.epoch { key, expected, becomes }: nothing is written unless the epoch is `expected`, which is
 -- null for none
 -- @param arg.check whether the steps are only checked, and nothing is written
+-- @param arg.writers how many of the steps each writer has; null for one writer
 function _M.commit(arg)
-  local epoch, events = given(arg.epoch), {}
-  local tx = {
-    events = events,
-    drafts = {},
-    check = function() end,
-    raise = function(err)
-      envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
-    end,
-  }
-  tx.db = internals.recorder(events, function(dao)
-    return new_strategy(tx, dao)
-  end)
-
-  function tx.replace_tag(...)
-    replace_tag(tx, ...)
-  end
-  tx.taken = taken
-
+  local epoch, first, new = given(arg.epoch), transactions()
   if epoch then
     expect_epoch(epoch)
   end
 
-  local results = entities.run(tx, arg.steps)
+  local results, events, offset = envelope.array({}), {}, 0
+  for i, count in ipairs(given(arg.writers) or { #arg.steps }) do
+    local steps = {}
+    for j = 1, count do
+      steps[j] = arg.steps[offset + j]
+    end
+    run(i == 1 and first or new({}), steps, offset, results, events)
+    offset = offset + count
+  end
+
   if not given(arg.check) then
     local is_revocation = revocations.note(events)
-    write(tx, epoch)
+    write(first, epoch)
     caches.publish(events, is_revocation)
   end
 
