@@ -112,6 +112,7 @@ def test_a_kong_that_lost_its_memory_takes_no_write_before_it_has_everything(
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few users fill several batches."""
     monkeypatch.setattr(reapply, "BATCH", 20)
+    monkeypatch.setattr(reapply, "READY_BATCH", 20)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -32,7 +32,7 @@ from kong_scim.bridge import (
     StepResult,
     TransactionConflictError,
 )
-from kong_scim.dbless import pending_log
+from kong_scim.dbless import pending_log, ready_rows
 from kong_scim.dbless.group_commit import CommitQueue, GroupCommit, Writer
 from kong_scim.dbless.local_store import BusyError, LocalStore
 from kong_scim.dbless.pending_log import PendingLog
@@ -55,8 +55,9 @@ class KongMemory:
         self.store = LocalStore(directory)
         with self.store.writing() as transaction:
             pending_log.create(transaction)
+            ready_rows.create(transaction)
         self._applied: dict[Scope, int] = {}
-        self._queues: dict[Scope, CommitQueue] = {}
+        self._queues: dict[tuple[Scope, str], CommitQueue] = {}
         self._changed = threading.Condition()
 
     def epoch(self, number: int) -> str:
@@ -67,9 +68,12 @@ class KongMemory:
         """
         return f"{self.store.id} {number}"
 
-    def queue(self, scope: Scope) -> CommitQueue:
-        """Return the writers of a tenant that wait for the right to write."""
-        return self._queues.setdefault(scope, CommitQueue(self.store))
+    def queue(self, scope: Scope, origin: str) -> CommitQueue:
+        """Return the writers of a tenant that wait for the right to write.
+
+        :param origin: That of their ready-made rows, which is the same for a group.
+        """
+        return self._queues.setdefault((scope, origin), CommitQueue(self.store))
 
     def applications(self, scope: Scope) -> int:
         """Return how often Kong's memory was found or made complete for a tenant."""
@@ -108,12 +112,16 @@ def memory(directory: Path) -> KongMemory:
 
 
 class DblessBridge:
-    """Has ``query`` and ``commit`` of :class:`~kong_scim.bridge.Bridge`, for a DB-less Kong."""
+    """Has ``query`` and ``commit`` of :class:`~kong_scim.bridge.Bridge`, for a DB-less Kong.
 
-    def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope) -> None:
+    :param origin: The :func:`.ready_rows.origin` of the rows that its commits make.
+    """
+
+    def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope, origin: str) -> None:
         self._bridge = bridge
         self._memory = memory
         self._scope = scope
+        self._origin = origin
 
     def query(
         self,
@@ -155,7 +163,7 @@ class DblessBridge:
         memory, seen = self._memory, self._memory.applications(self._scope)
         writer = Writer(steps, self._bridge.timeout, urgent=cpu.is_urgent())
         try:
-            memory.queue(self._scope).commit(writer, self._lead, PATIENCE)
+            memory.queue(self._scope, self._origin).commit(writer, self._lead, PATIENCE)
         except BusyError:
             writer.error = EpochChangedError(_NOT_READY)
         except BridgeError as error:
@@ -201,7 +209,10 @@ class DblessBridge:
         for writer in group:
             writer.applications = applications
         key = epoch_key(scope.tenant)
-        GroupCommit(memory.store, scope, self._bridge, key, memory.epoch).run(group)
+        commit = GroupCommit(
+            memory.store, scope, self._bridge, origin=self._origin, key=key, epoch=memory.epoch
+        )
+        commit.run(group)
 
     def _refuse_pending(self) -> None:
         if self._is_pending():

@@ -26,6 +26,7 @@ from kong_scim.bridge import (
 )
 from kong_scim.dbless.local_store import BusyError, LocalStore
 from kong_scim.dbless.pending_log import PendingLog
+from kong_scim.dbless.ready_rows import ReadyRows
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
@@ -206,6 +207,7 @@ class GroupCommit:
     It is called by the leader, which has the right to write.
 
     :param bridge: The leader's, by which Kong gets the steps of all.
+    :param origin: The :func:`.ready_rows.origin` of the rows that the commits make.
     :param key: The key of the tenant's epoch.
     :param epoch: Returns the epoch of a Kong that has all changes up to a number.
     """
@@ -215,10 +217,13 @@ class GroupCommit:
         store: LocalStore,
         scope: Scope,
         bridge: Bridge,
+        *,
+        origin: str,
         key: str,
         epoch: Callable[[int], str],
     ) -> None:
         self._store, self._scope, self._bridge = store, scope, bridge
+        self._origin = origin
         self._key, self._epoch = key, epoch
 
     def run(self, group: Sequence[Writer]) -> None:
@@ -251,7 +256,8 @@ class GroupCommit:
                 for run in runs:
                     with _refusal_of(run.writer, final=len(runs) == 1):
                         run.sql(after_entities=True)
-                number = pending_log.add(written) if written else None
+                rows = ReadyRows(transaction, self._scope, self._origin)
+                number = pending_log.add(written, rows) if written else None
         except _RefusedError as refused:
             if refused.final:
                 refused.writer.error = refused.error

@@ -6,9 +6,11 @@
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local epochs = require "kong.plugins.scim-bridge.epoch"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
+local ready_rows = require "kong.plugins.scim-bridge.ready_rows"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local tags = require "kong.plugins.scim-bridge.tags"
 
@@ -21,7 +23,6 @@ local null  = ngx.null
 local OPERATIONS_HINT = 64
 local PAGE = 1000
 local DECLARED = "the gateway's configuration declares it, and it can be changed only there"
-local LOADED = "the configuration was loaded anew since SCIM's rows were applied to it"
 
 
 local _M = {}
@@ -220,32 +221,8 @@ local function new_strategy(tx, dao)
 end
 
 
---- Returns the epoch of a tenant, or nil. It is the value of a key in LMDB, which Kong deletes together with
--- SCIM's rows when it loads a configuration.
-local function read_epoch(key)
-  local value, err = internals.lmdb_get(key)
-  if err then
-    envelope.raise("DATABASE", "LMDB does not answer: " .. err)
-  end
-
-  return value
-end
-
-
-local function expect_epoch(epoch)
-  local value = read_epoch(epoch.key)
-  if value ~= given(epoch.expected) then
-    envelope.raise("EPOCH_CHANGED", LOADED)
-  end
-end
-
-
 local function write(tx, epoch)
-  local t, phase = internals.lmdb_begin(OPERATIONS_HINT), ngx.get_phase()
-  if epoch then
-    t:get(epoch.key)
-  end
-
+  local t, phase = epochs.begin(epoch, OPERATIONS_HINT), ngx.get_phase()
   for _, side in ipairs({ "before", "after" }) do
     local apply = side == "before" and internals.delete_entity or internals.insert_entity
     for _, draft in ipairs(tx.drafts) do
@@ -272,23 +249,7 @@ local function write(tx, epoch)
     end
   end
 
-  if epoch and is_set(epoch.becomes) then
-    t:set(epoch.key, epoch.becomes)
-  end
-
-  local ok, err = t:commit()
-  if not ok then
-    envelope.raise("DATABASE", "LMDB refuses: " .. err)
-  end
-
-  -- if another worker loaded a configuration after the check, the epoch is deleted, so that all is applied
-  -- again
-  if epoch and t[1].result ~= given(epoch.expected) then
-    local forget = internals.lmdb_begin(1)
-    forget:set(epoch.key, nil)
-    forget:commit()
-    envelope.raise("EPOCH_CHANGED", LOADED)
-  end
+  epochs.commit(t, epoch)
 end
 
 
@@ -394,10 +355,15 @@ end
 -- null for none
 -- @param arg.check whether the steps are only checked, and nothing is written
 -- @param arg.writers how many of the steps each writer has; null for one writer
+-- @param arg.rows the ready-made rows to write instead of steps (ready_rows.lua); null for none
 function _M.commit(arg)
+  if given(arg.rows) then
+    return ready_rows.write(arg)
+  end
+
   local epoch, first, new = given(arg.epoch), transactions()
   if epoch then
-    expect_epoch(epoch)
+    epochs.expect(epoch)
   end
 
   local results, events, offset = envelope.array({}), {}, 0
@@ -418,9 +384,6 @@ function _M.commit(arg)
 
   return { results = results }
 end
-
-
-_M.read_epoch = read_epoch
 
 
 return _M
