@@ -140,6 +140,12 @@ function _M.on_event(fn, source, event)
 end
 
 
+--- Calls a function when a DB-less Kong has loaded a configuration (kong/runloop/events.lua).
+function _M.on_configuration_loaded(fn)
+  _M.on_event(fn, "declarative", "reconfigure")
+end
+
+
 --- Sends an event to all workers of this node (kong/global.lua).
 function _M.send_event(source, event, data)
   return kong.worker_events.post(source, event, data)
