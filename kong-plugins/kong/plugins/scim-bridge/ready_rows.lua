@@ -8,6 +8,7 @@ local epochs = require "kong.plugins.scim-bridge.epoch"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong = kong
@@ -56,7 +57,8 @@ end
 --- Tells whether a row can be written.
 -- @param similar names by field which look the same as those of the row, and which nobody else may have
 local function is_free(dao, row, similar, claimed)
-  if dao.strategy:select({ id = row.id }) then
+  -- the id of a membership is made of its consumer's, which is looked at first
+  if not targets[dao.schema.name] and dao.strategy:select({ id = row.id }) then
     return false
   end
 
