@@ -200,6 +200,7 @@ class Bridge:
         epoch: Epoch | None = None,
         check: bool = False,
         writers: Sequence[int] | None = None,
+        draft: str | None = None,
     ) -> list[StepResult]:
         """Apply every step, or none, and then drop changed entities from Kong's caches.
 
@@ -207,6 +208,8 @@ class Bridge:
         :param check: On a DB-less Kong: only find out whether the steps could be applied.
         :param writers: On a DB-less Kong: how many of the steps each writer of a group has; None
             for one writer. A :class:`.LastEventTag` tags what its own writer changed.
+        :param draft: On a DB-less Kong: a name for what a check finds out. If the same request then
+            commits the steps with this name, Kong need not check them again.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
         # asdict() would copy every value of every row.
@@ -220,6 +223,8 @@ class Bridge:
             argument["check"] = True
         if writers is not None:
             argument["writers"] = list(writers)
+        if draft is not None:
+            argument["draft"] = draft
         answer = self._call("commit", argument)
         return [
             StepResult(

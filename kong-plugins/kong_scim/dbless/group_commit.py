@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -130,18 +131,19 @@ class CommitQueue:
                 self._store.changed.notify_all()
 
     def _group(self, leader: Writer) -> list[Writer]:
-        """Take the writers of the leader's group out of the queue."""
+        """Take the writers of the leader's group out of the queue, in their order."""
         with self._store.changed:
-            group, steps = [leader], len(leader.steps)
+            members, steps = {leader}, len(leader.steps)
             # A revocation does not wait for the steps of others.
             for each in () if leader.is_alone else self._waiting:
                 if each is leader or each.is_alone or (leader.urgent and not each.urgent):
                     continue
-                if len(group) >= MOST_WRITERS or steps + len(each.steps) > MOST_STEPS:
+                if len(members) >= MOST_WRITERS or steps + len(each.steps) > MOST_STEPS:
                     break
-                group.append(each)
+                members.add(each)
                 steps += len(each.steps)
-            self._waiting = [each for each in self._waiting if each not in group]
+            group = [each for each in self._waiting if each in members]
+            self._waiting = [each for each in self._waiting if each not in members]
             return group
 
 
@@ -251,8 +253,9 @@ class GroupCommit:
             with self._store.writing() as transaction:
                 pending_log = PendingLog(transaction, self._scope)
                 before = self._epoch(pending_log.last_applied())
+                draft = str(uuid.uuid4())
                 runs = list(self._first_statements(transaction, writers, errors))
-                written = self._check(runs, before)
+                written = self._check(runs, before, draft)
                 for run in runs:
                     with _refusal_of(run.writer, final=len(runs) == 1):
                         run.sql(after_entities=True)
@@ -268,7 +271,7 @@ class GroupCommit:
         try:
             if number is not None:
                 epoch = Epoch(self._key, before, becomes=self._epoch(number))
-                self._bridge.commit(written, epoch=epoch)
+                self._bridge.commit(written, epoch=epoch, draft=draft)
                 # If a crash undoes this, the tick sees that Kong has the change.
                 with self._store.writing(durable=False) as transaction:
                     PendingLog(transaction, self._scope).remove(number)
@@ -310,7 +313,7 @@ class GroupCommit:
                 yield run
             connection.execute("RELEASE writer")
 
-    def _check(self, runs: Sequence[_Run], expected: str) -> list[Step]:
+    def _check(self, runs: Sequence[_Run], expected: str, draft: str) -> list[Step]:
         """Have Kong check the steps on entities, and return those that it must write."""
         owners = [(run, index) for run in runs for index in run.entities]
         if not owners:
@@ -321,6 +324,7 @@ class GroupCommit:
                 epoch=Epoch(self._key, expected),
                 check=True,
                 writers=[len(run.entities) for run in runs],
+                draft=draft,
             )
         except BridgeError as error:
             if error.step is None:

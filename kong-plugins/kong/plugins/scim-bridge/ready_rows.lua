@@ -26,7 +26,7 @@ local function is_set(value)
 end
 
 
---- Returns the row that an insertion by the DAO would store, as in memory.lua.
+--- Returns the row that an insertion by the DAO would store, as in draft.lua.
 local function row_of(schema, entity)
   local row = schema:process_auto_fields(entity, "insert")
   row.ws_id = kong.default_workspace
