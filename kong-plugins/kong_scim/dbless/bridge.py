@@ -193,17 +193,23 @@ class DblessBridge:
         raise EpochChangedError(_NOT_READY)
 
     def _await_writes(self) -> None:
-        """Wait until nothing is pending, because its writer has applied it to Kong."""
+        """Wait until the change that is pending now is applied to Kong; later ones may follow."""
+        number = self._pending_number()
+        if number is None:
+            return
         try:
-            if self._is_pending():
-                with self._memory.store.turn(PATIENCE, unless=lambda: not self._is_pending()):
-                    self._refuse_pending()
+            with self._memory.store.turn(
+                PATIENCE, unless=lambda: self._pending_number() != number
+            ) as is_still_pending:
+                if is_still_pending:  # though nobody is writing
+                    raise EpochChangedError(_NOT_READY)
         except BusyError:
             raise EpochChangedError(_NOT_READY) from None
 
     def _lead(self, group: list[Writer]) -> None:
         """Commit a group of writers, in this one's turn."""
-        self._refuse_pending()
+        if self._pending_number() is not None:
+            raise EpochChangedError(_NOT_READY)
         memory, scope = self._memory, self._scope
         applications = memory.applications(scope)
         for writer in group:
@@ -214,10 +220,6 @@ class DblessBridge:
         )
         commit.run(group)
 
-    def _refuse_pending(self) -> None:
-        if self._is_pending():
-            raise EpochChangedError(_NOT_READY)
-
-    def _is_pending(self) -> bool:
+    def _pending_number(self) -> int | None:
         with self._memory.store.reading() as transaction:
-            return PendingLog(transaction, self._scope).pending_number() is not None
+            return PendingLog(transaction, self._scope).pending_number()
