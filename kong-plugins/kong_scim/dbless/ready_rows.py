@@ -7,7 +7,6 @@ they give Kong is what planning would: where that is not certain, they are not u
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -44,21 +43,11 @@ _TABLES = (
     """,
 )
 
-_NO_EFFECT = frozenset(
-    {
-        *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "dry_run", "max_body_size", "max_results", "max_operations"),
-    }
-)
-"""The fields of the configuration that have no effect on a user's rows."""
-
 
 def origin(config: PluginConfig, host: Host) -> str:
     """Return a text that differs for rows that were made by another release of scim-bridge, for
     another Kong, or with another mapping."""
-    made_by = [__version__, BRIDGE_VERSION, host.kong_version]
-    text = json.dumps([*made_by, config.model_dump(mode="json", exclude=set(_NO_EFFECT))])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return f"{__version__} {BRIDGE_VERSION} {host.kong_version} {config.mapping_digest}"
 
 
 def create(transaction: SqliteTransaction) -> None:
