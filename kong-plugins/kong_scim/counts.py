@@ -30,7 +30,7 @@ class Counts:
         """Add one to a count.
 
         :param labels: For ``events``, the type; for ``deliveries``, the target and the result; for
-            ``failures``, the job and the target.
+            ``failures``, the job and the target. ``long_way`` has none.
         """
         with self._lock:
             self._counts[metric, *labels] += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
+from kong_scim.dbless import ready_rows
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
 from kong_scim.dbless.reapply import Tenant, keep_applied
 from kong_scim.directory.database import Scope, TenantDatabase
@@ -122,20 +123,21 @@ class Provisioning:
         if self.host.database != "off" or self.host.role == "data_plane":
             return
         memory = self._memory()
-        database = self._database(DblessBridge(self.bridge, memory, self._scope))
+        database = self._database(self._dbless())
         # DblessBridge would wait for the turn, which `keep_applied` has already.
         consumer_sync = KongConsumerSync(
             self.config, self.bridge, Ownership(self.config, database), declared=True
         )
         users = EveryUser(database, self.kinds.in_role("User"))
-        keep_applied(self.bridge, memory, Tenant(self._scope, users, consumer_sync), epoch)
+        tenant = Tenant(self._scope, users, consumer_sync, self._origin)
+        keep_applied(self.bridge, memory, tenant, epoch)
 
     def change_credential(self, request: AdminRequest) -> None:
         """Make or delete a credential, as an administrator of a DB-less Kong asked.
 
         :raises Exception: Also the errors of a commit.
         """
-        dbless = DblessBridge(self.bridge, self._memory(), self._scope)
+        dbless = self._dbless()
         origin = Origin(ADMIN, request.address, request.request_id)
         outbox = EventOutbox(self._database(dbless), origin)
         steps = [request.step, *outbox.of_credential(request.user, request.step.op)]
@@ -161,7 +163,14 @@ class Provisioning:
             raise ReadOnlyError(DATA_PLANE)
         if self.host.database != "off":
             return self.bridge
-        return DblessBridge(self.bridge, self._memory(), self._scope)
+        return self._dbless()
+
+    def _dbless(self) -> DblessBridge:
+        return DblessBridge(self.bridge, self._memory(), self._scope, self._origin)
+
+    @property
+    def _origin(self) -> str:
+        return ready_rows.origin(self.config, self.host)
 
     def _memory(self) -> KongMemory:
         if self.data is None:

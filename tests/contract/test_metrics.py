@@ -105,6 +105,17 @@ def test_requests_are_counted_by_operation_and_status(
         )
 
 
+def test_requests_whose_body_is_not_canonical_are_counted(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    gateway = gateway_with(tenant="spelled")
+    user = new_user(gateway.scim, "plain")
+    patched_user(gateway.scim, user["id"], INACTIVE)
+    gateway.scim.post("/Users", json={**user_body("odd"), "ACTIVE": "True"}).raise_for_status()
+    patched_user(gateway.scim, user["id"], {"op": "Replace", "path": "active", "value": "False"})
+    counted(gateway, "kong_scim_long_way_total", 2, tenant="spelled")
+
+
 def test_no_client_can_make_labels(gateway_with: Callable[..., Gateway]) -> None:
     gateway = gateway_with(tenant="strange")
     for path in ("/Users%2Fx", "/x-y-z", "/Events/x-y-z", '/"}', "/users/x-y-z/more", "/Me"):

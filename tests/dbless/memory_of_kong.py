@@ -19,7 +19,7 @@ from scim2_models import ResourceType
 from kong_scim.bridge import AdminRequest, Bridge, Delete, Host, Upsert
 from kong_scim.config.plugin import parse
 from kong_scim.dbless import bridge
-from kong_scim.dbless.bridge import epoch_key
+from kong_scim.dbless.bridge import epoch_key, memory
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kinds
@@ -49,6 +49,7 @@ class StoppedError(Exception):
 class Gateway:
     """A DB-less Kong and a plugin server.
 
+    :ivar config: The configuration of the plugin.
     :ivar before: What happens to Kong right before a call such as ``commit 2``.
     :ivar stop_at: Where the plugin server is killed, such as ``after commit 2``; None for nowhere.
         Calls of ``kong.scim.commit`` are counted from each write's first.
@@ -60,7 +61,9 @@ class Gateway:
         self.stop_at: str | None = None
         self.before: dict[str, Callable[[], None]] = {}
         self.refused = 0
+        self.config = CONFIG
         self._calls = 0
+        self._is_stopped = False
         self._executor = ThreadPoolExecutor(1)
 
     def close(self) -> None:
@@ -98,7 +101,7 @@ class Gateway:
 
     def restart_plugin_server(self) -> None:
         self._forget()
-        self.stop_at = None
+        self.stop_at, self._is_stopped = None, False
 
     def load(self, *consumers: dict[str, Any]) -> None:
         """Load a configuration into Kong, as at its start."""
@@ -130,7 +133,7 @@ class Gateway:
             memory.store.close()
 
     def _provisioning(self) -> Provisioning:
-        return Provisioning(CONFIG, self.bridge(), HOST, KINDS, self.data)
+        return Provisioning(self.config, self.bridge(), HOST, KINDS, self.data)
 
     def bridge(self) -> Bridge:
         functions = BridgeFunctions(self.kong, self._executor, {"node_id": HOST.node_id}).by_name()
@@ -151,7 +154,8 @@ class Gateway:
         return Bridge(SimpleNamespace(scim=SimpleNamespace(**names)))
 
     def _stop(self, point: str) -> None:
-        if self.stop_at == point:
+        self._is_stopped |= self.stop_at == point
+        if self._is_stopped:  # for all threads of the process
             raise StoppedError(point)
 
 
@@ -201,3 +205,10 @@ def anew(gateway: Gateway) -> dict[str, list[tuple[Any, ...]]]:
     gateway.load()
     gateway.tick()
     return gateway.entities()
+
+
+def planned_anew(gateway: Gateway) -> dict[str, list[tuple[Any, ...]]]:
+    """What a Kong with an empty memory is given if there are no ready-made rows."""
+    with memory(gateway.data).store.writing() as transaction:
+        transaction.connection.execute("DELETE FROM kong_rows_made")
+    return anew(gateway)

@@ -187,12 +187,22 @@ class Bridge:
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
     def commit(
-        self, steps: Sequence[Step], *, epoch: Epoch | None = None, check: bool = False
+        self,
+        steps: Sequence[Step],
+        *,
+        epoch: Epoch | None = None,
+        check: bool = False,
+        writers: Sequence[int] | None = None,
+        draft: str | None = None,
     ) -> list[StepResult]:
         """Apply every step, or none, and then drop changed entities from Kong's caches.
 
         :param epoch: The epoch that a DB-less Kong must have, which takes steps on entities only.
         :param check: On a DB-less Kong: only find out whether the steps could be applied.
+        :param writers: On a DB-less Kong: how many of the steps each writer of a group has; None
+            for one writer. A :class:`.LastEventTag` tags what its own writer changed.
+        :param draft: On a DB-less Kong: a name for what a check finds out. If the same request then
+            commits the steps with this name, Kong need not check them again.
         :raises BridgeError: When a step failed, with its index; nothing was written.
         """
         # asdict() would copy every value of every row.
@@ -204,6 +214,10 @@ class Bridge:
             argument["epoch"] = vars(epoch)
         if check:
             argument["check"] = True
+        if writers is not None:
+            argument["writers"] = list(writers)
+        if draft is not None:
+            argument["draft"] = draft
         answer = self._call("commit", argument)
         return [
             StepResult(
@@ -213,6 +227,17 @@ class Bridge:
             )
             for result in answer["results"]
         ]
+
+    def write_rows(self, users: Sequence[str], epoch: Epoch) -> list[int]:
+        """Write ready-made rows into a DB-less Kong's memory, without asking Kong's DAOs.
+
+        :param users: For each user a JSON list of the rows ``[dao, entity, similar names]``.
+        :return: The indices of the users that were not written, because somebody else has one of
+            their ids or names.
+        :raises BridgeError: When the epoch is another one, or Kong cannot write.
+        """
+        argument = {"steps": [], "rows": list(users), "epoch": vars(epoch)}
+        return list(self._call("commit", argument)["refused"] or [])
 
     def _call(self, function: str, argument: dict[str, Any]) -> dict[str, Any]:
         argument["bridge_version"] = BRIDGE_VERSION

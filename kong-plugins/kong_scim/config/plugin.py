@@ -8,7 +8,9 @@ is a Lua pattern that is a regular expression or a validator here.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -18,6 +20,14 @@ from kong_scim.config.auth import SCOPES, Jwt, Limits, Scope, StrictRecord, Toke
 from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
+
+_NOT_MAPPING = frozenset(
+    {
+        *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
+        *("quarantine", "dry_run", "max_body_size", "max_results", "max_operations"),
+    }
+)
+"""The fields of the configuration that have no effect on a user's consumer."""
 
 RESERVED_TENANTS = frozenset({"suspended"})
 """Names that no tenant may have, since the guard gives their tag ``scim:<tenant>`` a meaning."""
@@ -234,6 +244,12 @@ class PluginConfig(StrictRecord):
     def tag(self) -> str:
         """Return the tag of this tenant's entities in Kong."""
         return f"scim:{self.tenant}"
+
+    @cached_property
+    def mapping_digest(self) -> str:
+        """The SHA-256 of all fields that may decide which consumer and which groups a user has."""
+        text = self.model_dump_json(exclude=set(_NOT_MAPPING))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(raw: dict[str, Any]) -> PluginConfig:

@@ -1,51 +1,43 @@
 """Runs commits on a DB-less Kong: SCIM's tables are in SQLite, Kong's entities in Kong's memory.
 
-A commit has these parts, in this order:
+Writers that wait at the same time are a group (:mod:`kong_scim.dbless.group_commit`). Its commit
+has these parts, in this order:
 
-1. The statements run in SQLite, not yet committed.
+1. The statements of each writer run in SQLite, not yet committed.
 2. Kong checks whether it can apply the steps on entities, and counts the entities.
-3. The statements that use these counts run (the event).
-4. SQLite commits, with an entry in the pending log that has the steps on entities.
+3. The statements that use these counts run (the events).
+4. SQLite commits, with an entry in the pending log that has all steps on entities.
 5. Kong applies these steps.
 6. The entry is removed.
 
-A refusal leaves nothing on either side. A crash after SQLite's commit leaves the entry, and the
-next tick applies it to Kong.
+A refusal of a writer leaves nothing of it on either side. A crash after SQLite's commit leaves the
+entry, and the next tick applies it to Kong.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from kong_scim import cpu, processes
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
-    Claim,
-    Epoch,
     EpochChangedError,
-    LastEventTag,
     NotAppliedYetError,
-    RollbackDryRun,
     Rows,
     Sql,
     Step,
     StepResult,
     TransactionConflictError,
-    Vacant,
 )
-from kong_scim.dbless import pending_log
+from kong_scim.dbless import pending_log, ready_rows
+from kong_scim.dbless.group_commit import CommitQueue, GroupCommit, Writer
 from kong_scim.dbless.local_store import BusyError, LocalStore
 from kong_scim.dbless.pending_log import PendingLog
 from kong_scim.directory.database import Scope
-from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.worker_slots import KONG
-
-T = TypeVar("T")
 
 PATIENCE = 5.0
 """Seconds that a write waits for other writers, and after a start until Kong has its consumers."""
@@ -64,7 +56,9 @@ class KongMemory:
         self.store = LocalStore(directory)
         with self.store.writing() as transaction:
             pending_log.create(transaction)
+            ready_rows.create(transaction)
         self._applied: dict[Scope, int] = {}
+        self._queues: dict[tuple[Scope, str], CommitQueue] = {}
         self._changed = threading.Condition()
 
     def epoch(self, number: int) -> str:
@@ -74,6 +68,13 @@ class KongMemory:
         A store that was restored from a copy has a lower number, and so another epoch.
         """
         return f"{self.store.id} {number}"
+
+    def queue(self, scope: Scope, origin: str) -> CommitQueue:
+        """Return the writers of a tenant that wait for the right to write.
+
+        :param origin: That of their ready-made rows, which is the same for a group.
+        """
+        return self._queues.setdefault((scope, origin), CommitQueue(self.store))
 
     def applications(self, scope: Scope) -> int:
         """Return how often Kong's memory was found or made complete for a tenant."""
@@ -129,27 +130,17 @@ def _applied_by_other(argument: list[str]) -> None:
 processes.offer("applied", _applied_by_other)
 
 
-class _ApplyFailedError(Exception):
-    """The change is stored, but Kong did not apply it, though it had accepted the check.
+class DblessBridge:
+    """Has ``query`` and ``commit`` of :class:`~kong_scim.bridge.Bridge`, for a DB-less Kong.
 
-    Kong most likely loaded a configuration in between.
-
-    :param seen: The number of applications when that happened, in this writer's turn.
+    :param origin: The :func:`.ready_rows.origin` of the rows that its commits make.
     """
 
-    def __init__(self, results: list[StepResult], seen: int) -> None:
-        super().__init__("the change is not applied to Kong yet")
-        self.results = results
-        self.seen = seen
-
-
-class DblessBridge:
-    """Has ``query`` and ``commit`` of :class:`~kong_scim.bridge.Bridge`, for a DB-less Kong."""
-
-    def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope) -> None:
+    def __init__(self, bridge: Bridge, memory: KongMemory, scope: Scope, origin: str) -> None:
         self._bridge = bridge
         self._memory = memory
         self._scope = scope
+        self._origin = origin
 
     def query(
         self,
@@ -169,7 +160,7 @@ class DblessBridge:
         # All that the store had so far must be applied to Kong before its consumers are read.
         seen = self._memory.applications(self._scope)
         try:
-            self._in_turn(lambda: None)
+            self._await_writes()
         except BridgeError as error:
             self._wait(error, seen)
         found = self._bridge.query(
@@ -188,17 +179,25 @@ class DblessBridge:
             consumers that were not complete. :class:`EpochChangedError` if it stays behind for too
             long. ``PENDING`` if the change is stored and not applied in time: the tick applies it.
         """
-        seen = self._memory.applications(self._scope)
+        memory, seen = self._memory, self._memory.applications(self._scope)
+        writer = Writer(steps, self._bridge.timeout, urgent=cpu.is_urgent())
         try:
-            return self._in_turn(lambda: self._commit(steps))
-        except _ApplyFailedError as failure:
-            # The change is stored and pending: the tick applies it to Kong.
-            if self._memory.await_application(self._scope, failure.seen, PATIENCE):
-                return failure.results
-            raise NotAppliedYetError("it is stored, and not applied to Kong yet") from failure
+            memory.queue(self._scope, self._origin).commit(writer, self._lead, PATIENCE)
+        except BusyError:
+            writer.error = EpochChangedError(_NOT_READY)
         except BridgeError as error:
-            self._wait(error, seen)
-        raise TransactionConflictError("Kong was given its consumers in the meantime")
+            writer.error = error
+        if isinstance(writer.error, BridgeError):
+            self._wait(writer.error, seen)
+            raise TransactionConflictError("Kong was given its consumers in the meantime")
+        if writer.error is not None:
+            raise writer.error
+        # What is stored and not applied is pending: the tick applies it to Kong.
+        if not writer.applied and not memory.await_application(
+            self._scope, writer.applications, PATIENCE
+        ):
+            raise NotAppliedYetError("it is stored, and not applied to Kong yet")
+        return list(writer.results or ())
 
     def _wait(self, error: BridgeError, seen: int) -> None:
         """Wait for the next application after a changed epoch; raise any other error.
@@ -212,82 +211,34 @@ class DblessBridge:
                 return
         raise EpochChangedError(_NOT_READY)
 
-    def _in_turn(self, action: Callable[[], T]) -> T:
+    def _await_writes(self) -> None:
+        """Wait until the change that is pending now is applied to Kong; later ones may follow."""
+        number = self._pending_number()
+        if number is None:
+            return
         try:
-            with self._memory.store.turn(PATIENCE):
-                with self._memory.store.reading() as transaction:
-                    if PendingLog(transaction, self._scope).pending():
-                        raise EpochChangedError(_NOT_READY)
-                return action()
+            with self._memory.store.turn(
+                PATIENCE, unless=lambda: self._pending_number() != number
+            ) as is_still_pending:
+                if is_still_pending:  # though nobody is writing
+                    raise EpochChangedError(_NOT_READY)
         except BusyError:
             raise EpochChangedError(_NOT_READY) from None
 
-    def _commit(self, steps: Sequence[Step]) -> list[StepResult]:
-        store, memory = self._memory.store, self._memory
-        indices = [
-            index for index, step in enumerate(steps) if not isinstance(step, Sql | RollbackDryRun)
-        ]
-        undone = any(isinstance(step, RollbackDryRun) for step in steps)
-        entities = [steps[index] for index in indices]
-        results: dict[int, StepResult] = {}
-        number = None
-        with store.writing(self._bridge.timeout) as transaction:
-            log = PendingLog(transaction, self._scope)
-            # The statements after the steps on entities get the counts of what was written.
-            first = indices[0] if indices else len(steps)
-            _run(transaction, steps, range(first), results)
-            if entities:
-                try:
-                    epoch = memory.epoch(log.last_applied())
-                    key = epoch_key(self._scope.tenant)
-                    answers = self._bridge.commit(entities, epoch=Epoch(key, epoch), check=True)
-                except BridgeError as error:
-                    error.step = None if error.step is None else indices[error.step]
-                    raise
-                results.update(zip(indices, answers, strict=True))
-                for step, answer in zip(entities, answers, strict=True):
-                    transaction.entities.add(step.op, answer.entities)
-                written = [
-                    _with_consumers(step, answer)
-                    for step, answer in zip(entities, answers, strict=True)
-                    if not isinstance(step, Claim | Vacant)  # they were checked, and write nothing
-                ]
-                if written and not undone:
-                    entities = written
-                    number = log.add(entities)
-            _run(transaction, steps, range(first, len(steps)), results)
-        ordered = [results[index] for index in range(len(steps))]
-        if number is not None:
-            try:
-                self._bridge.commit(entities, epoch=Epoch(key, epoch, becomes=memory.epoch(number)))
-            except BridgeError as error:
-                raise _ApplyFailedError(ordered, memory.applications(self._scope)) from error
-            with store.writing() as transaction:
-                PendingLog(transaction, self._scope).remove(number)
-        return ordered
+    def _lead(self, group: list[Writer]) -> None:
+        """Commit a group of writers, in this one's turn."""
+        if self._pending_number() is not None:
+            raise EpochChangedError(_NOT_READY)
+        memory, scope = self._memory, self._scope
+        applications = memory.applications(scope)
+        for writer in group:
+            writer.applications = applications
+        key = epoch_key(scope.tenant)
+        commit = GroupCommit(
+            memory.store, scope, self._bridge, origin=self._origin, key=key, epoch=memory.epoch
+        )
+        commit.run(group)
 
-
-def _with_consumers(step: Step, answer: StepResult) -> Step:
-    """Return a :class:`.LastEventTag` with the ids of the consumers that it tags."""
-    if isinstance(step, LastEventTag):
-        return replace(step, consumers=tuple(row["id"] for row in answer.data))
-    return step
-
-
-def _run(
-    transaction: SqliteTransaction,
-    steps: Sequence[Step],
-    indices: range,
-    results: dict[int, StepResult],
-) -> None:
-    """Run those of the steps in a range that are for the store."""
-    for index in indices:
-        step = steps[index]
-        if isinstance(step, RollbackDryRun):
-            results[index] = transaction.undo()
-        if isinstance(step, Sql):
-            try:
-                results[index] = transaction.run(step)
-            except BridgeError as error:
-                error.step = index
-                raise
+    def _pending_number(self) -> int | None:
+        with self._memory.store.reading() as transaction:
+            return PendingLog(transaction, self._scope).pending_number()

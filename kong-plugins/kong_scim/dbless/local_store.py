@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,7 +52,8 @@ class LocalStore:
             ) from error
         self._turn_file = TurnFile(directory)
         self._readers = threading.local()
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
+        """Notified when a turn ends."""
         self._taken, self._urgent = False, 0  # whether the turn is taken; urgent threads that wait
         with self._database.transaction() as transaction:
             self.id = _identity(transaction)
@@ -81,48 +82,60 @@ class LocalStore:
         return reader
 
     @contextmanager
-    def turn(self, patience: float) -> Iterator[None]:
+    def turn(self, patience: float, unless: Callable[[], bool] = lambda: False) -> Iterator[bool]:
         """Exclude other writers for as long as the block runs, across several transactions.
 
         Other threads of this process are excluded first, and then the other processes.
 
         :param patience: How many seconds to wait for the turn.
+        :param unless: Whether the turn is not needed any more; it is asked at each notification of
+            :attr:`changed`. Then the block runs without the turn, and gets False.
         :raises BusyError: When other writers take longer than that.
         """
         urgent = cpu.is_urgent()
         with cpu.waiting(gives_way=False):
             deadline = time.monotonic() + patience
-            if not self._take_turn(patience, urgent=urgent):
-                raise BusyError(_BUSY)
+            taken = self._take_turn(patience, unless, urgent=urgent)
             try:
-                if not self._turn_file.take(deadline):
+                if taken and not self._turn_file.take(deadline):
                     raise BusyError(_BUSY)
                 try:
-                    yield
+                    yield taken
                 finally:
-                    self._turn_file.give()
+                    if taken:
+                        self._turn_file.give()
             finally:
-                with self._changed:
-                    self._taken = False
-                    self._changed.notify_all()
+                if taken:
+                    with self.changed:
+                        self._taken = False
+                        self.changed.notify_all()
 
-    def _take_turn(self, patience: float, *, urgent: bool) -> bool:
-        """Wait for the turn, which urgent threads get first; return False after a time-out."""
-        with self._changed:
+    def _take_turn(self, patience: float, unless: Callable[[], bool], *, urgent: bool) -> bool:
+        """Wait for the turn, which urgent threads get first; return whether this thread has it."""
+        with self.changed:
             self._urgent += urgent
             try:
-                taken = self._changed.wait_for(
-                    lambda: not self._taken and (urgent or not self._urgent), patience
-                )
-                self._taken |= taken
+                if not self.changed.wait_for(
+                    lambda: unless() or (not self._taken and (urgent or not self._urgent)),
+                    patience,
+                ):
+                    raise BusyError(_BUSY)
+                if unless():
+                    return False
+                self._taken = True
             finally:
                 self._urgent -= urgent
-            return taken
+            return True
 
-    def writing(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
-        """Open a transaction that writes, which is durable at its end; call it in a
-        :meth:`turn`."""
-        return self._database.transaction(timeout)
+    def writing(
+        self, timeout: float | None = None, *, durable: bool = True
+    ) -> AbstractContextManager[SqliteTransaction]:
+        """Open a transaction that writes; call it in a :meth:`turn`.
+
+        :param durable: Whether the transaction waits until it survives a crash of the machine. One
+            that does not wait survives it together with the next one that does.
+        """
+        return self._database.transaction(timeout, durable=durable)
 
     def close(self) -> None:
         """Close the file, and release the directory to other plugin servers."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kong_scim.bridge import MEMBERSHIPS, Delete, LastEventTag, Revoke, Step, Upsert
+from kong_scim.dbless.ready_rows import ReadyRows
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
 
@@ -80,7 +81,7 @@ class PendingLog:
         self._connection = transaction.connection
         self._scope = scope
 
-    def add(self, steps: Sequence[Step]) -> int:
+    def add(self, steps: Sequence[Step], rows: ReadyRows) -> int:
         """Add an entry with steps on Kong's entities, and return its number.
 
         The credentials among them, and the last event of each consumer, are stored as well. Unlike
@@ -88,7 +89,9 @@ class PendingLog:
         Kong's memory.
 
         :param steps: Each :class:`.LastEventTag` among them names its consumers.
+        :param rows: The tenant's ready-made rows, which change with the steps.
         """
+        before = self.last_applied()
         self._forget(steps)
         for step in steps:
             if isinstance(step, LastEventTag):
@@ -98,7 +101,7 @@ class PendingLog:
         cursor = self._run(
             "INSERT INTO kong_pending (workspace, tenant, after, steps)"
             " VALUES (:workspace, :tenant, :after, :steps)",
-            after=self.last_applied(),
+            after=before,
             steps=json.dumps([vars(step) for step in steps]),
         )
         number = int(cursor.lastrowid or 0)
@@ -108,6 +111,7 @@ class PendingLog:
             " ON CONFLICT DO UPDATE SET number = excluded.number",
             number=number,
         )
+        rows.note(steps, before, number)
         return number
 
     def last_applied(self) -> int:
@@ -120,6 +124,13 @@ class PendingLog:
     def remove(self, number: int) -> None:
         """Remove the entry of a change that was applied to Kong."""
         self._run("DELETE FROM kong_pending WHERE number = :number", number=number)
+
+    def pending_number(self) -> int | None:
+        """Return the number of the pending change, or None."""
+        found = self._run(
+            "SELECT number FROM kong_pending WHERE workspace = :workspace AND tenant = :tenant"
+        ).fetchone()
+        return int(found[0]) if found else None
 
     def pending(self) -> Pending | None:
         """Return the pending change, or None. There is one at most: it blocks further writes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import queries
 from kong_scim.directory.context import graph_of
-from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.documents import model
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import UserState
@@ -39,19 +39,27 @@ class EveryUser:
         A user that is created meanwhile may be missing. A user whose row cannot be read is logged
         and left out, so that the others are applied to Kong; it gets no access.
         """
-        database, last = self.database, ""
-        while rows := database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size):
-            ids = [columns["id"] for columns in rows]
-            last = ids[-1]
-            graph = graph_of(*database.query(queries.edges(database, ids)))
-            users = []
-            for columns in rows:
-                try:
-                    row = StoredRow.read(columns)
-                    model(self.kind, row)
-                except Exception as error:  # a document may have any defect
-                    log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
-                    counts_of(database.scope.tenant).add("failures", "memory", "")
-                else:
-                    users.append(UserState(row, graph.groups_of(columns["id"])))
-            yield users
+        last = ""
+        while rows := self.database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size):
+            last = rows[-1]["id"]
+            yield self._users(rows)
+
+    def some(self, ids: Sequence[str]) -> list[UserState]:
+        """Return users by their ids, as :meth:`batches` does, without those that do not exist."""
+        statements = [self.database.bind(queries.ONE, type=self.kind.name, id=each) for each in ids]
+        return self._users([row for rows in self.database.query(statements) for row in rows])
+
+    def _users(self, rows: Sequence[Row]) -> list[UserState]:
+        database = self.database
+        graph = graph_of(*database.query(queries.edges(database, [row["id"] for row in rows])))
+        users = []
+        for columns in rows:
+            try:
+                row = StoredRow.read(columns)
+                model(self.kind, row)
+            except Exception as error:  # a document may have any defect
+                log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
+                counts_of(database.scope.tenant).add("failures", "memory", "")
+            else:
+                users.append(UserState(row, graph.groups_of(columns["id"])))
+        return users

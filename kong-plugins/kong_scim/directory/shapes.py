@@ -53,8 +53,13 @@ def _shape(
 
 
 def names_of(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """Yield the Python name and the name in JSON of each field of a model, in their order."""
+    """Yield the Python name and the name in JSON of each attribute of a model, in their order.
+
+    ``schemas`` is left out for an extension, where scim2-models declares it and SCIM does not.
+    """
     for field_name, declaration in model.model_fields.items():
+        if field_name == "schemas" and issubclass(model, Extension):
+            continue
         yield field_name, str(declaration.serialization_alias or field_name)
 
 

@@ -132,6 +132,7 @@ class SqliteDatabase:
         )
         self._connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, NORMAL corrupts nothing, but may lose the last commits if the machine crashes.
+        self._durable = durable
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._connection.execute("PRAGMA foreign_keys = ON")
         for statement in ddl.statements("sqlite"):
@@ -165,14 +166,26 @@ class SqliteDatabase:
                     raise BridgeError(f"no entities here: {step.op}", step=index)
             return results
 
+    @contextmanager
     def transaction(
-        self, timeout: float | None = None
-    ) -> AbstractContextManager[SqliteTransaction]:
+        self, timeout: float | None = None, *, durable: bool = True
+    ) -> Iterator[SqliteTransaction]:
         """Open a writing transaction, which is committed at the end of the block.
 
         :param timeout: As in :class:`SqliteTransaction`.
+        :param durable: Whether it is as durable as the database; otherwise it is like one of a
+            database that is not durable.
         """
-        return self._transaction("BEGIN IMMEDIATE", timeout)
+        relaxed = self._durable and not durable
+        with self._lock:
+            if relaxed:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self._transaction("BEGIN IMMEDIATE", timeout) as transaction:
+                    yield transaction
+            finally:
+                if relaxed:
+                    self._connection.execute("PRAGMA synchronous = FULL")
 
     def reading(self, timeout: float | None = None) -> AbstractContextManager[SqliteTransaction]:
         """Open a transaction that reads from one snapshot."""

@@ -195,8 +195,7 @@ def _shown_by_default(model: type[Resource[Any]]) -> _Default:
 
 
 def _complete(model: type[BaseModel]) -> set[str]:
-    names = {name for _, name in names_of(model)}
-    return names - {"schemas"} if issubclass(model, Extension) else names
+    return {name for _, name in names_of(model)}
 
 
 @lru_cache(maxsize=64)
@@ -259,8 +258,6 @@ def _plan(
 ) -> Plan:
     found: dict[str, Plan | None] = {}
     for field_name, name in names_of(model):
-        if name == "schemas" and issubclass(model, Extension):
-            continue  # scim2-models declares it, and an extension in a document has none
         kind: Any = model.get_field_root_type(field_name)
         extension = isinstance(kind, type) and issubclass(kind, Extension)
         named = name if extension else f"{urn}{joint}{name}"

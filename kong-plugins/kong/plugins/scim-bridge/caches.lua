@@ -148,6 +148,18 @@ function _M.init_worker()
 end
 
 
+--- Drops all entities of SCIM's kinds from the caches of this node, and returns when that is done.
+function _M.purge()
+  local ok, err = pcall(function()
+    kong.cache:purge()
+    await_workers(ACKS_WAIT)
+  end)
+  if not ok then
+    kong.log.err("could not empty the caches: ", err)
+  end
+end
+
+
 --- Drops what a commit changed from the caches of this node, and returns when that is done.
 -- Kong's own events would do so some milliseconds later: they are queued, and each writes to the database
 -- before the next is handled. They are sent afterwards, for the other nodes and for other listeners. A

@@ -1,6 +1,6 @@
 -- Every private API of Kong that scim-bridge uses, each with the file of Kong that it was read from. Any
 -- release of Kong may change them, so no other module calls one by itself (`make check` holds that). Two more
--- modules depend on Kong's internals: memory.lua implements the strategy of a DAO
+-- modules depend on Kong's internals: draft.lua implements the strategy of a DAO
 -- (kong/db/strategies/off/init.lua), and postgres.lua has SQL on Kong's tables.
 
 local kong = kong
@@ -157,6 +157,12 @@ end
 --- Calls a function with the data of each event, on this worker (kong/global.lua).
 function _M.on_event(fn, source, event)
   kong.worker_events.register(fn, source, event)
+end
+
+
+--- Calls a function when a DB-less Kong has loaded a configuration (kong/runloop/events.lua).
+function _M.on_configuration_loaded(fn)
+  _M.on_event(fn, "declarative", "reconfigure")
 end
 
 

@@ -3,7 +3,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
-local read_epoch = require("kong.plugins.scim-bridge.memory").read_epoch
+local read_epoch = require("kong.plugins.scim-bridge.epoch").read
 local live_config = require "kong.plugins.scim-bridge.live_config"
 
 

@@ -117,6 +117,7 @@ function _M.init_worker()
                   "the plugin scim answers 501 here. Send provisioning to a traditional or a DB-less Kong")
   elseif kong.configuration.role ~= "control_plane" then
     internals.on_event(schedule, SOURCE, REQUESTED)
+    internals.on_configuration_loaded(schedule) -- SCIM's rows are gone, so people wait for this tick
     assert(ngx.timer.at(0, run))
     assert(ngx.timer.every(_M.INTERVAL, run))
   end

@@ -1,0 +1,146 @@
+-- Writes ready-made rows of whole users into a DB-less Kong's memory: a consumer with its groups and
+-- credentials. Kong's DAOs checked them when they were made, so their schemas are not run again. Only what
+-- may have changed since is checked: whether somebody else has an id or a name.
+
+local caches = require "kong.plugins.scim-bridge.caches"
+local envelope = require "kong.plugins.scim-bridge.envelope"
+local epochs = require "kong.plugins.scim-bridge.epoch"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
+local logins = require "kong.plugins.scim-bridge.logins"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
+local targets = require "kong.plugins.scim-bridge.targets"
+
+
+local kong = kong
+local null = ngx.null
+
+
+local OPERATIONS_OF_ROW = 8 -- a hint: how many keys of LMDB a row has
+
+
+local _M = {}
+
+
+local function is_set(value)
+  return value ~= nil and value ~= null
+end
+
+
+--- Returns the row that an insertion by the DAO would store, as in draft.lua.
+local function row_of(schema, entity)
+  local row = schema:process_auto_fields(entity, "insert")
+  row.ws_id = kong.default_workspace
+  if type(row.ttl) == "number" then
+    row.ttl = row.ttl + ngx.time()
+  end
+
+  return row
+end
+
+
+--- Tells whether another entity in Kong, or an earlier row of this call, has a unique value.
+local function is_taken(dao, field, value, id, claimed)
+  local other = claimed[dao.schema.name .. ":" .. field .. ":" .. value]
+  if other then
+    return other ~= id
+  end
+
+  local found, err = dao.strategy:select_by_field(field, value)
+  if err then
+    envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
+  end
+
+  return found ~= nil and found.id ~= id
+end
+
+
+--- Tells whether a row can be written.
+-- @param similar names by field which look the same as those of the row, and which nobody else may have
+local function is_free(dao, row, similar, claimed)
+  -- the id of a membership is made of its consumer's, which is looked at first
+  if not targets[dao.schema.name] and dao.strategy:select({ id = row.id }) then
+    return false
+  end
+
+  for name, field in dao.schema:each_field() do
+    if field.unique and is_set(row[name]) and is_taken(dao, name, row[name], row.id, claimed) then
+      return false
+    end
+  end
+
+  for name, value in pairs(similar or {}) do
+    if is_taken(dao, name, value, row.id, claimed) then
+      return false
+    end
+  end
+
+  return true
+end
+
+
+--- Returns the rows of one user as a list of { dao, row }, or nil if one of them cannot be written.
+-- @param entities a list of { name of the DAO, entity, similar names or null }
+local function rows_of(entities, claimed)
+  local rows = {}
+  for i, each in ipairs(entities) do
+    local dao = kong.db.daos[each[1]]
+    local row = dao and row_of(dao.schema, each[2])
+    if not row or not is_free(dao, row, envelope.given(each[3]), claimed) then
+      return nil
+    end
+    rows[i] = { dao, row }
+  end
+
+  return rows
+end
+
+
+local function claim(rows, claimed)
+  for _, each in ipairs(rows) do
+    local schema, row = each[1].schema, each[2]
+    for name, field in schema:each_field() do
+      if field.unique and is_set(row[name]) then
+        claimed[schema.name .. ":" .. name .. ":" .. row[name]] = row.id
+      end
+    end
+  end
+end
+
+
+--- Writes the rows of users in one LMDB transaction, without the users that have an id or a name of somebody
+-- else.
+-- @param arg.rows a list of JSON texts, one for each user
+-- @param arg.epoch see epoch.lua
+-- @return the indices (from 0) of the users that were not written
+function _M.write(arg)
+  local epoch, phase = arg.epoch, ngx.get_phase()
+  epochs.expect(epoch)
+
+  local t = epochs.begin(epoch, #arg.rows * OPERATIONS_OF_ROW)
+  local refused, changes, claimed = envelope.array({}), {}, {}
+  for i, text in ipairs(arg.rows) do
+    local rows = rows_of(envelope.decode(text), claimed)
+    if not rows then
+      table.insert(refused, i - 1)
+    end
+
+    claim(rows or {}, claimed)
+    for _, each in ipairs(rows or {}) do
+      local name, row = each[1].schema.name, each[2]
+      internals.yield(true, phase)
+      assert(internals.insert_entity(t, name, row))
+      owned_entities.set_owned(t, name, row.id, true)
+      if name == "consumers" then
+        table.insert(changes, { after = row })
+      end
+    end
+  end
+
+  logins.note(t, changes)
+  epochs.commit(t, epoch)
+  caches.purge()
+  return { results = envelope.array({}), refused = refused }
+end
+
+
+return _M
