@@ -6,11 +6,18 @@ It is pydantic's own writer. ``pydantic_core.from_json`` is its reader, for text
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 
 def to_text(value: Any) -> str:
-    """Return a JSON value as text, in which only what must be is escaped."""
-    return to_json(value).decode()
+    """Return a JSON value as text, in which only what must be is escaped.
+
+    An unpaired surrogate stays in the text, so that a statement with it is refused.
+    """
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
