@@ -109,7 +109,7 @@ class PlainPayloads:
         :raises NotPlainError: When it is not plain.
         """
         payload = self._validated(self._whole, body)
-        members = tuple(dict.fromkeys(each["value"] for each in payload.pop("members", ())))
+        members = tuple(dict.fromkeys(each.get("value", "") for each in payload.pop("members", ())))
         if not all(map(_ID.fullmatch, members)):
             raise NotPlainError
         doc = self._document(payload)
