@@ -20,7 +20,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     plan = KongConsumerSync.reapply
 
     def reapply(self: KongConsumerSync, users: Any) -> Any:
-        found.extend(each.user.user_name for each in users)
+        found.extend(each.doc["userName"] for each in users)
         return plan(self, users)
 
     monkeypatch.setattr(KongConsumerSync, "reapply", reapply)

@@ -116,11 +116,8 @@ def test_a_plain_payload_and_its_spellings_leave_the_same_bytes(
             world.send("POST", "/Users", user({"active": False}))
             path = f"/Users/{'0' * 8}-0000-4000-8000-{'0' * 12}"
         world.long_ways()
-        sent = meant if name == "plain" else {**respelled(chance, meant), "ACTIVE": None}
-        sent = {"active": True, **sent} if name == "plain" else sent
+        sent = meant if name == "plain" else respelled(chance, meant)
         found[name] = (world.send(method, path, user(sent)), world.rows())
-    if "active" not in meant:
-        return
     assert found["plain"] == found["spelled"]
     assert worlds["plain"].long_ways() == 0
 

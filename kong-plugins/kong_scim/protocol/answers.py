@@ -40,6 +40,8 @@ _RECORD = f',"{KONG_SCHEMA}":{{'
 """The beginning of the Kong extension, which is the last attribute of a document. It cannot stand
 in a value, where the quotation marks would have backslashes."""
 
+_LISTED_RECORD = f',"{KONG_SCHEMA}"'
+
 _SCHEMAS = '{"schemas":['
 
 
@@ -99,10 +101,12 @@ def resource_text(found: Found, base_url: str, parameters: ResponseParameters[An
     end = text.find("]") + 1
     if not text.startswith(_SCHEMAS) or not end:
         return to_text(_chosen(found, base_url, plan(model, (), ())))
-    row = found.row
+    row, schemas = found.row, text[:end]
+    if shown.has_record:
+        schemas = schemas.replace(_LISTED_RECORD, "", 1)
     return "".join(
         (
-            text[:end],
+            schemas,
             f',"id":"{row.id}","meta":',
             to_text(_meta(found, base_url)),
             text[end:-1],
@@ -138,7 +142,10 @@ def _chosen(found: Found, base_url: str, wanted: Plan) -> dict[str, Any]:
         whole["groups"] = _located(group_values(found.groups), base_url)
     if found.members:
         whole["members"] = _located(member_values(found.members), base_url)
-    return _projected(whole, wanted)
+    shown = _projected(whole, wanted)
+    hidden = found.kind.model.get_extension_models().keys() - shown.keys()
+    shown["schemas"] = [urn for urn in shown["schemas"] if urn not in hidden]
+    return shown
 
 
 def _meta(found: Found, base_url: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ class PlainPayloads:
         listed = set(payload["schemas"])
         if self._schemas.urn not in listed or not listed <= self._urns:
             raise NotPlainError
-        held = [urn for urn in self._schemas.attributes if urn in listed or urn in doc]
+        held = [urn for urn in self._schemas.attributes if urn in doc]
         doc["schemas"] = list(dict.fromkeys([self._schemas.urn, *held]))
         if creation and self._has_active and "active" not in doc:
             doc["active"] = True
