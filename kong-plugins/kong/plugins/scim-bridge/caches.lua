@@ -2,6 +2,7 @@
 -- a transaction that is too early, because a request between the write and the COMMIT caches the old row
 -- again.
 
+local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local nkeys = require "table.nkeys"
@@ -19,23 +20,26 @@ local ACKS_WAIT = 1 -- seconds to wait at most until all workers have dropped th
 local ACKS_WAIT_OF_REVOCATION = 0.1 -- the same if the guard refuses the consumers anyway (revocations.lua)
 local ACKS_TTL = 10 -- seconds
 local PURGE_ABOVE = 100 -- keys
+local EVENTS_OF_STATEMENT = 10000 -- cluster events, so that the statement ends in time
 
 
 local _M = {}
 
 
 --- Returns the caches of changed entities by their cache keys.
-local function keys_of(events)
-  local keys = {}
+function _M.keys(events)
+  local keys, phase = {}, ngx.get_phase()
   for _, event in ipairs(events) do
     local dao = event.dao
     local name = dao.schema.name
     local cache = internals.cache_of(name)
     for _, entity in pairs({ event.entity, event.old_entity }) do
-      keys[dao:cache_key(entity)] = cache
-      if targets[name] then
-        keys[dao:cache_key(entity.consumer.id)] = cache -- the groups of a consumer: plugins/acl/groups.lua
-      elseif name == "consumers" and not event.quiet then
+      if targets[name] then -- a membership is cached only with all of its consumer: plugins/acl/groups.lua
+        keys[dao:cache_key(entity.consumer.id)] = cache
+      else
+        keys[dao:cache_key(entity)] = cache
+      end
+      if name == "consumers" and not event.quiet then
         if entity.username and entity.username ~= ngx.null then
           keys[dao:cache_key(entity.username)] = cache -- runloop/events.lua
         end
@@ -44,24 +48,36 @@ local function keys_of(events)
         end
       end
     end
+    internals.yield(true, phase)
   end
 
   return keys
 end
 
 
---- Returns a statement of the transaction by which every node, this one too, drops what changed from its
--- caches. It takes effect even if this worker dies right after COMMIT, or if a request that read the old row
--- before COMMIT caches it later.
-function _M.invalidations(connector, events)
-  local rows = {}
-  for key, cache in pairs(keys_of(events)) do
-    rows[#rows + 1] = { internals.uuid(), internals.uuid(), internals.cluster_event_ttl() + 1,
-                        connector:escape_literal(internals.invalidation_channel(cache)),
-                        connector:escape_literal(key) }
+--- Returns statements of the transaction by which every node, this one too, drops what changed from its
+-- caches. They take effect even if this worker dies right after COMMIT, or if a request that read the old
+-- row before COMMIT caches it later.
+-- @param keys the result of `keys`
+function _M.invalidations(connector, keys)
+  local lists, statements = {}, {}
+  for key, cache in pairs(keys) do
+    local list = lists[cache]
+    if not list or list[EVENTS_OF_STATEMENT] then
+      list = envelope.array({})
+      lists[cache] = list
+      table.insert(statements, { cache, list })
+    end
+    list[#list + 1] = key
   end
 
-  return rows[1] and postgres.invalidations(rows) or "SELECT 1"
+  for i, each in ipairs(statements) do
+    statements[i] = postgres.invalidations(internals.uuid(), internals.cluster_event_ttl() + 1,
+                                           connector:escape_literal(internals.invalidation_channel(each[1])),
+                                           connector:escape_literal(envelope.encode(each[2])))
+  end
+
+  return statements
 end
 
 
@@ -90,24 +106,27 @@ local function post_events(premature, events, workspace)
     if not event.quiet then
       internals.send_entity_event(event)
     end
+    internals.yield(true, "timer")
   end
 end
 
 
-local function publish(events, is_revocation)
+local function publish(events, is_revocation, keys)
   if not events[1] then
     return
   end
 
   revocations.lift(events)
 
-  local keys = keys_of(events)
+  keys = keys or _M.keys(events)
   -- Each key is a message to each worker. A cache of a DB-less Kong is filled again quickly.
   local purge = not internals.has_database() and nkeys(keys) > PURGE_ABOVE
+  local phase = ngx.get_phase()
   for key, cache in pairs(keys) do
     if not purge or cache ~= kong.cache then
       cache:invalidate_local(key)
     end
+    internals.yield(true, phase)
   end
 
   if purge then
@@ -134,8 +153,9 @@ end
 -- before the next is handled. They are sent afterwards, for the other nodes and for other listeners. A
 -- DB-less Kong has no other nodes and sends none.
 -- @param is_revocation the result of revocations.note() before the COMMIT
-function _M.publish(events, is_revocation)
-  local ok, err = pcall(publish, events, is_revocation)
+-- @param keys the result of `keys`, if it is known
+function _M.publish(events, is_revocation, keys)
+  local ok, err = pcall(publish, events, is_revocation, keys)
   if not ok then
     kong.log.err("could not tell of a commit, which holds nevertheless: ", err)
   end

@@ -1,12 +1,15 @@
 -- kong.scim.commit runs steps on SQL and on entities in one transaction, all or none.
 
+local batch = require "kong.plugins.scim-bridge.batch"
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local lookups = require "kong.plugins.scim-bridge.lookups"
 local memory = require "kong.plugins.scim-bridge.memory"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local sets = require "kong.plugins.scim-bridge.sets"
 local sql = require "kong.plugins.scim-bridge.sql"
 
 
@@ -28,46 +31,71 @@ local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE
 local LOCK_PREFIX = "scim-bridge acl group "
 
 
-local function run_sql(tx, step)
-  local rows, count = sql.run(tx.connector, tx.conn, step, tx.written)
-  if given(step.rows) and step.rows ~= count then
-    envelope.raise("ROW_COUNT", count .. " rows instead of " .. step.rows)
+-- -- Steps of SQL ---------------------------------------------------------------------------------------------
+
+local function has_counts(step)
+  for _, value in ipairs(type(step.params) == "table" and step.params or {}) do
+    if type(value) == "table" then
+      return true
+    end
   end
 
-  return { rows = count, data = rows }
+  return false
 end
 
 
---- Tells whether calls still run in the transaction. After any SQL error, also one that a DAO only logs, the
--- connector silently takes another connection.
-local function is_intact(tx)
-  return tx.connector:get_stored_connection("write") == tx.conn
-         and tx.connector:get_stored_connection("read") == tx.conn
+local function run_sql(tx, step, result)
+  if has_counts(step) then
+    tx.batch:flush() -- now the entities are counted
+  end
+
+  local rows = given(step.rows)
+  tx.batch:add(sql.text(tx.connector, step, tx.written), {
+    awaited = rows ~= nil,
+    on_answer = function(answer)
+      result.rows, result.data = sql.outcome(answer)
+      if rows and rows ~= result.rows then
+        envelope.raise("ROW_COUNT", result.rows .. " rows instead of " .. rows)
+      end
+    end,
+  })
 end
 
 
-local function execute(tx, statement)
-  local ok, err = tx.connector:query(statement)
-  if not ok then
-    tx.raise(err)
+--- Rolls back the earlier steps of a dry run, and drops their events, so that no cache is invalidated.
+local function undo(tx)
+  tx.batch:flush()
+  tx.batch:add("ROLLBACK; " .. tx.begin, { statements = 3 })
+  for i = #tx.events, 1, -1 do
+    tx.events[i] = nil
   end
 end
 
+
+-- -- What entities.lua needs of a transaction ------------------------------------------------------------------
 
 --- Replaces a tag of any number of consumers in one statement. Their DAO would run three for each.
 -- The events are `quiet`: they only invalidate the cache of the guard, because nobody else reads this tag.
 local function replace_tag(tx, ids, prefix, tag)
-  local connector, quoted = tx.connector, {}
-  for i, id in ipairs(ids) do
-    quoted[i] = connector:escape_literal(id)
+  local connector = tx.connector
+  tx.batch:add(postgres.replace_tag(connector:escape_literal(prefix),
+                                    tag and connector:escape_literal(tag) or "NULL",
+                                    connector:escape_literal(envelope.encode(envelope.array(ids)))))
+  for _, id in ipairs(ids) do
+    local entity = { id = id, ws_id = internals.workspace() }
+    table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = entity, quiet = true })
   end
+end
 
-  local rows, err = connector:query(postgres.replace_tag(connector:escape_literal(prefix),
-                                                         tag and connector:escape_literal(tag) or "NULL",
-                                                         table.concat(quoted, ", ")))
-  for _, row in ipairs(rows or tx.raise(err)) do
-    table.insert(tx.events, { dao = kong.db.consumers, operation = "update", entity = row, quiet = true })
-  end
+
+--- Runs one statement now, and returns its rows.
+local function select(tx, statement)
+  local rows
+  tx.batch:add(statement, { awaited = true, on_answer = function(answer)
+    rows = answer
+  end })
+  tx.batch:flush()
+  return rows
 end
 
 
@@ -79,17 +107,13 @@ local function on_behalf(tx, consumer)
       table.insert(statements, ON_BEHALF:format(name, name, id))
     end
   end
-  if not statements[1] then
-    return {}
-  end
 
-  local rows, err = tx.connector:query(table.concat(statements, " UNION ALL "))
-  return rows or tx.raise(err)
+  return statements[1] and select(tx, table.concat(statements, " UNION ALL ")) or {}
 end
 
 
 --- See entities.lua. The groups are in the order of their keys, so that two transactions never deadlock.
-local function taken(tx, groups, tag)
+local function claim(tx, groups, tag, refuse)
   local connector = tx.connector
   local workspace = connector:escape_literal(internals.workspace())
   for _, group in ipairs(groups) do
@@ -97,67 +121,87 @@ local function taken(tx, groups, tag)
     local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
     local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
     -- the lock is shared if the tenant gives the group already, else exclusive
-    execute(tx, postgres.lock(given_by_us, key))
-
-    local rows, err = connector:query(TAKEN:format(given_by_us, given_by_any))
-    if (rows or tx.raise(err))[1].taken == 1 then
-      return group.name
-    end
+    tx.batch:add(postgres.lock(given_by_us, key))
+    tx.batch:add(TAKEN:format(given_by_us, given_by_any), { awaited = true, on_answer = function(answer)
+      if answer[1].taken == 1 then
+        refuse(group.name)
+      end
+    end })
   end
 end
 
 
---- Rolls back the earlier steps of a dry run, and drops their events, so that no cache is invalidated.
-local function undo(tx)
-  execute(tx, "ROLLBACK; " .. tx.begin)
-  for i = #tx.events, 1, -1 do
-    tx.events[i] = nil
+local function refuse_if_held(tx, by_field, refuse)
+  local condition = lookups.condition(tx.connector, by_field)
+  if condition then
+    local workspace = tx.connector:escape_literal(internals.workspace())
+    tx.batch:add(postgres.held(workspace, condition), { awaited = true, on_answer = function(answer)
+      if answer[1] then
+        refuse()
+      end
+    end })
   end
-
-  return {}
 end
 
 
-local function run(tx, steps, timeout)
+-- -- The transaction ---------------------------------------------------------------------------------------
+
+--- Tells whether calls still run in the transaction. After any SQL error, also one that a DAO only logs, the
+-- connector silently takes another connection.
+local function is_intact(tx)
+  return tx.connector:get_stored_connection("write") == tx.conn
+         and tx.connector:get_stored_connection("read") == tx.conn
+end
+
+
+local function run(tx, steps)
   -- else DAOs would read from a read replica, which does not have what this transaction wrote
   tx.connector:store_connection(tx.conn, "read")
-  tx.begin = sql.begin(timeout)
-  execute(tx, tx.begin)
+  tx.batch:add(tx.begin, { statements = 2 })
 
   local results = entities.run(tx, steps)
-  execute(tx, caches.invalidations(tx.connector, tx.events))
+  if tx.batch.awaited or revocations.any(tx.events) then
+    tx.batch:flush()
+  end
+
+  tx.keys = caches.keys(tx.events)
+  for _, statement in ipairs(caches.invalidations(tx.connector, tx.keys)) do
+    tx.batch:add(statement)
+  end
 
   tx.committing, tx.is_revocation = true, revocations.note(tx.events)
-  execute(tx, "COMMIT")
+  tx.batch:add("COMMIT", { ends = true })
+  tx.batch:flush()
   return { results = results }
 end
 
 
-local function in_postgres(arg)
+--- Runs the steps in one transaction.
+-- @param together whether statements and entities are sent together, and not each by itself
+-- @return whether it succeeded, and the result or the error
+local function attempt(arg, together)
   local connector, events = internals.connector(), {}
   local conn = sql.connect(connector)
   local tx = {
     connector = connector,
     conn = conn,
+    batch = batch.new(connector, conn, together),
+    begin = sql.begin(arg.timeout),
     db = internals.recorder(events),
     events = events,
     sql = run_sql,
     undo = undo,
+    write_set = sets.write,
     raise = function(err)
       sql.raise(conn, err)
     end,
   }
 
-  function tx.replace_tag(...)
-    replace_tag(tx, ...)
-  end
-
-  function tx.on_behalf(...)
-    return on_behalf(tx, ...)
-  end
-
-  function tx.taken(...)
-    return taken(tx, ...)
+  for name, fn in pairs({ replace_tag = replace_tag, on_behalf = on_behalf, claim = claim, select = select,
+                          refuse_if_held = refuse_if_held }) do
+    tx[name] = function(...)
+      return fn(tx, ...)
+    end
   end
 
   function tx.check()
@@ -166,7 +210,7 @@ local function in_postgres(arg)
     end
   end
 
-  local ok, result = pcall(run, tx, arg.steps, arg.timeout)
+  local ok, result = pcall(run, tx, arg.steps)
   local intact = is_intact(tx)
   connector:store_connection(nil, "read")
   if not intact then
@@ -178,7 +222,17 @@ local function in_postgres(arg)
 
   -- if the connection broke during COMMIT, its outcome is unknown, and dropping caches is right in both cases
   if tx.committing then
-    caches.publish(events, tx.is_revocation)
+    caches.publish(events, tx.is_revocation, tx.keys)
+  end
+
+  return ok, result
+end
+
+
+local function in_postgres(arg)
+  local ok, result = attempt(arg, true)
+  if not ok and type(result) == "table" and result.is_unclear then
+    ok, result = attempt(arg, false)
   end
 
   return ok and result or error(result, 0)

@@ -5,12 +5,21 @@
 --   tx.events                         the events of these DAOs
 --   tx.raise(err)                     raises a database error, which ends the transaction
 --   tx.replace_tag(ids, prefix, tag)  replaces the tag of consumers that begins with a prefix
---   tx.on_behalf(id)                  lists what OAuth clients got on behalf of a consumer; nil without OAuth
---   tx.taken(groups, tag)             returns the first of some ACL groups that consumers are in, but none by
---                                     an entity with the tag; nobody else can claim the groups until the end
+--   tx.claim(groups, tag, refuse)     calls `refuse` with the first of some ACL groups that consumers are in,
+--                                     but none by an entity with the tag; nobody else can claim the groups
+--                                     until the end
+-- A transaction of PostgreSQL also has:
+--   tx.batch                          the statements that are not sent yet (batch.lua)
+--   tx.write_set(tx, steps, first)    writes several steps by one statement (sets.lua)
+--   tx.select(statement)              runs a statement now, and returns its rows
+--   tx.on_behalf(id)                  lists what OAuth clients got on behalf of a consumer
+--   tx.refuse_if_held(names, refuse)  calls `refuse` if a consumer has one of the names (lookups.lua)
+--   tx.sql, tx.undo                   run steps that LMDB does not have
 
+local clone = require "table.clone"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local lookups = require "kong.plugins.scim-bridge.lookups"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 local tags = require "kong.plugins.scim-bridge.tags"
 local targets = require "kong.plugins.scim-bridge.targets"
 
@@ -69,19 +78,18 @@ function ops.upsert(tx, step)
     if not is_present(tx, dao, entity) then
       result_of(tx, dao:insert(entity))
     end
-    return {}
+    return
   end
 
   -- the DAO's upsert would set absent fields to their defaults, and a new created_at
   local key = { id = entity.id }
   if result_of(tx, dao:select(key)) then
-    entity.id = nil
-    result_of(tx, dao:update(key, entity))
+    local changes = clone(entity)
+    changes.id = nil
+    result_of(tx, dao:update(key, changes))
   else
     result_of(tx, dao:insert(entity))
   end
-
-  return {}
 end
 
 
@@ -102,7 +110,6 @@ ops["delete"] = function(tx, step)
   end
 
   result_of(tx, dao:delete({ id = step.id }))
-  return {}
 end
 
 
@@ -142,12 +149,46 @@ local function end_issued(tx, dao, credential)
 end
 
 
-function ops.revoke(tx, step)
+--- Returns a table by consumer and DAO of those credentials that the consumers of a run of revocations have.
+-- It is read by one statement, because most kinds of credentials have no row of most consumers.
+-- @return nil if the transaction has no statements
+local function owned(tx, steps, first)
+  if not tx.select or not tx.batch.together then
+    return
+  elseif tx.owned and first <= tx.owned.last then
+    return tx.owned
+  end
+
+  local found, ids, named, i = {}, envelope.array({}), {}, first
+  while type(steps[i]) == "table" and steps[i].op == "revoke" do
+    if type(steps[i].consumer) == "string" then
+      table.insert(ids, steps[i].consumer)
+    end
+    i = i + 1
+  end
+  for j, kind in ipairs(_M.credentials(tx.db)) do
+    named[j] = { kind.dao.schema, kind.field }
+  end
+
+  local literal = kong.db.connector:escape_literal(envelope.encode(ids))
+  for _, row in ipairs(named[1] and tx.select(postgres.owners(named, literal)) or {}) do
+    found[row.owner] = found[row.owner] or {}
+    found[row.owner][row.dao] = true
+  end
+
+  found.last = i - 1
+  tx.owned = found
+  return found
+end
+
+
+function ops.revoke(tx, step, _, found)
   expect(type(step.consumer) == "string", "a revocation needs `consumer`, an id")
 
   local only_issued = given(step.issued)
   for _, kind in ipairs(_M.credentials(tx.db)) do
-    for _, credential in ipairs(rows_of(tx, kind.dao, kind.field, step.consumer)) do
+    local is_there = not found or found[step.consumer] and found[step.consumer][kind.dao.schema.name]
+    for _, credential in ipairs(is_there and rows_of(tx, kind.dao, kind.field, step.consumer) or {}) do
       if only_issued then
         end_issued(tx, kind.dao, credential)
       else
@@ -157,7 +198,6 @@ function ops.revoke(tx, step)
   end
 
   end_on_behalf(tx, step.consumer)
-  return {}
 end
 
 
@@ -185,17 +225,16 @@ end
 
 --- Writes the id of the last event into a tag of the consumers that it changed, and returns their ids.
 -- This is not counted as a written entity, because then each event would have written something.
-function ops.stamp(tx, step)
+function ops.stamp(tx, step, result)
   expect(type(step.event) == "string", "a stamp needs `event`, an id")
-  local ids, data = given(step.consumers) or touched(tx), envelope.array({})
+  local ids = given(step.consumers) or touched(tx)
   if ids[1] then
     tx.replace_tag(ids, tags.EVENT, step.event ~= "" and tags.EVENT .. step.event or nil)
   end
 
   for i, id in ipairs(ids) do
-    data[i] = { id = id }
+    result.data[i] = { id = id }
   end
-  return { data = data }
 end
 
 
@@ -203,64 +242,105 @@ end
 function ops.claim(tx, step)
   expect(type(step.groups) == "table" and type(step.tag) == "string",
          "a claim needs `groups`, a list, and `tag`")
-  local group = kong.db.daos.acls and step.groups[1] and tx.taken(step.groups, step.tag)
-  if group then
-    envelope.raise("GROUP_TAKEN", "somebody else gives this ACL group", { fields = { group = group } })
+  if kong.db.daos.acls and step.groups[1] then
+    tx.claim(step.groups, step.tag, function(group)
+      envelope.raise("GROUP_TAKEN", "somebody else gives this ACL group", { fields = { group = group } })
+    end)
   end
-
-  return {}
 end
 
 
 --- Fails if a consumer has one of some ids or names.
 function ops.vacant(tx, step)
-  for field, values in pairs(lookups.wanted(step)) do
+  local function refuse()
+    envelope.raise("NAMES_TAKEN", "a consumer has one of the names already")
+  end
+
+  local wanted = lookups.wanted(step)
+  if tx.refuse_if_held then
+    return tx.refuse_if_held(wanted, refuse)
+  end
+
+  for field, values in pairs(wanted) do
     for _, value in ipairs(values) do
       if result_of(tx, lookups.by_dao(tx.db.daos.consumers, field, value)) then
-        envelope.raise("NAMES_TAKEN", "another consumer has this " .. field)
+        refuse()
       end
     end
   end
-
-  return {}
 end
 
 
-local function count(written, op, entities)
-  for name, number in pairs(entities) do
-    written[op] = written[op] or {}
-    written[op][name] = (written[op][name] or 0) + number
+-- steps that are statements themselves; before any other step, the statements that wait are sent
+local BY_STATEMENT = { sql = true, claim = true, vacant = true }
+
+
+local function run_step(tx, results, steps, i)
+  local step = steps[i]
+  local op = type(step) == "table" and type(step.op) == "string"
+             and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
+  expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp, claim or "
+             .. "vacant")
+
+  local last = tx.write_set and tx.write_set(tx, steps, i)
+  if last then
+    return last
   end
+
+  if BY_STATEMENT[step.op] then
+    op(tx, step, results[i])
+    return i
+  end
+
+  local found = op == ops.revoke and owned(tx, steps, i)
+  if tx.batch then
+    tx.batch:flush()
+  end
+
+  local before = #tx.events
+  op(tx, step, results[i], found)
+  tx.check()
+  for j = before + 1, op ~= ops.stamp and #tx.events or 0 do
+    tx.count(i, tx.events[j].dao.schema.name)
+  end
+  return i
 end
 
 
 --- Runs steps in order, and returns a list of their results.
--- @param tx.sql runs a step of SQL; nil if the transaction has none
--- @param tx.undo rolls back earlier steps; nil if the transaction cannot
 -- @param tx.check is called after each step, and raises if the transaction is lost
 function _M.run(tx, steps)
   local results = envelope.array({})
+  for i in ipairs(steps) do
+    results[i] = { rows = 0, data = envelope.array({}), entities = {} }
+  end
+
   tx.written = {} -- how many entities, by operation and DAO
-  for i, step in ipairs(steps) do
-    results[i] = envelope.at_step(i - 1, step, function()
-      local op = type(step) == "table" and type(step.op) == "string"
-                 and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
-      expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp, "
-                 .. "claim or vacant")
 
-      local before = #tx.events
-      local result = op(tx, step)
-      tx.check()
+  --- Counts an entity that a step wrote.
+  function tx.count(index, name)
+    local entities, op = results[index].entities, steps[index].op
+    tx.written[op] = tx.written[op] or {}
+    for _, counts in ipairs({ entities, tx.written[op] }) do
+      counts[name] = (counts[name] or 0) + 1
+    end
+  end
 
-      local entities = {}
-      for j = before + 1, op ~= ops.stamp and #tx.events or 0 do
-        local name = tx.events[j].dao.schema.name
-        entities[name] = (entities[name] or 0) + 1
+  local i = 1
+  while i <= #steps do
+    local step = steps[i]
+    if tx.batch then
+      tx.batch:of_step(i - 1, step)
+    end
+
+    local ok, last = pcall(envelope.at_step, i - 1, step, run_step, tx, results, steps, i)
+    if not ok then
+      if tx.batch then
+        tx.batch:flush() -- an error of an earlier step comes first
       end
-      count(tx.written, step.op, entities)
-
-      return { rows = result.rows or 0, data = result.data or envelope.array({}), entities = entities }
-    end)
+      error(last, 0)
+    end
+    i = last + 1
   end
 
   return results

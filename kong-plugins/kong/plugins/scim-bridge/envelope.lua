@@ -7,7 +7,7 @@ local internals = require "kong.plugins.scim-bridge.kong_internals"
 local kong = kong
 
 
-local VERSION = 5
+local VERSION = 6
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 
@@ -54,14 +54,18 @@ function _M.expect(condition, message)
 end
 
 
---- Calls a function for a step. Its errors get the index of the step (from 0) and its label.
+--- Calls a function for a step. Its errors get the index of the step (from 0) and its label, unless they are
+-- of another step.
 function _M.at_step(index, step, fn, ...)
   local ok, result = pcall(fn, ...)
-  if not ok and type(result) == "table" then
-    result.step, result.label = index, type(step) == "table" and step.label or nil
+  if ok then
+    return result
   end
 
-  return ok and result or error(result, 0)
+  if type(result) == "table" and not result.step then
+    result.step, result.label = index, type(step) == "table" and step.label or nil
+  end
+  error(result, 0)
 end
 
 

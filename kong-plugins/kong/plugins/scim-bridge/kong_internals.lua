@@ -96,9 +96,29 @@ function _M.recorder(events, strategy_of)
 end
 
 
---- Sends the event of a DAO (kong/db/dao/init.lua).
+local function without_nulls(entity)
+  local copy = entity and _M.deep_copy(entity)
+  for name, value in pairs(copy or {}) do
+    copy[name] = value ~= ngx.null and value or nil
+  end
+
+  return copy
+end
+
+
+--- Sends the event of a DAO to those in this worker who listen to its kind of entity. Kong's own handler of
+-- all kinds (kong/runloop/events.lua) would insert each cache key into the database once more.
 function _M.send_entity_event(event)
-  event.dao:post_crud_event(event.operation, event.entity, event.old_entity)
+  local schema = event.dao.schema
+  local channel = schema.table or schema.name
+  local data = {
+    operation = event.operation,
+    schema = schema,
+    entity = without_nulls(event.entity),
+    old_entity = without_nulls(event.old_entity),
+  }
+  kong.worker_events.post_local("crud", channel, data)
+  kong.worker_events.post_local("crud", channel .. ":" .. event.operation, data)
 end
 
 

@@ -360,7 +360,13 @@ function _M.commit(arg)
   function tx.replace_tag(...)
     replace_tag(tx, ...)
   end
-  tx.taken = taken
+
+  function tx.claim(groups, tag, refuse)
+    local group = taken(groups, tag)
+    if group then
+      refuse(group)
+    end
+  end
 
   if epoch then
     expect_epoch(epoch)

@@ -20,7 +20,7 @@ local REPLACE_TAG = [[
      SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
                 array_remove(ARRAY[%s]::text[], NULL),
          updated_at = CURRENT_TIMESTAMP(0)
-   WHERE id IN (%s) RETURNING id, ws_id]]
+   WHERE id IN (%s)]]
 
 local LOCK = [[
   SELECT CASE WHEN EXISTS (%s)
@@ -36,9 +36,29 @@ local PLUGINS_DIGEST = [[
                         ORDER BY id)) AS digest
     FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
 
-local INVALIDATIONS = 'INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data) VALUES '
-local INVALIDATION = "('%s', '%s', clock_timestamp() + interval '1 second', " ..
-                     "clock_timestamp() + interval '%d seconds', %s, %s)"
+local IDS = "SELECT value::uuid FROM json_array_elements_text(%s)"
+
+local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new (%s) ON CONFLICT (%s) DO "
+
+local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id IN (%s)"
+
+local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
+
+local INVALIDATIONS = [[
+  INSERT INTO cluster_events (id, node_id, "at", expire_at, channel, data)
+  SELECT md5(random()::text || clock_timestamp()::text || key)::uuid, '%s'::uuid,
+         clock_timestamp() + interval '1 second', clock_timestamp() + interval '%d seconds', %s, key
+    FROM json_array_elements_text(%s) AS key]]
+
+-- the types of columns and their values in JSON, by the type of the field in Kong's schema
+local TYPES = {
+  boolean = "boolean",
+  foreign = "uuid",
+  integer = "bigint",
+  number  = "double precision",
+  set     = "text[]",
+  string  = "text",
+}
 
 
 local _M = {}
@@ -52,8 +72,9 @@ end
 
 
 --- Replaces the tag of consumers that begins with a prefix, or removes it if the new tag is NULL.
+-- @param ids a JSON list
 function _M.replace_tag(prefix, tag, ids)
-  return fmt(REPLACE_TAG, prefix, tag, ids)
+  return fmt(REPLACE_TAG, prefix, tag, fmt(IDS, ids))
 end
 
 
@@ -79,14 +100,116 @@ end
 --- Inserts cluster events, by which each node drops some keys from its caches (kong/cluster_events).
 -- A node skips events with its own id, so they have another node's. They are one second in the future, so
 -- that no poll misses one because the transaction is not visible yet.
--- @param events a list of { id, node, ttl, channel, key }: the last two are literals
-function _M.invalidations(events)
-  local rows = {}
-  for i, event in ipairs(events) do
-    rows[i] = fmt(INVALIDATION, unpack(event))
+-- @param keys a JSON list
+function _M.invalidations(node, ttl, channel, keys)
+  return fmt(INVALIDATIONS, node, ttl, channel, keys)
+end
+
+
+-- -- Sets of entities, of which Kong's schema tells the columns. Lists are in JSON. --------------------------
+
+--- Returns the columns of a schema, as lists of names, definitions, values to write and values to read.
+local function columns_of(schema)
+  local names, definitions, values, read = {}, {}, {}, {}
+  local function add(name, type, value, selected)
+    local i = #names + 1
+    names[i], definitions[i], values[i], read[i] = name, name .. " " .. type, value or name, selected or name
   end
 
-  return INVALIDATIONS .. table.concat(rows, ", ")
+  for name, field in schema:each_field() do
+    local column = '"' .. (field.type == "foreign" and name .. "_id" or name) .. '"'
+    if field.timestamp then
+      add(column, "double precision", fmt("TO_TIMESTAMP(%s) AT TIME ZONE 'UTC'", column),
+          fmt("EXTRACT(EPOCH FROM %s AT TIME ZONE 'UTC') AS %s", column, column))
+    else
+      add(column, field.uuid and "uuid" or TYPES[field.type])
+    end
+  end
+  if schema.cache_key and schema.cache_key[2] then
+    add("cache_key", "text")
+  end
+  add("ws_id", "uuid")
+
+  return names, definitions, values, read
+end
+
+
+local function table_of(schema)
+  return schema.table or schema.name
+end
+
+
+local function insert(schema, rows, target)
+  local names, definitions, values = columns_of(schema)
+  return fmt(INSERT, table_of(schema), table.concat(names, ", "), table.concat(values, ", "), rows,
+             table.concat(definitions, ", "), target)
+end
+
+
+--- Inserts entities, except where another one has their cache key. The result has the ids of the new ones.
+function _M.insert_absent(schema, rows)
+  return insert(schema, rows, "cache_key") .. "NOTHING RETURNING id"
+end
+
+
+--- Inserts entities, and changes some fields of those that exist.
+function _M.upsert(schema, rows, fields)
+  local changes = {}
+  for i, name in ipairs(fields) do
+    changes[i] = fmt('"%s" = excluded."%s"', name, name)
+  end
+
+  return insert(schema, rows, "id") .. "UPDATE SET " .. table.concat(changes, ", ") ..
+         fmt(" WHERE %s.ws_id = excluded.ws_id", table_of(schema))
+end
+
+
+--- Selects entities by their ids.
+function _M.select(schema, ids, workspace)
+  local _, _, _, read = columns_of(schema)
+  return fmt("SELECT %s FROM %s WHERE ws_id = %s AND id IN (%s)", table.concat(read, ", "), table_of(schema),
+             workspace, fmt(IDS, ids))
+end
+
+
+--- Deletes entities by their ids. The result has those that were there.
+function _M.delete(schema, ids, workspace)
+  local _, _, _, read = columns_of(schema)
+  return fmt("DELETE FROM %s WHERE ws_id = %s AND id IN (%s) RETURNING %s", table_of(schema), workspace,
+             fmt(IDS, ids), table.concat(read, ", "))
+end
+
+
+--- Returns the entity of a row that `select` or `delete` returned, without fields that are null.
+function _M.entity(schema, row)
+  local entity = {}
+  for name, field in schema:each_field() do
+    local value = row[field.type == "foreign" and name .. "_id" or name]
+    if value ~= nil and value ~= ngx.null then
+      entity[name] = field.type == "foreign" and { id = value } or value
+    end
+  end
+
+  return entity
+end
+
+
+--- Selects which of some consumers have entities that belong to them, as `owner` and `dao`.
+-- @param kinds a list of { schema, the field with the consumer }
+function _M.owners(kinds, ids)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local schema, field = kind[1], kind[2]
+    statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IDS, ids))
+  end
+
+  return table.concat(statements, " UNION ALL ")
+end
+
+
+--- Selects a consumer for which a condition holds.
+function _M.held(workspace, condition)
+  return fmt(HELD, workspace, condition)
 end
 
 

@@ -31,6 +31,18 @@ local function outcomes(events)
 end
 
 
+--- Tells whether a commit suspends or deletes a consumer.
+function _M.any(events)
+  for _, is_revoked in pairs(outcomes(events)) do
+    if is_revoked then
+      return true
+    end
+  end
+
+  return false
+end
+
+
 --- Notes the consumers that have no access after a commit. It is called right before COMMIT: the commit still
 -- holds their row locks, so the notes of two commits on one consumer are in order, and if COMMIT fails,
 -- nobody knows whether it took effect.

@@ -114,6 +114,7 @@ end
 
 
 --- Checks a statement, and returns its text with its values.
+-- @param written the value for a parameter { value = "written" }: counts of entities by operation and DAO
 function _M.text(connector, statement, written)
   envelope.expect(type(statement) == "table" and type(statement.sql) == "string"
                   and type(statement.params or {}) == "table",
@@ -122,16 +123,11 @@ function _M.text(connector, statement, written)
 end
 
 
---- Runs a statement; returns its rows, and the number of rows that it changed or returned.
--- @param written the value for a parameter { value = "written" }: counts of entities by operation and DAO
-function _M.run(connector, conn, statement, written)
-  local res, err = connector:query(_M.text(connector, statement, written))
-  if not res then
-    _M.raise(conn, err)
-  end
-
-  res = res == true and {} or res
-  return envelope.array(res), res.affected_rows or #res
+--- Returns the number of rows that a statement changed or returned, and the rows that it returned.
+-- @param answer what the connector answers to it
+function _M.outcome(answer)
+  local rows = answer == true and {} or answer
+  return rows.affected_rows or #rows, envelope.array(rows)
 end
 
 

@@ -80,6 +80,9 @@ function worker_events.post(source, event, data)
 end
 
 
+worker_events.post_local = worker_events.post
+
+
 -- -- The database -----------------------------------------------------------
 
 local db = { strategy = node.dbless and "off" or "postgres", errors = dao.errors, connector = connector }

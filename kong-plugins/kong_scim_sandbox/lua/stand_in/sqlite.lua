@@ -1,5 +1,11 @@
 -- The statements of kong/plugins/scim-bridge/postgres.lua in the SQL of SQLite.
 
+local json = ...
+
+
+local IDS = "SELECT value FROM json_each(%s)"
+
+
 local _M = {}
 
 
@@ -18,7 +24,7 @@ function _M.replace_tag(prefix, tag, ids)
                             WHERE instr(value, %s) <> 1
                             UNION ALL SELECT %s) WHERE tag IS NOT NULL),
            updated_at = CAST(strftime('%%s', 'now') AS INTEGER)
-     WHERE id IN (%s) RETURNING id]]):format(prefix, tag, ids)
+     WHERE id IN (%s)]]):format(prefix, tag, IDS:format(ids))
 end
 
 
@@ -38,14 +44,88 @@ function _M.given_with(given, tag)
 end
 
 
---- There are no other nodes. The last events are kept for tests.
-function _M.invalidations(events)
-  local rows = {}
-  for i, event in ipairs(events) do
-    rows[i] = ("(%s, %s)"):format(event[4], event[5])
+--- There are no other nodes. The last list of keys is kept for tests.
+function _M.invalidations(_, _, channel, keys)
+  return ("INSERT OR REPLACE INTO cluster_events (rowid, channel, data) VALUES (1, %s, %s)")
+         :format(channel, keys)
+end
+
+
+-- -- Sets of entities ------------------------------------------------------
+
+--- Returns the columns of a schema, and the expressions with their values in a row in JSON.
+local function columns_of(schema)
+  local names, values = {}, {}
+  for name, field in schema:each_field() do
+    local given = field.type == "foreign" and name .. "_id" or name
+    names[#names + 1] = '"' .. name .. '"'
+    values[#values + 1] = ("json_extract(value, '$.%s')"):format(given)
   end
 
-  return "DELETE FROM cluster_events; INSERT INTO cluster_events VALUES " .. table.concat(rows, ", ")
+  return table.concat(names, ", "), table.concat(values, ", ")
+end
+
+
+local function insert(schema, rows, target)
+  local names, values = columns_of(schema)
+  return ("INSERT INTO %s (%s) SELECT %s FROM json_each(%s) WHERE TRUE ON CONFLICT (%s) DO "):format(
+    schema.name, names, values, rows, target)
+end
+
+
+function _M.insert_absent(schema, rows)
+  return insert(schema, rows, '"' .. table.concat(schema.cache_key, '", "') .. '"') .. "NOTHING RETURNING id"
+end
+
+
+function _M.upsert(schema, rows, fields)
+  local changes = {}
+  for i, name in ipairs(fields) do
+    changes[i] = ('"%s" = excluded."%s"'):format(name, name)
+  end
+
+  return insert(schema, rows, "id") .. "UPDATE SET " .. table.concat(changes, ", ")
+end
+
+
+function _M.select(schema, ids)
+  return ("SELECT * FROM %s WHERE id IN (%s)"):format(schema.name, IDS:format(ids))
+end
+
+
+function _M.delete(schema, ids)
+  return ("DELETE FROM %s WHERE id IN (%s) RETURNING *"):format(schema.name, IDS:format(ids))
+end
+
+
+function _M.entity(schema, row)
+  local entity = {}
+  for name, field in schema:each_field() do
+    local value = row[name]
+    if value ~= nil and value ~= ngx.null then
+      entity[name] = field.type == "foreign" and { id = value } or field.type == "set" and json.decode(value)
+                     or value
+    end
+  end
+
+  return entity
+end
+
+
+function _M.owners(kinds, ids)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local name, field = kind[1].name, kind[2]
+    statements[i] = ("SELECT DISTINCT '%s' AS dao, %s AS owner FROM %s WHERE %s IN (%s)"):format(
+      name, field, name, field, IDS:format(ids))
+  end
+
+  return table.concat(statements, " UNION ALL ")
+end
+
+
+function _M.held(_, condition)
+  return ("SELECT id FROM consumers WHERE %s LIMIT 1"):format(condition)
 end
 
 

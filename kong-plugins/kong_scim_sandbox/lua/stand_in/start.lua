@@ -19,7 +19,7 @@ local modules = stand_in("kong.lua", host, json, current, dao, connector)
 modules["resty.lmdb"] = lmdb.lmdb
 modules["resty.lmdb.transaction"] = lmdb.transaction
 modules["kong.db.declarative"] = lmdb.declarative
-modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua")
+modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua", json)
 
 
 package.path, package.cpath = "", "" -- loads no other Lua of this machine
