@@ -44,9 +44,12 @@ class Kong:
         self.logged: list[str] = []
         self.exit: tuple[int, str, dict[str, str]] | None = None
         self.scim = SimpleNamespace(
-            begin=self._begin, body=self._body, query=self._never, commit=self._never
+            begin=self._begin,
+            body=self._body,
+            query=self._never,
+            commit=self._never,
+            exit=self._exit,
         )
-        self.log = SimpleNamespace(notice=self.logged.append)
         self.response = SimpleNamespace(exit=self._exit)
 
     def _begin(self, text: str) -> str:
@@ -88,8 +91,12 @@ class Kong:
     def _never(self, text: str) -> str:
         raise AssertionError(f"nothing should be read or written: {text[:100]}")
 
-    def _exit(self, status: int, body: str, headers: dict[str, str]) -> None:
+    def _exit(
+        self, status: int, body: str, headers: dict[str, str], line: str | None = None
+    ) -> None:
         assert self.exit is None, "a second answer"
+        if line is not None:
+            self.logged.append(line)
         self.exit = (status, body, headers)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from kong_pdk.pdk import non_return_methods
 from scim2_models import (
     ForbiddenException,
     PayloadTooLargeException,
@@ -51,6 +52,8 @@ from kong_scim.tick import UNGUARDED, Tick
 from kong_scim.worker_slots import MEMORY
 
 log = logging.getLogger(__name__)
+
+non_return_methods.add("kong.scim.exit")  # so that kong-pdk's object does not wait for an answer
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -126,11 +129,15 @@ class Plugin:
                 cpu.urgent() if urgent else nullcontext(),
                 cpu.allowed(self.config.limits.cpu_seconds, gives_way=not urgent),
             ):
-                self._exit(kong, self._answer(kong, bridge, opening, identity))
+                self._answer(kong, bridge, opening, identity)
 
         context.later(serve, member=identity.token, urgent=urgent)
 
-    def _exit(self, kong: Any, response: ScimResponse) -> None:
+    def _exit(self, kong: Any, response: ScimResponse, line: str | None = None) -> None:
+        """End the request.
+
+        :param line: A line for Kong's log, or None.
+        """
         # Answers have personal data: only the client's own cache may keep one, and must revalidate.
         response.headers.setdefault("Cache-Control", "private, no-cache")
         if self._defect is None and self.config.dry_run:
@@ -138,7 +145,10 @@ class Plugin:
         body = "" if response.body is None else json.dumps(response.body, separators=(",", ":"))
         # This must be the last call: with kong-pdk's server, a call of the PDK after it never
         # returns (docs/kong.md#the-server-of-kong-pdk-hangs).
-        kong.response.exit(int(response.status), body, response.headers)
+        if line is None:
+            kong.response.exit(int(response.status), body, response.headers)
+        else:
+            Bridge(kong).exit(int(response.status), body, response.headers, line)
 
     def tick(self, kong: Any) -> None:
         """Do the work that needs no request. Kong calls this about once a second.
@@ -183,11 +193,17 @@ class Plugin:
             )
         try:
             bridge = Bridge(kong, timeout=self.config.limits.statement_seconds)
-            opening = bridge.begin(
-                max_body_size=self.config.max_body_size,
-                require_https=self.config.require_https,
-                secrets=[*self._authenticator.secrets, *self._event_worker.key_secrets],
-                caller=self._authenticator.trusts_kong,
+            first_message = context.first_message()
+            opening = (
+                bridge.opened(first_message)
+                if first_message
+                else bridge.begin(
+                    max_body_size=self.config.max_body_size,
+                    require_https=self.config.require_https,
+                    secrets=[*self._authenticator.secrets, *self._event_worker.key_secrets],
+                    caller=self._authenticator.trusts_kong,
+                    ahead=first_message is not None,
+                )
             )
             context.request_id.set(opening.request.request_id)
             if opening.request.path == KEYS:  # public: no credentials are needed
@@ -201,20 +217,20 @@ class Plugin:
             return self._service.error_response(exception)
         return bridge, opening, identity
 
-    def _answer(
-        self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity
-    ) -> ScimResponse:
+    def _answer(self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity) -> None:
         """Serve the request in one of the tenant's workers. This may take seconds."""
         try:
             with self._with_body(bridge, opening) as whole:
                 response = self._serve(bridge, whole, identity)
         except Exception as exception:
-            return self._service.error_response(exception)
+            self._exit(kong, self._service.error_response(exception))
+            return
         if not opening.guarded:
             response.headers[GUARD] = "off"
+        line = None
         if opening.request.method in WRITES:
-            kong.log.notice(_log_line(opening, identity, response, dry_run=self.config.dry_run))
-        return response
+            line = _log_line(opening, identity, response, dry_run=self.config.dry_run)
+        self._exit(kong, response, line)
 
     def _admit(self, opening: Opening) -> Identity:
         """Return the caller's identity, before the body of the request is fetched.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -27,13 +27,14 @@ class BridgeFunctions:
         self,
         store: Store,
         executor: Executor,
-        facts: Mapping[str, Any],
+        facts: dict[str, Any],
         body: Callable[[], tuple[bytes | None, str | None]] = lambda: (None, None),
     ) -> None:
         self._store = store
         self._executor = executor
         self._facts = facts
         self._body = body
+        self._parts: list[str] = []
         self.admin_answer: dict[str, Any] | None = None
 
     def by_name(self) -> dict[str, Callable[..., Any]]:
@@ -42,10 +43,27 @@ class BridgeFunctions:
             **{name: partial(self._call, name) for name in _QUICK},
             **{name: partial(self._call_in_thread, name) for name in _SLOW},
         }
+        functions["part"] = self._part
         return {f"kong.scim.{name}": function for name, function in functions.items()}
 
+    def first_message(self, instance: int) -> str:
+        """Return the name of the event for a request, with the answer of ``begin`` if it is known
+        what the instance asks for."""
+        self._facts["instance"] = instance
+        return self._store.bridge.first_message(self._facts, self._body)
+
+    async def _part(self, text: str) -> str:
+        self._parts.append(text)
+        return '{"ok":{}}'
+
+    def _joined(self, text: str) -> str:
+        whole = "".join([*self._parts, text])
+        self._parts.clear()
+        return whole
+
     async def _call(self, name: str, text: str) -> str:
-        answer, admin_answer = self._store.bridge.call(name, text, self._facts, self._body)
+        whole = self._joined(text)
+        answer, admin_answer = self._store.bridge.call(name, whole, self._facts, self._body)
         if admin_answer is not None:
             self.admin_answer = admin_answer
         return answer
@@ -54,6 +72,8 @@ class BridgeFunctions:
         # A commit that has begun is not cancelled when the client goes away.
         loop = asyncio.get_running_loop()
         bridge = self._store.bridge
-        called = loop.run_in_executor(self._executor, bridge.call, name, text, self._facts)
+        called = loop.run_in_executor(
+            self._executor, bridge.call, name, self._joined(text), self._facts
+        )
         answer, _ = await asyncio.shield(called)
         return answer

@@ -147,26 +147,30 @@ class PluginInstances:
         self._ids.clear()
         self._client.close()
 
-    async def handle_event(self, plugin: DeclaredPlugin, phase: str, pdk: SandboxPdk) -> None:
+    async def handle_event(
+        self, plugin: DeclaredPlugin, name: Callable[[int], str], pdk: SandboxPdk
+    ) -> None:
         """Run one phase of a plugin.
 
         A failure of the plugin server is logged and ends the phase, and the request goes on, as in
         Kong.
 
+        :param name: Returns the name of the event for the id of the plugin's instance.
         :raises Exit: When the plugin ended the request.
         """
         try:
-            await self._bridge_loop(await self._begin(plugin, phase), pdk)
+            await self._bridge_loop(await self._begin(plugin, name), pdk)
         except PluginServerRpcError as error:
             _log.error("plugin %s: %s", plugin.name, error)
 
-    async def _begin(self, plugin: DeclaredPlugin, phase: str) -> dict[str, Any]:
+    async def _begin(self, plugin: DeclaredPlugin, name: Callable[[int], str]) -> dict[str, Any]:
         """Begin an event, and return its first step."""
         failure = PluginServerRpcError("no plugin server")
         for _ in range(_ATTEMPTS):
             await self._ready()
             try:
-                arguments = {"InstanceId": await self._instance_id(plugin), "EventName": phase}
+                instance = await self._instance_id(plugin)
+                arguments = {"InstanceId": instance, "EventName": name(instance)}
                 first: dict[str, Any] = await self._client.call("plugin.HandleEvent", arguments)
             except ConnectionLostError as error:
                 # The plugin server has just died. A plugin does nothing before its first step, so

@@ -87,6 +87,8 @@ class Node:
     ) -> str | None:
         facts = {"node_id": self.id, "admin_request": admin_request}
         functions = BridgeFunctions(self._store, self._executor, facts)
-        await self._instances.handle_event(plugin, method, SandboxPdk(functions.by_name()))
+        await self._instances.handle_event(
+            plugin, lambda _: method, SandboxPdk(functions.by_name())
+        )
         answer = functions.admin_answer
         return None if answer is None else json.dumps(answer)

@@ -55,6 +55,12 @@ def response_exit(status: int, body: Any = None, headers: Mapping[str, Any] | No
     raise Exit(status, raw, headers or {})
 
 
+def scim_exit(status: int, body: Any, headers: Mapping[str, Any], line: str) -> None:
+    """Log a line, and end a request (``kong.scim.exit``)."""
+    _write_log(LEVELS["notice"], (line,))
+    response_exit(status, body, headers)
+
+
 def _log_function(method: str) -> Callable[..., Any] | None:
     level = LEVELS.get(method.removeprefix("kong.log."))
     return None if level is None else lambda *parts: _write_log(level, parts)

@@ -16,7 +16,7 @@ from kong_scim_sandbox.bridge_functions import BridgeFunctions
 from kong_scim_sandbox.exchange import ClientGoneError, Exchange
 from kong_scim_sandbox.lua import facts
 from kong_scim_sandbox.mp_rpc import PluginInstances
-from kong_scim_sandbox.pdk import Exit, SandboxPdk, response_exit
+from kong_scim_sandbox.pdk import Exit, SandboxPdk, response_exit, scim_exit
 from kong_scim_sandbox.plugins import DeclaredPlugin
 from kong_scim_sandbox.router import Match, Router
 from kong_scim_sandbox.store import Store
@@ -118,8 +118,12 @@ class Proxy:
             await exchange.body_size(plugin.config["max_body_size"])
         request = facts.of_request(exchange, self.node_id)
         bridge = BridgeFunctions(self.store, self.executor, request, exchange.kept_body)
-        functions = {**bridge.by_name(), "kong.response.exit": response_exit}
-        await self.instances.handle_event(plugin, "access", SandboxPdk(functions))
+        exits: dict[str, Callable[..., Any]] = {
+            "kong.response.exit": response_exit,
+            "kong.scim.exit": scim_exit,
+        }
+        pdk = SandboxPdk({**bridge.by_name(), **exits})
+        await self.instances.handle_event(plugin, bridge.first_message, pdk)
         raise Exit(503, _UNAVAILABLE, _UNAVAILABLE_HEADERS)
 
 

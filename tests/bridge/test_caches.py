@@ -271,7 +271,8 @@ def test_a_revocation_holds_where_the_worker_dies_before_it_can_tell(
         thread = threading.Thread(target=commit)
         thread.start()
         committing = (
-            "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE query LIKE '%COMMIT' AND state = 'active' AND pid <> pg_backend_pid()"
         )
         eventually(lambda: connection.execute(committing).fetchone() == (1,), "COMMIT is under way")
         (worker,) = (process for process in kong.workers() if process.pid == pid)

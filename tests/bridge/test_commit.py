@@ -315,7 +315,8 @@ def test_a_worker_that_dies_within_a_transaction_leaves_nothing(
 
     thread = threading.Thread(target=commit)
     thread.start()
-    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%'"
+    sleepers = "pg_stat_activity WHERE query LIKE '%SELECT pg_sleep(20)' AND state = 'active'"
+    sleeping = f"SELECT count(*) FROM {sleepers}"
     with postgres.connect() as connection:
         eventually(
             lambda: connection.execute(sleeping).fetchone() == (1,), "the commit is under way"
@@ -324,10 +325,7 @@ def test_a_worker_that_dies_within_a_transaction_leaves_nothing(
             worker.kill()
         thread.join(10)
         assert not thread.is_alive()
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE query LIKE 'SELECT pg_sleep%'"
-        )
+        connection.execute(f"SELECT pg_terminate_backend(pid) FROM {sleepers}")
     kong.wait()
     eventually(lambda: len(kong.workers()) == 2, "new workers")
     assert count(postgres, name) == 0

@@ -6,7 +6,8 @@ plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``ko
 ``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
 takes and returns one JSON text, because any other value is changed on the way (an empty table
 becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
-``{"error": {"code", "name", "message", "fields", "step", "label"}}``.
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``. ``kong.scim.part`` sends the
+beginning of an argument that is too long for one message, and ``kong.scim.exit`` ends a request.
 """
 
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk

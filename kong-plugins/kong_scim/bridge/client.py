@@ -35,6 +35,10 @@ PIECE = 1024 * 1024
 """The most bytes of a body that one step of the RPC fetches."""
 
 
+PART = 128 * 1024
+"""The most characters of an argument that are sent in one message."""
+
+
 class Pdk(Protocol):
     """The part of kong-pdk's object that this module uses."""
 
@@ -69,6 +73,7 @@ class Bridge:
         require_https: bool,
         secrets: Sequence[str] = (),
         caller: bool = False,
+        ahead: bool = False,
     ) -> Opening:
         """Take the request over from Kong; a body over 8 KiB is left to :meth:`body`.
 
@@ -76,42 +81,26 @@ class Bridge:
         :param require_https: Whether to read no body of a request that did not come over TLS.
         :param secrets: Vault references, whose live values are returned.
         :param caller: Whether to return the consumer that Kong authenticated.
+        :param ahead: Whether the next requests of this configuration may have the answer in their
+            first message, for :meth:`opened`.
         :raises BridgeUnavailableError: When scim-bridge is not enabled, or has another version.
         """
-        answer = self._call(
-            "begin",
-            {
-                "max_body_size": max_body_size,
-                "require_https": require_https,
-                "secrets": list(secrets),
-                "caller": caller,
-            },
-        )
-        request, authenticated = answer["request"], answer.get("caller")
-        return Opening(
-            host=Host(**answer["host"]),
-            request=Request(
-                method=request["method"],
-                path=request["path"],
-                query=request["query"],
-                headers=dict(request["headers"] or {}),
-                body=base64.b64decode(request["body"]),
-                body_size=request["body_size"],
-                body_too_large=request["body_too_large"],
-                https=request["https"],
-                base_url=request["base_url"],
-                client_ip=request["client_ip"],
-                request_id=request["request_id"],
-            ),
-            secrets=dict(answer["secrets"] or {}),
-            caller=authenticated
-            and KongCaller(
-                name=authenticated["name"],
-                groups=tuple(authenticated["groups"] or ()),
-                anonymous=authenticated["anonymous"],
-            ),
-            guarded=answer.get("guarded") is True,
-        )
+        argument = {
+            "max_body_size": max_body_size,
+            "require_https": require_https,
+            "secrets": list(secrets),
+            "caller": caller,
+        }
+        if ahead:
+            argument["ahead"] = True
+        return _opening(self._call("begin", argument))
+
+    def opened(self, first_message: str) -> Opening:
+        """Take the request over as :meth:`begin`, whose answer came with the first message.
+
+        :raises BridgeError: As a step.
+        """
+        return _opening(_result(first_message))
 
     def body(self, size: int) -> bytes:
         """Fetch a body that :meth:`begin` did not return, in steps of :data:`PIECE` bytes each.
@@ -148,6 +137,10 @@ class Bridge:
         """Answer the :class:`AdminRequest`: with the refusal, or with None if it was done."""
         fields = ("code", "name", "message", "fields") if refusal else ()
         self._call("answer_admin_request", {field: getattr(refusal, field) for field in fields})
+
+    def exit(self, status: int, body: str, headers: Mapping[str, str], line: str) -> None:
+        """Log a line in Kong, and end the request; nothing else may be called after this."""
+        self._kong.scim.exit(status, body, dict(headers), line)
 
     def request_tick(self) -> None:
         """Request the next tick at once, because this one did not finish its work."""
@@ -223,40 +216,76 @@ class Bridge:
 
     def _call(self, function: str, argument: dict[str, Any]) -> dict[str, Any]:
         argument["bridge_version"] = BRIDGE_VERSION
-        text = getattr(self._kong.scim, function)(
-            # ASCII escapes would make the text longer, and Kong's mp_rpc.lua, which joins pieces of
-            # 4 KiB again for each one, takes four times as long for a message of twice the length.
-            json.dumps(argument, separators=(",", ":"), ensure_ascii=False, default=vars)
+        # ASCII escapes would make the text longer.
+        text = json.dumps(argument, separators=(",", ":"), ensure_ascii=False, default=vars)
+        # Kong's mp_rpc.lua, which joins pieces of 4 KiB again for each one, takes four times as
+        # long for a message of twice the length.
+        sent = 0
+        while len(text) - sent > PART:
+            _result(self._kong.scim.part(text[sent : sent + PART]))
+            sent += PART
+        return _result(getattr(self._kong.scim, function)(text[sent:] if sent else text))
+
+
+def _result(text: Any) -> dict[str, Any]:
+    """Return the result in an answer of the bridge, or raise its error."""
+    if isinstance(text, tuple):  # kong-pdk's own server returns (value, error)
+        text = text[0]
+    if isinstance(text, bytes):
+        text = text.decode()
+    if not isinstance(text, str):
+        raise BridgeUnavailableError(
+            "scim-bridge does not answer on this Kong: add it to `plugins` in kong.conf "
+            "(KONG_PLUGINS=bundled,scim,scim-bridge) and restart"
         )
-        if isinstance(text, tuple):  # kong-pdk's own server returns (value, error)
-            text = text[0]
-        if isinstance(text, bytes):
-            text = text.decode()
-        if not isinstance(text, str):
-            raise BridgeUnavailableError(
-                "scim-bridge does not answer on this Kong: add it to `plugins` in kong.conf "
-                "(KONG_PLUGINS=bundled,scim,scim-bridge) and restart"
-            )
-        answer: dict[str, Any] = json.loads(text)
-        error = answer.get("error")
-        if error is not None and error.get("name") == "BRIDGE_VERSION":
-            raise BridgeUnavailableError(error["message"])
-        if error is not None:
-            raise bridge_error(
-                error.get("name") or "INTERNAL",
-                error.get("message") or "the bridge gave no message",
-                code=error.get("code") or 0,
-                step=error.get("step"),
-                label=error.get("label"),
-                fields=error.get("fields") or {},
-            )
-        result: dict[str, Any] = answer["ok"]
-        if result.get("bridge_version", BRIDGE_VERSION) != BRIDGE_VERSION:
-            raise BridgeUnavailableError(
-                f"scim-bridge speaks version {result['bridge_version']!r} of the wire and this "
-                f"plugin server version {BRIDGE_VERSION}: install both from one release"
-            )
-        return result
+    answer: dict[str, Any] = json.loads(text)
+    error = answer.get("error")
+    if error is not None and error.get("name") == "BRIDGE_VERSION":
+        raise BridgeUnavailableError(error["message"])
+    if error is not None:
+        raise bridge_error(
+            error.get("name") or "INTERNAL",
+            error.get("message") or "the bridge gave no message",
+            code=error.get("code") or 0,
+            step=error.get("step"),
+            label=error.get("label"),
+            fields=error.get("fields") or {},
+        )
+    result: dict[str, Any] = answer["ok"]
+    if result.get("bridge_version", BRIDGE_VERSION) != BRIDGE_VERSION:
+        raise BridgeUnavailableError(
+            f"scim-bridge speaks version {result['bridge_version']!r} of the wire and this "
+            f"plugin server version {BRIDGE_VERSION}: install both from one release"
+        )
+    return result
+
+
+def _opening(answer: Mapping[str, Any]) -> Opening:
+    request, authenticated = answer["request"], answer.get("caller")
+    return Opening(
+        host=Host(**answer["host"]),
+        request=Request(
+            method=request["method"],
+            path=request["path"],
+            query=request["query"],
+            headers=dict(request["headers"] or {}),
+            body=base64.b64decode(request["body"]),
+            body_size=request["body_size"],
+            body_too_large=request["body_too_large"],
+            https=request["https"],
+            base_url=request["base_url"],
+            client_ip=request["client_ip"],
+            request_id=request["request_id"],
+        ),
+        secrets=dict(answer["secrets"] or {}),
+        caller=authenticated
+        and KongCaller(
+            name=authenticated["name"],
+            groups=tuple(authenticated["groups"] or ()),
+            anonymous=authenticated["anonymous"],
+        ),
+        guarded=answer.get("guarded") is True,
+    )
 
 
 def _admin_request(fields: Mapping[str, Any] | None) -> AdminRequest | None:

@@ -28,6 +28,23 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Kong's id of the request. Once a plugin has set it, every further log line of the event has it,
 also that of an uncaught exception. Each event starts without one."""
 
+_first_message: ContextVar[str | None] = ContextVar("first_message", default=None)
+"""What Kong sent with the event's name; None in a server that takes only the name."""
+
+
+def first_message() -> str | None:
+    """Return what Kong sent with the event's name: an answer of ``kong.scim.begin``, or "".
+
+    None in another server than ours, which takes nothing with the name.
+    """
+    return _first_message.get()
+
+
+def set_first_message(text: str) -> None:
+    """Set what Kong sent with the name of this event."""
+    _first_message.set(text)
+
+
 _put_off: ContextVar[Callable[[Callable[[], None], Hashable, bool], None] | None] = ContextVar(
     "put_off", default=None
 )

@@ -166,14 +166,15 @@ class PluginServer:
 
     def _handle_event(self, call: Call, argument: Any) -> None:
         instance = self._instances.get(_field(argument, "InstanceId"))
-        phase = _field(argument, "EventName")
+        # kong/plugins/scim-bridge/first_message.lua may send a text with the name.
+        phase, _, text = str(_field(argument, "EventName")).partition(" ")
         if not self._plugin.handles(phase):
             raise RpcError(f"plugin {self._plugin.name} has no method {phase!r}")
         event = self._open_event(phase, call)
         if self._draining:
             event.finish(refusal(phase, 503, "The plugin server is stopping.", retry_after=1))
         else:
-            run = partial(Context().run, self._run, event, instance)
+            run = partial(Context().run, self._run, event, instance, text)
             apart = self._apart.get(phase)
             job = Job(run, _share(instance))
             if not (self._pool.submit(job) if apart is None else apart.submit(Job(run))):
@@ -191,7 +192,7 @@ class PluginServer:
 
     # -- The worker's part ------------------------------------------------
 
-    def _run(self, event: PluginEvent, instance: Instance) -> None:
+    def _run(self, event: PluginEvent, instance: Instance, first_message: str) -> None:
         if instance.plugin is None:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
@@ -204,6 +205,7 @@ class PluginServer:
             put_off_jobs.append(Job(run, _share(instance), member, urgent))
 
         context.set_put_off(put_off)
+        context.set_first_message(first_message)
 
         def begin() -> None:
             getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)

@@ -126,6 +126,19 @@ class Workers:
         answer, admin_answer = result if isinstance(result, tuple) else (result, None)
         return text_of(answer), json.loads(text_of(admin_answer)) if admin_answer else None
 
+    def first_message(
+        self, facts: Mapping[str, Any], body: Callable[[], tuple[bytes | None, str | None]]
+    ) -> str:
+        """Return the name of the event by which the plugin server is called for a request.
+
+        :param facts: As in :meth:`call`, with the id of the plugin's ``instance``.
+        """
+        token = _body.set(body)
+        try:
+            return text_of(self._runtime().call("first_message", facts))
+        finally:
+            _body.reset(token)
+
     def access(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         """Run the access phase of scim-bridge; return its outcome (``start.lua``, ``access``)."""
         answer = self._runtime().call("access", json.dumps(config), facts)

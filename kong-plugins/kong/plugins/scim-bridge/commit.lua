@@ -31,7 +31,7 @@ local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE
 local LOCK_PREFIX = "scim-bridge acl group "
 
 
--- -- Steps of SQL ---------------------------------------------------------------------------------------------
+-- -- Steps of SQL ------------------------------------------------------------
 
 local function has_counts(step)
   for _, value in ipairs(type(step.params) == "table" and step.params or {}) do
@@ -72,7 +72,7 @@ local function undo(tx)
 end
 
 
--- -- What entities.lua needs of a transaction ------------------------------------------------------------------
+-- -- What entities.lua needs of a transaction --------------------------------
 
 --- Replaces a tag of any number of consumers in one statement. Their DAO would run three for each.
 -- The events are `quiet`: they only invalidate the cache of the guard, because nobody else reads this tag.
@@ -144,7 +144,7 @@ local function refuse_if_held(tx, by_field, refuse)
 end
 
 
--- -- The transaction ---------------------------------------------------------------------------------------
+-- -- The transaction ---------------------------------------------------------
 
 --- Tells whether calls still run in the transaction. After any SQL error, also one that a DAO only logs, the
 -- connector silently takes another connection.
@@ -160,6 +160,7 @@ local function run(tx, steps)
   tx.batch:add(tx.begin, { statements = 2 })
 
   local results = entities.run(tx, steps)
+  tx.batch:of_step() -- the rest is of no step
   if tx.batch.awaited or revocations.any(tx.events) then
     tx.batch:flush()
   end

@@ -2,6 +2,7 @@
 
 local cjson = require("cjson.safe").new()
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local parts = require "kong.plugins.scim-bridge.parts"
 
 
 local kong = kong
@@ -90,7 +91,7 @@ end
 -- The wrapped function never raises, because then the Python side would wait for ever.
 function _M.wrap(fn)
   return function(text)
-    local ok, result = pcall(answer, fn, text)
+    local ok, result = pcall(answer, fn, parts.joined(text))
     local encoded, err
     if ok or type(result) == "table" then
       encoded, err = cjson.encode({ [ok and "ok" or "error"] = result })

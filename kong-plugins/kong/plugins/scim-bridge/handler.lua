@@ -1,23 +1,31 @@
 -- The handler of the plugin scim-bridge. It makes the functions kong.scim.*, which the plugin server calls,
 -- and runs the guard.
 
-local begin = require "kong.plugins.scim-bridge.begin"
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local first_message = require "kong.plugins.scim-bridge.first_message"
 local guard = require "kong.plugins.scim-bridge.guard"
 local identity = require "kong.plugins.scim-bridge.identity"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
+local parts = require "kong.plugins.scim-bridge.parts"
 local query = require "kong.plugins.scim-bridge.query"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
 local kong = kong
+
+
+--- kong.scim.exit logs a line, and ends the request.
+local function exit(status, body, headers, line)
+  kong.log.notice(line)
+  return kong.response.exit(status, body, headers)
+end
 
 
 local ScimBridgeHandler = {
@@ -29,7 +37,7 @@ local ScimBridgeHandler = {
 function ScimBridgeHandler:init_worker()
   -- the plugin server finds methods by name on the global table (plugin_servers/rpc/mp_rpc.lua)
   kong.scim = {
-    begin = envelope.wrap(begin),
+    begin = envelope.wrap(first_message.begin),
     body = envelope.wrap(body.piece),
     wake = envelope.wrap(node.wake),
     answer_admin_request = envelope.wrap(node.answer_admin_request),
@@ -37,6 +45,8 @@ function ScimBridgeHandler:init_worker()
     commit = envelope.wrap(commit),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
+    part = parts.part,
+    exit = exit,
   }
 
   internals.init_worker()

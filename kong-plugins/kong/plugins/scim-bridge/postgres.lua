@@ -106,7 +106,7 @@ function _M.invalidations(node, ttl, channel, keys)
 end
 
 
--- -- Sets of entities, of which Kong's schema tells the columns. Lists are in JSON. --------------------------
+-- -- Sets of entities: Kong's schema tells the columns, and lists are in JSON -
 
 --- Returns the columns of a schema, as lists of names, definitions, values to write and values to read.
 local function columns_of(schema)

@@ -9,6 +9,7 @@
 
 local cjson = require "cjson.safe"
 local body = require "kong.plugins.scim-bridge.body"
+local first_message = require "kong.plugins.scim-bridge.first_message"
 local instances = require "kong.plugins.scim-bridge.instances"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local live_config = require "kong.plugins.scim-bridge.live_config"
@@ -44,7 +45,8 @@ local ScimHandler = {
 local function serve(conf)
   local plugin = instances.plugin()
   body.await(live_config.current(conf))
-  plugin:access(live_config.current(conf)) -- read again, since it may have changed while a body was sent
+  conf = live_config.current(conf) -- read again, since it may have changed while a body was sent
+  plugin.rpc:handle_event(conf, first_message.name(conf)) -- as the plugin's method `access` (plugin.lua)
 end
 
 
@@ -55,6 +57,7 @@ function ScimHandler:access(conf)
     kong.log.err("the plugin server of scim: ", err)
   end
 
+  first_message.forget()
   return kong.response.exit(503, UNAVAILABLE, HEADERS)
 end
 

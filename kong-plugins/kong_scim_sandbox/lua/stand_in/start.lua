@@ -38,6 +38,7 @@ end)
 local handler = require "kong.plugins.scim-bridge.handler"
 local api = require "kong.plugins.scim-bridge.api"
 local scim = require "kong.plugins.scim.handler"
+local first_message = require "kong.plugins.scim-bridge.first_message"
 
 
 --- Runs a function; returns true and its result; or false, and the exit that ended it or a text.
@@ -75,11 +76,19 @@ end
 --- Calls a function of kong.scim.
 function _M.call(name, text, request)
   current.enter(request)
+  ngx.ctx.scim_configuration = request.instance -- there is another instance for each configuration
   ngx.ctx.scim_admin_request = request.admin_request and json.decode(request.admin_request) or nil
   local answer = kong.scim[name](text)
   local admin_answer = ngx.ctx.scim_admin_answer
   current.run_timers(0)
   return answer, admin_answer and json.encode(admin_answer) or nil
+end
+
+
+--- Returns the name of the event by which the plugin server is called for a request.
+function _M.first_message(request)
+  current.enter(request)
+  return first_message.name(request.instance)
 end
 
 
