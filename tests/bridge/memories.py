@@ -60,6 +60,6 @@ def sandbox_bridge(*, dbless: bool = True) -> Iterator[Bridge]:
         def plain(name: str) -> Callable[[str], str]:
             return lambda text: asyncio.run(awaited(name, text))
 
-        names = ("wake", "query", "commit")
+        names = ("wake", "query", "commit", "part")
         yield Bridge(SimpleNamespace(scim=SimpleNamespace(**{name: plain(name) for name in names})))
         store.close()

@@ -29,6 +29,7 @@ class Probe:
     def __init__(self, proxy_url: str, admin_url: str) -> None:
         self.proxy = httpx.Client(base_url=proxy_url, timeout=30)
         self.admin = httpx.Client(base_url=admin_url, timeout=30)
+        self.parts: list[str] = []
         self.bridge = Bridge(
             SimpleNamespace(
                 scim=SimpleNamespace(
@@ -39,12 +40,21 @@ class Probe:
                     commit=lambda text: self.text("commit", text),
                     request_tick=lambda text: self.text("request_tick", text),
                     report=lambda text: self.text("report", text),
+                    part=self._part,
                 )
             )
         )
 
+    def _part(self, text: str) -> str:
+        """Keep a part of an argument, since each call is a request of its own."""
+        self.parts.append(text)
+        return '{"ok":{}}'
+
     def text(self, function: str, text: Any) -> str:
         """Call a function of the bridge with any JSON value; answers its text, from a 200."""
+        if self.parts:
+            text = "".join([*self.parts, text])
+            self.parts.clear()
         answer = self.proxy.post("/probe", json={"fn": function, "text": text})
         assert answer.status_code == 200, (answer.status_code, answer.text)
         assert answer.headers["x-connections-after"] == "nilnil"
