@@ -120,12 +120,12 @@ local function transactions()
   local function new(tx)
     tx.events, tx.check = {}, function() end
 
-  function tx.claim(groups, tag, refuse)
-    local group = taken(groups, tag)
-    if group then
-      refuse(group)
+    function tx.claim(groups, tag, refuse)
+      local group = taken(groups, tag)
+      if group then
+        refuse(group)
+      end
     end
-  end
 
     tx.db = internals.recorder(tx.events, strategy_of)
 
