@@ -148,7 +148,9 @@ def legal(value: str, subject: str, remedy: str) -> str:
     problem = None
     if not value:
         problem = "which is empty"
-    elif any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+    elif not value.isprintable() and any(
+        unicodedata.category(character) in {"Cc", "Cs"} for character in value
+    ):
         problem = "which has a control character, and Kong sends it on in a header"
     elif len(value.encode()) > MAX_NAME_BYTES:
         problem = f"which is longer than {MAX_NAME_BYTES} bytes"

@@ -154,23 +154,26 @@ def check_mapping(mapping: ConsumerMapping, user_model: type[Resource[Any]]) -> 
 
 @lru_cache(maxsize=64)
 def _names_in(text: str) -> tuple[str, ...]:
-    """Return the names by which a document is searched for an attribute, in lower case."""
+    """Return the names under which a document has an attribute, which may be of another case."""
     path: Path[Any] = Path(text)
-    return tuple(each.lower() for each in ((path.schema,) if path.schema else ()) + path.parts)
+    names = ((path.schema,) if path.schema else ()) + path.parts
+    return names[1:] if names[0].lower() == USER_SCHEMA.lower() else names
 
 
 def _value(text: str, user: StoredRow) -> str | None:
     names = _names_in(text)
     value: Any = user.doc
-    if names[0] == USER_SCHEMA.lower():
-        names = names[1:]
-    if names[0] in ("id", "meta"):
+    if names[0].lower() in ("id", "meta"):
         meta = {"resourceType": user.type, "version": user.etag}
         value = {"id": user.id, "meta": meta}
     for name in names:
         if not isinstance(value, Mapping):
             return None
-        value = next((each for key, each in value.items() if key.lower() == name), None)
+        found = value.get(name)
+        if found is None:
+            named = (each for key, each in value.items() if key.lower() == name.lower())
+            found = next(named, None)
+        value = found
     return None if value is None or value == "" else str(value)
 
 
