@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from scim2_models import Path, Resource, ResponseParameters, ScimPolicy
 from scim2_server.utils import parametrize
 
 from kong_scim.directory.kinds import KONG_SCHEMA, Kind
 from kong_scim.directory.ports import GroupRef
+from kong_scim.directory.shapes import stored_shape
 from kong_scim.directory.stored_row import Document, StoredRow
 from kong_scim.directory.values import drop_write_only
 
@@ -99,6 +101,17 @@ def model(
     if members:
         data["members"] = list(members)
     return kind.model.model_validate(data, scim_policy=_LENIENT)
+
+
+def check_form(kind: Kind, row: StoredRow) -> None:
+    """Check that a document has the form of its resource type.
+
+    :raises Exception: When it has not.
+    """
+    try:
+        stored_shape(kind.model).validate_python(row.doc)
+    except ValidationError:
+        model(kind, row)  # it takes what else means the same, such as names in another case
 
 
 def group_values(groups: Iterable[GroupRef]) -> list[dict[str, Any]]:

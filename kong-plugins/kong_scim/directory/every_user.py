@@ -10,7 +10,7 @@ from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory import queries
 from kong_scim.directory.context import graph_of
 from kong_scim.directory.database import Row, TenantDatabase
-from kong_scim.directory.documents import model
+from kong_scim.directory.documents import check_form
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import UserState
 from kong_scim.directory.stored_row import StoredRow
@@ -56,7 +56,7 @@ class EveryUser:
         for columns in rows:
             try:
                 row = StoredRow.read(columns)
-                model(self.kind, row)
+                check_form(self.kind, row)
             except Exception as error:  # a document may have any defect
                 log.error("user %s cannot be read: %s", columns["id"], unforeseen(error))  # noqa: TRY400
                 counts_of(database.scope.tenant).add("failures", "memory", "")

@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, delete, select, update
 from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.database import TenantDatabase
-from kong_scim.directory.documents import model
+from kong_scim.directory.documents import check_form
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
 from kong_scim.directory.queries import in_scope
@@ -124,7 +124,7 @@ class Trail:
                 created = columns["created"]
                 doc = {name: value for name, value in event.items() if name != "id"}
                 row = StoredRow(event["id"], self._kind.name, 1, doc, created, created)
-                model(self._kind, row)  # it raises if the event has not the form of one
+                check_form(self._kind, row)
                 writes.create(self._kind, row)
                 sealed.append(event)
             announced = [step for event in sealed for step in self._announce(event)]
