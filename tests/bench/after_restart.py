@@ -26,7 +26,7 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
             for name in GROUPS:
                 group = scim.group(name, [])
                 for start in range(0, USERS, TOGETHER):
-                    scim.members(group, scim.users[start : start + TOGETHER])
+                    scim.ask(scim.adding(group, scim.users[start : start + TOGETHER]))
 
         say(f"  {gateway.name}: importing {USERS:,} users with {len(GROUPS)} groups each")
         imported = timed(fill)

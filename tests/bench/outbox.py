@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from bench.servers import sandbox
 from bench.timing import Ratio, compare
-from kong_scim_sandbox.gateway import default_config
 
 PENDING = 10_000
 FEW = 100
@@ -27,11 +24,14 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
     ):
         port = taken.getsockname()[1]
         taken.close()  # from now on nobody is there
-        config = Path(directory) / "kong.yml"
-        config.write_text(_with_webhook(f"http://127.0.0.1:{port}/"))
+        events = {
+            "webhooks": [{"name": "dead", "url": f"http://127.0.0.1:{port}/", "secret": "s"}],
+            "allow_http": True,
+            "allow_hosts": ["127.0.0.1"],
+        }
         with (
-            sandbox(Path(directory) / "few", config) as few,
-            sandbox(Path(directory) / "many", config) as many,
+            sandbox(Path(directory) / "few", events=events) as few,
+            sandbox(Path(directory) / "many", events=events) as many,
         ):
             few.import_users("user", FEW)
             say(f"  making {PENDING} events")
@@ -48,14 +48,3 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
                     aim=AIM,
                 )
             ]
-
-
-def _with_webhook(url: str) -> str:
-    content = yaml.safe_load(default_config())
-    (plugin,) = content["routes"][0]["plugins"]
-    plugin["config"]["events"] = {
-        "webhooks": [{"name": "dead", "url": url, "secret": "s"}],
-        "allow_http": True,
-        "allow_hosts": ["127.0.0.1"],
-    }
-    return yaml.safe_dump(content)
