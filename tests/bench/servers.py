@@ -121,7 +121,7 @@ def sandbox(data: Path, **config: Any) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def gateway(name: str, **more: Any) -> Iterator[tuple[Server, Gateway]]:
-    """Run one node of a host of the tests; ``kong-postgres`` and ``kong-dbless`` are a real Kong."""
+    """Run a host of the tests; ``kong-postgres`` and ``kong-dbless`` are a real Kong."""
     with running_gateway(name, **more) as running:
 
         def processes() -> Mapping[str, Sequence[psutil.Process]]:
