@@ -116,7 +116,7 @@ def sandbox(data: Path, **config: Any) -> Iterator[Server]:
                 "plugin server": _with_children(status["plugin_server"]["pid"]),
             }
 
-        yield Server(said["SCIM base URL"], token, "sandbox", processes)
+        yield Server(said["SCIM base URL"], token, name="sandbox", processes=processes)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,10 @@ def gateway(name: str, **more: Any) -> Iterator[tuple[Server, Gateway]]:
             assert isinstance(host, SandboxHost)
             return {"gateway": [psutil.Process(host.pid)], "plugin server": plugin_server}
 
-        yield Server(running.scim_base, running.token, running.name, processes), running
+        yield (
+            Server(running.scim_base, running.token, name=running.name, processes=processes),
+            running,
+        )
 
 
 def has_kong() -> bool:
