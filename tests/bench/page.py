@@ -1,7 +1,7 @@
 """Writes what was measured into docs/performance.md, whose prose stays as it is.
 
 A table, with the machine and the versions below it, stands in the page between ``<!-- bench: NAME
--->`` and ``<!-- end -->``. Plots are files that the page shows.
+-->`` and ``<!-- end -->``, followed by its plots.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from bench.results import Table
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
+
+MISSED = "✗ marks a value that missed its aim. Measured on:"
 
 
 class MissingPlaceError(Exception):
@@ -30,9 +32,11 @@ def write(tables: Sequence[Table], machine: str) -> None:
 
     text = PAGE.read_text()
     for table in tables:
-        text = _with(text, table.name, f"{markdown(table)}\n\n_{machine}_")
+        parts = [markdown(table), f"{MISSED} {machine}."]
         for plot in table.plots:
-            plots.draw(plot, IMAGES)
+            file = plots.draw(plot, IMAGES)
+            parts.append(f"![{plot.title}]({file.relative_to(PAGE.parent)})")
+        text = _with(text, table.name, "\n\n".join(parts))
     PAGE.write_text(text)
 
 

@@ -17,13 +17,13 @@ mpl.rcParams.update({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size
 
 
 @functools.singledispatch
-def draw(plot: Bars | Curves, directory: Path) -> None:
-    """Draw a plot into a file of a directory, by the plot's name."""
+def draw(plot: Bars | Curves, directory: Path) -> Path:
+    """Draw a plot into a file of a directory, and return the file."""
     raise TypeError(type(plot))
 
 
 @draw.register
-def _(plot: Bars, directory: Path) -> None:
+def _(plot: Bars, directory: Path) -> Path:
     height = 0.8 / len(plot.series)
     figure = Figure(figsize=(8, 1 + 0.45 * len(plot.labels)), layout="constrained")
     axes: Axes = figure.subplots()
@@ -36,11 +36,11 @@ def _(plot: Bars, directory: Path) -> None:
     axes.invert_yaxis()
     axes.set_title(plot.title)
     axes.legend()
-    _save(figure, directory, plot.name)
+    return _save(figure, directory, plot.name)
 
 
 @draw.register
-def _(plot: Curves, directory: Path) -> None:
+def _(plot: Curves, directory: Path) -> Path:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     for name, values in plot.series.items():
@@ -51,9 +51,11 @@ def _(plot: Curves, directory: Path) -> None:
     axes.set_ylabel(plot.y_label)
     axes.set_title(plot.title)
     axes.legend()
-    _save(figure, directory, plot.name)
+    return _save(figure, directory, plot.name)
 
 
-def _save(figure: Figure, directory: Path, name: str) -> None:
+def _save(figure: Figure, directory: Path, name: str) -> Path:
     directory.mkdir(exist_ok=True)
-    figure.savefig(directory / f"bench-{name}.svg", metadata={"Date": None})
+    file = directory / f"bench-{name}.svg"
+    figure.savefig(file, metadata={"Date": None})
+    return file
