@@ -6,7 +6,6 @@ import itertools
 import random
 import statistics
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from bench import servers
 from bench.options import OPTIONS
@@ -70,14 +69,15 @@ def _kinds(server: Server, seeds: Seeds, group: str) -> dict[str, Iterator[bytes
     }
 
 
-def _middle(server: Server, count: int) -> bytes:
-    """Return the request for a page in the middle, whose cursor the page before it gave."""
-    start = max(1, count // 2)
-    page: dict[str, Any] = server.ask(server.request("GET", f"/Users?cursor=&count={PAGE}"))
-    steps = min(20, start // PAGE)
-    for _ in range(steps):
-        page = server.ask(server.request("GET", f"/Users?cursor={page['nextCursor']}&count={PAGE}"))
-    return server.request("GET", f"/Users?cursor={page['nextCursor']}&count={PAGE}")
+def _middle(server: Server, people: int) -> bytes:
+    """Return the request for a page in the middle, to which this walks."""
+    count = min(PAGE, people // 4)
+    cursor = ""
+    for _ in range(people // 2 // count):
+        # A cursor belongs to its search, so the pages on the way are as large.
+        path = f"/Users?cursor={cursor}&count={count}"
+        cursor = server.ask(server.request("GET", path))["nextCursor"]
+    return server.request("GET", f"/Users?cursor={cursor}&count={count}")
 
 
 def _median(server: Server, requests: Iterator[bytes]) -> float:

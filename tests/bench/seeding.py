@@ -81,8 +81,8 @@ class Seeds:
                 self._cell(value, kind) for value, (_, kind) in zip(values, columns, strict=True)
             )
             connection.execute(
-                f"INSERT INTO {table} ({names}) SELECT {cells} FROM generate_series(%s, %s) AS n",
-                [self.count + 1, count],
+                f"INSERT INTO {table} ({names}) SELECT {cells} "
+                f"FROM generate_series({self.count + 1}, {count}) AS n"
             )
 
     def _cell(self, value: Any, kind: str) -> str:
@@ -110,4 +110,4 @@ class Seeds:
 
 
 def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+    return "'" + text.replace("'", "''") + "'"
