@@ -18,7 +18,15 @@ _NAME = "seed-0-x"
 _DIGEST = 64
 """The characters of a SHA-256 in hexadecimal."""
 
-_TABLES = ("consumers", "scim_resources", "scim_values", "scim_unique", "scim_consumer_names")
+_TABLES = {
+    "consumers": "id",
+    "scim_resources": "id",
+    "scim_values": "resource_id",
+    "scim_unique": "resource_id",
+    "scim_consumer_names": "resource_id",
+}
+"""The tables with rows about a person, and the column with the person's id."""
+
 _COLUMNS = """
 SELECT column_name, data_type FROM information_schema.columns
  WHERE table_name = %s AND table_schema = 'public' ORDER BY ordinal_position
@@ -41,6 +49,8 @@ class Seeds:
         self._postgres = postgres
         self._id = server.create(_NAME)
         # Of these texts, tables have the SHA-256.
+        with postgres.connect() as connection:
+            self._rows = {table: self._read(connection, table) for table in _TABLES}
         texts = [str(value) for value in user(_NAME).values() if isinstance(value, str)]
         texts += [f"a {text}" for text in texts]
         self._texts = {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
@@ -71,10 +81,15 @@ class Seeds:
         """Return the id of a person."""
         return f"{number:08x}{self._id[8:]}"
 
-    def _copy(self, connection: psycopg.Connection[Any], table: str, count: int) -> None:
+    def _read(self, connection: psycopg.Connection[Any], table: str) -> tuple[list[Any], list[Any]]:
+        """Return the columns of a table, and its rows about the person."""
         columns = connection.execute(_COLUMNS, [table]).fetchall()
-        row = f"SELECT * FROM {table} t WHERE row_to_json(t)::text LIKE %s"
-        rows = connection.execute(row, [f"%{self._id}%"]).fetchall()
+        about = f"SELECT * FROM {table} WHERE {_TABLES[table]} = %s"
+        rows = connection.execute(about, [self._id])
+        return columns, rows.fetchall()
+
+    def _copy(self, connection: psycopg.Connection[Any], table: str, count: int) -> None:
+        columns, rows = self._rows[table]
         names = ", ".join(f'"{name}"' for name, _ in columns)
         for values in rows:
             cells = ", ".join(
