@@ -239,9 +239,10 @@ class _PluginServer:
 class KongHost:
     """A real Kong, each node with two workers and a plugin server of its own.
 
-    With PostgreSQL it is a cluster of two nodes; without, DB-less, it is one.
+    With PostgreSQL it is a cluster, of two nodes by default; without, DB-less, it is one.
 
     :param settings: Further variables of Kong's environment.
+    :param nodes: The nodes of the cluster. A DB-less Kong has one always.
     :ivar kong: The first node, and the one that the Admin API is of.
     :ivar nodes: All of them.
     """
@@ -255,6 +256,7 @@ class KongHost:
         settings: Mapping[str, str] | None = None,
         ticks: bool = True,
         clock: Clock | None = None,
+        nodes: int = 2,
     ) -> None:
         from kong_process import KongProcess, kong_binary
 
@@ -267,7 +269,7 @@ class KongHost:
         self.postgres = None if dbless else self._new_database()
         data = directory / "data" if dbless else None
         self.sqlite = data / "scim.sqlite" if data else None
-        count = 1 if dbless else 2
+        count = 1 if dbless else nodes
         self._ticks = ticks
         self.plugin_servers = [
             _PluginServer(directory, number, data, clock) for number in range(count)

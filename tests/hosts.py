@@ -305,6 +305,7 @@ def running_gateway(
     beside: Mapping[str, list[Any]] | None = None,
     ticks: bool = True,
     clock: Clock | None = None,
+    nodes: int = 2,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -314,6 +315,7 @@ def running_gateway(
     :param beside: Further routes, consumers, ... of its declarative content.
     :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
     :param clock: By which its deliveries pause; None for everybody's.
+    :param nodes: The nodes of a real Kong with PostgreSQL.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -338,6 +340,7 @@ def running_gateway(
                 settings=settings,
                 ticks=ticks,
                 clock=clock,
+                nodes=nodes,
             )
         stack.callback(host.close)
         host.start()

@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
+from bench.options import OPTIONS
 from bench.servers import sandbox
 from bench.timing import Ratio, compare
-from kong_scim_sandbox.gateway import default_config
 
 PENDING = 10_000
 FEW = 100
@@ -21,41 +19,34 @@ AIM = 1.05
 
 def measure(say: Callable[[str], None]) -> list[Ratio]:
     """Compare a write beside many pending deliveries with one beside few."""
+    pending = OPTIONS.sized(PENDING)
     with (
         tempfile.TemporaryDirectory(prefix="kong-scim-bench-") as directory,
         socket.create_server(("127.0.0.1", 0)) as taken,
     ):
         port = taken.getsockname()[1]
         taken.close()  # from now on nobody is there
-        config = Path(directory) / "kong.yml"
-        config.write_text(_with_webhook(f"http://127.0.0.1:{port}/"))
+        events = {
+            "webhooks": [{"name": "dead", "url": f"http://127.0.0.1:{port}/", "secret": "s"}],
+            "allow_http": True,
+            "allow_hosts": ["127.0.0.1"],
+        }
         with (
-            sandbox(Path(directory) / "few", config) as few,
-            sandbox(Path(directory) / "many", config) as many,
+            sandbox(Path(directory) / "few", events=events) as few,
+            sandbox(Path(directory) / "many", events=events) as many,
         ):
             few.import_users("user", FEW)
-            say(f"  making {PENDING} events")
-            many.import_users("user", PENDING)
-            for server, count in ((few, FEW), (many, PENDING)):
+            say(f"  making {pending} events")
+            many.import_users("user", pending)
+            for server, count in ((few, FEW), (many, pending)):
                 while server.events() < count:
                     time.sleep(0.5)
             return [
                 compare(
-                    f"PATCH of a user beside {PENDING:,} pending deliveries",
+                    f"PATCH of a user beside {pending:,} pending deliveries",
                     lambda number: many.retitle(many.users[number], f"t{number}"),
                     lambda number: few.retitle(few.users[number % FEW], f"t{number}"),
                     against=f"beside {FEW}",
                     aim=AIM,
                 )
             ]
-
-
-def _with_webhook(url: str) -> str:
-    content = yaml.safe_load(default_config())
-    (plugin,) = content["routes"][0]["plugins"]
-    plugin["config"]["events"] = {
-        "webhooks": [{"name": "dead", "url": url, "secret": "s"}],
-        "allow_http": True,
-        "allow_hosts": ["127.0.0.1"],
-    }
-    return yaml.safe_dump(content)

@@ -1,11 +1,16 @@
-"""Time measured as ratios: two things take turns, so that both meet the same machine."""
+"""Time measured as ratios: two or more sides take turns, so that all meet the same machine."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.options import OPTIONS
+
+Side = TypeVar("Side")
 
 Work = Callable[[int], None]
 """Something to time; it is given the number of the round."""
@@ -46,6 +51,7 @@ def compare(
 
     :param aim: The largest factor that is as it should be, where there is an aim.
     """
+    rounds, warm_up = OPTIONS.sized(rounds, 3), OPTIONS.sized(warm_up)
     spent: tuple[list[float], list[float]] = ([], [])
     works = (ours, theirs)
     for number in range(warm_up + rounds):
@@ -59,7 +65,17 @@ def compare(
     )
 
 
-def timed(work: Callable[[], None]) -> float:
+def in_turns(sides: Sequence[Side], measure: Callable[[Side], float]) -> dict[Side, float]:
+    """Measure all sides in each round, another one first each time; return their medians."""
+    found: dict[Side, list[float]] = {side: [] for side in sides}
+    for number in range(OPTIONS.rounds):
+        first = number % len(sides)
+        for side in [*sides[first:], *sides[:first]]:
+            found[side].append(measure(side))
+    return {side: statistics.median(values) for side, values in found.items()}
+
+
+def timed(work: Callable[[], object]) -> float:
     """Return how long something takes once, in seconds."""
     started = time.perf_counter()
     work()

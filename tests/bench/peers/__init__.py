@@ -1,0 +1,1 @@
+"""The other SCIM servers that ``make bench`` compares with."""
