@@ -9,6 +9,7 @@ from scim2_models import InvalidValueException, UniquenessException
 from sync_support import config
 
 from kong_scim.bridge import Delete, Sql, Upsert, bridge_error
+from kong_scim.directory.kinds import Kinds
 from kong_scim.directory.ports import Conflict
 from kong_scim.protocol.resources import provider
 from kong_scim.sync.gateway import GatewayDatabase
@@ -83,4 +84,4 @@ def test_a_mapping_to_an_extension_that_is_served_is_accepted():
     path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber"
     right = config(consumer={"custom_id": path})
 
-    check(right, provider(right))
+    check(right, Kinds(provider(right)))

@@ -27,7 +27,7 @@ from scim2_models.base import _is_returned
 from scim2_server.responses import ScimResponse
 from scim2_server.utils import parametrize
 
-from kong_scim.directory.documents import Found, group_values, member_values
+from kong_scim.directory.documents import Found, group_values, member_values, record_of
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.shapes import names_of
 from kong_scim.json_text import to_text
@@ -131,7 +131,9 @@ def _memberships_text(found: Found, base_url: str) -> str:
 
 
 def _chosen(found: Found, base_url: str, wanted: Plan) -> dict[str, Any]:
-    doc = dict(found.row.doc)
+    doc, record = dict(found.row.doc), record_of(found.row.doc)
+    if record is not None:  # it is stored with its empty lists, which are not shown
+        doc[KONG_SCHEMA] = {name: value for name, value in record.items() if value != []}
     whole: dict[str, Any] = {
         "schemas": doc.pop("schemas", []),
         "id": found.row.id,

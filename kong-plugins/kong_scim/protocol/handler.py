@@ -89,14 +89,16 @@ class KongScimHandler(ScimHandler):
     def replace(self, request: ScimRequest) -> ScimResponse:
         """Replace a resource (RFC 7644 §3.5.1)."""
         kind, parameters, resource_id = self._target(request, Operation.replace)
-        body, content_type = request.body, request.header("Content-Type")
-        conditions = self.service.read_conditions(request)
+        content_type = request.header("Content-Type")
+
+        def rewrite(found: Found) -> Content | None:
+            replacement = self.service.read_replacement_of(kind, request.body, content_type)
+            self.service.read_conditions(request).check(found.row.etag, "PUT")
+            return self.service.replaced(found, replacement)
+
+        # The conditions are checked after the body is read, so that a wrong body is 400 also then.
         replaced = self._directory.change(
-            kind,
-            resource_id,
-            lambda found: self.service.replaced(found, body, content_type),
-            "replace",
-            _precondition(conditions, "PUT"),
+            kind, resource_id, rewrite, "replace", _precondition(Conditions(), "PUT")
         )
         return self._resource_response(request, replaced, parameters)
 
@@ -319,7 +321,7 @@ class KongScimHandler(ScimHandler):
 
         def rewrite(found: Found) -> Content | None:
             replacement: Resource[Any] = model.model_validate(sent)  # type: ignore[assignment]
-            return self.service.replaced_by(found, replacement)
+            return self.service.replaced(found, replacement)
 
         return _with_retries(
             lambda: self._directory.change(

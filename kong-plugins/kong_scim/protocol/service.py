@@ -155,24 +155,29 @@ class KongScimService(DiscoveryService):
             resource = validated(kind.model, payload, Context.RESOURCE_CREATION_REQUEST)
             return content(kind, resource)
 
-    def replaced(self, found: Found, body: bytes, content_type: str | None) -> Content | None:
-        """Return the new content of a resource that a PUT replaces; None if nothing changes."""
+    def read_replacement_of(
+        self, kind: Kind, body: bytes, content_type: str | None
+    ) -> Content | Resource[Any]:
+        """Return the body of a PUT."""
         self.ensure_json(content_type)
-        plain = self._plain[found.kind.name]
         try:
-            return plain.replaced(found, body)
+            return self._plain[kind.name].resource(body, creation=False)
         except NotPlainError:
             self._count_long_way()
-        model = found.kind.model
-        payload = lenient_resource(model, self.decode_body(body, content_type), creation=False)
+        payload = lenient_resource(kind.model, self.decode_body(body, content_type), creation=False)
         with self.provider:
-            replacement = validated(model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
-            return self.replaced_by(found, replacement)
+            return validated(kind.model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
 
-    def replaced_by(self, found: Found, replacement: Resource[Any]) -> Content | None:
-        """Return the new content of a resource; None if the replacement changes nothing."""
-        new = self.apply_replacement(found.model(), replacement, Conditions())
-        return None if new is None else content(found.kind, new)
+    def replaced(self, found: Found, replacement: Content | Resource[Any]) -> Content | None:
+        """Return the content of a resource after a PUT; None if nothing changes.
+
+        A replacement that is a model is changed.
+        """
+        if isinstance(replacement, Content):
+            return self._plain[found.kind.name].replaced(found, replacement)
+        with self.provider:
+            new = self.apply_replacement(found.model(), replacement, Conditions())
+            return None if new is None else content(found.kind, new)
 
     def read_patch_of(
         self, kind: Kind, body: bytes, content_type: str | None
