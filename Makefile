@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.bench-installed
 IMAGE ?= kong-scim-plugin-server
 
 export PYTHONPATH := $(CURDIR)/kong-plugins
@@ -68,7 +69,7 @@ format: $(STAMP) ## put the code into shape
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(STAMP) ## print the performance ratios of docs/performance.md
+bench: $(BENCH_STAMP) ## print the tables of docs/performance.md (BENCH_ARGS='--write' writes them there; --only, --long, --quick)
 	@PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests:$(CURDIR)/tests/hostile $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: fuzz
@@ -98,6 +99,8 @@ lock: $(STAMP) ## regenerate what is installed: requirements.lock by the image, 
 	@$(LOCK) --output-file requirements.lock pyproject.toml
 	@$(LOCK) --output-file requirements-dev.lock --extra sandbox --extra dev \
 	  --constraint requirements.lock pyproject.toml
+	@$(LOCK) --output-file requirements-bench.lock --extra sandbox --extra dev --extra bench \
+	  --constraint requirements-dev.lock pyproject.toml
 
 .PHONY: image
 image: ## build the plugin server's image with Docker
@@ -125,6 +128,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 	@echo "Set up."
+
+$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-bench.lock
+	@touch $@
 
 .PHONY: luacheck
 luacheck:

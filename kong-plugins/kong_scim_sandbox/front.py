@@ -35,11 +35,18 @@ def admit(exchange: Exchange) -> None:
         or not exchange.raw_path.startswith("/")
         or _NOT_DECODABLE.search(exchange.raw_path)
         or not _HOST.fullmatch(exchange.header("host") or "")
+        or not _has_host(exchange)
         or {"content-length", "transfer-encoding"} <= exchange.headers.keys()
     ):
         raise _refusal(exchange, 400, "Bad request")
     if exchange.method == "TRACE":
         raise _refusal(exchange, 405, "Method not allowed")
+
+
+def _has_host(exchange: Exchange) -> bool:
+    """Whether a request names its host as often as RFC 9112 §3.2 wants."""
+    count = len(exchange.headers.get("host", ()))
+    return count == 1 or (count == 0 and exchange.scope["http_version"] == "1.0")
 
 
 def _refusal(exchange: Exchange, status: int, message: str) -> Exit:

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
+import uvloop
 
 from kong_scim.cli import vault
 from kong_scim_sandbox.admin import admin_api
 from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.exchange import SERVER
+from kong_scim_sandbox.http_protocol import HttpProtocol
 from kong_scim_sandbox.mp_rpc import PluginInstances, RpcClient
 from kong_scim_sandbox.node import Node, scim_plugins
 from kong_scim_sandbox.plugin_process import PluginProcess
@@ -46,7 +48,10 @@ _PLUGIN_SERVER = "plugin-server"
 _SQLITE_THREADS = 32
 """Threads for SQLite. Kong too has a connection for each request, so that none waits."""
 
-_LARGEST_HEAD = 128 * 1024
+_SWITCH_INTERVAL = 0.0005
+"""Seconds of Python's thread switch interval, as in the plugin server, so that the event loop does
+not wait for 5 ms each time that a thread commits."""
+
 _GRACE = 5
 _BACKLOG = 1024
 
@@ -106,8 +111,10 @@ def run(options: Options, write: Callable[[str], None]) -> None:
             port=ports[0],
             echo=options.echo,
         )
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         greeting = [FIRST_LINE, *_greeting(declaration, tokens, *ports)]
-        asyncio.run(sandbox.run(sockets, lambda: write("\n".join(greeting))))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(sandbox.run(sockets, lambda: write("\n".join(greeting))))
 
 
 def default_config() -> str:
@@ -302,7 +309,8 @@ def _server(application: Any) -> _Server:
             # By default uvicorn trusts X-Forwarded-* from loopback, while Kong trusts nobody's.
             proxy_headers=False,
             server_header=False,
-            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            http=HttpProtocol,
+            ws="none",
             timeout_graceful_shutdown=_GRACE,
             backlog=_BACKLOG,
         )

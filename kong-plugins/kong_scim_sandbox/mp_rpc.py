@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -52,8 +52,7 @@ class RpcClient:
         :raises PluginServerRpcError: When the plugin server answers with an error, or not at all.
         """
         try:
-            async with asyncio.timeout(READ_TIMEOUT):
-                return await self._call(method, argument)
+            return await self._call(method, argument)
         except TimeoutError:
             raise PluginServerRpcError(f"no answer to {method} within {READ_TIMEOUT:g} s") from None
         except (OSError, EOFError) as error:
@@ -91,36 +90,63 @@ class RpcClient:
             self._idle.pop().close()
 
 
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+class _Connection(asyncio.Protocol):
+    """One connection. A protocol and not streams, which take twice the time of a message."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        self._waiting: asyncio.Future[list[Any]] | None = None
         self._unpacker = msgpack.Unpacker(
             raw=False, unicode_errors="surrogateescape", max_buffer_size=_MAX_MESSAGE
         )
 
     @classmethod
     async def open(cls, socket: str) -> _Connection:
-        return cls(*await asyncio.open_unix_connection(socket))
+        _, made = await asyncio.get_running_loop().create_unix_connection(cls, socket)
+        return made
 
     def usable(self) -> bool:
-        return not (self._reader.at_eof() or self._writer.is_closing())
+        return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, message: list[Any]) -> list[Any]:
-        self._writer.write(msgpack.packb(message, unicode_errors="surrogateescape"))
-        await self._writer.drain()
-        while True:
-            for answer in self._unpacker:
-                if answer[0] != 2:  # 2 is a notification, such as serverPid
-                    return list(answer)
-            data = await self._reader.read(65536)
-            if not data:
-                raise EOFError("the plugin server closed the connection")
-            self._unpacker.feed(data)
+        """Send a message, and return the answer to it."""
+        if self._transport is None:
+            raise EOFError("the plugin server closed the connection")
+        self._waiting = self._loop.create_future()
+        timer = self._loop.call_later(READ_TIMEOUT, self._fail, TimeoutError())
+        try:
+            self._transport.write(msgpack.packb(message, unicode_errors="surrogateescape"))
+            return await self._waiting
+        finally:
+            timer.cancel()
+            self._waiting = None
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed already
-            self._writer.close()
+            if self._transport is not None:
+                self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._unpacker.feed(data)
+            for answer in self._unpacker:
+                # 2 is a notification, such as serverPid
+                if answer[0] != 2 and self._waiting is not None and not self._waiting.done():
+                    self._waiting.set_result(list(answer))
+        except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(exc or EOFError("the plugin server closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
 
 
 class PluginInstances:

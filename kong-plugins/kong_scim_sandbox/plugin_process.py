@@ -64,6 +64,8 @@ class PluginProcess:
 
     async def ready(self) -> None:
         """Wait until a plugin server listens, for :data:`START_TIMEOUT` at most."""
+        if self._listening.is_set():
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._listening.wait(), START_TIMEOUT)
 

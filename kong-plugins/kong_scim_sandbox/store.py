@@ -1,7 +1,7 @@
 """The SQLite file of the sandbox, with the SCIM tables and Kong's entities.
 
 A commit survives the end of any process, because SQLite has written its WAL to the file when COMMIT
-returns. It may not survive a power failure (``synchronous = NORMAL``), as no sandbox needs that.
+returns. It may not survive a power failure (``synchronous = OFF``), as no sandbox needs that.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Store:
         self.dbless = dbless
         self.entities = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.entities.execute("PRAGMA journal_mode = WAL")
+        self.entities.execute("PRAGMA synchronous = OFF")
         self.entities.executescript(entities.TABLES)
         self.entities.executescript(LMDB)
         for statement in () if dbless else ddl.statements("sqlite"):

@@ -148,7 +148,11 @@ def health_command() -> str:
     return command
 
 
-LOCKS = {"requirements.lock": (), "requirements-dev.lock": ("sandbox", "dev")}
+LOCKS = {
+    "requirements.lock": (),
+    "requirements-dev.lock": ("sandbox", "dev"),
+    "requirements-bench.lock": ("sandbox", "dev", "bench"),
+}
 """What the image and what `make` install, and the extras of the project in it."""
 
 
