@@ -9,12 +9,18 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from bench import (
-    after_restart,
+    busy_revocation,
     cpu,
+    dbless,
+    generator,
+    groups,
     growth,
+    growth_on_postgres,
     machine,
+    memory,
     on_kong,
     outbox,
+    page,
     revocation,
     siege,
     throughput,
@@ -26,14 +32,19 @@ from bench.timing import Ratio
 Measure = Callable[[Callable[[str], None]], Sequence[Ratio] | Sequence[Table]]
 
 SECTIONS: dict[str, tuple[str, Measure]] = {
+    "generator": ("The load generator alone", generator.measure),
     "throughput": ("Throughput beside SCIM servers that stand alone", throughput.measure),
-    "cpu": ("CPU for each request", cpu.measure),
-    "growth": ("Growth", growth.measure),
-    "outbox": ("Events that nobody takes", outbox.measure),
-    "restart": ("A DB-less gateway after a start", after_restart.measure),
-    "revocation": ("A revocation in a cluster of two nodes", revocation.measure),
-    "siege": ("Revocations while another tenant sends what costs most", siege.measure),
     "kong": ("A real Kong: SCIM beside the Admin API", on_kong.measure),
+    "cpu": ("CPU for each request", cpu.measure),
+    "groups": ("Large groups", groups.measure),
+    "dbless": ("A DB-less gateway", dbless.measure),
+    "growth": ("Growth on the sandbox", growth.measure),
+    "growth-postgres": ("Growth on Kong with PostgreSQL", growth_on_postgres.measure),
+    "outbox": ("Events that nobody takes", outbox.measure),
+    "revocation": ("A revocation in a cluster of two nodes", revocation.measure),
+    "busy-revocation": ("A revocation while many import", busy_revocation.measure),
+    "siege": ("Revocations while another tenant sends what costs most", siege.measure),
+    "memory": ("Memory of the plugin server", memory.measure),
 }
 
 
@@ -41,7 +52,8 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
 @click.option("--only", type=click.Choice(list(SECTIONS)), multiple=True, help="Some sections.")
 @click.option("--long", is_flag=True, help="Also what takes an hour.")
 @click.option("--quick", is_flag=True, help="A twentieth of everything, to try the machinery.")
-def main(only: tuple[str, ...], long: bool, quick: bool) -> None:
+@click.option("--write", is_flag=True, help="Write the tables into docs/performance.md.")
+def main(only: tuple[str, ...], long: bool, quick: bool, write: bool) -> None:
     """Measure, and print each section when it is done."""
     OPTIONS.long, OPTIONS.quick = long, quick
     console = Console(width=150)
@@ -51,7 +63,10 @@ def main(only: tuple[str, ...], long: bool, quick: bool) -> None:
         title, measure = SECTIONS[name]
         with console.status(f"{title} ..."):
             found = measure(console.print)
-        for table in _tables(name, title, found):
+        tables = _tables(name, title, found)
+        if write:
+            page.write(tables, machine.description())
+        for table in tables:
             console.print(_printed(table))
             missed += len(table.missed)
     if missed:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.options import OPTIONS
 from bench.servers import sandbox
 from bench.timing import Ratio, compare
 
@@ -18,6 +19,7 @@ AIM = 1.05
 
 def measure(say: Callable[[str], None]) -> list[Ratio]:
     """Compare a write beside many pending deliveries with one beside few."""
+    pending = OPTIONS.sized(PENDING)
     with (
         tempfile.TemporaryDirectory(prefix="kong-scim-bench-") as directory,
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -34,14 +36,14 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
             sandbox(Path(directory) / "many", events=events) as many,
         ):
             few.import_users("user", FEW)
-            say(f"  making {PENDING} events")
-            many.import_users("user", PENDING)
-            for server, count in ((few, FEW), (many, PENDING)):
+            say(f"  making {pending} events")
+            many.import_users("user", pending)
+            for server, count in ((few, FEW), (many, pending)):
                 while server.events() < count:
                     time.sleep(0.5)
             return [
                 compare(
-                    f"PATCH of a user beside {PENDING:,} pending deliveries",
+                    f"PATCH of a user beside {pending:,} pending deliveries",
                     lambda number: many.retitle(many.users[number], f"t{number}"),
                     lambda number: few.retitle(few.users[number % FEW], f"t{number}"),
                     against=f"beside {FEW}",

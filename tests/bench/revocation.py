@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import httpx
 
+from bench.options import OPTIONS
 from bench.timing import Ratio
 from bench.workloads import Server
 from hosts import Gateway, eventually, running_gateway
@@ -23,12 +24,13 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
     if not os.environ.get("KONG_SCIM_KONG"):
         say("  Two nodes: skipped, KONG_SCIM_KONG does not name a binary")
         return []
+    rounds = OPTIONS.sized(ROUNDS)
     with running_gateway("kong-postgres") as gateway:
         scim = Server(gateway.scim_base, gateway.token)
-        found = [_revoke(gateway, scim, number) for number in range(ROUNDS)]
+        found = [_revoke(gateway, scim, number) for number in range(rounds)]
     at_once = sum(own for own, _ in found)
     later = [other for _, other in found]
-    say(f"  refused on the very next request at the node that was told: {at_once} of {ROUNDS}")
+    say(f"  refused on the very next request at the node that was told: {at_once} of {rounds}")
     say(f"  the other node: median {statistics.median(later):.2f} s, longest {max(later):.2f} s")
     return [
         Ratio(
@@ -36,7 +38,7 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
             max(later),
             UPDATE_FREQUENCY + 1,
             "db_update_frequency + 1 s",
-            ROUNDS,
+            rounds,
             1.0,
         )
     ]

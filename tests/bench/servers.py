@@ -116,12 +116,12 @@ def sandbox(data: Path, **config: Any) -> Iterator[Server]:
                 "plugin server": _with_children(status["plugin_server"]["pid"]),
             }
 
-        yield Server(said["SCIM base URL"], token, "sandbox", processes)
+        yield Server(said["SCIM base URL"], token, name="sandbox", processes=processes)
 
 
 @contextlib.contextmanager
 def gateway(name: str, **more: Any) -> Iterator[tuple[Server, Gateway]]:
-    """Run one node of a host of the tests; ``kong-postgres`` and ``kong-dbless`` are a real Kong."""
+    """Run a host of the tests; ``kong-postgres`` and ``kong-dbless`` are a real Kong."""
     with running_gateway(name, **more) as running:
 
         def processes() -> Mapping[str, Sequence[psutil.Process]]:
@@ -132,7 +132,10 @@ def gateway(name: str, **more: Any) -> Iterator[tuple[Server, Gateway]]:
             assert isinstance(host, SandboxHost)
             return {"gateway": [psutil.Process(host.pid)], "plugin server": plugin_server}
 
-        yield Server(running.scim_base, running.token, running.name, processes), running
+        yield (
+            Server(running.scim_base, running.token, name=running.name, processes=processes),
+            running,
+        )
 
 
 def has_kong() -> bool:

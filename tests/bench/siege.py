@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from siege import MOST, Siege
 
+from bench.options import OPTIONS
 from bench.timing import Ratio
 from hosts import running_gateway
 
@@ -23,7 +24,7 @@ def measure(say: Callable[[str], None]) -> list[Ratio]:
 
 def _besiege(name: str, say: Callable[[str], None]) -> Ratio:
     with running_gateway(name) as gateway:
-        report = Siege(gateway, people=300, others=1500).lay(SECONDS)
+        report = Siege(gateway, people=300, others=1500).lay(OPTIONS.sized(SECONDS, 5))
     say(f"  {name}: {report.text()}")
     return Ratio(
         f"{name}: refused, 99 of 100",

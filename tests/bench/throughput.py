@@ -185,7 +185,7 @@ def _ratios(
     names = [f"{NAMES.get(side.name, side.name)} / {peer.name}" for side, peer in pairs]
     table = Table(
         "throughput-ratios",
-        "Throughput as a ratio to theirs (aims: 1.0 of scim2-server; of SCIMMY as in the last column)",
+        "Throughput as a ratio to theirs (aim: 1.0 of scim2-server's; SCIMMY's as named)",
         ("", *names, "aim of SCIMMY"),
     )
     series: dict[str, list[float | None]] = {name: [] for name in names}

@@ -44,6 +44,7 @@ class Server:
 
     base_url: str
     token: str = "none"
+    content_type: str = "application/scim+json"
     name: str = ""
     processes: Callable[[], Mapping[str, Sequence[psutil.Process]]] = dict
     users: list[str] = field(default_factory=list)
@@ -67,7 +68,7 @@ class Server:
             f"Authorization: Bearer {token or self.token}",
         ]
         if body is not None:
-            lines += ["Content-Type: application/scim+json", f"Content-Length: {len(octets)}"]
+            lines += [f"Content-Type: {self.content_type}", f"Content-Length: {len(octets)}"]
         return "\r\n".join([*lines, "", ""]).encode() + octets
 
     def creation(self, name: str, **more: Any) -> bytes:
