@@ -7,6 +7,7 @@ A table, with the machine and the versions below it, stands in the page between 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write(tables: Sequence[Table], machine: str) -> None:
 
     text = PAGE.read_text()
     for table in tables:
-        parts = [markdown(table), f"{MISSED} {machine}."]
+        parts = [markdown(table), textwrap.fill(f"{MISSED} {machine}.", 130)]
         for plot in table.plots:
             file = plots.draw(plot, IMAGES)
             parts.append(f"![{plot.title}]({file.relative_to(PAGE.parent)})")

@@ -29,7 +29,7 @@ def _(plot: Bars, directory: Path) -> Path:
     axes: Axes = figure.subplots()
     for number, (name, values) in enumerate(plot.series.items()):
         places = [row + number * height for row in range(len(plot.labels))]
-        axes.barh(places, [value or 0 for value in values], height, label=name)
+        axes.barh(places, [(value or 1) - 1 for value in values], height, left=1, label=name)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(plot.labels))], plot.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import httpx
@@ -140,6 +141,7 @@ class TestWhatNginxRefusesFirst:
             (400, "Bad request", "GET /open/%zz", ""),
             (400, "Bad request", "CONNECT gw:80", ""),
             (400, "Bad request", "OPTIONS *", ""),
+            (400, "Bad request", "GET /open", "Host: another\r\n"),
             (
                 400,
                 "Bad request",
@@ -160,12 +162,40 @@ class TestWhatNginxRefusesFirst:
         assert answer.startswith(f"HTTP/1.1 {status} ")
         assert f"\r\n\r\n{text}\nrequest_id: " in answer
 
+    def test_a_head_without_an_end(self, sandbox: SandboxHost) -> None:
+        answer = _sent(sandbox, b"GET /open HTTP/1.1\r\nX-A: " + b"a" * 1024 * 1024)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+    def test_a_request_without_a_host(self, sandbox: SandboxHost) -> None:
+        answer = _sent(sandbox, b"GET /open HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert _sent(sandbox, b"GET /open HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
     def test_with_json_where_json_is_accepted(self, proxy: httpx.Client) -> None:
         assert message(proxy.get("/open?" + "a" * 9000)) == (414, "URI too long")
 
     def test_but_a_path_that_is_no_utf_8_matches_no_route(self, proxy: httpx.Client) -> None:
         assert message(proxy.get("/open/%E9")) == (404, "no Route matched with those values")
         assert proxy.get("/open/%C3%A9").status_code == 200
+
+
+def test_what_follows_a_chunked_body_is_no_header(sandbox: SandboxHost) -> None:
+    head = b"POST /rec-3988b0 HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n"
+    body = b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\napikey: declared-key\r\n\r\n"
+    assert _sent(sandbox, head + body).startswith(b"HTTP/1.1 401 ")
+
+
+def _sent(sandbox: SandboxHost, request: bytes) -> bytes:
+    """Send octets, and return what comes until the end of the connection."""
+    url = httpx.URL(sandbox.proxy_urls[0])
+    with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+        with contextlib.suppress(OSError):  # the answer may come before all is sent
+            connection.sendall(request)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                answer += piece
+    return answer
 
 
 def test_plain_http_on_a_tls_route_is_426(proxy: httpx.Client) -> None:

@@ -80,6 +80,13 @@ def content(kind: Kind, resource: Resource[Any]) -> Content:
     return Content(document(kind, resource), tuple(ids))
 
 
+def content_model(kind: Kind, content: Content) -> Resource[Any]:
+    """Return the model of a content, without id and meta."""
+    members = [{"value": each} for each in content.members]
+    data = {**content.doc, **({"members": members} if members else {})}
+    return kind.model.model_validate(data, scim_policy=_LENIENT)
+
+
 def model(
     kind: Kind,
     row: StoredRow,

@@ -32,7 +32,7 @@ from scim2_server.utils import parametrize
 from typing_extensions import TypedDict
 
 from kong_scim.directory.documents import Content, Found, with_record
-from kong_scim.directory.shapes import STRICT, shape
+from kong_scim.directory.shapes import STRICT, names_of, shape
 from kong_scim.directory.stored_row import Document
 from kong_scim.protocol.attributes import Attribute, schemas_of
 from kong_scim.protocol.leniency.bodies import FORGOTTEN
@@ -98,7 +98,7 @@ class PlainPayloads:
             name: place
             for place, name in enumerate([*(a.name for a in self._own.values()), *self._urns])
         }
-        self._has_immutable = _has_immutable(model)
+        self._immutable = tuple(f'"{name}":' for name in _immutable(model))
         self._has_members = "members" in self._own
         self._has_active = "active" in self._own
 
@@ -108,7 +108,7 @@ class PlainPayloads:
         :param creation: Whether defaults apply: a user who is created without ``active`` is active.
         :raises NotPlainError: When it is not plain.
         """
-        if self._has_immutable and not creation:
+        if not creation and any(name.encode() in body for name in self._immutable):
             raise NotPlainError
         payload = self._validated(self._whole, body)
         members = tuple(dict.fromkeys(each.get("value", "") for each in payload.pop("members", ())))
@@ -129,7 +129,11 @@ class PlainPayloads:
         """Return the new content of a resource that a PUT replaces; None if nothing changes.
 
         ``active`` stays if the PUT lacks it (RFC 7644 §3.5.1).
+
+        :raises NotPlainError: When the resource may have a value that cannot be changed.
         """
+        if any(name in found.row.text for name in self._immutable):
+            raise NotPlainError
         (doc, members), row = replacement, found.row
         if self._has_active and "active" not in doc and "active" in row.doc:
             doc = self.ordered({**doc, "active": row.doc["active"]})
@@ -250,11 +254,15 @@ class PlainPayloads:
         return doc
 
 
-def _has_immutable(model: type[Resource[Any]]) -> bool:
-    """Tell whether a resource has attributes that cannot be changed once they are set."""
+def _immutable(model: type[Resource[Any]]) -> set[str]:
+    """Return the names of attributes that cannot be changed once they are set."""
     paths = parametrize(Path, model).iter_paths(mutability=[Mutability.immutable])
-    bindings = [path.resolve() for path in paths]
-    return any(each is not None and each.field_name != "members" for each in bindings)
+    bindings = [binding for path in paths if (binding := path.resolve()) is not None]
+    return {
+        dict(names_of(binding.target_model))[binding.target_field_name]
+        for binding in bindings
+        if binding.target_model is not None and binding.field_name != "members"
+    }
 
 
 def _unordered(value: Any) -> Any:

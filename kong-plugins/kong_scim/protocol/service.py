@@ -45,7 +45,7 @@ from kong_scim.auth.errors import (
 )
 from kong_scim.counts import counts_of
 from kong_scim.directory.directory import Page
-from kong_scim.directory.documents import Content, Found, content
+from kong_scim.directory.documents import Content, Found, content, content_model
 from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.protocol import patching, references
 from kong_scim.protocol.alike import Alike, Shapes
@@ -173,11 +173,15 @@ class KongScimService(DiscoveryService):
 
         A replacement that is a model is changed.
         """
+        kind = found.kind
         if isinstance(replacement, Content):
-            return self._plain[found.kind.name].replaced(found, replacement)
+            try:
+                return self._plain[kind.name].replaced(found, replacement)
+            except NotPlainError:
+                replacement = content_model(kind, replacement)
         with self.provider:
             new = self.apply_replacement(found.model(), replacement, Conditions())
-            return None if new is None else content(found.kind, new)
+            return None if new is None else content(kind, new)
 
     def read_patch_of(
         self, kind: Kind, body: bytes, content_type: str | None

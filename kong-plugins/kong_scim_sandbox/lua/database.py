@@ -27,6 +27,9 @@ _PATH = {"acls": "acls", "keyauth_credentials": "key-auth"}
 _MAPPED = 1 << 30
 """Bytes of the file that are read as memory, rather than copied into each connection's cache."""
 
+_WAL = 10_000
+"""Pages of the log of changes, before SQLite moves them to the file itself."""
+
 _CACHE = 16 * 1024
 """KiB of the cache of each connection."""
 
@@ -68,7 +71,10 @@ class _ThreadConnection(threading.local):
 
 
 class SandboxDatabase:
-    """One SQLite file with a connection for each thread. One thread at a time writes.
+    """One SQLite file, which one thread at a time writes.
+
+    Each thread reads with a connection of its own. All write with one, because SQLite empties the
+    cache of a connection when another one has written.
 
     :param dbless: Whether it stands for LMDB, which does not check foreign keys.
     """
@@ -80,6 +86,7 @@ class SandboxDatabase:
         self._dbless = dbless
         self._local = _ThreadConnection()
         self._all: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
 
     def close(self) -> None:
         """Close all connections."""
@@ -88,25 +95,34 @@ class SandboxDatabase:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """Return the connection of this thread."""
+        """Return the connection that this thread uses now."""
+        if self._local.writes:
+            if self._writer is None:
+                self._writer = self._connect()
+            return self._writer
         if self._local.sqlite is None:
-            made = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY
-            )
-            # What COMMIT wrote to the file outlives any process, and only a power cut can take it.
-            made.execute("PRAGMA synchronous = OFF")
-            made.execute(f"PRAGMA mmap_size = {_MAPPED}")
-            made.execute(f"PRAGMA cache_size = -{_CACHE}")
-            made.execute(f"PRAGMA foreign_keys = {'OFF' if self._dbless else 'ON'}")
-            made.create_function("statement_timeout", 1, self._set_timeout)
-            self._local.sqlite = made
-            self._all.append(made)
+            self._local.sqlite = self._connect()
         return self._local.sqlite
+
+    def _connect(self) -> sqlite3.Connection:
+        made = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY
+        )
+        # What COMMIT wrote to the file outlives any process, and only a power cut can take it.
+        made.execute("PRAGMA synchronous = OFF")
+        made.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
+        made.execute(f"PRAGMA mmap_size = {_MAPPED}")
+        made.execute(f"PRAGMA cache_size = -{_CACHE}")
+        made.execute(f"PRAGMA foreign_keys = {'OFF' if self._dbless else 'ON'}")
+        made.create_function("statement_timeout", 1, self._set_timeout)
+        self._all.append(made)
+        return made
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that writes. If its block fails, nothing is changed."""
-        with self.turn:
+        self._begin_turn()
+        try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -114,6 +130,8 @@ class SandboxDatabase:
                 self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
+        finally:
+            self._end_turn()
 
     # -- SQL ----------------------------------------------------------------
 
@@ -132,15 +150,14 @@ class SandboxDatabase:
 
     def roll_back(self) -> None:
         """Roll back the transaction of this thread, if there is one."""
-        if self._local.sqlite is not None and self._local.sqlite.in_transaction:
-            self._local.sqlite.execute("ROLLBACK")
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
         self._end_turn()
 
     def _run(self, statement: str) -> dict[str, Any]:
+        if statement == "BEGIN IMMEDIATE":
+            self._begin_turn()
         connection = self.connection
-        if statement == "BEGIN IMMEDIATE" and not self._local.writes:
-            self.turn.acquire()
-            self._local.writes = True
         self._local.until = time.monotonic() + self._local.timeout
         limited = self._local.timeout and connection.in_transaction
         connection.set_progress_handler(self._is_late if limited else None, _PROGRESS)
@@ -156,6 +173,11 @@ class SandboxDatabase:
             self._end_turn()
         affected = cursor.rowcount if rows is None else None
         return {"rows": rows, "affected_rows": affected if affected != -1 else None}
+
+    def _begin_turn(self) -> None:
+        if not self._local.writes:
+            self.turn.acquire()
+            self._local.writes = True
 
     def _end_turn(self) -> None:
         if self._local.writes:
