@@ -116,7 +116,7 @@ def test_a_request_that_computes_for_too_long_is_stopped_and_writes_nothing(
     gateway = gateway_with(limits={"cpu_seconds": 1, "failed_attempts": 0}, max_operations=10_000)
     user = new_user(gateway.scim)
     operations = [
-        {"op": "replace", "path": "name.givenName", "value": str(n)} for n in range(8_000)
+        {"op": "replace", "path": "NAME.givenName", "value": str(n)} for n in range(8_000)
     ]
     answer = patch(gateway.scim, f"/Users/{user['id']}", *operations)
     assert "more than 1 s of a processor" in refused(answer, 413)

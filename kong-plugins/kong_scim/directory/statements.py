@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     ColumnElement,
     Select,
     Table,
     Text,
+    any_,
     bindparam,
     cast,
     collate,
@@ -200,6 +202,19 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
         index += 1
     # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
     return select(*selected).select_from(row).where(true())
+
+
+def is_in_rows(
+    dialect: Dialect, column: ColumnElement[Any], rows: Select[Any]
+) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values that rows of one column have.
+
+    PostgreSQL expects a hundred rows of any JSON, and with IN would rather read a whole table. It
+    makes an array of them first, and looks each element up by an index.
+    """
+    if dialect == "sqlite":
+        return column.in_(rows)
+    return column == any_(func.array(rows.scalar_subquery(), type_=ARRAY(Text)))
 
 
 def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from scim2_models import UniquenessException
 from sqlalchemy import (
     BigInteger,
+    Delete,
     Double,
     Integer,
     Text,
@@ -41,6 +42,7 @@ from kong_scim.directory.ports import HELD, REFUSED, Conflict, HeldBackError
 from kong_scim.directory.statements import (
     Statement,
     insert_into,
+    is_in_rows,
     json_rows,
     parameters,
     rows_of_json,
@@ -310,22 +312,27 @@ _INSERT_MEMBERS = Statement(
 _DELETE_MEMBERS = Statement(
     lambda dialect: delete(members).where(
         members.c.group_id == bindparam("group"),
-        members.c.member_id.in_(rows_of_json(dialect, Text)),
+        is_in_rows(dialect, members.c.member_id, rows_of_json(dialect, Text)),
     )
 )
 
 _DELETE_UNIQUE = Statement(
     lambda dialect: delete(unique).where(
         unique.c.resource_id == bindparam("resource"),
-        unique.c.attr.in_(rows_of_json(dialect, Text)),
+        is_in_rows(dialect, unique.c.attr, rows_of_json(dialect, Text)),
     )
 )
 
-_DELETE_VALUES = Statement(
-    lambda dialect: delete(values).where(
-        tuple_(values.c.resource_id, values.c.attr).in_(rows_of_json(dialect, Text, Text))
+
+def _delete_values(dialect: Dialect) -> Delete:
+    pairs, ids = rows_of_json(dialect, Text, Text), rows_of_json(dialect, Text)
+    return delete(values).where(
+        is_in_rows(dialect, values.c.resource_id, ids),
+        tuple_(values.c.resource_id, values.c.attr).in_(pairs),
     )
-)
+
+
+_DELETE_VALUES = Statement(_delete_values)
 
 _INSERT_VALUES = Statement(
     lambda dialect: insert_into(values).from_select(

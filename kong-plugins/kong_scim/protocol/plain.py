@@ -31,6 +31,7 @@ from scim2_models.attributes import ExtensibleStringEnum
 from scim2_server.utils import parametrize
 from typing_extensions import TypedDict
 
+from kong_scim import cpu
 from kong_scim.directory.documents import Content, Found, with_record
 from kong_scim.directory.shapes import STRICT, names_of, shape
 from kong_scim.directory.stored_row import Document
@@ -161,6 +162,7 @@ class PlainPayloads:
         members = MemberChanges()
         changes: dict[str, Any] = {}
         for operation in operations:
+            cpu.check()
             for name, value in self._writes(operation, members):
                 held = changes.get(name)
                 changes[name] = {**held, **value} if isinstance(held, dict) else value
