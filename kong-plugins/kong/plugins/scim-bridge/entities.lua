@@ -18,6 +18,7 @@
 
 local clone = require "table.clone"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local internals = require "kong.plugins.scim-bridge.kong_internals"
 local lookups = require "kong.plugins.scim-bridge.lookups"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local tags = require "kong.plugins.scim-bridge.tags"
@@ -170,7 +171,7 @@ local function owned(tx, steps, first)
     named[j] = { kind.dao.schema, kind.field }
   end
 
-  local literal = kong.db.connector:escape_literal(envelope.encode(ids))
+  local literal = internals.connector():escape_literal(envelope.encode(ids))
   for _, row in ipairs(named[1] and tx.select(postgres.owners(named, literal)) or {}) do
     found[row.owner] = found[row.owner] or {}
     found[row.owner][row.dao] = true
