@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 from kong_scim import cpu
 from kong_scim.bridge import Sql, StatementTimeoutError
 from kong_scim.directory import costs, queries
-from kong_scim.directory.alike import Shape, compiled
+from kong_scim.directory.compiled_searches import Shape, compiled
 from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import Content, Found, Member, shows_memberships

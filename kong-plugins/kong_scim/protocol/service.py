@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol, Union, cast, runtime_checkable
@@ -22,7 +21,6 @@ from scim2_models import (
     Error,
     InvalidSyntaxException,
     ListResponse,
-    Mutability,
     PatchOp,
     Resource,
     ResourceType,
@@ -32,7 +30,6 @@ from scim2_models import (
     SearchRequest,
 )
 from scim2_server.bulk import BulkPlan
-from scim2_server.conditions import Conditions
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.routing import Target
@@ -43,21 +40,17 @@ from kong_scim.auth.errors import (
     InvalidTokenException,
     WrongAddressException,
 )
-from kong_scim.counts import counts_of
 from kong_scim.directory.directory import Page
-from kong_scim.directory.documents import Content, Found, content, content_model
-from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.protocol import patching, references
-from kong_scim.protocol.alike import Alike, Shapes
+from kong_scim.directory.documents import Found
+from kong_scim.directory.kinds import Kind
+from kong_scim.protocol import references
 from kong_scim.protocol.answers import TextResponse, page_text
 from kong_scim.protocol.bulk import CircularPlan, failure_of_operation, lenient_bulk
-from kong_scim.protocol.discovery import DiscoveryService
 from kong_scim.protocol.errors import bounded
-from kong_scim.protocol.leniency.requests import lenient_patch_message, lenient_resource
-from kong_scim.protocol.limits import parse_json
 from kong_scim.protocol.parameters import MAX_INDEX, choose, has_choices, parameter, refuse_both
-from kong_scim.protocol.plain import NotPlainError, PlainPatch, PlainPayloads
+from kong_scim.protocol.payloads import PayloadService
 from kong_scim.protocol.rights import authorize
+from kong_scim.protocol.search_shapes import Alike, Shapes
 from kong_scim.protocol.wording import detail_of, in_our_words, validated
 
 log = logging.getLogger(__name__)
@@ -71,11 +64,10 @@ class SecretStorage(Protocol):
         """Return the secret of this name, which is the same at every node."""
 
 
-class KongScimService(DiscoveryService):
+class KongScimService(PayloadService):
     """The SCIM protocol, lenient towards requests of real providers, and strict in its answers.
 
-    :param tenant: The tenant, for whom cursors are sealed.
-    :param max_operations: Most operations of one PATCH or bulk request.
+    :param tenant: The tenant, for whom cursors are sealed and requests are counted.
     :param failures: Returns the SCIM error of a failure of the storage, or None for a defect.
     """
 
@@ -88,14 +80,10 @@ class KongScimService(DiscoveryService):
         failures: Callable[[Exception], SCIMException | None] = lambda _: None,
     ) -> None:
         # The secret of cursors is random until :meth:`share_cursors` gets the one of all nodes.
-        super().__init__(provider, secret=os.urandom(32))
+        super().__init__(provider, tenant=tenant, max_operations=max_operations)
         self._cursors_are_shared = False
-        self._tenant = tenant
-        self.max_operations = max_operations
         self._failures = failures
-        kinds = Kinds(provider)
-        self._plain = {kind.name: PlainPayloads(kind.model) for kind in kinds}
-        self._shapes = self._no_shapes_yet()
+        self._shapes = self._make_shapes()
         # pydantic has only weak references to the classes of generic messages. Without these, each
         # would be built again, in 10 ms, after a garbage collection.
         every = self._every_model()
@@ -132,83 +120,7 @@ class KongScimService(DiscoveryService):
         endpoint = self.endpoint_of(resource_type)
         authorize(request.subject, target, name=str(resource_type.name), endpoint=endpoint)
 
-    # -- Bodies ---------------------------------------------------------
-
-    def decode_body(self, body: bytes, content_type: str | None) -> dict[str, Any]:
-        """Return the JSON object of a body, within the limits of
-        :mod:`kong_scim.protocol.limits`."""
-        self.ensure_json(content_type)
-        payload = parse_json(body)
-        if not isinstance(payload, dict):
-            raise InvalidSyntaxException(detail="The body must be a JSON object")
-        return payload
-
-    def read_content(self, kind: Kind, body: bytes, content_type: str | None) -> Content:
-        """Return the body of a POST."""
-        self.ensure_json(content_type)
-        try:
-            return self._plain[kind.name].resource(body, creation=True)
-        except NotPlainError:
-            self._count_long_way()
-        payload = lenient_resource(kind.model, self.decode_body(body, content_type), creation=True)
-        with self.provider:
-            resource = validated(kind.model, payload, Context.RESOURCE_CREATION_REQUEST)
-            return content(kind, resource)
-
-    def read_replacement_of(
-        self, kind: Kind, body: bytes, content_type: str | None
-    ) -> Content | Resource[Any]:
-        """Return the body of a PUT."""
-        self.ensure_json(content_type)
-        try:
-            return self._plain[kind.name].resource(body, creation=False)
-        except NotPlainError:
-            self._count_long_way()
-        payload = lenient_resource(kind.model, self.decode_body(body, content_type), creation=False)
-        with self.provider:
-            return validated(kind.model, payload, Context.RESOURCE_REPLACEMENT_REQUEST)
-
-    def replaced(self, found: Found, replacement: Content | Resource[Any]) -> Content | None:
-        """Return the content of a resource after a PUT; None if nothing changes.
-
-        A replacement that is a model is changed.
-        """
-        kind = found.kind
-        if isinstance(replacement, Content):
-            try:
-                return self._plain[kind.name].replaced(found, replacement)
-            except NotPlainError:
-                replacement = content_model(kind, replacement)
-        with self.provider:
-            new = self.apply_replacement(found.model(), replacement, Conditions())
-            return None if new is None else content(kind, new)
-
-    def read_patch_of(
-        self, kind: Kind, body: bytes, content_type: str | None
-    ) -> PlainPatch | PatchOp[Any]:
-        """Return the body of a PATCH."""
-        self.ensure_json(content_type)
-        try:
-            return self._plain[kind.name].patch(body, self.max_operations)
-        except NotPlainError:
-            self._count_long_way()
-        payload = self.decode_body(body, content_type)
-        with self.provider:
-            payload = lenient_patch_message(kind.model, payload, self.max_operations)
-            message = parametrize(PatchOp, kind.model)
-            return validated(message, payload, Context.RESOURCE_PATCH_REQUEST)
-
-    def patched(self, found: Found, patch: PlainPatch | PatchOp[Any]) -> Content | None:
-        """Return the content of a resource after a PATCH; None if nothing changes."""
-        if isinstance(patch, PlainPatch):
-            doc = self._plain[found.kind.name].patched(found.row.doc, patch.changes)
-            return None if doc is None else Content(doc)
-        with self.provider:
-            new = self.apply_patch(found.model(), patch, Conditions())
-            return None if new is None else content(found.kind, new)
-
-    def _count_long_way(self) -> None:
-        counts_of(self._tenant).add("long_way")
+    # -- Bulk -----------------------------------------------------------
 
     def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
         """Validate a bulk request, and normalise each operation like a single request."""
@@ -233,10 +145,10 @@ class KongScimService(DiscoveryService):
     # -- Search ---------------------------------------------------------
 
     def alike(self, kind: Kind, query: Mapping[str, str]) -> Alike | None:
-        """Return a search in terms of its shape (:mod:`.alike`); None if it must be read."""
+        """Return a search in terms of its shape (:mod:`.search_shapes`); None if it must be read."""
         return self._shapes.of(kind, query)
 
-    def _no_shapes_yet(self) -> Shapes:
+    def _make_shapes(self) -> Shapes:
         def read(kind: Kind, query: Mapping[str, Any]) -> SearchRequest[Any]:
             with self.provider:
                 return self.read_search([self.resource_type_at(kind.endpoint)], query)[0]
@@ -332,38 +244,6 @@ class KongScimService(DiscoveryService):
         if status == HTTPStatus.CREATED:
             response.headers["Location"] = response.headers["Content-Location"]
         return response
-
-    def apply_replacement(
-        self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions
-    ) -> Resource[Any] | None:
-        """Apply a PUT. ``active`` and read-only values of extensions stay if it lacks them.
-
-        RFC 7644 §3.5.1 allows this. A PUT without ``active`` must not let a disabled user in again,
-        and a client cannot remove values that the gateway wrote.
-        """
-        if getattr(replacement, "active", None) is None and "active" in type(current).model_fields:
-            replacement["active"] = current["active"]
-        for extension in type(current).get_extension_models().values():
-            stored = getattr(current, extension.__name__)
-            if stored is None or getattr(replacement, extension.__name__) is not None:
-                continue
-            kept = {
-                name: getattr(stored, name)
-                for name in extension.model_fields
-                if extension.get_field_annotation(name, Mutability) == Mutability.read_only
-                and getattr(stored, name) is not None
-            }
-            if kept:
-                setattr(replacement, extension.__name__, extension.model_construct(**kept))
-        return super().apply_replacement(current, replacement, conditions)
-
-    def apply_patch(
-        self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions
-    ) -> Resource[Any] | None:
-        """Apply a PATCH by :mod:`kong_scim.protocol.patching`; return None if it changes
-        nothing."""
-        self.check_preconditions(current, "PATCH", conditions)
-        return current if patching.apply(patch_op, current) else None
 
     def page_response(
         self,

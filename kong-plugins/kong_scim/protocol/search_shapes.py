@@ -15,7 +15,7 @@ from typing import Any
 
 from scim2_models import SCIMException, SearchRequest
 
-from kong_scim.directory.alike import COUNT, START, Shape, has_shape, mark
+from kong_scim.directory.compiled_searches import COUNT, START, Shape, has_shape, mark
 from kong_scim.directory.kinds import Kind
 from kong_scim.protocol.limits import CONTROL
 
