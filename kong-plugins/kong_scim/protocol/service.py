@@ -145,7 +145,7 @@ class KongScimService(PayloadService):
     # -- Search ---------------------------------------------------------
 
     def alike(self, kind: Kind, query: Mapping[str, str]) -> Alike | None:
-        """Return a search in terms of its shape (:mod:`.search_shapes`); None if it must be read."""
+        """Return a search in terms of its shape, or None if it must be read as a whole."""
         return self._shapes.of(kind, query)
 
     def _make_shapes(self) -> Shapes:
