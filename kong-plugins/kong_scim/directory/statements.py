@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     ColumnElement,
     Select,
     Table,
     Text,
+    any_,
     bindparam,
     cast,
     collate,
@@ -200,6 +202,17 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
         index += 1
     # SQLite would take ON CONFLICT after a bare FROM for the condition of a join.
     return select(*selected).select_from(row).where(true())
+
+
+def is_one_of_rows(dialect: Dialect, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the texts that :func:`rows_of_json` selects.
+
+    PostgreSQL expects a hundred rows of any JSON, and would read the table; it looks up an array.
+    """
+    texts = rows_of_json(dialect, Text)
+    if dialect == "sqlite":
+        return column.in_(texts)
+    return column == any_(func.array(texts.scalar_subquery(), type_=ARRAY(Text)))
 
 
 def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:

@@ -41,6 +41,7 @@ from kong_scim.directory.ports import HELD, REFUSED, Conflict, HeldBackError
 from kong_scim.directory.statements import (
     Statement,
     insert_into,
+    is_one_of_rows,
     json_rows,
     parameters,
     rows_of_json,
@@ -310,14 +311,14 @@ _INSERT_MEMBERS = Statement(
 _DELETE_MEMBERS = Statement(
     lambda dialect: delete(members).where(
         members.c.group_id == bindparam("group"),
-        members.c.member_id.in_(rows_of_json(dialect, Text)),
+        is_one_of_rows(dialect, members.c.member_id),
     )
 )
 
 _DELETE_UNIQUE = Statement(
     lambda dialect: delete(unique).where(
         unique.c.resource_id == bindparam("resource"),
-        unique.c.attr.in_(rows_of_json(dialect, Text)),
+        is_one_of_rows(dialect, unique.c.attr),
     )
 )
 
