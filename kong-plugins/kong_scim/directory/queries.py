@@ -116,11 +116,13 @@ def direct_members(database: TenantDatabase, group_ids: Iterable[str]) -> list[S
 def direct_members_of(dialect: Dialect, its: FromClause) -> Select[Any]:
     """Select what :func:`direct_members` selects, for the groups whose ids are the rows of
     ``its``."""
-    member = resources.alias("member")
-    columns = [members.c.group_id, member.c.id, member.c.type, member.c.display]
+    pair = [members.c.group_id, members.c.member_id]
     of_group = (members, members.c.group_id == its.c.id)
-    found = looked_up(dialect, its, columns, of_group, (member, member.c.id == members.c.member_id))
-    return found.order_by(literal_column("1"), literal_column("2"))
+    found = looked_up(dialect, its, pair, of_group).subquery("found")
+    member = resources.alias("member")
+    columns = [member.c.id, member.c.type, member.c.display]
+    rows = looked_up(dialect, found, columns, (member, member.c.id == found.c.member_id))
+    return rows.add_columns(found.c.group_id).order_by(found.c.group_id, found.c.member_id)
 
 
 def some(database: TenantDatabase, ids: Iterable[str]) -> list[Sql]:

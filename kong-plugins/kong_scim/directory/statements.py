@@ -204,17 +204,15 @@ def rows_of_json(dialect: Dialect, *columns: ColumnElement[Any] | type[Any]) -> 
     return select(*selected).select_from(row).where(true())
 
 
-def is_in_rows(
-    dialect: Dialect, column: ColumnElement[Any], rows: Select[Any]
-) -> ColumnElement[bool]:
-    """Return the condition that a column has one of the values that rows of one column have.
+def is_one_of_rows(dialect: Dialect, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the texts in the first column of ``rows``.
 
-    PostgreSQL expects a hundred rows of any JSON, and with IN would rather read a whole table. It
-    makes an array of them first, and looks each element up by an index.
+    PostgreSQL expects a hundred rows of any JSON, and would read the table; it looks up an array.
     """
+    texts = rows_of_json(dialect, Text)
     if dialect == "sqlite":
-        return column.in_(rows)
-    return column == any_(func.array(rows.scalar_subquery(), type_=ARRAY(Text)))
+        return column.in_(texts)
+    return column == any_(func.array(texts.scalar_subquery(), type_=ARRAY(Text)))
 
 
 def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:

@@ -42,7 +42,7 @@ from kong_scim.directory.ports import HELD, REFUSED, Conflict, HeldBackError
 from kong_scim.directory.statements import (
     Statement,
     insert_into,
-    is_in_rows,
+    is_one_of_rows,
     json_rows,
     parameters,
     rows_of_json,
@@ -312,22 +312,22 @@ _INSERT_MEMBERS = Statement(
 _DELETE_MEMBERS = Statement(
     lambda dialect: delete(members).where(
         members.c.group_id == bindparam("group"),
-        is_in_rows(dialect, members.c.member_id, rows_of_json(dialect, Text)),
+        is_one_of_rows(dialect, members.c.member_id),
     )
 )
 
 _DELETE_UNIQUE = Statement(
     lambda dialect: delete(unique).where(
         unique.c.resource_id == bindparam("resource"),
-        is_in_rows(dialect, unique.c.attr, rows_of_json(dialect, Text)),
+        is_one_of_rows(dialect, unique.c.attr),
     )
 )
 
 
 def _delete_values(dialect: Dialect) -> Delete:
-    pairs, ids = rows_of_json(dialect, Text, Text), rows_of_json(dialect, Text)
+    pairs = rows_of_json(dialect, Text, Text)
     return delete(values).where(
-        is_in_rows(dialect, values.c.resource_id, ids),
+        is_one_of_rows(dialect, values.c.resource_id),
         tuple_(values.c.resource_id, values.c.attr).in_(pairs),
     )
 
