@@ -27,9 +27,6 @@ _PATH = {"acls": "acls", "keyauth_credentials": "key-auth"}
 _MAPPED = 1 << 30
 """Bytes of the file that are read as memory, rather than copied into each connection's cache."""
 
-_WAL = 10_000
-"""Pages of the log of changes, before SQLite moves them to the file itself."""
-
 _CACHE = 16 * 1024
 """KiB of the cache of each connection."""
 
@@ -110,7 +107,6 @@ class SandboxDatabase:
         )
         # What COMMIT wrote to the file outlives any process, and only a power cut can take it.
         made.execute("PRAGMA synchronous = OFF")
-        made.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
         made.execute(f"PRAGMA mmap_size = {_MAPPED}")
         made.execute(f"PRAGMA cache_size = -{_CACHE}")
         made.execute(f"PRAGMA foreign_keys = {'OFF' if self._dbless else 'ON'}")
