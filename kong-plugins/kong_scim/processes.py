@@ -33,6 +33,11 @@ def offer(name: str, function: Callable[[Any], Any]) -> None:
     _offered[name] = function
 
 
+def are_several() -> bool:
+    """Tell whether this is one of several processes."""
+    return _ask is not None
+
+
 def ask_others(name: str, argument: Any = None) -> list[Any]:
     """Call a function in each other process, and return the results.
 
