@@ -141,6 +141,7 @@ class DblessBridge:
         self._memory = memory
         self._scope = scope
         self._origin = origin
+        self._read_at: int | None = None  # applications when consumers were read
 
     def query(
         self,
@@ -159,10 +160,12 @@ class DblessBridge:
             return Rows(sql, [])
         # All that the store had so far must be applied to Kong before its consumers are read.
         seen = self._memory.applications(self._scope)
+        self._read_at = seen
         try:
             self._await_writes()
         except BridgeError as error:
             self._wait(error, seen)
+            self._read_at = self._memory.applications(self._scope)
         found = self._bridge.query(
             consumer_ids=consumer_ids, usernames=usernames, custom_ids=custom_ids
         )
@@ -180,13 +183,15 @@ class DblessBridge:
             long. ``PENDING`` if the change is stored and not applied in time: the tick applies it.
         """
         memory, seen = self._memory, self._memory.applications(self._scope)
-        writer = Writer(steps, self._bridge.timeout, urgent=cpu.is_urgent())
+        writer = Writer(steps, self._bridge.timeout, urgent=cpu.is_urgent(), read_at=self._read_at)
         try:
             memory.queue(self._scope, self._origin).commit(writer, self._lead, PATIENCE)
         except BusyError:
             writer.error = EpochChangedError(_NOT_READY)
         except BridgeError as error:
             writer.error = error
+        if isinstance(writer.error, TransactionConflictError):
+            raise writer.error
         if isinstance(writer.error, BridgeError):
             self._wait(writer.error, seen)
             raise TransactionConflictError("Kong was given its consumers in the meantime")
@@ -233,6 +238,10 @@ class DblessBridge:
         applications = memory.applications(scope)
         for writer in group:
             writer.applications = applications
+            if writer.read_at not in (None, applications):
+                # Kong was being given its consumers when they were read for this writer's plan.
+                writer.error = TransactionConflictError("Kong was given its consumers meanwhile")
+        group = [writer for writer in group if not writer.is_done]
         key = epoch_key(scope.tenant)
         commit = GroupCommit(
             memory.store, scope, self._bridge, origin=self._origin, key=key, epoch=memory.epoch

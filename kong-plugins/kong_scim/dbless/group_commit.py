@@ -50,6 +50,8 @@ class Writer:
 
     :param timeout: How many seconds each statement may take.
     :param urgent: Whether it revokes access, and goes before writers that do not.
+    :param read_at: How often Kong's memory was made complete when the consumers were read from
+        which its steps follow; None if they follow from none.
     :param results: The results of its steps once they are stored.
     :param error: Why it was refused.
     :param applied: Whether Kong has its steps as well. If not, the tick applies them.
@@ -59,6 +61,7 @@ class Writer:
     steps: Sequence[Step]
     timeout: float
     urgent: bool = False
+    read_at: int | None = None
     results: list[StepResult] | None = None
     error: BaseException | None = None
     applied: bool = False
