@@ -13,7 +13,14 @@ from memory_of_kong import USER, Gateway, StoppedError, anew, new
 
 from hosts import eventually
 from kong_scim import cpu
-from kong_scim.bridge import BridgeError, LastEventTag, Sql, Step, Upsert
+from kong_scim.bridge import (
+    BridgeError,
+    LastEventTag,
+    Sql,
+    Step,
+    TransactionConflictError,
+    Upsert,
+)
 from kong_scim.dbless import group_commit
 from kong_scim.dbless.bridge import memory
 
@@ -231,3 +238,18 @@ def test_a_group_has_a_limit(
 
     assert changes(gateway) - before >= 3
     assert len(names(gateway)) == 6
+
+
+def test_steps_that_follow_from_consumers_which_kong_did_not_have_yet_are_a_conflict(
+    gateway: Gateway,
+) -> None:
+    """Else a deactivation would find no consumer, and revoke nothing."""
+    user = gateway.storage().create(USER, new("user-ann"))
+    gateway.load()
+    request = gateway._provisioning()._gateway()
+    assert request.query(consumer_ids=[str(user.id)]).consumers == []
+    gateway.tick()
+    with pytest.raises(TransactionConflictError):
+        request.commit([consumer("bob")])
+    assert len(request.query(consumer_ids=[str(user.id)]).consumers) == 1
+    request.commit([consumer("bob")])
