@@ -17,7 +17,7 @@ from scim2_models.path import CompareOperator, Comparison, FilterNode, LogicalEx
 
 from kong_scim.bridge import Dialect, Param, Sql
 from kong_scim.directory import costs
-from kong_scim.directory.database import Scope, TenantDatabase
+from kong_scim.directory.database import Scope
 from kong_scim.directory.documents import shows_memberships
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.search import Search
@@ -96,21 +96,13 @@ class Compiled:
     memberships: Mapping[str, _Template]
 
 
-class _Scoped:
-    """A database that is only asked for its dialect."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-
-
 @lru_cache(maxsize=256)
 def compiled(dialect: Dialect, scope: Scope, shape: Shape) -> Compiled:
     """Return the statements of a shape.
 
     :raises ~scim2_models.InvalidFilterException: When an attribute cannot have a mark as its value.
     """
-    database: Any = _Scoped(dialect)
-    search = Search(TenantDatabase(database, scope), [shape.kind], shape.request)
+    search = Search(dialect, scope, [shape.kind], shape.request)
     shown = [shape.kind] if shows_memberships(shape.kind, shape.request) else []
     return Compiled(
         _template(search.total()),

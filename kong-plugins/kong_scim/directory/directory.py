@@ -121,7 +121,8 @@ class Directory:
         """
         context = self._context
         self._refuse_costly(kinds, search_request)
-        search = Search(context.database, kinds, search_request)
+        database = context.database
+        search = Search(database.dialect, database.scope, kinds, search_request)
         by_cursor = search_request.cursor is not None
         start = Position.read(position) if by_cursor and position is not None else None
         if search_request.count == 0:

@@ -101,7 +101,8 @@ class Groups:
             return found
         doc, wanted = content
         add = [each for each in wanted if each not in present]
-        remove = sorted(present.keys() - set(wanted))
+        staying = present.keys() & set(wanted)
+        remove = sorted(present.keys() - staying)
         after = row.changed(doc=doc, now=context.clock())
         neighbourhood = self._neighbourhood(
             [*add, *remove], [group_id], below=after.display != row.display
@@ -110,8 +111,7 @@ class Groups:
         self._change(
             operation, kind, row, after, add=add, remove=remove, neighbourhood=neighbourhood
         )
-        staying = [each for each in present.values() if each.id not in set(remove)]
-        shown = [*self._members(add, neighbourhood.rows), *staying]
+        shown = [*self._members(add, neighbourhood.rows), *(present[each] for each in staying)]
         return Found(kind, after, members=tuple(sorted(shown, key=lambda member: member.id)))
 
     def patch(

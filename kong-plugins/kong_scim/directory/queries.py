@@ -64,7 +64,7 @@ ROW = (
     resources.c.created,
     resources.c.modified,
 )
-"""The columns that :meth:`~kong_scim.directory.documents.StoredRow.read` needs."""
+"""The columns that :meth:`~kong_scim.directory.stored_row.StoredRow.read` needs."""
 
 _OF_TYPE = resources.c.type == bindparam("type")
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory import queries
 from kong_scim.directory.comparisons import column
-from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.database import Scope
 from kong_scim.directory.filters import condition
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.memberships import entries_of
@@ -77,15 +77,14 @@ class Search:
     """
 
     def __init__(
-        self, database: TenantDatabase, kinds: Sequence[Kind], request: SearchRequest[Any]
+        self, dialect: Dialect, scope: Scope, kinds: Sequence[Kind], request: SearchRequest[Any]
     ) -> None:
-        self._dialect = database.dialect
+        self._dialect = dialect
         self._request = request
         self._descending = (
             request.sort_by is not None and request.sort_order == SearchRequest.SortOrder.descending
         )
         self._key = self._sort_key(kinds)
-        scope = database.scope
         in_scope = [resources.c.workspace == scope.workspace, resources.c.tenant == scope.tenant]
         if self._dialect == "sqlite":
             # Without this hint, SQLite prefers an index on the scope to any look-up by id.

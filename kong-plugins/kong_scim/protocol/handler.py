@@ -34,7 +34,7 @@ from kong_scim.directory.documents import Content, Found
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
 from kong_scim.directory.retries import retried
-from kong_scim.directory.storage import SqlStorage
+from kong_scim.directory.storage import SqlStorage, version_is
 from kong_scim.directory.users import Precondition, Rewrite
 from kong_scim.protocol import references
 from kong_scim.protocol.answers import resource_response
@@ -97,9 +97,7 @@ class KongScimHandler(ScimHandler):
             return self.service.replaced(found, replacement)
 
         # The conditions are checked after the body is read, so that a wrong body is 400 also then.
-        replaced = self._directory.change(
-            kind, resource_id, rewrite, "replace", _precondition(Conditions(), "PUT")
-        )
+        replaced = self._directory.change(kind, resource_id, rewrite, "replace", version_is(None))
         return self._resource_response(request, replaced, parameters)
 
     def patch(self, request: ScimRequest) -> ScimResponse:

@@ -7,7 +7,7 @@ local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 
 
 local kong = kong
-local null = ngx.null
+local given = envelope.given
 
 
 local PAGE = 1000
@@ -17,17 +17,16 @@ local DECLARED = "the gateway's configuration declares it, and it can be changed
 local _M = {}
 
 
---- Returns the row to store for an entity. Its time to live becomes the moment when it ends, as
+--- Makes an entity the row to store. Its time to live becomes the moment when it ends, as
 -- kong/db/strategies/off reads it.
-local function to_row(entity)
-  local row = internals.deep_copy(entity)
-  row.ws_id = kong.default_workspace
-  row.cache_key = nil -- only PostgreSQL has it in the row
-  if type(row.ttl) == "number" then
-    row.ttl = row.ttl + ngx.time()
+function _M.to_row(entity)
+  entity.ws_id = kong.default_workspace
+  entity.cache_key = nil -- only PostgreSQL has it in the row
+  if type(entity.ttl) == "number" then
+    entity.ttl = entity.ttl + ngx.time()
   end
 
-  return row
+  return entity
 end
 
 
@@ -38,11 +37,6 @@ local function to_entity(row)
   end
 
   return entity
-end
-
-
-local function is_set(value)
-  return value ~= nil and value ~= null
 end
 
 
@@ -57,7 +51,7 @@ function _M.new_strategy(tx, dao)
   local function unique_values(row)
     local values = {}
     for name, field in schema:each_field() do
-      if field.unique and is_set(row[name]) then
+      if field.unique and given(row[name]) then
         values[name] = row[name]
       end
     end
@@ -103,7 +97,7 @@ function _M.new_strategy(tx, dao)
     end
 
     for name, field in schema:each_field() do
-      if field.type == "foreign" and is_set(row[name])
+      if field.type == "foreign" and given(row[name])
          and not tx.db.daos[field.reference].strategy:select(row[name])
       then
         return errors:foreign_key_violation_invalid_reference(row[name], name, field.reference)
@@ -146,7 +140,7 @@ function _M.new_strategy(tx, dao)
       return nil, errors:primary_key_violation(key)
     end
 
-    return put(to_row(entity))
+    return put(_M.to_row(internals.deep_copy(entity)))
   end
 
   function strategy:update(key, changes)
@@ -158,7 +152,7 @@ function _M.new_strategy(tx, dao)
     for name, value in pairs(changes) do
       entity[name] = value
     end
-    return put(to_row(entity))
+    return put(_M.to_row(internals.deep_copy(entity)))
   end
 
   -- also deletes what Kong's schema cascades, as it does for everything that belongs to a consumer
@@ -196,7 +190,7 @@ function _M.new_strategy(tx, dao)
 
         for _, change in pairs(draft.rows) do
           local after = change.after
-          if after and is_set(after[name]) and after[name].id == key.id then
+          if after and given(after[name]) and after[name].id == key.id then
             table.insert(found, to_entity(after))
           end
         end

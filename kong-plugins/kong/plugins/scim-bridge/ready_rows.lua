@@ -3,6 +3,7 @@
 -- may have changed since is checked: whether somebody else has an id or a name.
 
 local caches = require "kong.plugins.scim-bridge.caches"
+local drafts = require "kong.plugins.scim-bridge.draft"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local epochs = require "kong.plugins.scim-bridge.epoch"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -12,30 +13,13 @@ local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong = kong
-local null = ngx.null
+local given = envelope.given
 
 
 local OPERATIONS_OF_ROW = 8 -- a hint: how many keys of LMDB a row has
 
 
 local _M = {}
-
-
-local function is_set(value)
-  return value ~= nil and value ~= null
-end
-
-
---- Returns the row that an insertion by the DAO would store, as in draft.lua.
-local function row_of(schema, entity)
-  local row = schema:process_auto_fields(entity, "insert")
-  row.ws_id = kong.default_workspace
-  if type(row.ttl) == "number" then
-    row.ttl = row.ttl + ngx.time()
-  end
-
-  return row
-end
 
 
 --- Tells whether another entity in Kong, or an earlier row of this call, has a unique value.
@@ -63,7 +47,7 @@ local function is_free(dao, row, similar, claimed)
   end
 
   for name, field in dao.schema:each_field() do
-    if field.unique and is_set(row[name]) and is_taken(dao, name, row[name], row.id, claimed) then
+    if field.unique and given(row[name]) and is_taken(dao, name, row[name], row.id, claimed) then
       return false
     end
   end
@@ -84,8 +68,8 @@ local function rows_of(entities, claimed)
   local rows = {}
   for i, each in ipairs(entities) do
     local dao = kong.db.daos[each[1]]
-    local row = dao and row_of(dao.schema, each[2])
-    if not row or not is_free(dao, row, envelope.given(each[3]), claimed) then
+    local row = dao and drafts.to_row(dao.schema:process_auto_fields(each[2], "insert"))
+    if not row or not is_free(dao, row, given(each[3]), claimed) then
       return nil
     end
     rows[i] = { dao, row }
@@ -99,7 +83,7 @@ local function claim(rows, claimed)
   for _, each in ipairs(rows) do
     local schema, row = each[1].schema, each[2]
     for name, field in schema:each_field() do
-      if field.unique and is_set(row[name]) then
+      if field.unique and given(row[name]) then
         claimed[schema.name .. ":" .. name .. ":" .. row[name]] = row.id
       end
     end
