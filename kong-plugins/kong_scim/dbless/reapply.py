@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kong_scim.bridge import Bridge, BridgeError, Delete, Epoch, Revoke, Step
@@ -15,6 +15,7 @@ from kong_scim.dbless.ready_rows import ReadyRows
 from kong_scim.directory.database import Scope
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.ports import UserState
+from kong_scim.directory.queries import chunks
 from kong_scim.directory.sqlite import SqliteTransaction
 from kong_scim.sync.consumers import KongConsumerSync
 
@@ -128,12 +129,12 @@ class _Application:
             if not complete:
                 rows.clear()
             ready = rows.users()
-        taken = [each for users in _chunks(ready, READY_BATCH) for each in self._write(users)]
+        taken = [each for users in chunks(ready, READY_BATCH) for each in self._write(users)]
         with self._memory.store.writing() as transaction:
             rows = self._rows(transaction)
             rows.remove(taken)
             others = rows.others(self._tenant.users.kind.name)
-        for ids in _chunks(others, BATCH):
+        for ids in chunks(others, BATCH):
             self._plan(self._tenant.users.some(ids), is_empty=True)
             self._say(len(ids))
         with self._memory.store.writing() as transaction:
@@ -197,11 +198,6 @@ class _Application:
         self._done += done
         scope = self._tenant.scope
         log.info("tenant %s: %d of %d users applied to Kong", scope.tenant, self._done, self._total)
-
-
-def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]
 
 
 def _commit(bridge: Bridge, plans: list[tuple[Step, ...]], epoch: Epoch) -> int:
