@@ -19,7 +19,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.service import is_json_media_type
 
-from kong_scim import __version__, cpu
+from kong_scim import __version__, cpu, endpoints
 from kong_scim.auth.authenticator import Authenticator, Caller
 from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import (
@@ -33,11 +33,8 @@ from kong_scim.config.plugin import ConfigurationError, event_references, parse,
 from kong_scim.counts import Failures
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.kinds import Kinds
-from kong_scim.endpoints import KEYS, Endpoints, keys
 from kong_scim.events.credential_uses import last_uses
 from kong_scim.events.outbox import Origin
-from kong_scim.events.trail import Trail
-from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.events.worker import EventWorker
 from kong_scim.gateway_failures import scim_error_of
 from kong_scim.pluginserver import context
@@ -213,8 +210,8 @@ class Plugin:
                 )
             )
             context.request_id.set(opening.request.request_id)
-            if opening.request.path == KEYS:  # public: no credentials are needed
-                return keys(opening.request, self._event_worker.issuer(opening.secrets))
+            if opening.request.path == endpoints.KEYS:  # public: no credentials are needed
+                return endpoints.keys(opening.request, self._event_worker.issuer(opening.secrets))
             identity = self._admit(opening)
             # A small body is read now, because it decides in which queue the request waits.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
@@ -316,16 +313,17 @@ class Plugin:
         self, opening: Opening, provisioning: Provisioning, identity: Identity, origin: Origin
     ) -> ScimResponse | None:
         """Return the answer of an endpoint that is not SCIM, or None if the request is SCIM."""
-        endpoints = Endpoints(
-            lambda: Trail(provisioning.database(), provisioning.event_kind),
-            lambda: Deliveries(provisioning.database()),
-            lambda: provisioning.quarantine(origin),
-            lambda: self._callers(provisioning),
-            lambda: self._description(opening),
+        call = endpoints.Call(
+            opening.request,
+            identity,
+            origin,
+            provisioning,
+            callers=lambda: self._callers(provisioning),
+            describe=lambda: self._description(opening),
             issuer=self._event_worker.issuer(opening.secrets) if self.config.events.poll else None,
             audience=self._event_worker.poll_audience,
         )
-        return endpoints.answer(opening.request, identity)
+        return endpoints.answer(call)
 
     def _callers(self, provisioning: Provisioning) -> list[dict[str, Any]]:
         used = last_uses(provisioning.database(), self._authenticator.last_used())
