@@ -102,6 +102,10 @@ lock: $(STAMP) ## regenerate what is installed: requirements.lock by the image, 
 	@$(LOCK) --output-file requirements-bench.lock --extra sandbox --extra dev --extra bench \
 	  --constraint requirements-dev.lock pyproject.toml
 
+.PHONY: wheel
+wheel: $(STAMP) ## build the wheel in dist/: the same file from the same commit
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --target wheel
+
 .PHONY: image
 image: ## build the plugin server's image with Docker
 	docker build --file kong-plugins/Dockerfile --tag $(IMAGE) .

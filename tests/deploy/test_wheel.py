@@ -1,13 +1,33 @@
-"""The wheel has everything that the command line needs beside its packages."""
+"""The wheel: the same bytes from the same sources, and complete with the packages of each extra."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+import venv
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+from composition import ROOT
+from packaging.requirements import Requirement
+
+from host_processes import PATIENCE
+from hosts import scim_client
+from kong_scim.cli.main import _COMMANDS
+from scim_traffic import new_user
+
+SOURCES = ("LICENSE", "README.md", "kong-plugins", "pyproject.toml", "schemas")
+"""What the wheel is made from."""
+
+OF_THE_SANDBOX = {"demo", "sandbox"}
+"""Commands that need the extra ``sandbox``."""
 
 DESCRIBE = """
 from kong_scim.protocol.extensions import schemas_directory
@@ -17,28 +37,191 @@ print(schemas_directory())
 """
 
 
-def files_of(directory: Path) -> set[str]:
-    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-
-
-def test_an_installed_sandbox_has_the_lua_and_the_schemas_that_ship(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
-    subprocess.run([*build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    zipfile.ZipFile(wheel).extractall(installed)
-    described = subprocess.run(
-        [sys.executable, "-c", DESCRIBE],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(installed), "PATH": ""},
+def built(source: Path, target: Path) -> Path:
+    """Build the wheel as `make wheel` does."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", target],
+        cwd=source,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
         check=True,
         capture_output=True,
-        text=True,
     )
-    lua, schemas = map(Path, described.stdout.split())
-    assert lua.is_relative_to(installed)
-    shipped = ROOT / "kong-plugins/kong/plugins"
-    assert files_of(lua / "scim-bridge") == files_of(shipped / "scim-bridge")
-    assert (lua / "scim/handler.lua").is_file()
-    assert schemas.is_relative_to(installed)
-    assert {path.name for path in (ROOT / "schemas").glob("*.json")} <= files_of(schemas)
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def test_two_builds_are_the_same_file(wheel: Path, tmp_path: Path) -> None:
+    """The second one elsewhere, with other times and permissions of the files."""
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(ROOT / name, tmp_path / name)
+    for path in tmp_path.rglob("*.py"):
+        path.chmod(0o600)
+    again = built(tmp_path, tmp_path / "dist")
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+class Installed:
+    """A virtual environment with the wheel, and nothing but what the wheel asks for.
+
+    Nothing is downloaded: each required package is linked from the environment of the tests. pip,
+    which knows no index, then refuses the wheel if one is missing or of another version.
+    """
+
+    def __init__(self, directory: Path, wheel: Path, *extras: str) -> None:
+        venv.create(directory, symlinks=True)
+        self.bin = directory / "bin"
+        (packages,) = directory.glob("lib/python*/site-packages")
+        for each in closure(wheel, extras):
+            link(each, packages)
+        with_extras = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
+        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python")]
+        subprocess.run(
+            [*pip, "install", "--quiet", "--no-index", "--no-compile", with_extras],
+            check=True,
+            env=self.environment,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": f"{self.bin}:/usr/bin:/bin", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of its programs, away from the sources."""
+        return subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd="/",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+def closure(wheel: Path, extras: tuple[str, ...]) -> Iterator[Distribution]:
+    """All distributions that a wheel requires, and what these require."""
+    metadata = next(
+        name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA")
+    )
+    text = zipfile.ZipFile(wheel).read(metadata).decode()
+    lines = re.findall(r"^Requires-Dist: (.+)$", text, re.MULTILINE)
+    ours = Requirement(f"kong-scim[{','.join(extras)}]" if extras else "kong-scim")
+    waiting, seen = [ours], set()
+    while waiting:
+        requirement = waiting.pop()
+        if str(requirement) in seen:
+            continue
+        seen.add(str(requirement))
+        if requirement.name == ours.name:
+            requires = lines
+        else:
+            found = distribution(requirement.name)
+            requires = found.requires or []
+            yield found
+        wanted = [{"extra": extra} for extra in ("", *requirement.extras)]
+        for each in map(Requirement, requires):
+            if each.marker is None or any(each.marker.evaluate(extra) for extra in wanted):
+                waiting.append(each)
+
+
+def link(package: Distribution, packages: Path) -> None:
+    """Make an installed distribution one of another environment, too, without its programs."""
+    for name in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
+        place = packages / name
+        if not place.exists():
+            place.symlink_to(Path(str(package.locate_file(name))))
+
+
+@pytest.fixture(scope="module")
+def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The base: the plugin server alone."""
+    return Installed(tmp_path_factory.mktemp("server"), wheel)
+
+
+@pytest.fixture(scope="module")
+def cli(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("cli"), wheel, "cli")
+
+
+@pytest.fixture(scope="module")
+def sandbox(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("sandbox"), wheel, "sandbox")
+
+
+class TestThePluginServer:
+    def test_it_runs(self, server: Installed) -> None:
+        assert "--socket" in server.run("kong-scim-plugin-server", "--help").stdout
+        [plugin] = json.loads(server.run("kong-scim-plugin-server", "--dump").stdout)
+        assert plugin["Name"] == "scim"
+
+    def test_the_command_line_says_which_extra_it_needs(self, server: Installed) -> None:
+        done = server.run("kong-scim", "--help")
+        assert done.returncode == 1
+        assert "pip install 'kong-scim[cli]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestTheCommandLine:
+    def test_every_command_but_those_of_the_sandbox_is_there(self, cli: Installed) -> None:
+        listed = cli.run("kong-scim", "--help")
+        assert listed.returncode == 0
+        for command in _COMMANDS:
+            [line] = re.findall(rf"^  {command} .*", listed.stdout, re.MULTILINE)
+            assert ("Needs more packages" in line) == (command in OF_THE_SANDBOX)
+
+    @pytest.mark.parametrize("command", sorted(OF_THE_SANDBOX))
+    def test_a_command_of_the_sandbox_says_which_extra_it_needs(
+        self, cli: Installed, command: str
+    ) -> None:
+        done = cli.run("kong-scim", command, "--port", "0")
+        assert done.returncode == 1
+        assert f"{command} is not installed. " in done.stderr
+        assert "pip install 'kong-scim[sandbox]'" in done.stderr
+
+
+class TestTheSandbox:
+    def test_every_command_is_there(self, sandbox: Installed) -> None:
+        listed = sandbox.run("kong-scim", "--help")
+        assert listed.returncode == 0
+        assert "Needs more packages" not in listed.stdout
+
+    def test_it_has_the_lua_and_the_schemas_that_ship(self, sandbox: Installed) -> None:
+        lua, schemas = map(Path, sandbox.run("python", "-c", DESCRIBE).stdout.split())
+        for place in lua, schemas:
+            assert place.is_relative_to(sandbox.bin.parent)
+        shipped = ROOT / "kong-plugins/kong/plugins"
+        assert files_of(lua / "scim-bridge") == files_of(shipped / "scim-bridge")
+        assert (lua / "scim/handler.lua").is_file()
+        assert {path.name for path in (ROOT / "schemas").glob("*.json")} <= files_of(schemas)
+
+    def test_it_provisions_a_user(self, sandbox: Installed) -> None:
+        options = ("--port", "0", "--admin-port", "0", "--token", "a-token")
+        with subprocess.Popen(
+            [str(sandbox.bin / "kong-scim"), "sandbox", *options],
+            cwd="/",
+            env=sandbox.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                said = dict(process.stdout.readline().partition(": ")[::2] for _ in range(3))
+                with scim_client(said["SCIM base URL"].strip(), "a-token") as client:
+                    assert new_user(client, "alice")["active"] is True
+            finally:
+                process.terminate()
+            assert process.wait(PATIENCE) == 0
+
+
+def files_of(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
