@@ -109,10 +109,9 @@ class Installed:
 
 def closure(wheel: Path, extras: tuple[str, ...]) -> Iterator[Distribution]:
     """All distributions that a wheel requires, and what these require."""
-    metadata = next(
-        name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA")
-    )
-    text = zipfile.ZipFile(wheel).read(metadata).decode()
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+    text = archive.read(metadata).decode()
     lines = re.findall(r"^Requires-Dist: (.+)$", text, re.MULTILINE)
     ours = Requirement(f"kong-scim[{','.join(extras)}]" if extras else "kong-scim")
     waiting, seen = [ours], set()
