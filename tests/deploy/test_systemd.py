@@ -22,7 +22,7 @@ DROP_IN = UNITS / "kong.conf"
 VENV = "/opt/kong-scim/venv"
 
 EXPOSURE = 1.5
-"""Of ten: what `systemd-analyze security` may find at most. Most of it is the network, for webhooks."""
+"""Of ten: what `systemd-analyze security` may find. Most of it is the network, for webhooks."""
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed"
