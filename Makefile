@@ -90,6 +90,11 @@ docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/
 	@$(BIN)/python -m kong_scim.config.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
 	@mv $@.new $@
 
+.PHONY: docs-site
+docs-site: $(STAMP) ## build the documentation as a site in .cache/docs-site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open .cache/docs-site/index.html; with its search: python3 -m http.server --directory .cache/docs-site"
+
 FORCE:
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
