@@ -80,6 +80,16 @@ class TestSystemd:
         )
         assert done.returncode == 0, done.stdout
 
+    def test_its_user_and_kongs_group_are_made(self) -> None:
+        done = subprocess.run(
+            ["systemd-sysusers", "--dry-run", UNITS / "kong-scim.sysusers"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
     @pytest.mark.parametrize("name", ["fchmod", "sendmsg", "mmap", "fdatasync", "flock"])
     def test_what_the_plugin_server_calls_is_allowed(self, name: str) -> None:
         allowed, taken_back = settings(SERVICE)["SystemCallFilter"]

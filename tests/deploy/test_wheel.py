@@ -14,14 +14,11 @@ from installed import Installed, built
 
 from host_processes import PATIENCE
 from hosts import scim_client
-from kong_scim.cli.main import _COMMANDS
+from kong_scim.cli.main import _COMMANDS, _EXTRAS
 from scim_traffic import new_user
 
 SOURCES = ("LICENSE", "README.md", "kong-plugins", "pyproject.toml", "schemas")
 """What the wheel is made from."""
-
-OF_THE_SANDBOX = {"demo", "sandbox"}
-"""Commands that need the extra ``sandbox``."""
 
 DESCRIBE = """
 from kong_scim.protocol.extensions import schemas_directory
@@ -80,21 +77,21 @@ class TestThePluginServer:
 
 
 class TestTheCommandLine:
-    def test_every_command_but_those_of_the_sandbox_is_there(self, cli: Installed) -> None:
+    def test_every_command_but_those_of_another_extra_is_there(self, cli: Installed) -> None:
         listed = cli.run("kong-scim", "--help")
         assert listed.returncode == 0
         for command in _COMMANDS:
             [line] = re.findall(rf"^  {command} .*", listed.stdout, re.MULTILINE)
-            assert ("Needs more packages" in line) == (command in OF_THE_SANDBOX)
+            assert ("Needs more packages" in line) == (command in _EXTRAS)
 
-    @pytest.mark.parametrize("command", sorted(OF_THE_SANDBOX))
-    def test_a_command_of_the_sandbox_says_which_extra_it_needs(
+    @pytest.mark.parametrize("command", _EXTRAS)
+    def test_a_command_of_another_extra_says_which_extra_it_needs(
         self, cli: Installed, command: str
     ) -> None:
         done = cli.run("kong-scim", command, "--port", "0")
         assert done.returncode == 1
         assert f"{command} is not installed. " in done.stderr
-        assert "pip install 'kong-scim[sandbox]'" in done.stderr
+        assert f"pip install 'kong-scim[{_EXTRAS[command]}]'" in done.stderr
 
 
 class TestTheSandbox:

@@ -19,8 +19,8 @@ _COMMANDS = {
 }
 """The module of each command. The command is its function of the same name."""
 
-_OF_THE_SANDBOX = ("kong_scim_demo.", "kong_scim_sandbox.")
-"""Packages whose commands need the extra ``sandbox``."""
+_EXTRAS = {"demo": "sandbox", "sandbox": "sandbox"}
+"""The extra of the package that a command needs beyond ``cli``."""
 
 
 class _Commands(click.Group):
@@ -32,19 +32,18 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        module = _COMMANDS[cmd_name]
         try:
-            command: click.Command = getattr(import_module(module), cmd_name)
+            command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
         except ModuleNotFoundError as error:
-            if not module.startswith(_OF_THE_SANDBOX) or f"{error.name}.".startswith("kong_scim"):
+            if cmd_name not in _EXTRAS or str(error.name).startswith("kong_scim"):
                 raise
-            return _not_installed(cmd_name)
+            return _not_installed(cmd_name, _EXTRAS[cmd_name])
         return command
 
 
-def _not_installed(name: str) -> click.Command:
-    """Return what stands in for a command of the sandbox where the extra is not installed."""
-    text = "Needs more packages: pip install 'kong-scim[sandbox]'"
+def _not_installed(name: str, extra: str) -> click.Command:
+    """Return what stands in for a command whose extra is not installed."""
+    text = f"Needs more packages: pip install 'kong-scim[{extra}]'"
 
     @click.command(
         name,
