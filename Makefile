@@ -90,6 +90,11 @@ docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/
 	@$(BIN)/python -m kong_scim.config.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
 	@mv $@.new $@
 
+.PHONY: docs-site
+docs-site: $(STAMP) ## build the documentation as a site in .cache/docs-site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open .cache/docs-site/index.html; with its search: python3 -m http.server --directory .cache/docs-site"
+
 FORCE:
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
@@ -101,6 +106,10 @@ lock: $(STAMP) ## regenerate what is installed: requirements.lock by the image, 
 	  --constraint requirements.lock pyproject.toml
 	@$(LOCK) --output-file requirements-bench.lock --extra sandbox --extra dev --extra bench \
 	  --constraint requirements-dev.lock pyproject.toml
+
+.PHONY: wheel
+wheel: $(STAMP) ## build the wheel in dist/: the same file from the same commit
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build --target wheel
 
 .PHONY: image
 image: ## build the plugin server's image with Docker

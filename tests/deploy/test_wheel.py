@@ -1,13 +1,24 @@
-"""The wheel has everything that the command line needs beside its packages."""
+"""The wheel: the same bytes from the same sources, and complete with the packages of each extra."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+from composition import ROOT
+from installed import Installed, built
+
+from host_processes import PATIENCE
+from hosts import scim_client
+from kong_scim.cli.main import _COMMANDS, _EXTRAS
+from scim_traffic import new_user
+
+SOURCES = ("LICENSE", "README.md", "kong-plugins", "pyproject.toml", "schemas")
+"""What the wheel is made from."""
 
 DESCRIBE = """
 from kong_scim.protocol.extensions import schemas_directory
@@ -17,28 +28,106 @@ print(schemas_directory())
 """
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def test_two_builds_are_the_same_file(wheel: Path, tmp_path: Path) -> None:
+    """The second one elsewhere, with other times and permissions of the files."""
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(ROOT / name, tmp_path / name)
+    for path in tmp_path.rglob("*.py"):
+        path.chmod(0o600)
+    again = built(tmp_path, tmp_path / "dist")
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The base: the plugin server alone."""
+    return Installed(tmp_path_factory.mktemp("server"), wheel)
+
+
+@pytest.fixture(scope="module")
+def cli(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("cli"), wheel, "cli")
+
+
+@pytest.fixture(scope="module")
+def sandbox(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("sandbox"), wheel, "sandbox")
+
+
+class TestThePluginServer:
+    def test_it_runs(self, server: Installed) -> None:
+        assert "--socket" in server.run("kong-scim-plugin-server", "--help").stdout
+        [plugin] = json.loads(server.run("kong-scim-plugin-server", "--dump").stdout)
+        assert plugin["Name"] == "scim"
+
+    def test_the_command_line_says_which_extra_it_needs(self, server: Installed) -> None:
+        done = server.run("kong-scim", "--help")
+        assert done.returncode == 1
+        assert "pip install 'kong-scim[cli]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestTheCommandLine:
+    def test_every_command_but_those_of_another_extra_is_there(self, cli: Installed) -> None:
+        listed = cli.run("kong-scim", "--help")
+        assert listed.returncode == 0
+        for command in _COMMANDS:
+            [line] = re.findall(rf"^  {command} .*", listed.stdout, re.MULTILINE)
+            assert ("Needs more packages" in line) == (command in _EXTRAS)
+
+    @pytest.mark.parametrize("command", _EXTRAS)
+    def test_a_command_of_another_extra_says_which_extra_it_needs(
+        self, cli: Installed, command: str
+    ) -> None:
+        done = cli.run("kong-scim", command, "--port", "0")
+        assert done.returncode == 1
+        assert f"{command} is not installed. " in done.stderr
+        assert f"pip install 'kong-scim[{_EXTRAS[command]}]'" in done.stderr
+
+
+class TestTheSandbox:
+    def test_every_command_is_there(self, sandbox: Installed) -> None:
+        listed = sandbox.run("kong-scim", "--help")
+        assert listed.returncode == 0
+        assert "Needs more packages" not in listed.stdout
+
+    def test_it_has_the_lua_and_the_schemas_that_ship(self, sandbox: Installed) -> None:
+        lua, schemas = map(Path, sandbox.run("python", "-c", DESCRIBE).stdout.split())
+        for place in lua, schemas:
+            assert place.is_relative_to(sandbox.bin.parent)
+        shipped = ROOT / "kong-plugins/kong/plugins"
+        assert files_of(lua / "scim-bridge") == files_of(shipped / "scim-bridge")
+        assert (lua / "scim/handler.lua").is_file()
+        assert {path.name for path in (ROOT / "schemas").glob("*.json")} <= files_of(schemas)
+
+    def test_it_provisions_a_user(self, sandbox: Installed) -> None:
+        options = ("--port", "0", "--admin-port", "0", "--token", "a-token")
+        with subprocess.Popen(
+            [str(sandbox.bin / "kong-scim"), "sandbox", *options],
+            cwd="/",
+            env=sandbox.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                said = dict(process.stdout.readline().partition(": ")[::2] for _ in range(3))
+                with scim_client(said["SCIM base URL"].strip(), "a-token") as client:
+                    assert new_user(client, "alice")["active"] is True
+            finally:
+                process.terminate()
+            assert process.wait(PATIENCE) == 0
+
+
 def files_of(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-
-
-def test_an_installed_sandbox_has_the_lua_and_the_schemas_that_ship(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
-    subprocess.run([*build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    zipfile.ZipFile(wheel).extractall(installed)
-    described = subprocess.run(
-        [sys.executable, "-c", DESCRIBE],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(installed), "PATH": ""},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    lua, schemas = map(Path, described.stdout.split())
-    assert lua.is_relative_to(installed)
-    shipped = ROOT / "kong-plugins/kong/plugins"
-    assert files_of(lua / "scim-bridge") == files_of(shipped / "scim-bridge")
-    assert (lua / "scim/handler.lua").is_file()
-    assert schemas.is_relative_to(installed)
-    assert {path.name for path in (ROOT / "schemas").glob("*.json")} <= files_of(schemas)

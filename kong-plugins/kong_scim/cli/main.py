@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from kong_scim import __version__
+from kong_scim.cli.printing import failure
 
 _COMMANDS = {
     "audit": "kong_scim.cli.audit",
@@ -18,6 +19,9 @@ _COMMANDS = {
 }
 """The module of each command. The command is its function of the same name."""
 
+_EXTRAS = {"demo": "sandbox", "sandbox": "sandbox"}
+"""The extra of the package that a command needs beyond ``cli``."""
+
 
 class _Commands(click.Group):
     """Imports only the module of the command that is called, so that it starts quickly."""
@@ -28,8 +32,29 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        try:
+            command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            if cmd_name not in _EXTRAS or str(error.name).startswith("kong_scim"):
+                raise
+            return _not_installed(cmd_name, _EXTRAS[cmd_name])
         return command
+
+
+def _not_installed(name: str, extra: str) -> click.Command:
+    """Return what stands in for a command whose extra is not installed."""
+    text = f"Needs more packages: pip install 'kong-scim[{extra}]'"
+
+    @click.command(
+        name,
+        help=text,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def command() -> None:
+        raise failure(f"{name} is not installed. {text}")
+
+    return command
 
 
 @click.group(cls=_Commands)
