@@ -19,7 +19,9 @@ from kong_scim.quarantine.decisions import QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
 from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
+from kong_scim.sync.drift_pass import ACTOR, Tools
 from kong_scim.sync.drift_search import DriftSearch
+from kong_scim.sync.drift_state import DriftState
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.reconcile import Reconciler
@@ -110,6 +112,12 @@ class Provisioning:
         :param origin: Who asked for it, for the events.
         """
         return Reconciler(self.directory(origin), self.kinds.in_role("User"))
+
+    def drift_tools(self) -> Tools:
+        """Return what a pass in the background works with."""
+        return Tools(
+            self.drift(), self.reconciler(ACTOR), DriftState(self.database()), self.host.node_id
+        )
 
     def quarantine(self, origin: Origin) -> QuarantineDecisions:
         """Return the tenant's quarantine.

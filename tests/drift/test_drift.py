@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 
 from hosts import Gateway
 from scim_traffic import new_group, new_user, patched_user

@@ -10,8 +10,9 @@
     Mends the differences of the next users, or of one. It answers ``mended``, ``held`` and
     ``failed``, each a number of differences, ``results``, and ``next``.
 ``POST /Drift/preview`` with ``{"config": {...}, "count": 100, "cursor": null}``
-    Answers who would get another name or other groups with another configuration of the plugin.
-    Its fields that decide on consumers and groups are taken, and its others ignored.
+    Answers who would get another name or other groups with another configuration of the plugin:
+    ``people``, how many users this part is about, ``changes``, and ``next``. The fields that decide
+    on consumers and groups are taken from ``config``, and its others ignored.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from scim2_models import InvalidValueException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import ADMIN
+from kong_scim.config.plugin import ConfigurationError
 from kong_scim.endpoints.call import (
     Call,
     Endpoint,
@@ -39,6 +41,8 @@ from kong_scim.endpoints.call import (
 from kong_scim.sync.drift import KINDS
 from kong_scim.sync.drift_search import DriftPage, DriftSearch, Position, UserDrift
 from kong_scim.sync.drift_state import DriftState
+from kong_scim.sync.preview import Preview, other_config, preview
+from kong_scim.tenant import check
 
 COUNT = 100
 """The default number of differences in an answer."""
@@ -101,7 +105,7 @@ def _parts(search: DriftSearch, begin: Position) -> Iterator[DriftPage]:
     looked_at = 0
     while position is not None and looked_at < LOOKED_AT:
         part = search.page(position, BATCH)
-        looked_at += part.people or BATCH
+        looked_at += len(part.users) or BATCH
         position = part.next
         yield part
 
@@ -213,8 +217,56 @@ def _mend(call: Call) -> dict[str, Any]:
     }
 
 
+def _preview(call: Call) -> ScimResponse:
+    require_method(call.request, "POST")
+    body = json_object(call.request.body)
+    given, count = body.get("config"), body.get("count", COUNT)
+    cursor = body.get("cursor")
+    if not isinstance(given, dict) or type(count) is not int or not isinstance(cursor, str | None):
+        raise InvalidValueException(
+            detail='config is an object, count a number, and cursor the "next" of the answer '
+            "before, or null"
+        )
+    provisioning = call.provisioning
+    try:
+        other = other_config(provisioning.config, given)
+        check(other, provisioning.kinds)
+    except ConfigurationError as error:
+        raise InvalidValueException(detail=str(error)) from None
+    users, after = provisioning.drift().users, _Progress.read(cursor).position.after
+    changes: list[Preview] = []
+    people, last = 0, None
+    while people < LOOKED_AT and len(changes) < max(1, min(count, MOST)):
+        some, last = users.after(after, BATCH)
+        if last is None:
+            break
+        people, after = people + len(some), last
+        changes += preview(some, provisioning.config, other)
+    return json_answer(
+        {
+            "people": people,
+            "changes": [
+                {
+                    "user": each.user,
+                    "userName": each.user_name,
+                    "before": each.before,
+                    "after": each.after,
+                    "gains": list(each.gains),
+                    "loses": list(each.loses),
+                    **({"error": each.error} if each.error else {}),
+                }
+                for each in changes
+            ],
+            "next": _Progress().cursor(Position("users", last) if last else None),
+        }
+    )
+
+
 def _moment(stored: str | None) -> str | None:
     return stored[:19] + "Z" if stored else None
 
 
-ENDPOINTS: Mapping[str, Endpoint] = {"/Drift": Endpoint(ADMIN, _drift)}
+ENDPOINTS: Mapping[str, Endpoint] = {
+    "/Drift": Endpoint(ADMIN, _drift),
+    "/Drift/preview": Endpoint(ADMIN, _preview),
+}

@@ -99,18 +99,18 @@ def compare(
     :param credentials: The kinds of credentials that the consumer has.
     """
     if present is not None and _is_of_somebody_else(target, present):
-        found = f"the consumer {_named(present.username, present.custom_id)} of somebody else"
+        found = f"the consumer {named(present.username, present.custom_id)} of somebody else"
         return [Difference("consumer_taken", target.username, found)]
     if not target.present:
         if present is None:
             return []
         applied = record.consumer_id is not None and SUSPENDED in present.tags
         kind: Kind = "mapping_changed" if applied else "not_suspended"
-        return [Difference(kind, None, _named(present.username, present.custom_id))]
+        return [Difference(kind, None, named(present.username, present.custom_id))]
     if present is None:
         never = record.consumer_id is None
         kind = "mapping_changed" if never else "consumer_missing"
-        return [Difference(kind, _named(target.username, target.custom_id), None)]
+        return [Difference(kind, named(target.username, target.custom_id), None)]
     return [
         *_names_and_groups(target, record, present),
         *_tags(target, present),
@@ -120,7 +120,7 @@ def compare(
 
 def orphaned(consumer: Consumer) -> Difference:
     """Return the difference of a consumer that SCIM made, and that has no user any more."""
-    return Difference("consumer_orphaned", None, _named(consumer.username, consumer.custom_id))
+    return Difference("consumer_orphaned", None, named(consumer.username, consumer.custom_id))
 
 
 def _is_of_somebody_else(target: Wanted, present: Consumer) -> bool:
@@ -148,8 +148,8 @@ def _names_and_groups(
     if renamed or recoded:
         yield Difference(
             "consumer_renamed",
-            _named(target.username, target.custom_id if recoded else None),
-            _named(present.username, present.custom_id if recoded else None),
+            named(target.username, target.custom_id if recoded else None),
+            named(present.username, present.custom_id if recoded else None),
         )
     missing, extra = _groups(target, present)
     applied = frozenset(record.access_groups)
@@ -194,7 +194,8 @@ def _credentials(target: Wanted, credentials: Collection[str]) -> Iterator[Diffe
         yield Difference("credentials_left", None, _listed(sorted(credentials)))
 
 
-def _named(username: str | None, custom_id: str | None) -> str:
+def named(username: str | None, custom_id: str | None) -> str:
+    """Return the text that shows the names of a consumer."""
     return str(username) if custom_id is None else f"{username} (custom_id {custom_id})"
 
 

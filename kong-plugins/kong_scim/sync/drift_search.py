@@ -76,12 +76,12 @@ class UserDrift:
 class DriftPage:
     """A part of a search.
 
-    :param people: How many users were looked at.
+    :param users: The ids of the users that were looked at.
     :param next: Where the search goes on; None at its end.
     """
 
     found: list[UserDrift]
-    people: int
+    users: list[str]
     next: Position | None
 
 
@@ -128,8 +128,9 @@ class DriftSearch:
             return self._orphans(position.after)
         users, last = self.users.after(position.after, size)
         if last is None:
-            return DriftPage([], 0, Position("consumers"))
-        return DriftPage(self.of_users(users), len(users), Position("users", last))
+            return DriftPage([], [], Position("consumers"))
+        ids = [user.row.id for user in users]
+        return DriftPage(self.of_users(users), ids, Position("users", last))
 
     def of_user(self, user_id: str) -> list[UserDrift]:
         """Return the differences of one user, in a list that is empty if there are none.
@@ -226,8 +227,8 @@ class DriftSearch:
     def _orphans(self, after: str) -> DriftPage:
         tagged = self.bridge.tagged_after(self.config.tag(), after, TAGGED)
         if not tagged:
-            return DriftPage([], 0, None)
-        return DriftPage(self._without_user(tagged), 0, Position("consumers", tagged[-1][0]))
+            return DriftPage([], [], None)
+        return DriftPage(self._without_user(tagged), [], Position("consumers", tagged[-1][0]))
 
     def _without_user(self, tagged: Sequence[tuple[str, str | None]]) -> list[UserDrift]:
         """Return those of some consumers whose user does not exist.

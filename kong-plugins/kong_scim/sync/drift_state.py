@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Delete, Select, Text, delete, func, select
 from sqlalchemy.dialects.postgresql import Insert
 
-from kong_scim.bridge import Dialect, Sql
+from kong_scim.bridge import Dialect, Sample, Sql
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import (
@@ -21,6 +22,8 @@ from kong_scim.directory.statements import (
     rows_of_json,
 )
 from kong_scim.directory.tables import drift_passes, drifts
+from kong_scim.directory.values import utc_now
+from kong_scim.sync.drift import KINDS
 from kong_scim.sync.drift_search import UserDrift
 
 
@@ -61,6 +64,17 @@ class DriftState:
         if users:
             rows = json_rows([(user,) for user in sorted(set(users))])
             self.database.commit([self.database.bind(_FORGET, rows=rows)])
+
+
+def gauges(database: TenantDatabase) -> list[Sample]:
+    """Return the gauges of drift for Kong's ``/metrics``; none before the first pass."""
+    passed, counted = database.query([database.bind(PASS), database.bind(BY_KIND)])
+    if not passed or not passed[0]["ended"]:
+        return []
+    tenant, by_kind = database.scope.tenant, {row["kind"]: row["total"] for row in counted}
+    samples = [Sample("drift", (tenant, kind), int(by_kind.get(kind, 0))) for kind in KINDS]
+    age = (utc_now() - datetime.fromisoformat(passed[0]["ended"])).total_seconds()
+    return [*samples, Sample("drift_pass_age", (tenant,), max(age, 0.0))]
 
 
 PASS = Statement(select(drift_passes).where(in_scope(drift_passes)))

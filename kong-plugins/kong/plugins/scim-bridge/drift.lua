@@ -113,7 +113,7 @@ end
 
 
 --- @param arg.credentials_of ids of consumers
--- @param arg.tagged the `tag` of consumers, the id `after` which they begin (or an empty text), and the `size`
+-- @param arg.tagged the `tag` of consumers, the id `after` which they begin (empty for all), and the `size`
 -- @return `holders`, a list of { consumer, dao }, and `consumers`, a list of { id, user }
 local function drift(arg)
   local ids, wanted = array({}), given(arg.tagged)
@@ -124,7 +124,8 @@ local function drift(arg)
     table.insert(ids, id)
   end
   if wanted then
-    expect(type(wanted) == "table" and type(wanted.tag) == "string" and type(wanted.size) == "number" and wanted.size >= 1
+    expect(type(wanted) == "table" and type(wanted.tag) == "string"
+           and type(wanted.size) == "number" and wanted.size >= 1
            and (wanted.after == "" or internals.is_valid_uuid(wanted.after)),
            "`tagged` needs `tag`, `after`, which is an id or empty, and `size`")
   end
