@@ -36,8 +36,7 @@ _MENDS: dict[Kind, str] = {
     "are lost, so give it new ones",
     "consumer_renamed": "Reconciling gives the consumer its name back",
     "consumer_untagged": "Reconciling sets the tags that SCIM gives, and leaves all others",
-    "consumer_taken": "Rename one of the two, or remove the other consumer: SCIM never takes over "
-    "what it did not make",
+    "consumer_taken": "Rename one of the two",
     "group_missing": "Reconciling gives the groups again",
     "group_extra": "Reconciling takes these groups away",
     "not_suspended": "Reconciling suspends the consumer as `on_deactivate` says",
@@ -45,6 +44,11 @@ _MENDS: dict[Kind, str] = {
     "consumer_orphaned": "Reconciling deletes the consumer",
     "mapping_changed": "Reconciling applies the present configuration",
 }
+
+_TAKEN = (
+    "The consumer with the id of this user has the tags of somebody else, or is declared in the "
+    "gateway's configuration: SCIM changes neither. Correct its tags, or remove it"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Difference:
     @property
     def mend(self) -> str:
         """A sentence that says what mends it."""
-        return self.obstacle or f"{_MENDS[self.kind]}."
+        return self.obstacle or _MENDS[self.kind]
 
 
 def wanted_now(config: PluginConfig, user: UserState) -> tuple[KongUserRecord, Wanted]:
@@ -100,7 +104,7 @@ def compare(
     """
     if present is not None and _is_of_somebody_else(target, present):
         found = f"the consumer {named(present.username, present.custom_id)} of somebody else"
-        return [Difference("consumer_taken", target.username, found)]
+        return [Difference("consumer_taken", target.username, found, _TAKEN)]
     if not target.present:
         if present is None:
             return []
