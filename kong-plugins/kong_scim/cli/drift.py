@@ -34,8 +34,8 @@ class _Command(click.Command):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.exit_code = FAILED
-            raise
+            error.show()
+            ctx.exit(FAILED)
 
 
 @click.command(cls=_Command)
@@ -51,6 +51,7 @@ class _Command(click.Command):
 @click.option("--tenant", metavar="NAME", help="With --config: whose plugin in it is meant.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def drift(
+    *,
     scim_url: str | None,
     token: str | None,
     user: str | None,
@@ -76,7 +77,7 @@ def drift(
 @click.option("--user", metavar="NAME", help="Only this user: a userName, or an id.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def reconcile(
-    scim_url: str | None, token: str | None, dry_run: bool, user: str | None, as_json: bool
+    *, scim_url: str | None, token: str | None, dry_run: bool, user: str | None, as_json: bool
 ) -> None:
     """Mend the differences between Kong and what SCIM wants.
 

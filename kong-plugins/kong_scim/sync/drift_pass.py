@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, update
 
-from kong_scim.bridge import RowCountError, Sql
+from kong_scim.bridge import Param, RowCountError, Sql
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, parameters
@@ -219,7 +219,7 @@ class DriftPass:
             "by": tools.node,
             "until": instant(self._now() + LEASE),
         }
-        return [tools.state.database.bind(_ADVANCE, begun=old[0], progress=old[1], **values)]
+        return [tools.state.database.bind(_ADVANCE, **_known(old), **values)]
 
     def _finish(
         self, tools: Tools, old: tuple[str, str], progress: _Progress, noted: list[Sql]
@@ -227,9 +227,7 @@ class DriftPass:
         database, begun, now = tools.state.database, progress.begun, self._now()
         counts = dict.fromkeys(("people", "mended", "held", "failed"), 0) | dict(progress.counts)
         last = {"begun": _shown(begun), "ended": _shown(instant(now)), **counts, "by": tools.node}
-        end = database.bind(
-            _END, begun=old[0], progress=old[1], now=instant(now), about=to_text(last)
-        )
+        end = database.bind(_END, **_known(old), now=instant(now), about=to_text(last))
         database.commit([end, *noted, database.bind(_GONE, begun=begun)])
         new = {row["kind"]: int(row["total"]) for row in database.rows(_NEW, begun=begun)}
         if new:
@@ -251,6 +249,10 @@ class DriftPass:
         database.commit([database.bind(INSERT_EVENT, **notice)])
 
 
+def _known(old: tuple[str, str]) -> dict[str, Param]:
+    return {"old_begun": old[0], "old_progress": old[1]}
+
+
 def _shown(stored: str) -> str:
     return stored[:19] + "Z"
 
@@ -268,8 +270,8 @@ _INSERT = Statement(
 
 _AS_READ = (
     in_scope(drift_passes),
-    drift_passes.c.begun == bindparam("begun"),
-    drift_passes.c.progress == bindparam("progress"),
+    drift_passes.c.begun == bindparam("old_begun"),
+    drift_passes.c.progress == bindparam("old_progress"),
 )
 
 _ADVANCE = Statement(
