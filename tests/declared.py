@@ -31,6 +31,7 @@ def scim_plugin(tenant: str, reference: str, /, **config: Any) -> dict[str, Any]
         ],
         "limits": {"failed_attempts": 0},  # all tests come from one address
         "quarantine": {"enabled": False},  # most delete everybody before they begin
+        "reconcile": {"every": 0},  # many change Kong by hand, and expect no event of it
     }
     return {"name": "scim", "config": {**defaults, **config}}
 

@@ -14,6 +14,7 @@ TOKEN = "t0ken-of-the-tests"
 CONFIG: dict[str, Any] = {
     "tokens": [{"name": "okta", "value": TOKEN}],
     "limits": {"failed_attempts": 0},
+    "reconcile": {"every": 0},
 }
 
 

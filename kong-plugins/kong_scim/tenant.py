@@ -19,8 +19,12 @@ from kong_scim.quarantine.decisions import QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
 from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
+from kong_scim.sync.drift_pass import ACTOR, Tools
+from kong_scim.sync.drift_search import DriftSearch
+from kong_scim.sync.drift_state import DriftState
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
 from kong_scim.sync.ownership import Ownership
+from kong_scim.sync.reconcile import Reconciler
 from kong_scim.sync.wanted import check_mapping
 
 ADMIN = "kong-admin"
@@ -86,6 +90,33 @@ class Provisioning:
             outbox,
             guard=guard,
             dry_run=dry_run,
+        )
+
+    def drift(self, config: PluginConfig | None = None) -> DriftSearch:
+        """Return the search for differences between what SCIM wants and what Kong has.
+
+        :param config: The configuration that says what is wanted; None for the present one.
+        """
+        gateway = self._gateway()
+        return DriftSearch(
+            config or self.config,
+            EveryUser(self._database(gateway), self.kinds.in_role("User")),
+            gateway,
+            self.bridge,
+            declared=self.host.database == "off",
+        )
+
+    def reconciler(self, origin: Origin) -> Reconciler:
+        """Return what mends such differences.
+
+        :param origin: Who asked for it, for the events.
+        """
+        return Reconciler(self.directory(origin), self.kinds.in_role("User"))
+
+    def drift_tools(self) -> Tools:
+        """Return what a pass in the background works with."""
+        return Tools(
+            self.drift(), self.reconciler(ACTOR), DriftState(self.database()), self.host.node_id
         )
 
     def quarantine(self, origin: Origin) -> QuarantineDecisions:

@@ -14,6 +14,8 @@ from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.events.credential_uses import Callers, Expiring
 from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.sync.drift_pass import DriftPass
+from kong_scim.sync.drift_state import gauges
 from kong_scim.tenant import NoDataError, Provisioning
 
 UNGUARDED = (
@@ -56,6 +58,7 @@ class Tick:
         self._failures = failures
         self._running = threading.Lock()
         self._names_are_held = False
+        self._drift_pass = DriftPass(config)
         self._callers = Callers(
             [
                 Expiring(token.name, token.expires, token.expiry())
@@ -100,9 +103,11 @@ class Tick:
             "tokens": lambda: self._callers.run(provisioning.database(), self._last_used),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
         }
+        if self._drift_pass.is_due:
+            jobs["drift"] = lambda: self._drift_pass.run(provisioning.drift_tools())
         if waking.observed:
             jobs["metrics"] = lambda: self._event_worker.measure(
-                provisioning.database(), bridge.report
+                provisioning.database(), bridge.report, gauges
             )
         for name, job in jobs.items():
             self._do(name, job)

@@ -216,10 +216,16 @@ class _AdminApi:
         return self._page(request, "consumers", {"custom_id": custom_id} if custom_id else {})
 
     async def consumer(self, request: Request) -> Response:
-        _allow(request, "GET", "DELETE")
+        _allow(request, "GET", "PATCH", "DELETE")
         found = entities.find_consumer(self._database, request.path_params["consumer"])
         if request.method == "GET":
             return _json(200, _present(found))
+        if request.method == "PATCH":
+            self._refuse_dbless("update", "consumers")
+            known, changes = _present(found), {**await _body(request)}
+            changes.pop("id", None)
+            with self._store.writing() as connection:
+                return _json(200, entities.update(connection, known, changes))
         if found is not None:
             self._refuse_dbless("remove", "consumers")
             with self._store.writing() as connection:

@@ -100,6 +100,17 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     return select(connection, name, "id", row["id"])[0]
 
 
+def update(connection: sqlite3.Connection, known: Entity, changes: Mapping[str, Any]) -> Entity:
+    """Change some fields of a consumer, and return it.
+
+    :raises DaoError: The error of Kong's DAO.
+    """
+    schema = DAOS["consumers"]
+    validate(schema, {**known, **changes})
+    write(connection, schema, changes, known)
+    return select(connection, schema.name, "id", known["id"])[0]
+
+
 def fill(name: str, entity: Entity) -> None:
     """Check a new entity, and make a key if it is a credential without one.
 

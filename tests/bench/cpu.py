@@ -90,16 +90,16 @@ def _cost(side: Server, requests: Iterator[bytes]) -> tuple[float, float, float]
     count = OPTIONS.sized(REQUESTS, 20)
     some = itertools.islice(requests, count // 10)
     load.send(side.address, some, connections=CONNECTIONS, expect=expect)
-    before = _spent(side)
+    before = spent(side)
     run = load.send(
         side.address, itertools.islice(requests, count), connections=CONNECTIONS, expect=expect
     )
-    after = _spent(side)
+    after = spent(side)
     each = [(after[part] - before[part]) * 1000 / count for part in ("plugin server", "gateway")]
     return each[0], each[1], run.rate
 
 
-def _spent(side: Server) -> dict[str, float]:
+def spent(side: Server) -> dict[str, float]:
     """Return the CPU seconds of the processes so far, by what they do."""
     return {
         part: sum(sum(process.cpu_times()[:2]) for process in processes)

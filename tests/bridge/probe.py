@@ -37,6 +37,7 @@ class Probe:
                     body=lambda text: self.text("body", text),
                     wake=lambda text: self.text("wake", text),
                     query=lambda text: self.text("query", text),
+                    drift=lambda text: self.text("drift", text),
                     commit=lambda text: self.text("commit", text),
                     request_tick=lambda text: self.text("request_tick", text),
                     report=lambda text: self.text("report", text),

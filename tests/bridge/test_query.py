@@ -154,13 +154,18 @@ GARBAGE: list[Any] = [
     '{"bridge_version":6,"steps":[{"op":"stamp","event":"x","consumers":1}],"samples":[1]}',
     '{"bridge_version":6,"steps":[{"op":"stamp","event":"x","consumers":["x",{}]}],'
     '"samples":[{"metric":"events","labels":["x"],"value":1}]}',
+    '{"bridge_version":6,"credentials_of":["x"],"tagged":{"tag":"x"}}',
+    '{"bridge_version":6,"tagged":{"tag":"x","after":"","size":0.5}}',
+    '{"bridge_version":6,"credentials_of":"x","tagged":"x"}',
     '{"bridge_version":6,"samples":[{"metric":"latency","labels":["x","y"],"value":1}]}',
     '{"bridge_version":6,"steps":[{"op":"revoke"}],"secrets":[1]}',
     '{"bridge_version":6,"steps":[{"op":"revoke","consumer":"x"}],"sql":[{"sql":""}]}',
 ]
 
 
-@pytest.mark.parametrize("function", ["begin", "query", "commit", "request_tick", "report"])
+@pytest.mark.parametrize(
+    "function", ["begin", "query", "drift", "commit", "request_tick", "report"]
+)
 @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: repr(text)[:40])
 def test_garbage_is_an_error_in_the_envelope(probe: Probe, function: str, text: Any) -> None:
     """Never a Lua error: that would be Kong's own 500, and a Python thread lost for ever."""

@@ -42,6 +42,8 @@ MESSAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "replay": ("POST", "/Events/deliveries/replay", {"ids": [1], "failed": True}),
     "quarantine": ("POST", "/Quarantine", {"decision": "approve", "minutes": 1}),
+    "drift": ("POST", "/Drift", {"dryRun": True, "user": "absent", "cursor": "forged"}),
+    "preview": ("POST", "/Drift/preview", {"config": {}, "count": 1, "cursor": "forged"}),
 }
 
 
@@ -118,12 +120,14 @@ def test_each_wrong_value_in_a_bulk_request_is_refused_in_our_words(scim: httpx.
         in_our_words(scim.post("/Bulk", json={"schemas": [BULK], **body}))
 
 
-@pytest.mark.parametrize("path", ["/Users", "/Users/{id}", "/Groups", "/Events/deliveries"])
+@pytest.mark.parametrize(
+    "path", ["/Users", "/Users/{id}", "/Groups", "/Events/deliveries", "/Drift"]
+)
 def test_each_wrong_parameter_is_refused_in_our_words(scim: httpx.Client, path: str) -> None:
     group = new_group(scim)
     for name in (
         *("filter", "attributes", "excludedAttributes", "sortBy", "sortOrder", "startIndex"),
-        *("count", "cursor", "state", "after"),
+        *("count", "cursor", "state", "after", "kind", "user"),
     ):
         for value in (
             *("", " ", "5", "a b", "]", "[", '"', "emails[", "a,,b", "x" * 300, "é", "1e5", "name"),

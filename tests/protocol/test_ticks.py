@@ -17,6 +17,7 @@ from kong_scim.dbless.local_store import StoreError
 from kong_scim.events.credential_uses import Callers
 from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.sync.drift_pass import DriftPass
 from kong_scim.tenant import Provisioning
 
 
@@ -52,14 +53,14 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 @pytest.mark.parametrize(
     "failure", [ValueError("s3cret"), RecursionError(), KongGoneError("gone"), StoreError("full")]
 )
-@pytest.mark.parametrize("broken", ["memory", "names", "tokens", "events", "metrics"])
+@pytest.mark.parametrize("broken", ["memory", "names", "tokens", "events", "drift", "metrics"])
 def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     broken: str,
     failure: Exception,
 ) -> None:
-    plugin = Plugin({**CONFIG, "tenant": "ticking"})
+    plugin = Plugin({**CONFIG, "tenant": "ticking", "reconcile": {"every": 15}})
     done: list[str] = []
 
     def job(name: str) -> Any:
@@ -75,11 +76,13 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(Provisioning, "hold_names", job("names"))
     monkeypatch.setattr(Callers, "run", job("tokens"))
     monkeypatch.setattr(EventWorker, "run", job("events"))
+    monkeypatch.setattr(Provisioning, "drift_tools", lambda _: None)
+    monkeypatch.setattr(DriftPass, "run", job("drift"))
     monkeypatch.setattr(EventWorker, "measure", job("metrics"))
     counts_of("ticking").take()
     for _ in range(3):
         plugin.tick(Waking(observed=True))
-    assert done == ["memory", "names", "tokens", "events", "metrics"] * 3
+    assert done == ["memory", "names", "tokens", "events", "drift", "metrics"] * 3
     assert counts_of("ticking").take() == {("failures", broken, ""): 3}
     assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert "s3cret" not in caplog.text

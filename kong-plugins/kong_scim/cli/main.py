@@ -13,7 +13,9 @@ _COMMANDS = {
     "audit": "kong_scim.cli.audit",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
+    "drift": "kong_scim.cli.drift",
     "quarantine": "kong_scim.cli.quarantine",
+    "reconcile": "kong_scim.cli.drift",
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",
 }

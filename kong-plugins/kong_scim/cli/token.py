@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from kong_scim.auth.scopes import PROVISIONING
 from kong_scim.auth.tokens import Tokens
 from kong_scim.cli import vault
 from kong_scim.cli.client import Client, gateway_options
+from kong_scim.cli.kong_yml import plugins_in
 from kong_scim.cli.printing import failure, say, say_json
 from kong_scim.config.plugin import SCOPES, ConfigurationError, parse, references
 
@@ -76,12 +76,8 @@ def check(config: Path, address: str) -> None:
     this environment, files on this machine.
     """
     value = click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
-    try:
-        declared = yaml.safe_load(config.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise failure(f"{config}: {error}") from None
     accepted = False
-    for raw in _plugins(declared):
+    for raw in plugins_in(config):
         tenant = raw.get("tenant", "default")
         try:
             parsed, vault_references = parse(raw), references(raw)
@@ -127,15 +123,3 @@ def list_(scim_url: str | None, token: str | None, as_json: bool) -> None:
 
 def _of(scopes: frozenset[str]) -> str:
     return " (all that a provider needs)" if scopes == PROVISIONING else ""
-
-
-def _plugins(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the configuration of each plugin ``scim`` in a declarative configuration."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _plugins(each)
-    if isinstance(value, dict):
-        if value.get("name") == "scim" and isinstance(value.get("config"), dict):
-            yield value["config"]
-        for each in value.values():
-            yield from _plugins(each)

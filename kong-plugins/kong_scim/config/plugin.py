@@ -17,14 +17,17 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from kong_scim.config.auth import SCOPES, Jwt, Limits, Scope, StrictRecord, Token
+from kong_scim.config.consumer import ConsumerMapping
 from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
+from kong_scim.config.reconcile import ReconcileConfig
 
 _NOT_MAPPING = frozenset(
     {
         *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "dry_run", "max_body_size", "max_results", "max_operations"),
+        *("quarantine", "reconcile", "dry_run"),
+        *("max_body_size", "max_results", "max_operations"),
     }
 )
 """The fields of the configuration that have no effect on a user's consumer."""
@@ -32,25 +35,12 @@ _NOT_MAPPING = frozenset(
 RESERVED_TENANTS = frozenset({"suspended"})
 """Names that no tenant may have, since the guard gives their tag ``scim:<tenant>`` a meaning."""
 
-
-_ATTRIBUTE_PATH = re.compile(r"^(?:urn:[^\s,/]+:)?[A-Za-z][\w$-]*(?:\.[A-Za-z][\w$-]*)?$")
-
-_LUA_ATTRIBUTE_PATH: dict[str, Any] = {
-    "patterns": [
-        "^%a[%w_$%-]*$",
-        "^%a[%w_$%-]*%.%a[%w_$%-]*$",
-        "^urn:[^%s,/]+:%a[%w_$%-]*$",
-        "^urn:[^%s,/]+:%a[%w_$%-]*%.%a[%w_$%-]*$",
-    ],
-    "err": "name a SCIM attribute path such as userName or name.familyName",
-}
-"""The same rule for Kong. It needs four patterns, since a Lua pattern has no optional groups."""
-
-
 __all__ = [
+    "MAPPING",
     "POLL",
     "SCOPES",
     "ConfigurationError",
+    "ConsumerMapping",
     "Events",
     "GroupMapping",
     "Jwt",
@@ -68,46 +58,6 @@ __all__ = [
 
 class ConfigurationError(ValueError):
     """The configuration cannot work. The message names the field and says what to change."""
-
-
-class ConsumerMapping(StrictRecord):
-    """Which attributes of a user name its consumer."""
-
-    username: str = Field(
-        default="userName",
-        description="SCIM attribute that becomes the consumer's `username`.",
-        json_schema_extra={"kong": {"match_any": _LUA_ATTRIBUTE_PATH}},
-    )
-    custom_id: str | None = Field(
-        default="externalId",
-        description="SCIM attribute that becomes the consumer's `custom_id`; an empty string for "
-        "none. It must be unique in the workspace.",
-        json_schema_extra={
-            "kong": {
-                "match_any": {
-                    **_LUA_ATTRIBUTE_PATH,
-                    "patterns": [*_LUA_ATTRIBUTE_PATH["patterns"], "^$"],
-                }
-            }
-        },
-    )
-
-    @field_validator("username", "custom_id")
-    @classmethod
-    def _is_attribute_path(cls, value: str | None) -> str | None:
-        if value in (None, ""):
-            return None
-        if not _ATTRIBUTE_PATH.match(str(value)):
-            raise ValueError(
-                f"{value!r} is no SCIM attribute path such as userName or name.familyName"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _username_is_set(self) -> ConsumerMapping:
-        if self.username is None:
-            raise ValueError("username: name an attribute, such as userName")
-        return self
 
 
 class PluginConfig(StrictRecord):
@@ -194,6 +144,10 @@ class PluginConfig(StrictRecord):
     quarantine: QuarantineConfig = Field(
         default_factory=QuarantineConfig, description="How many users may be deprovisioned at once."
     )
+    reconcile: ReconcileConfig = Field(
+        default_factory=ReconcileConfig,
+        description="How often Kong is compared with what SCIM wants, and what then happens.",
+    )
     dry_run: bool = Field(
         default=False,
         description="Answer as if it had worked, and write nothing but an event that says what "
@@ -250,6 +204,10 @@ class PluginConfig(StrictRecord):
         """The SHA-256 of all fields that may decide which consumer and which groups a user has."""
         text = self.model_dump_json(exclude=set(_NOT_MAPPING))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+MAPPING = frozenset(PluginConfig.model_fields) - _NOT_MAPPING
+"""The fields of the configuration that may decide which consumer and which groups a user has."""
 
 
 def parse(raw: dict[str, Any]) -> PluginConfig:

@@ -21,13 +21,22 @@ from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import Content, Found, Member, shows_memberships
 from kong_scim.directory.groups import Groups, member_of
 from kong_scim.directory.kinds import Kind, Kinds
-from kong_scim.directory.ports import ConsumerSync, DeprovisioningGuard, Operation, Outbox
+from kong_scim.directory.ports import (
+    Change,
+    ConsumerSync,
+    DeprovisioningGuard,
+    Entry,
+    Operation,
+    Outbox,
+    Outcome,
+)
 from kong_scim.directory.search import Position, Search
 from kong_scim.directory.statements import Statement, insert_into
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import secrets as tenant_secrets
 from kong_scim.directory.users import Precondition, Rewrite, Users
 from kong_scim.directory.values import utc_now
+from kong_scim.directory.writes import Writes
 
 
 def new_uuid() -> str:
@@ -256,6 +265,19 @@ class Directory:
         return self._groups.patch(
             kind, group_id, rewrite=rewrite, add=add, remove=remove, precondition=precondition
         )
+
+    def reconcile(self, kind: Kind, user_id: str) -> None:
+        """Have Kong's consumer of a user be as it should; do nothing if it is already.
+
+        :raises ~scim2_models.NotFoundException: When the user does not exist.
+        """
+        self._users.change(kind, user_id, lambda _: None, "reconcile", lambda _: None)
+
+    def apply(self, change: Change, outcome: Outcome) -> None:
+        """Commit steps in Kong that belong to no resource, guarded and with an event like a
+        change."""
+        context = self._context
+        context.commit(Writes(context.database), Entry(change, outcome, None, None))
 
     def delete(self, kind: Kind, resource_id: str, precondition: Precondition) -> None:
         """Delete a resource and its memberships.

@@ -39,10 +39,18 @@ class EveryUser:
         A user that is created meanwhile may be missing. A user whose row cannot be read is logged
         and left out, so that the others are applied to Kong; it gets no access.
         """
-        last = ""
-        while rows := self.database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size):
-            last = rows[-1]["id"]
-            yield self._users(rows)
+        users, last = self.after("", size)
+        while last is not None:
+            yield users
+            users, last = self.after(last, size)
+
+    def after(self, last: str, size: int) -> tuple[list[UserState], str | None]:
+        """Return the next users after an id, and the id of the last one; None if there are none.
+
+        Users whose rows cannot be read are left out, as by :meth:`batches`.
+        """
+        rows = self.database.rows(queries.AFTER, type=self.kind.name, last=last, limit=size)
+        return (self._users(rows), str(rows[-1]["id"])) if rows else ([], None)
 
     def some(self, ids: Sequence[str]) -> list[UserState]:
         """Return users by their ids, as :meth:`batches` does, without those that do not exist."""

@@ -15,7 +15,8 @@ from scim2_models import PreconditionFailedException
 from kong_scim.bridge import Sql, Step
 from kong_scim.directory.stored_row import Document, StoredRow
 
-Operation = Literal["create", "replace", "patch", "delete"]
+Operation = Literal["create", "replace", "patch", "delete", "reconcile"]
+"""What a client asked for; ``reconcile`` changes nothing but what Kong has of a user."""
 
 
 class Conflict(PreconditionFailedException):

@@ -26,6 +26,7 @@ _FIRST = {"migration": "000_base_scim_bridge"}
 _DELIVERIES = {"migration": "003_deliveries"}
 _QUARANTINE = {"migration": "004_quarantine"}
 _NAMES = {"migration": "007_names"}
+_DRIFT = {"migration": "008_drift"}
 
 HEAD = 128
 """How many characters of a value are indexed: PostgreSQL refuses B-tree rows over about 2,700
@@ -344,4 +345,40 @@ secrets = Table(
     # The secret in hexadecimal.
     _text("value"),
     info=_NAMES,
+)
+
+# -- Drift ----------------------------------------------------------------
+
+# The differences that are known, for the moment since which each is there.
+drifts = Table(
+    "scim_drifts",
+    metadata,
+    *_scope_key(),
+    # No foreign key, because the user of an orphaned consumer is gone.
+    _key("user_id"),
+    _key("kind"),
+    # When it was found first, and the begin of the last pass that found it.
+    _text("since"),
+    _text("seen"),
+    info=_DRIFT,
+)
+
+# The pass over all users of a tenant that runs, or ran last. One node at a time has the lease.
+drift_passes = Table(
+    "scim_drift_passes",
+    metadata,
+    *_scope_key(),
+    # The digest of the mapping with which the last pass began.
+    _text("mapping"),
+    # When the pass that runs began; empty for none.
+    _text("begun"),
+    # JSON: how far it is (kong_scim/sync/drift_pass.py).
+    _text("progress"),
+    # The node that runs it, and until when other nodes leave it alone.
+    _text("node"),
+    _text("leased"),
+    # The end of the last complete pass, and JSON about it; empty for none.
+    _text("ended"),
+    _text("last"),
+    info=_DRIFT,
 )

@@ -42,13 +42,21 @@ class Meter:
         self._now = now
         self._next = 0.0
 
-    def run(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
+    def run(
+        self,
+        database: TenantDatabase,
+        report: Callable[[list[Sample]], None],
+        more_gauges: Callable[[TenantDatabase], list[Sample]],
+    ) -> None:
         """Report the counts since the last report, and the gauges if they are due.
 
+        :param more_gauges: Returns gauges that are not about events.
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer. The next
             report has the counts then.
         """
-        gauges = self._gauges(database) if self._clock() >= self._next else []
+        gauges = []
+        if self._clock() >= self._next:
+            gauges = self._gauges(database) + more_gauges(database)
         taken = take_all(self._tenant)
         try:
             samples = [

@@ -6,8 +6,9 @@ those that would be empty:
 ``operation``
     The client's request: ``create``, ``replace``, ``patch`` or ``delete``. If an administrator of a
     DB-less Kong added or removed a credential, ``credential-add`` or ``credential-remove``, and the
-    column ``written`` has its kind. For a ``Quarantine``, ``begin``, ``approve``, ``reject`` or
-    ``lift``.
+    column ``written`` has its kind. If nothing but Kong's consumer was mended, ``reconcile``. For a
+    ``Quarantine``, ``begin``, ``approve``, ``reject`` or ``lift``. For ``Drift``, ``found`` or
+    ``mended``.
 ``actions``
     What the change amounted to: ``activate``, ``deactivate``, ``member-add``, ``member-remove``,
     ``roles-change``. ``credentials-revoke`` is derived from the column ``written``.
@@ -24,7 +25,7 @@ those that would be empty:
     ``[{"value", "consumer", "added", "removed", "suspended"}]``: the users whose consumers were
     written, with the access groups that they got and lost.
 ``detail``
-    A sentence on what happened, for a ``Quarantine``.
+    A sentence on what happened, for a ``Quarantine`` and for ``Drift``.
 ``dryRun``
     True if nothing was written. Versions and counts are those that would have been.
 

@@ -122,12 +122,18 @@ class EventWorker:
             raise failure
         return more
 
-    def measure(self, database: TenantDatabase, report: Callable[[list[Sample]], None]) -> None:
+    def measure(
+        self,
+        database: TenantDatabase,
+        report: Callable[[list[Sample]], None],
+        more_gauges: Callable[[TenantDatabase], list[Sample]],
+    ) -> None:
         """Report counts and gauges of the tenant's events for Kong's ``/metrics``.
 
+        :param more_gauges: Returns gauges that are not about events.
         :raises ~kong_scim.bridge.BridgeError: When Kong or the database does not answer.
         """
-        self._meter.run(database, report)
+        self._meter.run(database, report, more_gauges)
 
     def issuer(self, secrets: Mapping[str, str | None]) -> Issuer | None:
         """Return the issuer, which signs tokens, or None if there is no key that can sign."""

@@ -70,19 +70,21 @@ class Event(Resource[Any]):
     """When the change was committed."""
 
     operation: _Text = None
-    """What the client asked for: create, replace, patch or delete; credential-add and
-    credential-remove, at a DB-less Kong's Admin API; of a quarantine, begin, approve, reject or
-    lift; expiry-warning of a token."""
+    """What the client asked for: create, replace, patch or delete; reconcile, where only Kong's
+    consumer was mended; credential-add and credential-remove, at a DB-less Kong's Admin API; of a
+    quarantine, begin, approve, reject or lift; of drift, found or mended; expiry-warning of a
+    token."""
 
     actions: _Texts = None
     """What it came to: activate, deactivate, member-add, member-remove, roles-change,
     credentials-revoke."""
 
     resource_type: _Text = None
-    """The type of the resource that was written: User or Group; or Quarantine, or Token."""
+    """The type of the resource that was written: User or Group; or Quarantine, Drift or
+    Token."""
 
     resource_id: _Text = None
-    """The id of that resource; of a quarantine, the tenant."""
+    """The id of that resource; of a quarantine and of drift, the tenant."""
 
     version_before: _Number = None
     """The version it had; absent where it is new."""
@@ -112,7 +114,7 @@ class Event(Resource[Any]):
     """How many credentials were revoked, by kind."""
 
     detail: _Text = None
-    """A sentence on what happened, of a quarantine."""
+    """A sentence on what happened, of a quarantine or of drift."""
 
     dry_run: Annotated[bool | None, Mutability.read_only] = None
     """True where this would have happened, and was not done."""

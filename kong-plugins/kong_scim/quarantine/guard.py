@@ -165,7 +165,7 @@ class QuarantineGuard:
             hold = memberships.HOLD
         held = self._database.bind(hold, **params)
         row = self._refused(params, now, held)
-        if row is None and not self._is_new(change, params):
+        if row is None and (operation is None or not self._is_new(change, params)):
             reason = self._too_many(params) if operation else self._too_much(params, lost)
             if self._dry_run:
                 row = {"state": statements.OPEN, "until": "", "decided": ""}

@@ -117,6 +117,8 @@ class KongConsumerSync:
             if record is not None:
                 records[case.change.id] = record.to_scim()
         lost = sum(self._lost_groups(case) for case in cases)
+        if change.operation == "reconcile":
+            lost = sum(len(each.removed) for each in accesses.values() if each.suspended is False)
         # Steps of one kind follow each other, so that the bridge writes them as one set.
         ordered = tuple(sorted(steps, key=stage))
         return Outcome(ordered, records, accesses, tuple(claims), lost, unread)
@@ -261,8 +263,8 @@ class KongConsumerSync:
     def _read(self, ids: Sequence[str], claiming: Sequence[Wanted]) -> list[Consumer]:
         return self._gateway.query(
             consumer_ids=ids,
-            usernames=_with_folded(each.username for each in claiming),
-            custom_ids=_with_folded(each.custom_id for each in claiming),
+            usernames=with_folded(each.username for each in claiming),
+            custom_ids=with_folded(each.custom_id for each in claiming),
         ).consumers
 
 
@@ -272,12 +274,12 @@ def _vacant(claiming: Iterable[Wanted]) -> Iterator[Step]:
         if each.present:
             yield Vacant(
                 id=(each.id,),
-                username=tuple(_with_folded([each.username])),
-                custom_id=tuple(_with_folded([each.custom_id])),
+                username=tuple(with_folded([each.username])),
+                custom_id=tuple(with_folded([each.custom_id])),
             )
 
 
-def _with_folded(names: Iterable[str | None]) -> list[str]:
+def with_folded(names: Iterable[str | None]) -> list[str]:
     """Return the names and the form of each that all names share which look the same."""
     return list(dict.fromkeys(each for name in names if name for each in (name, fold(name))))
 

@@ -4,6 +4,7 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local drift = require "kong.plugins.scim-bridge.drift"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
 local guard = require "kong.plugins.scim-bridge.guard"
@@ -42,6 +43,7 @@ function ScimBridgeHandler:init_worker()
     wake = envelope.wrap(node.wake),
     answer_admin_request = envelope.wrap(node.answer_admin_request),
     query = envelope.wrap(query),
+    drift = envelope.wrap(drift),
     commit = envelope.wrap(commit),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),

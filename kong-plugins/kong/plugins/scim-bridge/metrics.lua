@@ -40,6 +40,10 @@ local METRICS = {
                          { "tenant", "target" } },
   deliveries_oldest = { "gauge", "scim_deliveries_oldest_seconds", "Age of the oldest of them",
                         { "tenant", "target" } },
+  drift = { "gauge", "scim_drift", "Differences between what SCIM wants and what Kong has, by kind",
+            { "tenant", "kind" } },
+  drift_pass_age = { "gauge", "scim_drift_pass_age_seconds", "Age of the last pass that searched for them",
+                     { "tenant" } },
   measured = { "gauge", "scim_measured_timestamp_seconds",
                "When this node's plugin server measured the gauges of SCIM last", { "tenant" } },
 }

@@ -17,6 +17,7 @@ local OTHERS = {
   ["bulk"]                  = "bulk",
   ["me"]                    = "me",
   [".search"]               = "search",
+  ["drift"]                 = "drift",
 }
 
 local OF_EVENTS = {

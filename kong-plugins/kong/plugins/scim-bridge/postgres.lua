@@ -43,6 +43,10 @@ local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new 
 
 local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id %s"
 
+local TAGGED = [[
+  SELECT id, array_to_json(tags)::text AS tags
+    FROM consumers WHERE ws_id = %s AND tags @> ARRAY[%s] %s ORDER BY id LIMIT %d]]
+
 local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
 
 local INVALIDATIONS = [[
@@ -217,6 +221,13 @@ end
 --- Selects consumers, each as the JSON text `entity`.
 function _M.consumers(with_acls, workspace, condition)
   return fmt(CONSUMERS, with_acls and ACLS or "'[]'::json", workspace, condition)
+end
+
+
+--- Selects the consumers with a tag, in the order of their ids, with their tags as a JSON list.
+-- @param after the id after which they begin; nil for all
+function _M.tagged(workspace, tag, after, limit)
+  return fmt(TAGGED, workspace, tag, after and "AND id > " .. after or "", limit)
 end
 
 

@@ -939,6 +939,40 @@ return {
   }
  },
  {
+  "reconcile": {
+   "description": "How often Kong is compared with what SCIM wants, and what then happens.",
+   "type": "record",
+   "fields": [
+    {
+     "every": {
+      "description": "Minutes from the end of one pass over all users to the begin of the next (docs/drift.md); 0 for none. After a change of the mapping a pass begins at once.",
+      "type": "integer",
+      "between": [
+       0,
+       10080
+      ],
+      "default": 15,
+      "required": true
+     }
+    },
+    {
+     "mode": {
+      "description": "What a pass does about a difference between what SCIM wants and what Kong has: `report` it as an event and in the metrics, or `mend` it as well.",
+      "type": "string",
+      "len_min": 0,
+      "one_of": [
+       "report",
+       "mend"
+      ],
+      "default": "report",
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
   "dry_run": {
    "description": "Answer as if it had worked, and write nothing but an event that says what would have happened. Every answer carries `Kong-SCIM-Dry-Run: true`.",
    "type": "boolean",

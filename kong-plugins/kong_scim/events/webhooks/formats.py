@@ -27,15 +27,27 @@ from kong_scim.events.signing import signing_keys
 QUARANTINE = "Quarantine"
 """The resource type of events on a tenant's quarantine."""
 
+DRIFT = "Drift"
+"""The resource type of events on differences between what a tenant wants and what Kong has."""
+
 _PROV = "urn:ietf:params:scim:event:prov:"
 _FEED = "urn:ietf:params:scim:event:feed:"
-_QUARANTINE = "urn:kong-scim:event:quarantine:"
+_OF_TENANT = {
+    QUARANTINE: "urn:kong-scim:event:quarantine:",
+    DRIFT: "urn:kong-scim:event:drift:",
+}
+"""The prefixes of the event URIs of subjects of which a tenant has only one."""
 _EXPIRY_WARNING = "urn:kong-scim:event:token:expiry-warning"
 """Event URIs of this project, since RFC 9967 has no such events."""
 
 _CREDENTIAL = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
 _CREDENTIAL_CHANGES = {"credential-add": "create", "credential-remove": "delete"}
-_NOTICES = {"create": "create:notice", "replace": "put:notice", "patch": "patch:notice"}
+_NOTICES = {
+    "create": "create:notice",
+    "replace": "put:notice",
+    "patch": "patch:notice",
+    "reconcile": "patch:notice",
+}
 
 MAX_SECRETS = 4
 """Lines of a secret that are used."""
@@ -217,8 +229,8 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claim ``events``, with URIs of RFC 9967, or of CAEP 1.0 §3.3 for a credential."""
     found: dict[str, Any] = {}
     operation, actions = event["operation"], event.get("actions", [])
-    if event["resourceType"] == QUARANTINE:
-        return {_QUARANTINE + operation: {"reason": event["detail"]}}
+    if event["resourceType"] in _OF_TENANT:
+        return {_OF_TENANT[event["resourceType"]] + operation: {"reason": event["detail"]}}
     if operation in _CREDENTIAL_CHANGES:
         # RFC 9967 has no such event, since the resource did not change. One credential did.
         (credential,) = event["entities"]
@@ -242,8 +254,8 @@ def scim_events(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _uri(event: Mapping[str, Any]) -> str:
-    if event["resourceType"] == QUARANTINE:  # a tenant has only one
-        return f"/{QUARANTINE}"
+    if event["resourceType"] in _OF_TENANT:
+        return f"/{event['resourceType']}"
     return f"/{event['resourceType']}s/{event['resourceId']}"
 
 

@@ -22,6 +22,9 @@ class Target(Protocol):
     def held(self, present: Consumer) -> dict[str, str]:
         """Return the groups of a consumer, by the id of the membership."""
 
+    def given(self, wanted: Wanted, present: Consumer) -> set[str]:
+        """Return the groups of a consumer that the tenant gave."""
+
     def group_of(self, step: Upsert) -> str:
         """Return the group of the membership that a step of this target creates."""
 

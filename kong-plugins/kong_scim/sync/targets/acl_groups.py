@@ -40,6 +40,10 @@ class AclGroups:
         """Return the groups of a consumer, by the id of the membership."""
         return {acl.id: acl.group for acl in present.acls}
 
+    def given(self, wanted: Wanted, present: Consumer) -> set[str]:
+        """Return the groups of a consumer that the tenant gave."""
+        return {acl.group for acl in present.acls if wanted.owner_tags[1] in acl.tags}
+
     def group_of(self, step: Upsert) -> str:
         """Return the group of the membership that a step of this target creates."""
         return str(step.entity["group"])

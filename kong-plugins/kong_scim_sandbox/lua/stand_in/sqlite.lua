@@ -140,6 +140,14 @@ function _M.consumers(_, _, condition)
 end
 
 
+function _M.tagged(_, tag, after, limit)
+  return ([[
+    SELECT id, tags FROM consumers
+     WHERE EXISTS (SELECT 1 FROM json_each(COALESCE(tags, '[]')) WHERE value = %s) %s
+     ORDER BY id LIMIT %d]]):format(tag, after and "AND id > " .. after or "", limit)
+end
+
+
 --- The sandbox keeps its plugins in a file, and reloads them itself when they change.
 function _M.plugins_digest()
   return "SELECT 'none' AS digest"

@@ -54,6 +54,7 @@ class LuaNode:
             "wake",
             "answer_admin_request",
             "query",
+            "drift",
             "commit",
             "request_tick",
             "report",
