@@ -264,12 +264,15 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
         found = _with_event_references(_with_references(_without_nulls(raw)))
         return PluginConfig.model_validate(found)
     except ValidationError as error:
-        raise ConfigurationError(
-            "; ".join(
-                f"{'.'.join(['config', *map(str, problem['loc'])])}: {_sentence(problem)}"
-                for problem in error.errors(include_input=False, include_url=False)
-            )
-        ) from None
+        raise ConfigurationError(sentences("config", error)) from None
+
+
+def sentences(record: str, error: ValidationError) -> str:
+    """Return a sentence for each field of a record that cannot be used, without its value."""
+    return "; ".join(
+        f"{'.'.join([record, *map(str, problem['loc'])])}: {_sentence(problem)}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )
 
 
 _SENTENCES = {
