@@ -17,7 +17,7 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
-from kong_scim.endpoints import events, quarantine
+from kong_scim.endpoints import events, mapping, people, quarantine
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
 
@@ -51,6 +51,8 @@ def _openapi(call: Call) -> ScimResponse:
 _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
     **events.ENDPOINTS,
+    **mapping.ENDPOINTS,
+    **people.ENDPOINTS,
     **quarantine.ENDPOINTS,
 }
 

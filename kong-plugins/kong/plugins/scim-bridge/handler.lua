@@ -4,6 +4,7 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local credentials = require "kong.plugins.scim-bridge.credentials"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
 local guard = require "kong.plugins.scim-bridge.guard"
@@ -43,6 +44,7 @@ function ScimBridgeHandler:init_worker()
     answer_admin_request = envelope.wrap(node.answer_admin_request),
     query = envelope.wrap(query),
     commit = envelope.wrap(commit),
+    credentials = envelope.wrap(credentials),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
     part = parts.part,
