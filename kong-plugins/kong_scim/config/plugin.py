@@ -20,11 +20,12 @@ from kong_scim.config.auth import SCOPES, Jwt, Limits, Scope, StrictRecord, Toke
 from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
+from kong_scim.config.requests import RequestsConfig
 
 _NOT_MAPPING = frozenset(
     {
         *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "dry_run", "max_body_size", "max_results", "max_operations"),
+        *("quarantine", "requests", "dry_run", "max_body_size", "max_results", "max_operations"),
     }
 )
 """The fields of the configuration that have no effect on a user's consumer."""
@@ -193,6 +194,9 @@ class PluginConfig(StrictRecord):
     )
     quarantine: QuarantineConfig = Field(
         default_factory=QuarantineConfig, description="How many users may be deprovisioned at once."
+    )
+    requests: RequestsConfig = Field(
+        default_factory=RequestsConfig, description="Which requests the provider log keeps."
     )
     dry_run: bool = Field(
         default=False,

@@ -120,7 +120,7 @@ def by_name(
 
 def _ranges(model: type[Resource[Any]], text: str) -> dict[str, str]:
     """Return for each searched attribute the range of what begins with a text."""
-    ranges = {}
+    ranges: dict[str, str] = {}
     for index, binding in enumerate(_searched(model)):
         begin = (comparable(binding, text)[0] or text)[:HEAD]
         ranges |= {f"begin{index}": begin, f"end{index}": begin.ljust(HEAD, _LAST)}

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 _FIRST = {"migration": "000_base_scim_bridge"}
@@ -26,6 +27,7 @@ _FIRST = {"migration": "000_base_scim_bridge"}
 _DELIVERIES = {"migration": "003_deliveries"}
 _QUARANTINE = {"migration": "004_quarantine"}
 _NAMES = {"migration": "007_names"}
+_REQUESTS = {"migration": "008_requests"}
 
 HEAD = 128
 """How many characters of a value are indexed: PostgreSQL refuses B-tree rows over about 2,700
@@ -63,9 +65,24 @@ def _serial(name: str) -> Column[int]:
     return Column(name, BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
 
 
-def _index(name: str, table: Table, columns: list[str], where: ColumnElement[bool]) -> None:
-    """Add a partial index of the rows that meet a condition."""
-    Index(name, *(table.c[each] for each in columns), postgresql_where=where, sqlite_where=where)
+def _index(
+    name: str,
+    table: Table,
+    columns: list[str],
+    where: ColumnElement[bool],
+    info: dict[str, str] | None = None,
+) -> None:
+    """Add a partial index of the rows that meet a condition.
+
+    :param info: The migration that creates it, if it is a later one than that of its table.
+    """
+    Index(
+        name,
+        *(table.c[each] for each in columns),
+        postgresql_where=where,
+        sqlite_where=where,
+        info=info or table.info,
+    )
 
 
 tenants = Table(
@@ -212,6 +229,13 @@ _PENDING = deliveries.c.state == "pending"
 _BY_TARGET = ["workspace", "tenant", "target"]
 _index("scim_deliveries_pending", deliveries, [*_BY_TARGET, "resource_id", "number"], _PENDING)
 _index("scim_deliveries_order", deliveries, [*_BY_TARGET, "number"], _PENDING)
+_index(
+    "scim_deliveries_dead",
+    deliveries,
+    [*_BY_TARGET, "number"],
+    deliveries.c.state == "dead",
+    info=_REQUESTS,
+)
 
 attempts = Table(
     "scim_attempts",
@@ -344,4 +368,47 @@ secrets = Table(
     # The secret in hexadecimal.
     _text("value"),
     info=_NAMES,
+)
+
+# -- Provider log ---------------------------------------------------------
+
+requests = Table(
+    "scim_requests",
+    metadata,
+    # In the order in which they were written, which is about that of their time.
+    _serial("number"),
+    *_scope(),
+    # When the request was answered.
+    _text("at"),
+    _text("method"),
+    _text("path"),
+    Column("status", Integer, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    # Empty if there is none, as the columns below.
+    _text("token"),
+    _text("provider"),
+    # The sentence of the error.
+    _text("error"),
+    _text("body"),
+    Index("scim_requests_order", "workspace", "tenant", "number"),
+    info=_REQUESTS,
+    sqlite_autoincrement=True,
+)
+_index(
+    "scim_requests_failed",
+    requests,
+    ["workspace", "tenant", "number"],
+    requests.c.status >= literal_column("400"),
+)
+
+request_hours = Table(
+    "scim_request_hours",
+    metadata,
+    *_scope_key(),
+    # The beginning of a date, such as 2026-01-31T09.
+    _key("hour"),
+    # How many requests were answered in this hour, and how many of them with an error.
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    info=_REQUESTS,
 )

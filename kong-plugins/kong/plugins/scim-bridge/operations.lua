@@ -17,6 +17,10 @@ local OTHERS = {
   ["bulk"]                  = "bulk",
   ["me"]                    = "me",
   [".search"]               = "search",
+  ["mapping"]               = "mapping",
+  ["overview"]              = "overview",
+  ["people"]                = "people",
+  ["requests"]              = "requests",
 }
 
 local OF_EVENTS = {
