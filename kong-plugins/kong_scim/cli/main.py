@@ -13,8 +13,10 @@ _COMMANDS = {
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
     "quarantine": "kong_scim.cli.quarantine",
+    "requests": "kong_scim.cli.requests",
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",
+    "who": "kong_scim.cli.who",
 }
 """The module of each command. The command is its function of the same name."""
 

@@ -82,7 +82,7 @@ def _write(database: TenantDatabase, taken: Taken) -> None:
     for batch in list(chunks(taken.entries, BATCH)):
         rows = [
             (
-                instant(datetime.fromtimestamp(entry.at / 1_000_000_000, UTC)),
+                instant(_datetime(entry.at)),
                 entry.method,
                 entry.path,
                 entry.status,
@@ -156,6 +156,12 @@ def hour_of(at: datetime) -> str:
 def moment(stored: str) -> str:
     """Return a stored date as JSON shows it."""
     return f"{stored[:23]}Z"
+
+
+def _datetime(nanoseconds: int) -> datetime:
+    """Return a date, cut to its microsecond and not rounded into the next hour."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
 def _hour(number: int) -> str:
