@@ -16,8 +16,8 @@ from kong_scim.counts import counts_of
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.events.credential_uses import Callers
 from kong_scim.events.worker import EventWorker
-from kong_scim.provider_log.log import ProviderLog
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.provider_log.log import ProviderLog
 from kong_scim.tenant import Provisioning
 
 
