@@ -273,10 +273,8 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
 
 def sentences(record: str, error: ValidationError) -> str:
     """Return a sentence for each field of a record that cannot be used, without its value."""
-    return "; ".join(
-        f"{'.'.join([record, *map(str, problem['loc'])])}: {_sentence(problem)}"
-        for problem in error.errors(include_input=False, include_url=False)
-    )
+    found = error.errors(include_input=False, include_url=False)
+    return "; ".join(f"{'.'.join([record, *map(str, e['loc'])])}: {_sentence(e)}" for e in found)
 
 
 _SENTENCES = {

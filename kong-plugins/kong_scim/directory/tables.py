@@ -66,23 +66,14 @@ def _serial(name: str) -> Column[int]:
 
 
 def _index(
-    name: str,
-    table: Table,
-    columns: list[str],
-    where: ColumnElement[bool],
-    info: dict[str, str] | None = None,
+    name: str, table: Table, columns: list[str], where: ColumnElement[bool], **info: str
 ) -> None:
     """Add a partial index of the rows that meet a condition.
 
     :param info: The migration that creates it, if it is a later one than that of its table.
     """
-    Index(
-        name,
-        *(table.c[each] for each in columns),
-        postgresql_where=where,
-        sqlite_where=where,
-        info=info or table.info,
-    )
+    its = (table.c[each] for each in columns)
+    Index(name, *its, postgresql_where=where, sqlite_where=where, info=info or table.info)
 
 
 tenants = Table(
@@ -229,13 +220,8 @@ _PENDING = deliveries.c.state == "pending"
 _BY_TARGET = ["workspace", "tenant", "target"]
 _index("scim_deliveries_pending", deliveries, [*_BY_TARGET, "resource_id", "number"], _PENDING)
 _index("scim_deliveries_order", deliveries, [*_BY_TARGET, "number"], _PENDING)
-_index(
-    "scim_deliveries_dead",
-    deliveries,
-    [*_BY_TARGET, "number"],
-    deliveries.c.state == "dead",
-    info=_REQUESTS,
-)
+_DEAD = deliveries.c.state == "dead"
+_index("scim_deliveries_dead", deliveries, [*_BY_TARGET, "number"], _DEAD, **_REQUESTS)
 
 attempts = Table(
     "scim_attempts",
@@ -378,7 +364,6 @@ requests = Table(
     # In the order in which they were written, which is about that of their time.
     _serial("number"),
     *_scope(),
-    # When the request was answered.
     _text("at"),
     _text("method"),
     _text("path"),
@@ -394,12 +379,8 @@ requests = Table(
     info=_REQUESTS,
     sqlite_autoincrement=True,
 )
-_index(
-    "scim_requests_failed",
-    requests,
-    ["workspace", "tenant", "number"],
-    requests.c.status >= literal_column("400"),
-)
+_FAILED = requests.c.status >= literal_column("400")
+_index("scim_requests_failed", requests, ["workspace", "tenant", "number"], _FAILED)
 
 request_hours = Table(
     "scim_request_hours",
