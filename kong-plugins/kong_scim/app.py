@@ -46,6 +46,7 @@ from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
+from kong_scim.provider_log.waiting import Visit, waiting_of
 from kong_scim.tenant import NoDataError, Provisioning, check
 from kong_scim.tick import UNGUARDED, Tick
 from kong_scim.worker_slots import MEMORY
@@ -116,8 +117,10 @@ class Plugin:
 
         :param kong: The PDK object of this request.
         """
-        opened = self._open(kong)
+        visit = Visit()
+        opened = self._open(kong, visit)
         if isinstance(opened, ScimResponse):
+            self._note(visit, opened)
             self._exit(kong, opened)
             return
         bridge, opening, identity = opened
@@ -129,7 +132,7 @@ class Plugin:
                 cpu.urgent() if urgent else nullcontext(),
                 cpu.allowed(self.config.limits.cpu_seconds, gives_way=not urgent),
             ):
-                self._answer(kong, bridge, opening, identity)
+                self._answer(kong, bridge, opening, identity, visit)
 
         context.later(serve, member=identity.token, urgent=urgent)
 
@@ -186,7 +189,16 @@ class Plugin:
     def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
         return Provisioning(self.config, bridge, host, self._kinds, context.data_directory())
 
-    def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
+    def _note(self, visit: Visit, response: ScimResponse) -> None:
+        """Keep a SCIM request for the provider log, which the tick writes."""
+        request = visit.request
+        if request is None or not self.config.requests.keep_days or not endpoints.is_scim(request):
+            return
+        keep_body = self.config.requests.keep_bodies
+        entry = visit.entry(request, int(response.status), response.body, keep_body=keep_body)
+        waiting_of(self.config.tenant).add(entry)
+
+    def _open(self, kong: Any, visit: Visit) -> ScimResponse | tuple[Bridge, Opening, Identity]:
         """Read the request and authenticate its caller.
 
         Returns the answer if there is one already: a refusal, or the public keys.
@@ -209,10 +221,12 @@ class Plugin:
                     ahead=first_message is not None,
                 )
             )
+            visit.request = opening.request
             context.request_id.set(opening.request.request_id)
             if opening.request.path == endpoints.KEYS:  # public: no credentials are needed
                 return endpoints.keys(opening.request, self._event_worker.issuer(opening.secrets))
             identity = self._admit(opening)
+            visit.token = identity.token
             # A small body is read now, because it decides in which queue the request waits.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
                 with self._with_body(bridge, opening) as whole:
@@ -221,14 +235,21 @@ class Plugin:
             return self._service.error_response(exception)
         return bridge, opening, identity
 
-    def _answer(self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity) -> None:
+    def _answer(
+        self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity, visit: Visit
+    ) -> None:
         """Serve the request in one of the tenant's workers. This may take seconds."""
         try:
             with self._with_body(bridge, opening) as whole:
+                if self.config.requests.keep_bodies:
+                    visit.request = whole.request
                 response = self._serve(bridge, whole, identity)
         except Exception as exception:
-            self._exit(kong, self._service.error_response(exception))
+            response = self._service.error_response(exception)
+            self._note(visit, response)
+            self._exit(kong, response)
             return
+        self._note(visit, response)
         if not opening.guarded:
             response.headers[GUARD] = "off"
         line = None

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kong_scim.bridge import AdminRequest, Bridge, Host, ReadOnlyError, TransactionConflictError
+from kong_scim.bridge import (
+    AdminRequest,
+    Bridge,
+    Consumer,
+    Credential,
+    Host,
+    ReadOnlyError,
+    TransactionConflictError,
+)
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless import ready_rows
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
@@ -131,6 +140,14 @@ class Provisioning:
     def database(self) -> TenantDatabase:
         """Return where the tenant's rows are."""
         return self._database(self._gateway())
+
+    def consumers(self, ids: Sequence[str]) -> list[Consumer]:
+        """Return consumers of Kong by their ids; a missing one is left out."""
+        return self._gateway().query(consumer_ids=ids).consumers
+
+    def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
+        """Return the credentials of consumers, as :meth:`.Bridge.credentials`."""
+        return self.bridge.credentials(consumer_ids)
 
     @property
     def event_kind(self) -> Kind:

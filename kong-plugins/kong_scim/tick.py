@@ -14,6 +14,7 @@ from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.events.credential_uses import Callers, Expiring
 from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.provider_log.log import ProviderLog
 from kong_scim.sync.drift_pass import DriftPass
 from kong_scim.sync.drift_state import gauges
 from kong_scim.tenant import NoDataError, Provisioning
@@ -59,6 +60,7 @@ class Tick:
         self._running = threading.Lock()
         self._names_are_held = False
         self._drift_pass = DriftPass(config)
+        self._provider_log = ProviderLog(config.requests)
         self._callers = Callers(
             [
                 Expiring(token.name, token.expires, token.expiry())
@@ -102,6 +104,7 @@ class Tick:
             "names": lambda: self._hold_names(provisioning),
             "tokens": lambda: self._callers.run(provisioning.database(), self._last_used),
             "events": lambda: self._pass_on(provisioning, waking, bridge),
+            "requests": lambda: self._provider_log.run(provisioning.database()),
         }
         if self._drift_pass.is_due:
             jobs["drift"] = lambda: self._drift_pass.run(provisioning.drift_tools())

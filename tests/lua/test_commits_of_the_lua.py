@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lua_node import LuaNode
 
 from effort import examples
 from kong_scim.bridge import BridgeError, Delete, LastEventTag, Revoke, Sql, Upsert
+from lua_node import LuaNode
 
 
 def new_id() -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lua_node import LuaNode
 
 from kong_scim.bridge import BridgeUnavailableError, Opening
+from lua_node import LuaNode
 
 PHASE = "access"
 

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterable
 
 import pytest
-from lua_node import LuaNode
 
 from kong_scim.bridge import Delete, Upsert
+from lua_node import LuaNode
 
 OWNER = str(uuid.uuid4())
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lua_node import LuaNode
 
 from kong_scim.bridge import BridgeError, Upsert
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.declarative_rows import ConsumerRow
+from lua_node import LuaNode
 
 ROUTE = "/scim-bridge/consumers/:consumers/:credential"
 

@@ -17,6 +17,7 @@ from kong_scim.dbless.local_store import StoreError
 from kong_scim.events.credential_uses import Callers
 from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
+from kong_scim.provider_log.log import ProviderLog
 from kong_scim.sync.drift_pass import DriftPass
 from kong_scim.tenant import Provisioning
 
@@ -35,6 +36,7 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Provisioning, "hold_names", lambda _: True)
     monkeypatch.setattr(Callers, "run", lambda *_: None)
+    monkeypatch.setattr(ProviderLog, "run", lambda *_: None)
     monkeypatch.setattr(EventWorker, "run", job)
     away, busy = bridge_error("DATABASE", "the database is away"), bridge_error("CONFLICT", "busy")
     failures += [None, away, away, away, busy, None, None, away]
@@ -53,7 +55,9 @@ def test_what_the_tick_fails_with_is_logged_once_until_it_changes(
 @pytest.mark.parametrize(
     "failure", [ValueError("s3cret"), RecursionError(), KongGoneError("gone"), StoreError("full")]
 )
-@pytest.mark.parametrize("broken", ["memory", "names", "tokens", "events", "drift", "metrics"])
+@pytest.mark.parametrize(
+    "broken", ["memory", "names", "tokens", "events", "requests", "drift", "metrics"]
+)
 def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -78,11 +82,13 @@ def test_whatever_a_job_of_the_tick_fails_with_the_others_are_done(
     monkeypatch.setattr(EventWorker, "run", job("events"))
     monkeypatch.setattr(Provisioning, "drift_tools", lambda _: None)
     monkeypatch.setattr(DriftPass, "run", job("drift"))
+    monkeypatch.setattr(ProviderLog, "run", job("requests"))
     monkeypatch.setattr(EventWorker, "measure", job("metrics"))
     counts_of("ticking").take()
     for _ in range(3):
         plugin.tick(Waking(observed=True))
-    assert done == ["memory", "names", "tokens", "events", "drift", "metrics"] * 3
+    every = ["memory", "names", "tokens", "events", "requests", "drift", "metrics"]
+    assert done == every * 3
     assert counts_of("ticking").take() == {("failures", broken, ""): 3}
     assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert "s3cret" not in caplog.text
@@ -117,6 +123,7 @@ def test_a_tick_does_not_begin_while_the_one_before_it_runs(
 
     monkeypatch.setattr(Provisioning, "database", lambda _: None)
     monkeypatch.setattr(Callers, "run", lambda *_: None)
+    monkeypatch.setattr(ProviderLog, "run", lambda *_: None)
     monkeypatch.setattr(EventWorker, "run", job)
     plugin.tick(Waking())
     assert runs == [0]

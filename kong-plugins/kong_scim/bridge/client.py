@@ -12,6 +12,7 @@ from kong_scim.bridge.messages import (
     Acl,
     AdminRequest,
     Consumer,
+    Credential,
     Delete,
     Epoch,
     Host,
@@ -181,6 +182,26 @@ class Bridge:
             sql=[list(rows or []) for rows in answer["sql"] or []],
             consumers=[_consumer(entity) for entity in answer["consumers"] or []],
         )
+
+    def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
+        """Return the credentials of consumers, without what is secret about them.
+
+        :param consumer_ids: 1000 at most. An answer has 10,000 credentials at most, so a caller
+            that needs all of them asks for few consumers at once.
+        :raises BridgeError: As :meth:`query`.
+        """
+        argument = {"consumers": list(consumer_ids), "timeout": self._timeout}
+        found = self._call("credentials", argument)["credentials"] or []
+        return [
+            Credential(
+                kind=each["kind"],
+                id=each["id"],
+                consumer=each["owner"],
+                created=each["created"],
+                expires=each["expires"],
+            )
+            for each in found
+        ]
 
     def tagged(self, tag: str) -> set[str]:
         """Return the ids of a DB-less Kong's consumers that have a tag and are not declared."""

@@ -204,6 +204,22 @@ class Consumer:
 
 
 @dataclass(frozen=True)
+class Credential:
+    """A credential of a consumer, without what is secret about it.
+
+    :param kind: The name of its DAO, such as ``keyauth_credentials``.
+    :param consumer: The id of its consumer.
+    :param created: In seconds since 1970, as ``expires``; None if Kong does not have it.
+    """
+
+    kind: str
+    id: str
+    consumer: str
+    created: float | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True)
 class Host:
     """The facts about the gateway that ``begin`` and ``wake`` return."""
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import httpx
 
+from kong_scim import __version__
 from kong_scim.cli.printing import failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,7 +44,10 @@ class Client:
             raise click.UsageError("--scim-url and --token are needed, or SCIM_URL and SCIM_TOKEN")
         self._http = httpx.Client(
             base_url=scim_url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"},
+            headers={
+                "Authorization": f"Bearer {token}",
+                "User-Agent": f"kong-scim/{__version__}",  # the provider log shows who asked
+            },
             timeout=60,
         )
 

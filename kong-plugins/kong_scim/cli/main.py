@@ -16,8 +16,10 @@ _COMMANDS = {
     "drift": "kong_scim.cli.drift",
     "quarantine": "kong_scim.cli.quarantine",
     "reconcile": "kong_scim.cli.drift",
+    "requests": "kong_scim.cli.requests",
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",
+    "who": "kong_scim.cli.who",
 }
 """The module of each command. The command is its function of the same name."""
 

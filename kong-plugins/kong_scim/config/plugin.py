@@ -22,11 +22,12 @@ from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
 from kong_scim.config.reconcile import ReconcileConfig
+from kong_scim.config.requests import RequestsConfig
 
 _NOT_MAPPING = frozenset(
     {
         *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "reconcile", "dry_run"),
+        *("quarantine", "reconcile", "requests", "dry_run"),
         *("max_body_size", "max_results", "max_operations"),
     }
 )
@@ -148,6 +149,9 @@ class PluginConfig(StrictRecord):
         default_factory=ReconcileConfig,
         description="How often Kong is compared with what SCIM wants, and what then happens.",
     )
+    requests: RequestsConfig = Field(
+        default_factory=RequestsConfig, description="Which requests the provider log keeps."
+    )
     dry_run: bool = Field(
         default=False,
         description="Answer as if it had worked, and write nothing but an event that says what "
@@ -222,12 +226,13 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
         found = _with_event_references(_with_references(_without_nulls(raw)))
         return PluginConfig.model_validate(found)
     except ValidationError as error:
-        raise ConfigurationError(
-            "; ".join(
-                f"{'.'.join(['config', *map(str, problem['loc'])])}: {_sentence(problem)}"
-                for problem in error.errors(include_input=False, include_url=False)
-            )
-        ) from None
+        raise ConfigurationError(sentences("config", error)) from None
+
+
+def sentences(record: str, error: ValidationError) -> str:
+    """Return a sentence for each field of a record that cannot be used, without its value."""
+    found = error.errors(include_input=False, include_url=False)
+    return "; ".join(f"{'.'.join([record, *map(str, e['loc'])])}: {_sentence(e)}" for e in found)
 
 
 _SENTENCES = {

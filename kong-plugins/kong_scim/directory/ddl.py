@@ -18,17 +18,18 @@ from kong_scim.directory.tables import metadata
 def statements(dialect: Dialect, migration: str | None = None) -> list[str]:
     """Return one statement for each table and index, which does nothing if it exists already.
 
-    :param migration: The migration of scim-bridge whose tables are created; None for all.
+    :param migration: The migration of scim-bridge whose tables are created; None for all. An index
+        may have a later one than its table.
     """
     compiler = dialect_of(dialect)
     creations: list[CreateTable | CreateIndex] = []
     for table in metadata.sorted_tables:
-        if migration not in (None, table.info["migration"]):
-            continue
-        creations.append(CreateTable(table, if_not_exists=True))
+        if migration in (None, table.info["migration"]):
+            creations.append(CreateTable(table, if_not_exists=True))
         creations.extend(
             CreateIndex(index, if_not_exists=True)
             for index in sorted(table.indexes, key=lambda index: str(index.name))
+            if migration in (None, index.info.get("migration", table.info["migration"]))
         )
     return [
         "\n".join(line.rstrip() for line in text.strip().splitlines())

@@ -47,6 +47,24 @@ class Graph:
         refs = (GroupRef(group, self._names[group], group in direct) for group in found)
         return tuple(sorted(refs, key=lambda ref: (ref.display_name, ref.id)))
 
+    def ways(self, member: str) -> dict[str, tuple[str, ...]]:
+        """Return a shortest way to each group that a member is in, by the group's id.
+
+        :return: The names of the groups on the way: first one that has the member itself, then one
+            that has this group, and so on to the group.
+        """
+        ways: dict[str, tuple[str, ...]] = {}
+        level: dict[str, tuple[str, ...]] = {member: ()}
+        while level:
+            above: dict[str, tuple[str, ...]] = {}
+            for each in sorted(level, key=lambda each: (level[each], each)):
+                for group in self.parents(each):
+                    if group not in ways and group not in above:
+                        above[group] = (*level[each], self._names[group])
+            ways |= above
+            level = above
+        return ways
+
     def with_group(
         self,
         group: str,

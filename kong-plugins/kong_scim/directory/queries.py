@@ -48,7 +48,7 @@ def in_scope(table: FromClause = resources) -> ColumnElement[bool]:
     return and_(table.c.workspace == bindparam("workspace"), table.c.tenant == bindparam("tenant"))
 
 
-_IN_SCOPE_BY_ID = and_(
+IN_SCOPE_BY_ID = and_(
     *(NotByIndex(resources.c[name]) == bindparam(name) for name in ("workspace", "tenant"))
 )
 """The condition that a row which is looked up by its id belongs to the scope.
@@ -68,7 +68,7 @@ ROW = (
 
 _OF_TYPE = resources.c.type == bindparam("type")
 
-ONE = Statement(select(*ROW).where(resources.c.id == bindparam("id"), _OF_TYPE, _IN_SCOPE_BY_ID))
+ONE = Statement(select(*ROW).where(resources.c.id == bindparam("id"), _OF_TYPE, IN_SCOPE_BY_ID))
 """Selects the row of a resource, by its ``type`` and ``id``."""
 
 GRAPH_VERSION = Statement(select(tenants.c.graph_version).where(in_scope(tenants)))
@@ -76,7 +76,7 @@ GRAPH_VERSION = Statement(select(tenants.c.graph_version).where(in_scope(tenants
 
 AFTER = Statement(
     select(*ROW)
-    .where(_IN_SCOPE_BY_ID, _OF_TYPE, resources.c.id > bindparam("last"))
+    .where(IN_SCOPE_BY_ID, _OF_TYPE, resources.c.id > bindparam("last"))
     .order_by(resources.c.id)
     .limit(bindparam("limit"))
 )
@@ -180,7 +180,7 @@ def _ids(dialect: Dialect) -> CTE:
 def _some(dialect: Dialect) -> Select[Any]:
     its = _ids(dialect)
     return looked_up(
-        dialect, its, ROW, (resources, and_(resources.c.id == its.c.id, _IN_SCOPE_BY_ID))
+        dialect, its, ROW, (resources, and_(resources.c.id == its.c.id, IN_SCOPE_BY_ID))
     )
 
 

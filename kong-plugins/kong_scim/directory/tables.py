@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 _FIRST = {"migration": "000_base_scim_bridge"}
@@ -27,6 +28,7 @@ _DELIVERIES = {"migration": "003_deliveries"}
 _QUARANTINE = {"migration": "004_quarantine"}
 _NAMES = {"migration": "007_names"}
 _DRIFT = {"migration": "008_drift"}
+_REQUESTS = {"migration": "009_requests"}
 
 HEAD = 128
 """How many characters of a value are indexed: PostgreSQL refuses B-tree rows over about 2,700
@@ -64,9 +66,15 @@ def _serial(name: str) -> Column[int]:
     return Column(name, BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
 
 
-def _index(name: str, table: Table, columns: list[str], where: ColumnElement[bool]) -> None:
-    """Add a partial index of the rows that meet a condition."""
-    Index(name, *(table.c[each] for each in columns), postgresql_where=where, sqlite_where=where)
+def _index(
+    name: str, table: Table, columns: list[str], where: ColumnElement[bool], **info: str
+) -> None:
+    """Add a partial index of the rows that meet a condition.
+
+    :param info: The migration that creates it, if it is a later one than that of its table.
+    """
+    its = (table.c[each] for each in columns)
+    Index(name, *its, postgresql_where=where, sqlite_where=where, info=info or table.info)
 
 
 tenants = Table(
@@ -213,6 +221,8 @@ _PENDING = deliveries.c.state == "pending"
 _BY_TARGET = ["workspace", "tenant", "target"]
 _index("scim_deliveries_pending", deliveries, [*_BY_TARGET, "resource_id", "number"], _PENDING)
 _index("scim_deliveries_order", deliveries, [*_BY_TARGET, "number"], _PENDING)
+_DEAD = deliveries.c.state == "dead"
+_index("scim_deliveries_dead", deliveries, [*_BY_TARGET, "number"], _DEAD, **_REQUESTS)
 
 attempts = Table(
     "scim_attempts",
@@ -381,4 +391,42 @@ drift_passes = Table(
     _text("ended"),
     _text("last"),
     info=_DRIFT,
+)
+
+# -- Provider log ---------------------------------------------------------
+
+requests = Table(
+    "scim_requests",
+    metadata,
+    # In the order in which they were written, which is about that of their time.
+    _serial("number"),
+    *_scope(),
+    _text("at"),
+    _text("method"),
+    _text("path"),
+    Column("status", Integer, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    # Empty if there is none, as the columns below.
+    _text("token"),
+    _text("provider"),
+    # The sentence of the error.
+    _text("error"),
+    _text("body"),
+    Index("scim_requests_order", "workspace", "tenant", "number"),
+    info=_REQUESTS,
+    sqlite_autoincrement=True,
+)
+_FAILED = requests.c.status >= literal_column("400")
+_index("scim_requests_failed", requests, ["workspace", "tenant", "number"], _FAILED)
+
+request_hours = Table(
+    "scim_request_hours",
+    metadata,
+    *_scope_key(),
+    # The beginning of a date, such as 2026-01-31T09.
+    _key("hour"),
+    # How many requests were answered in this hour, and how many of them with an error.
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    info=_REQUESTS,
 )

@@ -17,7 +17,7 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
-from kong_scim.endpoints import drift, events, quarantine
+from kong_scim.endpoints import drift, events, mapping, overview, people, quarantine, requests
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
 
@@ -28,6 +28,12 @@ def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
     """Return the answer with the public keys, an empty set without an issuer."""
     require_method(request, "GET")
     return json_answer(issuer.keys() if issuer else {"keys": []})
+
+
+def is_scim(request: Request) -> bool:
+    """Tell whether a request is a SCIM request, and none for an endpoint of this package."""
+    path = request.path.rstrip("/")
+    return path != KEYS and path not in _ENDPOINTS
 
 
 def answer(call: Call) -> ScimResponse | None:
@@ -52,7 +58,11 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
     **drift.ENDPOINTS,
     **events.ENDPOINTS,
+    **mapping.ENDPOINTS,
+    **overview.ENDPOINTS,
+    **people.ENDPOINTS,
     **quarantine.ENDPOINTS,
+    **requests.ENDPOINTS,
 }
 
 __all__ = ["KEYS", "Call", "answer", "keys"]

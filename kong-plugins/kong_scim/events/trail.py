@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from scim2_models import SCIMException
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, literal_column, select, update
 
 from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
@@ -71,6 +71,14 @@ class Trail:
     def chain(self) -> Chain:
         """Return the stored ends of the hash chain, by which the trail is verified."""
         return _read(self._database.rows(_CHAIN))
+
+    def by_hour(self, first: str) -> dict[str, int]:
+        """Return the numbers of sealed events by the beginning of their dates, up to the hour.
+
+        :param first: The first hour, such as ``2026-01-31T09``.
+        """
+        rows = self._database.rows(_BY_HOUR, type=self._kind.name, first=first)
+        return {row["hour"]: int(row["count"]) for row in rows}
 
     def seal(self, limit: int = BATCH) -> list[dict[str, Any]]:
         """Seal the oldest events of the outbox.
@@ -230,6 +238,18 @@ def _read(rows: list[dict[str, Any]]) -> Chain:
     row = rows[0]
     return Chain(int(row["length"]), row["hash"], int(row["first"]), row["first_hash"])
 
+
+_HOUR = func.substr(resources.c.created, 1, 13)
+
+_BY_HOUR = Statement(
+    select(_HOUR.label("hour"), func.count().label("count"))
+    .where(
+        in_scope(),
+        resources.c.type == bindparam("type"),
+        resources.c.created >= bindparam("first"),
+    )
+    .group_by(literal_column("hour"))
+)
 
 _CHAIN = Statement(select(chains).where(in_scope(chains)))
 

@@ -115,6 +115,22 @@ class QuarantineDecisions:
             shown |= {"decided": moment(row["decided"]), "decidedBy": row["decided_by"]}
         return shown
 
+    def summary(self) -> dict[str, Any]:
+        """Return the ``state`` of :meth:`show`, and as ``held`` its ``heldTotal``, without counting
+        anything else."""
+        deprovisionings, now = self._deprovisionings, self._deprovisionings.clock()
+        bind = deprovisionings.database.bind
+        rows, totals = deprovisionings.database.query(
+            [bind(statements.STATE), bind(statements.TOTALS)]
+        )
+        state = statements.OPEN
+        if rows and rows[0]["until"] > instant(now):
+            state = rows[0]["state"]
+        return {
+            "state": state if deprovisionings.rules.enabled else "off",
+            "held": _total(totals, statements.WAITING),
+        }
+
     def decide(self, decision: Decision, actor: str, minutes: int | None = None) -> dict[str, Any]:
         """Carry out a decision, and return the state after it as :meth:`show` does.
 

@@ -11,7 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from scim2_models import InvalidValueException
 
@@ -22,6 +22,9 @@ from kong_scim.spelling import fold, format_character, has_control, one_spelling
 MAX_NAME_BYTES = 2048
 """The longest name, in bytes of UTF-8. Kong's unique indexes are B-trees of PostgreSQL, where an
 entry holds 2,704 bytes; an entry of ``acls.cache_key`` has two UUIDs beside the group."""
+
+Rule: TypeAlias = Literal["map", "pattern", "name"]
+"""What names an ACL group: ``groups.map``, ``groups.pattern``, or the group's own name."""
 
 _SHOWN = 80
 """The most characters of a name that an error repeats."""
@@ -115,7 +118,8 @@ def role_groups(config: PluginConfig, doc: Document, *, strict: bool = False) ->
     mapping = config.groups
     if not config.roles.enabled:
         return
-    for value, subject, name in _role_names(config, doc):
+    for value, attribute, name in named_roles(config, doc):
+        subject = f"`{attribute}`"
         if strict:
             refuse_hidden(value, f"A value of {subject}")
         if mapping.allow and mapping.unmatched != "keep" and not mapping.allows(name):
@@ -164,28 +168,33 @@ def shown(value: str) -> str:
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
 
 
-def _mapped(mapping: GroupMapping, display_name: str) -> tuple[str, bool]:
-    """Return the ACL group's name, and whether ``allow`` (or without it the mapping) matches."""
+def rule_of(mapping: GroupMapping, display_name: str) -> tuple[Rule, str]:
+    """Return which rule names the ACL group of a displayName, and the name before the prefix.
+
+    The name is not checked.
+    """
     spelled = one_spelling(display_name) if not has_control(display_name) else display_name
     mapped = mapping.map.get(spelled)
-    match = None
-    if mapped is None:
-        match = re.fullmatch(mapping.pattern, spelled) if mapping.pattern else None
-        mapped = match.expand(mapping.replacement) if match else spelled
-        by_map = False
-    else:
-        by_map = True
+    if mapped is not None:
+        return "map", mapped
+    match = re.fullmatch(mapping.pattern, spelled) if mapping.pattern else None
+    return ("pattern", match.expand(mapping.replacement)) if match else ("name", spelled)
+
+
+def _mapped(mapping: GroupMapping, display_name: str) -> tuple[str, bool]:
+    """Return the ACL group's name, and whether ``allow`` (or without it the mapping) matches."""
+    rule, mapped = rule_of(mapping, display_name)
     name = _legal_group(
         mapped,
         f"The group {shown(display_name)} becomes the ACL group {shown(mapped)}",
         "rename the group, or name it in `groups.map` of the configuration",
     )
-    if mapping.prefix and not by_map:
+    if mapping.prefix and rule != "map":
         name = mapping.prefix + name
         legal(
             name, f"With `groups.prefix` the group {shown(display_name)} has a name", "shorten it"
         )
-    return name, mapping.allows(name) if mapping.allow else (by_map or match is not None)
+    return name, mapping.allows(name) if mapping.allow else rule != "name"
 
 
 def _unmatched(mapping: GroupMapping, subject: str, name: str) -> InvalidValueException:
@@ -200,7 +209,13 @@ def _unmatched(mapping: GroupMapping, subject: str, name: str) -> InvalidValueEx
     )
 
 
-def _role_names(config: PluginConfig, doc: Document) -> Iterator[tuple[str, str, str]]:
+def named_roles(
+    config: PluginConfig, doc: Document
+) -> Iterator[tuple[str, Literal["roles", "entitlements"], str]]:
+    """Yield each role and entitlement of a user: its value, its attribute, and its ACL group.
+
+    :raises ~scim2_models.InvalidValueException: For a name that cannot be used.
+    """
     mapping = config.roles
     prefixes: dict[Literal["roles", "entitlements"], str] = {
         "roles": mapping.roles_prefix,
@@ -214,7 +229,7 @@ def _role_names(config: PluginConfig, doc: Document) -> Iterator[tuple[str, str,
                 f"The value {shown(value)} of `{attribute}` becomes the ACL group {shown(name)}",
                 "change the value, or turn `roles.enabled` off in the configuration",
             )
-            yield value, f"`{attribute}`", legal_name
+            yield value, attribute, legal_name
 
 
 def role_values(doc: Document, attribute: Literal["roles", "entitlements"]) -> Iterator[str]:

@@ -4,6 +4,7 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local credentials = require "kong.plugins.scim-bridge.credentials"
 local drift = require "kong.plugins.scim-bridge.drift"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
@@ -45,6 +46,7 @@ function ScimBridgeHandler:init_worker()
     query = envelope.wrap(query),
     drift = envelope.wrap(drift),
     commit = envelope.wrap(commit),
+    credentials = envelope.wrap(credentials),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
     part = parts.part,

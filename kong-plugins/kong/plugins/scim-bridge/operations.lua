@@ -18,6 +18,10 @@ local OTHERS = {
   ["me"]                    = "me",
   [".search"]               = "search",
   ["drift"]                 = "drift",
+  ["mapping"]               = "mapping",
+  ["overview"]              = "overview",
+  ["people"]                = "people",
+  ["requests"]              = "requests",
 }
 
 local OF_EVENTS = {

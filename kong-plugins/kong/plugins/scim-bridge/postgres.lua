@@ -47,6 +47,14 @@ local TAGGED = [[
   SELECT id, array_to_json(tags)::text AS tags
     FROM consumers WHERE ws_id = %s AND tags @> ARRAY[%s] %s ORDER BY id LIMIT %d]]
 
+local CREDENTIALS = [[
+  SELECT '%s' AS kind, id::text AS id, %s::text AS owner, %s::bigint AS created, %s::bigint AS expires
+    FROM %s WHERE %s IN (%s)%s]]
+
+local EPOCH = "EXTRACT(EPOCH FROM %s AT TIME ZONE 'UTC')"
+
+local NOT_EXPIRED = " AND (ttl IS NULL OR ttl > CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"
+
 local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
 
 local INVALIDATIONS = [[
@@ -209,6 +217,22 @@ function _M.owners(kinds, ids)
   end
 
   return table.concat(statements, " UNION ALL ")
+end
+
+
+--- Selects credentials of some consumers, as `kind`, `id`, `owner`, `created` and `expires`.
+-- @param kinds a list of { schema, the field with the consumer }
+function _M.credentials(kinds, ids, limit)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local schema, owner = kind[1], kind[2] .. "_id"
+    statements[i] = fmt(CREDENTIALS, schema.name, owner,
+                        schema.fields.created_at and fmt(EPOCH, "created_at") or "NULL",
+                        schema.ttl and fmt(EPOCH, "ttl") or "NULL",
+                        table_of(schema), owner, fmt(IDS, ids), schema.ttl and NOT_EXPIRED or "")
+  end
+
+  return table.concat(statements, " UNION ALL ") .. " ORDER BY owner, kind, id LIMIT " .. limit
 end
 
 

@@ -973,6 +973,35 @@ return {
   }
  },
  {
+  "requests": {
+   "description": "Which requests the provider log keeps.",
+   "type": "record",
+   "fields": [
+    {
+     "keep_days": {
+      "description": "Days for which the provider log keeps each SCIM request with its status, its caller and the sentence of its error (`kong-scim requests`); at most 200,000 requests. 0: it keeps none.",
+      "type": "integer",
+      "between": [
+       0,
+       90
+      ],
+      "default": 7,
+      "required": true
+     }
+    },
+    {
+     "keep_bodies": {
+      "description": "Keep the first 4 KiB of the body of a request that failed, too. That is personal data: turn it on while you look for a fault. Passwords are taken out.",
+      "type": "boolean",
+      "default": false,
+      "required": true
+     }
+    }
+   ],
+   "required": true
+  }
+ },
+ {
   "dry_run": {
    "description": "Answer as if it had worked, and write nothing but an event that says what would have happened. Every answer carries `Kong-SCIM-Dry-Run: true`.",
    "type": "boolean",

@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, bindparam, exists, insert, literal, select, update
+from sqlalchemy import (
+    Update,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
 from kong_scim.bridge import Param, Sql
 from kong_scim.counts import counts_of
@@ -91,6 +102,11 @@ class Deliveries:
             for target in targets
         ]
         return [self._database.bind(Statement(insert(deliveries).values(rows)))] if rows else []
+
+    def unsent(self) -> dict[str, int]:
+        """Return how many deliveries are pending, and how many were given up (dead)."""
+        rows = self._database.rows(_UNSENT)
+        return {"pending": 0, "dead": 0, **{row["state"]: int(row["count"]) for row in rows}}
 
     def claim(self, target: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
         """Claim due deliveries, the oldest first, and at most one for each resource.
@@ -361,4 +377,16 @@ _GIVE_UP_OLD = Statement(
     )
     .values(state="dead")
     .returning(deliveries.c.target)
+)
+
+# The states are literals, so that both planners use the partial indexes.
+_UNSENT = Statement(
+    union_all(
+        *(
+            select(literal_column(f"'{state}'").label("state"), func.count().label("count"))
+            .select_from(deliveries)
+            .where(in_scope(deliveries), deliveries.c.state == literal_column(f"'{state}'"))
+            for state in ("pending", "dead")
+        )
+    )
 )

@@ -124,6 +124,19 @@ function _M.owners(kinds, ids)
 end
 
 
+function _M.credentials(kinds, ids, limit)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local schema, field = kind[1], kind[2]
+    statements[i] = ("SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires FROM %s WHERE %s IN (%s)")
+                    :format(schema.name, field, schema.fields.ttl and "ttl" or "NULL", schema.name, field,
+                            IDS:format(ids))
+  end
+
+  return table.concat(statements, " UNION ALL ") .. " ORDER BY owner, kind, id LIMIT " .. limit
+end
+
+
 function _M.held(_, condition)
   return ("SELECT id FROM consumers WHERE %s LIMIT 1"):format(condition)
 end

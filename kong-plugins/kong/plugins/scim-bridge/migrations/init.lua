@@ -8,4 +8,5 @@ return {
   "006_logins",
   "007_names",
   "008_drift",
+  "009_requests",
 }
