@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
 from kong_scim.bridge.messages import (
     Acl,
     AdminRequest,
     Consumer,
+    Credential,
     Delete,
     Epoch,
     Host,
@@ -26,6 +27,8 @@ from kong_scim.bridge.messages import (
     Upsert,
     Waking,
 )
+
+Json: TypeAlias = dict[str, Any]
 
 BRIDGE_VERSION = 6
 """The version of the wire format. Both sides send their version and refuse any other."""
@@ -185,6 +188,25 @@ class Bridge:
     def tagged(self, tag: str) -> set[str]:
         """Return the ids of a DB-less Kong's consumers that have a tag and are not declared."""
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
+
+    def declared(self, entities: Literal["services", "routes", "plugins"]) -> Iterator[Json]:
+        """Yield what Kong has of services, routes or plugins, a page for each step.
+
+        A plugin has only those fields of its configuration that say who may pass
+        (``scim-bridge/review.lua``).
+        """
+        offset = None
+        while True:
+            answer = self._call("review", {"entities": entities, "offset": offset})
+            yield from answer["rows"] or []
+            offset = answer["offset"]
+            if offset is None:
+                return
+
+    def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
+        """Return the credentials of any kind that at most 500 consumers have."""
+        answer = self._call("review", {"credentials": list(consumer_ids)})
+        return [Credential(**row) for row in answer["credentials"] or []]
 
     def commit(
         self,

@@ -334,6 +334,22 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Credential:
+    """A credential of a consumer, without its value.
+
+    :param kind: Kong's name of its kind, such as ``keyauth_credentials``.
+    :param owner: The id of the consumer.
+    :param created: In seconds since 1970, as ``expires``; None if it has none.
+    """
+
+    kind: str
+    id: str
+    owner: str
+    created: float | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True)
 class Rows:
     """The answer of ``query``: the rows of each statement, and the consumers asked for."""
 

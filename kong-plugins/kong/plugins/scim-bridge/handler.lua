@@ -14,6 +14,7 @@ local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local parts = require "kong.plugins.scim-bridge.parts"
 local query = require "kong.plugins.scim-bridge.query"
+local review = require "kong.plugins.scim-bridge.review"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 
@@ -42,6 +43,7 @@ function ScimBridgeHandler:init_worker()
     wake = envelope.wrap(node.wake),
     answer_admin_request = envelope.wrap(node.answer_admin_request),
     query = envelope.wrap(query),
+    review = envelope.wrap(review),
     commit = envelope.wrap(commit),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),

@@ -42,6 +42,12 @@ local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new 
 
 local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id IN (%s)"
 
+local CREDENTIALS = [[
+  SELECT '%s' AS kind, id, %s_id AS owner, EXTRACT(EPOCH FROM created_at) AS created, %s AS expires
+    FROM %s WHERE %s_id IN (%s)]]
+
+local EXPIRES = "EXTRACT(EPOCH FROM ttl)"
+
 local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
 
 local INVALIDATIONS = [[
@@ -201,6 +207,21 @@ function _M.owners(kinds, ids)
   for i, kind in ipairs(kinds) do
     local schema, field = kind[1], kind[2]
     statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IDS, ids))
+  end
+
+  return table.concat(statements, " UNION ALL ")
+end
+
+
+--- Selects the credentials of some consumers, without their values. Times are in seconds since 1970.
+-- @param kinds a list of { schema, the field with the consumer }
+function _M.credentials(kinds, ids)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local schema, field = kind[1], kind[2]
+    local expires = schema.ttl and EXPIRES or "NULL::double precision"
+    local statement = fmt(CREDENTIALS, schema.name, field, expires, table_of(schema), field, fmt(IDS, ids))
+    statements[i] = schema.ttl and statement .. " AND (ttl IS NULL OR ttl > CURRENT_TIMESTAMP)" or statement
   end
 
   return table.concat(statements, " UNION ALL ")

@@ -124,6 +124,20 @@ function _M.owners(kinds, ids)
 end
 
 
+function _M.credentials(kinds, ids)
+  local statements = {}
+  for i, kind in ipairs(kinds) do
+    local name, field = kind[1].name, kind[2]
+    local expires = kind[1].ttl and "created_at + ttl" or "NULL"
+    statements[i] = ([[
+      SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires
+        FROM %s WHERE %s IN (%s)]]):format(name, field, expires, name, field, IDS:format(ids))
+  end
+
+  return table.concat(statements, " UNION ALL ")
+end
+
+
 function _M.held(_, condition)
   return ("SELECT id FROM consumers WHERE %s LIMIT 1"):format(condition)
 end
