@@ -9,6 +9,7 @@ import click
 from kong_scim import __version__
 
 _COMMANDS = {
+    "access-review": "kong_scim.cli.access_review",
     "audit": "kong_scim.cli.audit",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
@@ -16,7 +17,7 @@ _COMMANDS = {
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",
 }
-"""The module of each command. The command is its function of the same name."""
+"""The module of each command. The command is its function of the same name, with underscores."""
 
 
 class _Commands(click.Group):
@@ -28,7 +29,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        function = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), function)
         return command
 
 

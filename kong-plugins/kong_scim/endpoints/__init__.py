@@ -17,7 +17,7 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
-from kong_scim.endpoints import events, quarantine
+from kong_scim.endpoints import access_review, events, quarantine
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
 
@@ -50,6 +50,7 @@ def _openapi(call: Call) -> ScimResponse:
 
 _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
+    **access_review.ENDPOINTS,
     **events.ENDPOINTS,
     **quarantine.ENDPOINTS,
 }

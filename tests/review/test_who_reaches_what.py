@@ -1,0 +1,151 @@
+"""The access review against the gateway itself: each person's key is tried on each route."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from review_support import NOT_JUDGED, command, review, routes
+
+from hosts import Gateway, eventually
+from outbox import events
+from scim_traffic import new_group, new_user, patch, patched_user
+
+ROUTES = [each["name"] for service in routes("") for each in service["routes"]]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def tried(gateway: Gateway, keys: dict[str, str]) -> dict[tuple[str, str], int]:
+    """Return what the gateway answers to each key on each route."""
+    return {
+        (person, route): gateway.call(key, f"/r/{route}").status_code
+        for person, key in keys.items()
+        for route in ROUTES
+    }
+
+
+def said(report: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Return the same as a review with its refused lines says."""
+    return {
+        (entry["userName"] or entry["user"], entry["route"]): entry["status"]
+        for entry in report["entries"]
+        if entry["route"] in ROUTES
+    }
+
+
+def judged(answers: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    return {key: status for key, status in answers.items() if key[1] not in NOT_JUDGED}
+
+
+def test_the_review_says_what_each_key_gets_on_each_route_now_and_at_a_moment_before(
+    varied: Gateway,
+) -> None:
+    people = ["ada", "bob", "cy", "dee", "eve", "fay"]
+    ids = {name: new_user(varied.scim, name)["id"] for name in people}
+    staff = new_group(varied.scim, ids["ada"], ids["bob"], name="staff")["id"]
+    interns = new_group(varied.scim, ids["cy"], ids["bob"], name="interns")["id"]
+    new_group(varied.scim, ids["ada"], ids["eve"], name="ops")
+    keys = {name: varied.give_key(name) for name in people if name != "fay"} | {"fay": "none"}
+
+    first = judged(tried(varied, keys))
+    assert set(first.values()) == {200, 401, 403}
+    report = review(varied, refused="true")
+    assert judged(said(report)) == first
+    assert report["people"] == len(people)
+    then = now()
+
+    def members(group: str, op: str, person: str) -> None:
+        path = f'members[value eq "{ids[person]}"]' if op == "remove" else "members"
+        value = {} if op == "remove" else {"value": [{"value": ids[person]}]}
+        assert patch(varied.scim, f"/Groups/{group}", {"op": op, "path": path, **value}).is_success
+
+    members(staff, "remove", "ada")
+    members(staff, "add", "dee")
+    members(interns, "remove", "cy")
+    patched_user(varied.scim, ids["bob"], {"op": "replace", "value": {"active": False}})
+    assert varied.scim.delete(f"/Users/{ids['eve']}").status_code == 204
+    new_user(varied.scim, "guy")
+    keys["guy"] = varied.give_key("guy")
+    events(varied)
+
+    second = judged(tried(varied, keys))
+    assert second != first
+    report = review(varied, refused="true")
+    gone = {key: status for key, status in second.items() if key[0] == "eve"}
+    assert set(gone.values()) == {401}
+    assert judged(said(report)) == {key: second[key] for key in second if key not in gone}
+
+    # The name of a deleted person is not in the trail, but its id is.
+    names = {ids["eve"]: "eve"}
+    report = review(varied, refused="true", at=then)
+    before = {(names.get(key[0], key[0]), key[1]): status for key, status in said(report).items()}
+    assert judged(before) == first
+    assert report["people"] == len(people)
+
+    paged = review(varied, refused="true", at=then, count="3")
+    assert [paged[name] for name in ("entries", "people", "lines")] == [
+        report[name] for name in ("entries", "people", "lines")
+    ]
+
+
+def test_what_cannot_be_judged_is_a_line_that_says_why(varied: Gateway) -> None:
+    lines = review(varied)["notJudged"]
+    reasons = {each["route"]: each["reason"] for each in lines if not each["partly"]}
+    assert NOT_JUDGED | {"scim-a", "scim-b", "ldap", "strict-ldap"} <= set(reasons)
+    assert "anybody reaches it" in reasons["open"]
+    assert "401 to everybody" in reasons["acl-only"]
+    assert "the consumer nobody" in reasons["anybody"]
+    assert "ldap-auth decides by a rule of its own" in reasons["ldap"]
+
+
+def test_a_line_says_by_which_group_since_when_and_by_whom(varied: Gateway) -> None:
+    ada = new_user(varied.scim, "ada")["id"]
+    group = new_group(varied.scim, ada, name="staff")["id"]
+    varied.give_key("ada")
+    (event,) = events(varied, group)
+    (line,) = [each for each in review(varied, user="ada")["entries"] if each["by"] == "staff"][:1]
+    assert line["user"] == ada
+    assert datetime.fromisoformat(line["since"]) == datetime.fromisoformat(event["occurred"])
+    assert line["grantedBy"] == {
+        "event": event["id"],
+        "actor": "idp",
+        "request": event["requestId"],
+    }
+    (credential,) = line["credentials"]
+    assert credential["kind"] == "keyauth_credentials"
+    assert credential["created"].endswith("Z")
+    assert "key" not in credential
+
+
+def test_a_group_that_an_administrator_gave_is_shown_without_an_event(varied: Gateway) -> None:
+    ada = new_user(varied.scim, "ada")
+    if varied.host.dbless:
+        return  # there, nobody but SCIM gives its consumers groups
+    path = f"/consumers/{ada['id']}/acls"
+    varied.admin.post(path, json={"group": "ops"}).raise_for_status()
+    lines = [each for each in review(varied, user="ada")["entries"] if each["by"] == "ops"]
+    assert [(each["route"], each["since"], each["grantedBy"]) for each in lines] == [
+        ("staff-or-ops", None, None)
+    ]
+
+
+def test_the_last_use_comes_from_the_access_log(varied: Gateway) -> None:
+    for name in ("ada", "bob"):
+        new_user(varied.scim, name)
+    key = varied.give_key("ada")
+    assert varied.call(key, "/keyed").status_code == 200
+    eventually(lambda: "keyed" in varied.access_log.read_text(), "the record")
+    shown = command(
+        varied, "--service", "echo", "--format", "csv", "--access", str(varied.access_log)
+    )
+    assert shown.exit_code == 0, shown.output
+    used = {
+        tuple(line.split(",")[2:8:3]): "T" in line.rsplit(",", 2)[1]
+        for line in shown.stdout.splitlines()
+        if line.startswith("access")
+    }
+    assert used[("ada", "echo")]
+    assert not used[("bob", "echo")]
