@@ -47,7 +47,7 @@ def routes(upstream: str) -> list[dict[str, Any]]:
     ]
 
 
-NOBODY = {"username": "nobody"}
+NOBODY = {"id": "5f1b8a5e-3c1d-4c55-9d0b-6c1f3f0a7d11", "username": "nobody"}
 """The anonymous consumer, which is in no group."""
 
 NOT_JUDGED = {"open", "acl-only", "anybody"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -143,9 +145,36 @@ def test_the_last_use_comes_from_the_access_log(varied: Gateway) -> None:
     )
     assert shown.exit_code == 0, shown.output
     used = {
-        tuple(line.split(",")[2:8:3]): "T" in line.rsplit(",", 2)[1]
-        for line in shown.stdout.splitlines()
-        if line.startswith("access")
+        (row["userName"], row["route"]): row["lastUsed"]
+        for row in csv.DictReader(io.StringIO(shown.stdout))
+        if row["line"] == "access"
     }
-    assert used[("ada", "echo")]
-    assert not used[("bob", "echo")]
+    age = datetime.now(UTC) - datetime.fromisoformat(used["ada", "keyed"])
+    assert -2 < age.total_seconds() < 120
+    assert used["bob", "keyed"] == ""
+
+
+def test_credentials_of_each_kind_have_an_age_and_an_expiry_and_no_value(varied: Gateway) -> None:
+    new_user(varied.scim, "ada")
+    given = {"keyauth_credentials": {"key": "k3y-of-ada", "ttl": 3600}}
+    if varied.name.startswith("kong"):  # the sandbox has no other kinds
+        given |= {
+            "jwt_secrets": {"key": "iss-of-ada", "secret": "s3cret-of-ada"},
+        }
+    if varied.name == "kong-postgres":  # scim-bridge takes no passwords
+        given |= {"basicauth_credentials": {"username": "ada", "password": "s3cret-of-ada"}}
+    paths = {"jwt_secrets": "jwt", "basicauth_credentials": "basic-auth"}
+    for kind, body in given.items():
+        path = varied.keys_path("ada").replace("key-auth", paths.get(kind, "key-auth"))
+        varied.admin.post(path, json=body).raise_for_status()
+    report = review(varied, user="ada", refused="true")
+    found = {each["kind"]: each for each in report["entries"][0]["credentials"]}
+    assert set(found) == set(given)
+    for each in found.values():
+        age = datetime.now(UTC) - datetime.fromisoformat(each["created"])
+        assert -2 < age.total_seconds() < 120
+        assert set(each) == {"kind", "id", "created", "expires"}
+    left = datetime.fromisoformat(found["keyauth_credentials"]["expires"]) - datetime.now(UTC)
+    assert 3400 < left.total_seconds() < 3602
+    assert "s3cret" not in str(report)
+    assert "k3y" not in str(report)

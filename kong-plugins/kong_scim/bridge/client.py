@@ -206,7 +206,16 @@ class Bridge:
     def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
         """Return the credentials of any kind that at most 500 consumers have."""
         answer = self._call("review", {"credentials": list(consumer_ids)})
-        return [Credential(**row) for row in answer["credentials"] or []]
+        return [
+            Credential(
+                kind=row["kind"],
+                id=row["id"],
+                consumer=row["owner"],
+                created=row.get("created"),
+                expires=row.get("expires"),
+            )
+            for row in answer["credentials"] or []
+        ]
 
     def commit(
         self,

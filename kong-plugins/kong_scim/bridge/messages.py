@@ -338,13 +338,13 @@ class Credential:
     """A credential of a consumer, without its value.
 
     :param kind: Kong's name of its kind, such as ``keyauth_credentials``.
-    :param owner: The id of the consumer.
+    :param consumer: The id of its consumer.
     :param created: In seconds since 1970, as ``expires``; None if it has none.
     """
 
     kind: str
     id: str
-    owner: str
+    consumer: str
     created: float | None = None
     expires: float | None = None
 

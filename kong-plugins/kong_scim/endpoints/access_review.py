@@ -21,7 +21,6 @@ from scim2_models import InvalidValueException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import ADMIN
-from kong_scim.directory.ports import Conflict
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.endpoints.call import (
     Call,
@@ -34,7 +33,14 @@ from kong_scim.endpoints.call import (
 from kong_scim.json_text import canonical
 from kong_scim.review.configuration import KongConfiguration
 from kong_scim.review.lines import Filter, JudgedRoute, judged_routes, lines_of, not_judged, shown
-from kong_scim.review.people import PersonThen, Position, ReviewReader, TrailEnd, first
+from kong_scim.review.people import (
+    ChangedMeanwhileException,
+    PersonThen,
+    Position,
+    ReviewReader,
+    TrailEnd,
+    first,
+)
 from kong_scim.review.report import SIGNED_AS, Digest, claims
 
 MOST = 1000
@@ -66,7 +72,7 @@ def _review(call: Call) -> ScimResponse:
     """Answer a page of the report.
 
     :raises ~scim2_models.InvalidValueException: A parameter is wrong, or names what is not there.
-    :raises ~kong_scim.directory.ports.Conflict: Kong's configuration changed since the first page.
+    :raises ChangedMeanwhileException: Kong's configuration changed since the first page.
     """
     require_method(call.request, "GET")
     query = query_of(call.request)
@@ -100,7 +106,7 @@ def _review(call: Call) -> ScimResponse:
     }
     header = Digest.of_header(report)
     if place.header and place.header != header.value:
-        raise Conflict(
+        raise ChangedMeanwhileException(
             detail="Kong's routes or plugins changed while the report was read: begin anew"
         )
     digest = place.digest if place.header else header

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scim2_models import InvalidValueException, TooManyException
+from scim2_models import InvalidValueException, SCIMException, TooManyException
 from sqlalchemy import CTE, Select, Text, and_, bindparam, select, tuple_
 
 from kong_scim.bridge import Bridge, Credential, Dialect
@@ -53,6 +53,13 @@ _BEHIND_ALL = "~"
 def first(moment: str) -> Position:
     """Return the position before everybody of a moment."""
     return ("gone", moment, "")
+
+
+class ChangedMeanwhileException(SCIMException):
+    """Something changed between two pages of a report, so that they do not fit together (409)."""
+
+    status = 409
+    _default_detail = "The report does not fit together any more: begin anew"
 
 
 @dataclass(frozen=True)
@@ -204,11 +211,12 @@ class ReviewReader:
             )
             end = found[-1]["id"] if found else _BEHIND_ALL
             people_now = self._then([StoredRow.read(row) for row in found], moment)
-            gone = [
-                each
-                for each in _persons(self._deletions(read, "", _BEHIND_ALL, MOST_WAITING))
-                if last < each <= end
-            ]
+            deleted = self._deletions(read, "", _BEHIND_ALL, MOST_WAITING)
+            if len(deleted) == MOST_WAITING:
+                raise ChangedMeanwhileException(
+                    detail="Too many users were deleted meanwhile: begin anew"
+                )
+            gone = [each for each in _persons(deleted) if last < each <= end]
             known = {each.id for each in people_now}
             missed = self._gone_then([each for each in gone if each not in known], moment)
             for person in sorted([*people_now, *missed], key=lambda each: each.id):
@@ -252,7 +260,7 @@ class ReviewReader:
                 held = tuple(
                     each
                     for each in credentials
-                    if consumer is not None and each.owner == consumer.id and _was(each, moment)
+                    if consumer is not None and each.consumer == consumer.id and _was(each, moment)
                 )
                 people.append(PersonThen(user.id, user.doc.get("userName"), then, held))
         return people

@@ -43,10 +43,11 @@ local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new 
 local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id IN (%s)"
 
 local CREDENTIALS = [[
-  SELECT '%s' AS kind, id, %s_id AS owner, EXTRACT(EPOCH FROM created_at) AS created, %s AS expires
+  SELECT '%s' AS kind, id, %s_id AS owner, %s AS created, %s AS expires
     FROM %s WHERE %s_id IN (%s)]]
 
-local EXPIRES = "EXTRACT(EPOCH FROM ttl)"
+local SECONDS = "EXTRACT(EPOCH FROM %s)::double precision"
+local NO_TIME = "NULL::double precision"
 
 local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
 
@@ -219,8 +220,10 @@ function _M.credentials(kinds, ids)
   local statements = {}
   for i, kind in ipairs(kinds) do
     local schema, field = kind[1], kind[2]
-    local expires = schema.ttl and EXPIRES or "NULL::double precision"
-    local statement = fmt(CREDENTIALS, schema.name, field, expires, table_of(schema), field, fmt(IDS, ids))
+    local created = schema.fields.created_at and fmt(SECONDS, "created_at") or NO_TIME
+    local expires = schema.ttl and fmt(SECONDS, "ttl") or NO_TIME
+    local statement = fmt(CREDENTIALS, schema.name, field, created, expires, table_of(schema), field,
+                          fmt(IDS, ids))
     statements[i] = schema.ttl and statement .. " AND (ttl IS NULL OR ttl > CURRENT_TIMESTAMP)" or statement
   end
 

@@ -27,13 +27,13 @@ end
 
 local READERS = {
   services = function(row)
-    return { id = row.id, name = row.name, enabled = row.enabled ~= false }
+    return { id = row.id, name = given(row.name), enabled = row.enabled ~= false }
   end,
 
   routes = function(row)
     return {
       id = row.id,
-      name = row.name,
+      name = given(row.name),
       service = id_of(row.service),
       protocols = array(row.protocols or {}),
     }
