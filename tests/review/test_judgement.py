@@ -131,7 +131,7 @@ def test_without_a_credential_the_anonymous_consumer_is_judged(
 
 
 def test_an_anonymous_consumer_that_is_not_there_is_said() -> None:
-    found = rule(plugin("key-auth", anonymous="who"))
+    found = rule(plugin("key-auth", anonymous="who"), GUARD)
     assert found.remarks == ("there is no consumer who, which key-auth names as anonymous",)
     assert status(found, held=frozenset()) == 500
 

@@ -17,7 +17,7 @@ from review_support import command, review, verified
 
 from hosts import Gateway
 from outbox import events
-from scim_traffic import new_group, new_user, refused
+from scim_traffic import get, new_group, new_user, refused
 
 FORMULA = "=cmd|'/c calc'!A1"
 MARKUP = "<script>alert(1)</script>&\"'"
@@ -54,16 +54,30 @@ def keys_of(gateway: Gateway, path: Path) -> str:
     return str(file)
 
 
+def used(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of Kong's file-log, of a user who called the API."""
+    return {
+        "started_at": 1_700_000_000_000,
+        "request": {"method": "GET", "uri": "/echo"},
+        "response": {"status": 200},
+        "route": {"name": "echo"},
+        "scim": {"user_id": found["Resources"][0]["id"]},
+    }
+
+
 @pytest.mark.parametrize("form", ["csv", "json", "html"])
 def test_a_report_proves_itself_and_one_changed_byte_is_found(
     signed: Gateway, tmp_path: Path, form: str
 ) -> None:
-    file = written(signed, tmp_path, form, "--refused", "--access", str(signed.access_log))
+    log = tmp_path / "access.json"
+    log.write_text(json.dumps(used(get(signed.scim, "/Users", filter='userName eq "ada"'))))
+    file = written(signed, tmp_path, form, "--refused", "--access", str(log))
     keys = keys_of(signed, tmp_path)
     found = verified(str(file), "--keys", keys)
     assert found.exit_code == 0, found.output
     assert "3 people" in found.output
     assert "signed by " in found.output
+    assert "2023-11-14T22:13:20Z" in file.read_text()
     content = file.read_bytes()
     places = random.Random(7).sample(range(len(content)), 60)
     for place in [*places, 0, len(content) - 1]:

@@ -139,7 +139,8 @@ def test_the_last_use_comes_from_the_access_log(varied: Gateway) -> None:
         new_user(varied.scim, name)
     key = varied.give_key("ada")
     assert varied.call(key, "/keyed").status_code == 200
-    eventually(lambda: "keyed" in varied.access_log.read_text(), "the record")
+    log = varied.access_log
+    eventually(lambda: log.exists() and "keyed" in log.read_text(), "the record")
     shown = command(
         varied, "--service", "echo", "--format", "csv", "--access", str(varied.access_log)
     )

@@ -132,19 +132,15 @@ class KongConfiguration:
 
     def names_on(self, route: Route) -> list[str]:
         """Return the names of the plugins that run on a route, for whichever consumer."""
-        return sorted({plugin.name for plugin in self.plugins if _is_on(plugin, route)})
+        return sorted({plugin.name for plugin in self._on(route)})
 
     def consumers_of(self, name: str) -> frozenset[str]:
         """Return the ids of consumers that have a plugin of their own."""
-        return frozenset(
-            plugin.consumer for plugin in self.plugins if plugin.name == name and plugin.consumer
-        )
+        return self._consumers.get(name, frozenset())
 
     def grouped_on(self, name: str, route: Route) -> bool:
         """Tell whether a plugin on a route is for a consumer group of Kong Enterprise."""
-        return any(
-            each.name == name and each.group and _is_on(each, route) for each in self.plugins
-        )
+        return any(plugin.name == name and plugin.group for plugin in self._on(route))
 
     def plugin(self, name: str, route: Route, consumer: str | None = None) -> Plugin | None:
         """Return the plugin of a name that takes effect on a route for a consumer, or None.
@@ -164,13 +160,29 @@ class KongConfiguration:
             if each.group is None
         }
 
+    @cached_property
+    def _consumers(self) -> Mapping[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for each in self.plugins:
+            if each.consumer is not None:
+                found[each.name] = found.get(each.name, frozenset()) | {each.consumer}
+        return found
+
+    @cached_property
+    def _by_scope(self) -> Mapping[tuple[str | None, str | None], list[Plugin]]:
+        found: dict[tuple[str | None, str | None], list[Plugin]] = {}
+        for each in self.plugins:
+            found.setdefault((each.route, each.service), []).append(each)
+        return found
+
+    def _on(self, route: Route) -> Iterator[Plugin]:
+        scopes = {(id_, service) for id_ in (route.id, None) for service in (route.service, None)}
+        for scope in scopes:
+            yield from self._by_scope.get(scope, ())
+
 
 def _id(row: Row) -> str:
     return str(row["id"])
-
-
-def _is_on(plugin: Plugin, route: Route) -> bool:
-    return plugin.route in {None, route.id} and plugin.service in {None, route.service}
 
 
 def _places(name: str, route: str, service: str | None, consumer: str | None) -> Iterator[_Place]:
