@@ -11,7 +11,7 @@ from review_support import NOT_JUDGED, command, review, routes
 
 from hosts import Gateway, eventually
 from outbox import events
-from scim_traffic import new_group, new_user, patch, patched_user
+from scim_traffic import new_group, new_user, patch, patched_user, refused
 
 ROUTES = [each["name"] for service in routes("") for each in service["routes"]]
 
@@ -180,3 +180,35 @@ def test_credentials_of_each_kind_have_an_age_and_an_expiry_and_no_value(varied:
         assert 3400 < left.total_seconds() < 3602
     assert "s3cret" not in str(report)
     assert "k3y" not in str(report)
+
+
+def test_all_pages_are_about_the_moment_of_the_first_one(varied: Gateway) -> None:
+    ids = sorted(new_user(varied.scim, f"person-{index}")["id"] for index in range(6))
+    group = new_group(varied.scim, *ids, name="ops")["id"]
+    query = {"count": "1", "service": "mixed", "group": "ops"}
+    page = varied.scim.get("/AccessReview", params=query).json()
+    seen = [entry["user"] for entry in page["entries"]]
+    assert seen == ids[:1]
+    for gone in (ids[0], ids[2], ids[5]):
+        assert varied.scim.delete(f"/Users/{gone}").status_code == 204
+    patched_user(varied.scim, ids[3], {"op": "replace", "value": {"active": False}})
+    assert varied.scim.delete(f"/Groups/{group}").status_code == 204
+    new_user(varied.scim, "late")
+    while page["next"]:
+        query["cursor"] = page["next"]
+        page = varied.scim.get("/AccessReview", params=query).json()
+        seen += [entry["user"] for entry in page["entries"]]
+        assert not any(entry["suspended"] for entry in page["entries"])
+    assert seen == ids
+    assert page["people"] == len(ids)
+
+
+def test_a_report_ends_when_what_decides_changes_between_its_pages(varied: Gateway) -> None:
+    if varied.host.dbless:
+        return  # loading another configuration would take its people away for a moment
+    for name in ("ada", "bob"):
+        new_user(varied.scim, name)
+    page = varied.scim.get("/AccessReview", params={"count": "1", "refused": "true"}).json()
+    varied.admin.post("/consumers/nobody/acls", json={"group": "staff"}).raise_for_status()
+    query = {"refused": "true", "cursor": page["next"]}
+    assert "begin anew" in refused(varied.scim.get("/AccessReview", params=query), 409)
