@@ -341,7 +341,7 @@ class Plugin:
             provisioning,
             callers=lambda: self._callers(provisioning),
             describe=lambda: self._description(opening),
-            issuer=self._event_worker.issuer(opening.secrets) if self.config.events.poll else None,
+            issuer=self._event_worker.issuer(opening.secrets),
             audience=self._event_worker.poll_audience,
         )
         return endpoints.answer(call)

@@ -21,3 +21,9 @@ def to_text(value: Any) -> str:
         return to_json(value).decode()
     except PydanticSerializationError:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one form of a JSON value that is hashed: sorted names, no blanks, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()

@@ -11,6 +11,9 @@ TAKEN = f"RSA of {LEAST_RSA_BITS} bits or more, EC (P-256, P-384, P-521) and Ed2
 
 _ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
 
+ALGORITHMS = ["RS256", *_ALGORITHMS.values()]
+"""The algorithms of all keys that may sign."""
+
 
 class UnfitKeyError(ValueError):
     """A key cannot be used for signatures, or is too weak. The message does not contain the key."""

@@ -26,6 +26,7 @@ from kong_scim.directory.kinds import Kind, Kinds
 from kong_scim.events.outbox import EventOutbox, Origin
 from kong_scim.quarantine.decisions import QuarantineDecisions
 from kong_scim.quarantine.guard import Deprovisionings, QuarantineGuard
+from kong_scim.review.people import ReviewReader
 from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.drift_pass import ACTOR, Tools
@@ -136,6 +137,12 @@ class Provisioning:
         database = self.database()
         outbox = EventOutbox(database, origin)
         return QuarantineDecisions(self._deprovisionings(database), outbox)
+
+    def review(self) -> ReviewReader:
+        """Return what an access review of the tenant reads."""
+        gateway = self._gateway()
+        users = self.kinds.in_role("User")
+        return ReviewReader(self._database(gateway), gateway, self.bridge, users, self.event_kind)
 
     def database(self) -> TenantDatabase:
         """Return where the tenant's rows are."""

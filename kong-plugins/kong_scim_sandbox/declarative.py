@@ -75,31 +75,33 @@ class PluginEntity(BaseModel):
     enabled: bool
     route: dict[str, str] | None
     service: dict[str, str] | None
-    tenant: str | None = Field(exclude=True)
-    """The tenant of a plugin ``scim``, else None."""
+    config: dict[str, Any] = Field(exclude=True)
+    """Its configuration for scim-bridge; that of a plugin ``scim`` has its tenant only."""
 
 
 class Declaration(BaseModel):
     """The content of a declarative file.
 
+    :param declared: The rows of services and routes, as Kong's DAOs have them.
     :param text: The text of the file.
     :param name: The name of the file in errors.
     :param switches: Whether plugins were turned on or off since, by their ids.
     """
 
     routes: list[Route]
+    declared: dict[str, list[dict[str, Any]]]
     consumers: list[ConsumerRow]
     plugins: list[PluginEntity]
     text: str
     name: str
     switches: dict[str, bool]
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the plugins as scim-bridge reads them, without absent fields."""
-        return [
-            {**each.model_dump(exclude_none=True), "config": {"tenant": each.tenant}}
-            for each in self.plugins
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Return plugins, routes and services as scim-bridge reads them, without absent fields."""
+        plugins = [
+            {**each.model_dump(exclude_none=True), "config": each.config} for each in self.plugins
         ]
+        return {"plugins": plugins, **self.declared}
 
     def switched(self, plugin: str, *, enabled: bool) -> Declaration:
         """Return the same declaration with a plugin turned on or off.
@@ -143,6 +145,7 @@ def load(
     plugins = list(_plugins(document, file, placed, switches or {}))
     return Declaration(
         routes=list(_routes(placed, plugins)),
+        declared=_declared(file, placed),
         consumers=list(_consumers(document, file)),
         plugins=[_entity(each, placed) for each in plugins],
         text=text,
@@ -251,10 +254,32 @@ def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEnti
         service={"id": _service(placed.service, of_service.service_place if of_service else ()).id}
         if placed.service
         else None,
-        tenant=placed.plugin.config.get("tenant", "default")
+        config={"tenant": placed.plugin.config.get("tenant", "default")}
         if placed.plugin.name == "scim"
-        else None,
+        else placed.plugin.config.model_dump(exclude_none=True),
     )
+
+
+def _declared(file: File, routes: Sequence[_PlacedRoute]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of services and routes, without absent fields."""
+    rows: dict[str, list[dict[str, Any]]] = {"services": [], "routes": []}
+    for index, service in enumerate(file.services):
+        found = _service(service, ("services", index)).model_dump(include={"id", "name"})
+        rows["services"].append({**found, "enabled": service.enabled})
+    for each in routes:
+        owner = each.service and {"id": _service(each.service, each.service_place).id}
+        rows["routes"].append(
+            {
+                "id": _identifier("routes", each.row, each.row.name or each.place),
+                "name": each.row.name,
+                "protocols": each.row.protocols,
+                "service": owner,
+            }
+        )
+    return {
+        kind: [{name: value for name, value in row.items() if value is not None} for row in found]
+        for kind, found in rows.items()
+    }
 
 
 def _plugins(

@@ -141,7 +141,7 @@ class _Sandbox:
         upstreams = Upstreams(ECHO_HOST if self.echo else None)
         metrics = self.store.bridge.metrics
         metrics.observed = _declares(self.declaration, "prometheus")
-        self.store.bridge.configure(self.declaration.rows())
+        self.store.bridge.configure(**self.declaration.rows())
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
@@ -166,7 +166,7 @@ class _Sandbox:
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
                     metrics.observed = _declares(declaration, "prometheus")
-                    self.store.bridge.configure(declaration.rows())
+                    self.store.bridge.configure(**declaration.rows())
 
                 api = admin_api(self.store, self._status, node, configure, metrics)
                 try:

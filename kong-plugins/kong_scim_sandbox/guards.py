@@ -52,6 +52,8 @@ def acl(exchange: Exchange, config: AclConfig, database: sqlite3.Connection) -> 
         raise exchange.error(401, "Unauthorized")
     owned = entities.select(database, "acls", "consumer", exchange.consumer["id"])
     groups = [row["group"] for row in owned]
+    if not groups and not config.deny and exchange.credential is None:  # an anonymous consumer
+        raise exchange.error(401, "Unauthorized")
     if config.deny:
         blocked = any(group in config.deny for group in groups)
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
 from kong_scim.bridge.messages import (
@@ -28,9 +28,13 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
+Json: TypeAlias = dict[str, Any]
+
 BRIDGE_VERSION = 6
 """The version of the wire format. Both sides send their version and refuse any other."""
 
+MOST_CREDENTIALS = 10_000
+"""How many credentials one answer has at most (``scim-bridge/credentials.lua``)."""
 
 PIECE = 1024 * 1024
 """The most bytes of a body that one step of the RPC fetches."""
@@ -186,12 +190,14 @@ class Bridge:
     def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
         """Return the credentials of consumers, without what is secret about them.
 
-        :param consumer_ids: 1000 at most. An answer has 10,000 credentials at most, so a caller
-            that needs all of them asks for few consumers at once.
+        :param consumer_ids: 1000 at most.
         :raises BridgeError: As :meth:`query`.
         """
         argument = {"consumers": list(consumer_ids), "timeout": self._timeout}
         found = self._call("credentials", argument)["credentials"] or []
+        half = len(consumer_ids) // 2
+        if len(found) >= MOST_CREDENTIALS and half:  # some may be left out
+            return self.credentials(consumer_ids[:half]) + self.credentials(consumer_ids[half:])
         return [
             Credential(
                 kind=each["kind"],
@@ -224,6 +230,20 @@ class Bridge:
         wanted = {"tag": tag, "after": after, "size": size}
         answer = self._call("drift", {"tagged": wanted, "timeout": self._timeout})
         return [(each["id"], each.get("user")) for each in answer["consumers"] or []]
+
+    def declared(self, entities: Literal["services", "routes", "plugins"]) -> Iterator[Json]:
+        """Yield what Kong has of services, routes or plugins, a page for each step.
+
+        A plugin has only those fields of its configuration that say who may pass
+        (``scim-bridge/review.lua``).
+        """
+        offset = None
+        while True:
+            answer = self._call("review", {"entities": entities, "offset": offset})
+            yield from answer["rows"] or []
+            offset = answer["offset"]
+            if offset is None:
+                return
 
     def commit(
         self,

@@ -10,6 +10,7 @@ from kong_scim import __version__
 from kong_scim.cli.printing import failure
 
 _COMMANDS = {
+    "access-review": "kong_scim.cli.access_review",
     "audit": "kong_scim.cli.audit",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
@@ -21,7 +22,7 @@ _COMMANDS = {
     "token": "kong_scim.cli.token",
     "who": "kong_scim.cli.who",
 }
-"""The module of each command. The command is its function of the same name."""
+"""The module of each command. The command is its function of the same name, with underscores."""
 
 _EXTRAS = {"demo": "sandbox", "sandbox": "sandbox"}
 """The extra of the package that a command needs beyond ``cli``."""
@@ -37,7 +38,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         try:
-            command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+            function = cmd_name.replace("-", "_")
+            command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), function)
         except ModuleNotFoundError as error:
             if cmd_name not in _EXTRAS or str(error.name).startswith("kong_scim"):
                 raise

@@ -38,10 +38,23 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
+    """A request with a user's credentials, from a record of the access log.
+
+    :param where: Its method and path.
+    :param route: The name of Kong's route, or its id if it has no name; None if neither is known.
+    """
+
+    user: str
     at: datetime
     status: int
     where: str
+    route: str | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gateway refused it."""
+        return self.status in _REFUSED
 
 
 def timeline(
@@ -52,7 +65,9 @@ def timeline(
     :param events: In the order of their time.
     :param log: Lines of an access log, in any order.
     """
-    requests = sorted(_requests(log, user_id), key=lambda request: request.at)
+    requests = sorted(
+        (each for each in requests_of(log) if each.user == user_id), key=lambda each: each.at
+    )
     place = 0
     for event in events:
         moment = datetime.fromisoformat(event["occurred"])
@@ -64,10 +79,10 @@ def timeline(
     yield from _grouped(requests[place:])
 
 
-def _grouped(requests: Iterable[_Request]) -> Iterator[Requests]:
+def _grouped(requests: Iterable[Request]) -> Iterator[Requests]:
     group: Requests | None = None
     for request in requests:
-        refused = request.status in _REFUSED
+        refused = request.is_refused
         if group is None or group.refused != refused:
             if group is not None:
                 yield group
@@ -78,18 +93,20 @@ def _grouped(requests: Iterable[_Request]) -> Iterator[Requests]:
         yield group
 
 
-def _requests(log: Iterable[str], user_id: str) -> Iterator[_Request]:
+def requests_of(log: Iterable[str]) -> Iterator[Request]:
+    """Yield the requests with credentials of SCIM's users, in the order of the lines."""
     for line in log:
         try:
             record = json.loads(line)
-            if record["scim"]["user_id"] != user_id:
-                continue
-            yield _Request(
+            route = record.get("route") or {}
+            yield Request(
+                user=str(record["scim"]["user_id"]),
                 at=datetime.fromtimestamp(record["started_at"] / 1000, UTC),
                 status=int(record["response"]["status"]),
                 where=f"{record['request']['method']} {_path(record['request'])}",
+                route=route.get("name") or route.get("id"),
             )
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
 
 

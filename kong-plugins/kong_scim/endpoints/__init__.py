@@ -17,7 +17,16 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
-from kong_scim.endpoints import drift, events, mapping, overview, people, quarantine, requests
+from kong_scim.endpoints import (
+    access_review,
+    drift,
+    events,
+    mapping,
+    overview,
+    people,
+    quarantine,
+    requests,
+)
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
 
@@ -57,6 +66,7 @@ def _openapi(call: Call) -> ScimResponse:
 _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
     **drift.ENDPOINTS,
+    **access_review.ENDPOINTS,
     **events.ENDPOINTS,
     **mapping.ENDPOINTS,
     **overview.ENDPOINTS,

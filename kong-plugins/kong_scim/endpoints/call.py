@@ -27,8 +27,8 @@ class Call:
     :param origin: Who sent the request, for the event of a change.
     :param callers: Returns the credentials and their last uses.
     :param describe: Returns the OpenAPI description.
-    :param issuer: Signs the tokens for a receiver that polls; None if polling is off.
-    :param audience: The claim ``aud`` of these tokens.
+    :param issuer: Signs with the tenant's key; None without one.
+    :param audience: The claim ``aud`` of the tokens for a receiver that polls.
     """
 
     request: Request

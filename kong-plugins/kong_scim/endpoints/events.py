@@ -88,7 +88,7 @@ def _page(call: Call) -> ScimResponse:
 
 def _poll(call: Call) -> ScimResponse:
     require_method(call.request, "POST")
-    if call.issuer is None:
+    if call.issuer is None or not call.provisioning.config.events.poll:
         raise NotFoundException(
             detail="Nothing is kept to be polled: see events.poll and events.signing_key"
         )

@@ -11,13 +11,14 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from queue import Empty, Queue
 from typing import Any, Protocol
 
 from kong_scim.cli import vault
 from kong_scim_sandbox.entities import WORKSPACE
+from kong_scim_sandbox.entity_schema import Entity
 from kong_scim_sandbox.exchange import SERVER
 from kong_scim_sandbox.lua import database
 from kong_scim_sandbox.lua.database import SandboxDatabase
@@ -89,18 +90,24 @@ class Workers:
         self.caches = Caches()
         self.shared = SharedDictionary()
         self._dbless = dbless
-        self._plugins = "[]"
+        self._declared = {"plugins": "[]", "routes": "[]", "services": "[]"}
         self._thread = _Thread()
 
     # -- Calls from Python ----------------------------------------------------
 
-    def configure(self, plugins: list[dict[str, Any]]) -> None:
-        """Use these plugins from now on.
+    def configure(
+        self,
+        plugins: Sequence[Entity],
+        routes: Sequence[Entity] = (),
+        services: Sequence[Entity] = (),
+    ) -> None:
+        """Use these plugins from now on, and answer these routes and services.
 
         :param plugins: Rows as of Kong's DAO: ``id``, ``name``, ``enabled``, ``config``, and
             ``route`` or ``service`` if the plugin is not for every request.
         """
-        self._plugins = json.dumps(plugins)
+        rows = {"plugins": plugins, "routes": routes, "services": services}
+        self._declared = {name: json.dumps(each) for name, each in rows.items()}
         self.caches.drop("core_cache")
 
     def call(
@@ -199,7 +206,7 @@ class Workers:
         if self._thread.runtime is None:
             self._thread.runtime = Runtime(self._host())
             self._thread.runtime.call("init_worker")
-        plugins = self._plugins
+        plugins = self._declared["plugins"]
         if self._thread.configured != plugins:
             self._thread.configured = plugins
             guards = [_configuration(each) for each in json.loads(plugins) if _is_guard(each)]
@@ -235,7 +242,7 @@ class Workers:
             "send_event": lambda *event: self._events.put(event),
             "interval_scale": lambda: INTERVAL_SCALE,
             "pause_scale": lambda: PAUSE_SCALE,
-            "plugins": lambda: self._plugins,
+            "declared": _for_octets(lambda name: self._declared[name]),
             "cache_get": self.caches.get,
             "cache_put": self.caches.put,
             "cache_drop": self.caches.drop,

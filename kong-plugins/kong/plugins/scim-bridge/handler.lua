@@ -16,6 +16,7 @@ local metrics = require "kong.plugins.scim-bridge.metrics"
 local node = require "kong.plugins.scim-bridge.node"
 local parts = require "kong.plugins.scim-bridge.parts"
 local query = require "kong.plugins.scim-bridge.query"
+local review = require "kong.plugins.scim-bridge.review"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 local tick = require "kong.plugins.scim-bridge.tick"
 
@@ -45,6 +46,7 @@ function ScimBridgeHandler:init_worker()
     answer_admin_request = envelope.wrap(node.answer_admin_request),
     query = envelope.wrap(query),
     drift = envelope.wrap(drift),
+    review = envelope.wrap(review),
     commit = envelope.wrap(commit),
     credentials = envelope.wrap(credentials),
     request_tick = envelope.wrap(tick.request_tick),

@@ -9,6 +9,7 @@ local VERBS = {
 }
 
 local OTHERS = {
+  ["accessreview"]          = "access-review",
   ["serviceproviderconfig"] = "discovery",
   ["resourcetypes"]         = "discovery",
   ["schemas"]               = "discovery",

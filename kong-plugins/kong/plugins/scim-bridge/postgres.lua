@@ -49,7 +49,7 @@ local TAGGED = [[
 
 local CREDENTIALS = [[
   SELECT '%s' AS kind, id::text AS id, %s::text AS owner, %s::bigint AS created, %s::bigint AS expires
-    FROM %s WHERE %s IN (%s)%s]]
+    FROM %s WHERE %s %s%s]]
 
 local EPOCH = "EXTRACT(EPOCH FROM %s AT TIME ZONE 'UTC')"
 
@@ -229,7 +229,7 @@ function _M.credentials(kinds, ids, limit)
     statements[i] = fmt(CREDENTIALS, schema.name, owner,
                         schema.fields.created_at and fmt(EPOCH, "created_at") or "NULL",
                         schema.ttl and fmt(EPOCH, "ttl") or "NULL",
-                        table_of(schema), owner, fmt(IDS, ids), schema.ttl and NOT_EXPIRED or "")
+                        table_of(schema), owner, fmt(IS_ONE_OF, ids), schema.ttl and NOT_EXPIRED or "")
   end
 
   return table.concat(statements, " UNION ALL ") .. " ORDER BY owner, kind, id LIMIT " .. limit

@@ -206,11 +206,7 @@ class Issuer:
 
     def token(self, event: Mapping[str, Any], audience: str, now: datetime) -> str:
         """Return an event as a signed token."""
-        key = self._keys[0]
-        header = {"alg": key.algorithm, "typ": "secevent+jwt", "kid": key.id}
         claims = {
-            "iss": self.name,
-            "iat": int(now.timestamp()),
             "jti": event["id"],
             "aud": audience,
             "toe": int(datetime.fromisoformat(event["occurred"]).timestamp()),
@@ -221,6 +217,16 @@ class Issuer:
             },
             "events": scim_events(event),
         }
+        return self.signed(claims, "secevent+jwt", now)
+
+    def signed(self, claims: Mapping[str, Any], kind: str, now: datetime) -> str:
+        """Return claims as a token, with the issuer and the time.
+
+        :param kind: The header ``typ``, so that a token of one kind is not taken for another.
+        """
+        key = self._keys[0]
+        header = {"alg": key.algorithm, "typ": kind, "kid": key.id}
+        claims = {"iss": self.name, "iat": int(now.timestamp()), **claims}
         # The algorithm is named, since Ed25519 is not among joserfc's defaults.
         return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
 

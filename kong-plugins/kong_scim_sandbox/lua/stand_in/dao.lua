@@ -89,6 +89,7 @@ local function new_schema(described)
     name = described.name,
     cache_key = described.owned and described.cache_key or nil,
     admin_api_nested_name = described.path,
+    ttl = fields.ttl ~= nil,
     list = list,
     fields = fields,
     constraints = {},

@@ -114,16 +114,30 @@ for name, each in pairs(db.daos) do
 end
 
 
---- The declared plugins, which the sandbox does not keep in its database.
-db.plugins = {
-  each = function()
-    local rows, i = json.decode(host.plugins()), 0
-    return function()
-      i = i + 1
-      return rows[i]
-    end
-  end,
-}
+--- The DAO of what the declarative file has besides consumers; the sandbox keeps it in no database.
+local function declared(name)
+  return {
+    each = function()
+      local rows, i = json.decode(host.declared(name)), 0
+      return function()
+        i = i + 1
+        return rows[i]
+      end
+    end,
+    page = function(_, size, offset)
+      local rows, first, found = json.decode(host.declared(name)), tonumber(offset or 0), {}
+      for i = 1, math.min(size, #rows - first) do
+        found[i] = rows[first + i]
+      end
+      return found, nil, nil, first + size < #rows and tostring(first + size) or nil
+    end,
+  }
+end
+
+
+for _, name in ipairs({ "plugins", "routes", "services" }) do
+  db[name] = declared(name)
+end
 
 
 -- -- The rest of the PDK ----------------------------------------------------

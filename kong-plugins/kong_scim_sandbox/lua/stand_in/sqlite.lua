@@ -128,9 +128,10 @@ function _M.credentials(kinds, ids, limit)
   local statements = {}
   for i, kind in ipairs(kinds) do
     local schema, field = kind[1], kind[2]
-    statements[i] = ("SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires FROM %s WHERE %s IN (%s)")
-                    :format(schema.name, field, schema.fields.ttl and "ttl" or "NULL", schema.name, field,
-                            IDS:format(ids))
+    statements[i] = ([[
+      SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires
+        FROM %s WHERE %s IN (%s)]]):format(schema.name, field, schema.fields.ttl and "ttl" or "NULL",
+                                           schema.name, field, IDS:format(ids))
   end
 
   return table.concat(statements, " UNION ALL ") .. " ORDER BY owner, kind, id LIMIT " .. limit
