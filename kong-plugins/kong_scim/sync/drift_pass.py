@@ -136,7 +136,8 @@ class DriftPass:
         if progress is None:
             return
         try:
-            progress = self._lease(tools, row, progress)
+            self._lease(tools, row, progress)
+            self._is_new = False
             while progress is not None and time.thread_time() - began < CPU:
                 progress = self._part(tools, progress)
         except RowCountError:
@@ -152,14 +153,13 @@ class DriftPass:
 
     def _due(self, row: Mapping[str, Any], node: str) -> _Progress | None:
         """Return the progress of the pass that this node must do, or None if it must do none."""
-        now, is_new = self._now(), self._is_new
+        now = self._now()
         running, changed = bool(row["begun"]), row["mapping"] != self._config.mapping_digest
         # A lease that is far in the future was written by a clock that was wrong.
         leased = instant(now) < row["leased"] <= instant(now + 2 * LEASE)
         if running and row["node"] != node and leased:
             return None
-        self._is_new = False
-        if changed and is_new:
+        if changed and self._is_new:
             return _Progress(instant(now))
         progress = _Progress.read(row) if running else None
         if progress is not None:
@@ -168,17 +168,17 @@ class DriftPass:
         ended = datetime.fromisoformat(row["ended"]) if row["ended"] else now - every
         if not now - every < ended <= now + every:
             return _Progress(instant(now))
+        self._is_new = False
         self._next = min(self._next, self._clock() + (ended + every - now).total_seconds())
         return None
 
-    def _lease(self, tools: Tools, row: Mapping[str, Any], progress: _Progress) -> _Progress:
+    def _lease(self, tools: Tools, row: Mapping[str, Any], progress: _Progress) -> None:
         """Take the lease, unless this node has it already."""
         stored = (row["node"], row["begun"], row["progress"])
         if stored != (tools.node, progress.begun, progress.text()):
             bind = tools.state.database.bind
             advance = self._advance(tools, (row["begun"], row["progress"]), progress)
             tools.state.database.commit([bind(_INSERT), *advance])
-        return progress
 
     def _part(self, tools: Tools, progress: _Progress) -> _Progress | None:
         """Look at some users, and mend them where that is configured.
@@ -201,9 +201,8 @@ class DriftPass:
             tools.state.forget(sorted(mended))
         counts["people"] = len(users)
         old = (progress.begun, progress.text())
-        if after is None:
-            progress = progress.plus(progress.position, counts)
-            self._finish(tools, old, progress, tools.state.noted(found, progress.begun))
+        if after is None:  # nobody was left to look at
+            self._finish(tools, old, progress)
             return None
         progress = progress.plus(after, counts)
         advance = self._advance(tools, old, progress)
@@ -221,32 +220,32 @@ class DriftPass:
         }
         return [tools.state.database.bind(_ADVANCE, **_known(old), **values)]
 
-    def _finish(
-        self, tools: Tools, old: tuple[str, str], progress: _Progress, noted: list[Sql]
-    ) -> None:
+    def _finish(self, tools: Tools, old: tuple[str, str], progress: _Progress) -> None:
+        """Store that a pass is complete, with the events of what it found and mended."""
         database, begun, now = tools.state.database, progress.begun, self._now()
         counts = dict.fromkeys(("people", "mended", "held", "failed"), 0) | dict(progress.counts)
         last = {"begun": _shown(begun), "ended": _shown(instant(now)), **counts, "by": tools.node}
-        end = database.bind(_END, **_known(old), now=instant(now), about=to_text(last))
-        database.commit([end, *noted, database.bind(_GONE, begun=begun)])
         new = {row["kind"]: int(row["total"]) for row in database.rows(_NEW, begun=begun)}
+        notices = {}
         if new:
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(new.items()))
-            self._tell(tools, "found", f"A pass over all users found new differences: {listed}")
+            notices["found"] = f"A pass over all users found new differences: {listed}"
         if counts["mended"]:
-            self._tell(
-                tools,
-                "mended",
+            notices["mended"] = (
                 f"A pass over all users mended {counts['mended']} differences; {counts['held']} "
-                f"are held back by the quarantine, and {counts['failed']} cannot be mended",
+                f"are held back by the quarantine, and {counts['failed']} cannot be mended"
             )
-
-    @staticmethod
-    def _tell(tools: Tools, operation: str, detail: str) -> None:
-        database = tools.state.database
-        outbox = EventOutbox(database, ACTOR)
-        notice = outbox.notice(DRIFT, database.scope.tenant, operation, detail=detail)
-        database.commit([database.bind(INSERT_EVENT, **notice)])
+        outbox, tenant = EventOutbox(database, ACTOR), database.scope.tenant
+        database.commit(
+            [
+                database.bind(_END, **_known(old), now=instant(now), about=to_text(last)),
+                database.bind(_GONE, begun=begun),
+                *(
+                    database.bind(INSERT_EVENT, **outbox.notice(DRIFT, tenant, what, detail=detail))
+                    for what, detail in notices.items()
+                ),
+            ]
+        )
 
 
 def _known(old: tuple[str, str]) -> dict[str, Param]:
