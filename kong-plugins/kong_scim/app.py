@@ -12,6 +12,7 @@ from typing import Any
 from kong_pdk.pdk import non_return_methods
 from scim2_models import (
     ForbiddenException,
+    InvalidValueException,
     PayloadTooLargeException,
 )
 from scim2_server.errors import UnsupportedMediaTypeException
@@ -21,15 +22,23 @@ from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__, cpu, endpoints
 from kong_scim.auth.authenticator import Authenticator, Caller
-from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
+from kong_scim.auth.scopes import ADMIN, GROUPS, Identity, require
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
     DatabaseDownError,
     Host,
     Opening,
+    Request,
 )
-from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
+from kong_scim.config.plugin import (
+    ConfigurationError,
+    PluginConfig,
+    event_references,
+    parse,
+    references,
+    secrets_in_clear,
+)
 from kong_scim.counts import Failures
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.kinds import Kinds
@@ -60,7 +69,8 @@ WITH_BODY = WRITES - {"DELETE"}
 """Methods whose request body is read. The body of any other is never fetched."""
 
 DRY_RUN = "Kong-SCIM-Dry-Run"
-"""The header that every answer of a dry run has."""
+"""The header that every answer of a dry run has. An administrator's request may have it too, and is
+then a dry run by itself."""
 
 GUARD = "Kong-SCIM-Guard"
 """The header that answers have while the guard is off, where it is optional."""
@@ -91,6 +101,7 @@ class Plugin:
             self._kinds = Kinds(self.provider)
             check(self.config, self._kinds)
             self._authenticator = Authenticator(self.config, references(config))
+            self._secrets_in_clear = secrets_in_clear(config)
             self._failures = Failures(self.config.tenant)
             self._event_worker = EventWorker(self.config, event_references(config), self._failures)
         except ConfigurationError as error:
@@ -183,8 +194,11 @@ class Plugin:
         else:
             bridge.answer_admin_request(None)
 
-    def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
-        return Provisioning(self.config, bridge, host, self._kinds, context.data_directory())
+    def _provisioning(
+        self, bridge: Bridge, host: Host, config: PluginConfig | None = None
+    ) -> Provisioning:
+        data = context.data_directory()
+        return Provisioning(config or self.config, bridge, host, self._kinds, data)
 
     def _open(self, kong: Any) -> ScimResponse | tuple[Bridge, Opening, Identity]:
         """Read the request and authenticate its caller.
@@ -223,17 +237,22 @@ class Plugin:
 
     def _answer(self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity) -> None:
         """Serve the request in one of the tenant's workers. This may take seconds."""
+        config = self.config
         try:
+            if _asks_for_dry_run(opening.request, identity):
+                config = config.model_copy(update={"dry_run": True})
             with self._with_body(bridge, opening) as whole:
-                response = self._serve(bridge, whole, identity)
+                response = self._serve(bridge, whole, identity, config)
         except Exception as exception:
             self._exit(kong, self._service.error_response(exception))
             return
         if not opening.guarded:
             response.headers[GUARD] = "off"
+        if config.dry_run:
+            response.headers[DRY_RUN] = "true"
         line = None
         if opening.request.method in WRITES:
-            line = _log_line(opening, identity, response, dry_run=self.config.dry_run)
+            line = _log_line(opening, identity, response, dry_run=config.dry_run)
         self._exit(kong, response, line)
 
     def _admit(self, opening: Opening) -> Identity:
@@ -294,9 +313,11 @@ class Plugin:
             body = bridge.body(request.body_size)
             yield replace(opening, request=replace(request, body=body))
 
-    def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
+    def _serve(
+        self, bridge: Bridge, opening: Opening, identity: Identity, config: PluginConfig
+    ) -> ScimResponse:
         try:
-            provisioning = self._provisioning(bridge, opening.host)
+            provisioning = self._provisioning(bridge, opening.host, config)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
             other = self._other_endpoint(opening, provisioning, identity, origin)
             if other is not None:
@@ -322,6 +343,7 @@ class Plugin:
             describe=lambda: self._description(opening),
             issuer=self._event_worker.issuer(opening.secrets) if self.config.events.poll else None,
             audience=self._event_worker.poll_audience,
+            secrets_in_clear=self._secrets_in_clear,
         )
         return endpoints.answer(call)
 
@@ -350,6 +372,25 @@ class Plugin:
             body=request.body,
             subject=identity,
         )
+
+
+def _asks_for_dry_run(request: Request, identity: Identity) -> bool:
+    """Tell whether the client asks for a dry run of this request alone.
+
+    :raises ~scim2_models.SCIMException: 403 without the scope ``scim:admin``, and 400 where the
+        request would be carried out nevertheless: a refusal is safer than a write.
+    """
+    asked = request.headers.get(DRY_RUN.lower(), "false").strip().lower()
+    if asked == "false":
+        return False
+    if asked != "true":
+        raise InvalidValueException(detail=f"The header {DRY_RUN} is `true` or `false`")
+    require(identity, ADMIN)
+    if request.method in WRITES and endpoints.is_endpoint(request.path):
+        raise InvalidValueException(
+            detail=f"This endpoint has no dry run: leave the header {DRY_RUN} out"
+        )
+    return True
 
 
 def _log_line(

@@ -3,7 +3,8 @@
 The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``kong.scim.body``, or
 ``kong.scim.wake`` (and ``kong.scim.answer_admin_request``) if there is no request of a client,
-``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
+``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.request_tick``, ``kong.scim.report`` and
+``kong.scim.diagnose``. Each
 takes and returns one JSON text, because any other value is changed on the way (an empty table
 becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
 ``{"error": {"code", "name", "message", "fields", "step", "label"}}``. ``kong.scim.part`` sends the

@@ -63,6 +63,7 @@ __all__ = [
     "Webhook",
     "parse",
     "references",
+    "secrets_in_clear",
 ]
 
 
@@ -340,6 +341,28 @@ def event_references(raw: dict[str, Any]) -> dict[str, str]:
         if isinstance(webhook, dict) and isinstance(webhook.get("name"), str):
             found[webhook["name"]] = _reference(webhook, "secret")
     return {name: reference for name, reference in found.items() if reference}
+
+
+def secrets_in_clear(raw: dict[str, Any]) -> list[str]:
+    """Return the fields whose value is a secret itself, and not a reference to a vault.
+
+    They are named as ``config.tokens[okta].value``. No value is returned.
+    """
+    events = raw.get("events")
+    events = events if isinstance(events, dict) else {}
+    records: list[tuple[str, Any, str]] = [("config.events", events, "signing_key")]
+    for path, entries, field in (
+        ("config.tokens", raw.get("tokens"), "value"),
+        ("config.events.webhooks", events.get("webhooks"), "secret"),
+    ):
+        for each in entries if isinstance(entries, list) else []:
+            name = each.get("name", "?") if isinstance(each, dict) else "?"
+            records.append((f"{path}[{name}]", each, field))
+    return [
+        f"{path}.{field}"
+        for path, record, field in records
+        if isinstance(record, dict) and record.get(field) and not _reference(record, field)
+    ]
 
 
 def _reference(record: dict[str, Any], field: str) -> str | None:

@@ -17,7 +17,7 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
-from kong_scim.endpoints import events, quarantine
+from kong_scim.endpoints import doctor, events, quarantine
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
 
@@ -28,6 +28,11 @@ def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
     """Return the answer with the public keys, an empty set without an issuer."""
     require_method(request, "GET")
     return json_answer(issuer.keys() if issuer else {"keys": []})
+
+
+def is_endpoint(path: str) -> bool:
+    """Tell whether a path is that of an endpoint of this package."""
+    return path.rstrip("/") in _ENDPOINTS
 
 
 def answer(call: Call) -> ScimResponse | None:
@@ -50,8 +55,9 @@ def _openapi(call: Call) -> ScimResponse:
 
 _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
+    **doctor.ENDPOINTS,
     **events.ENDPOINTS,
     **quarantine.ENDPOINTS,
 }
 
-__all__ = ["KEYS", "Call", "answer", "keys"]
+__all__ = ["KEYS", "Call", "answer", "is_endpoint", "keys"]

@@ -25,6 +25,7 @@ from kong_scim_sandbox.lua.memory import Caches, SharedDictionary
 from kong_scim_sandbox.lua.runtime import Runtime, octets, text_of
 from kong_scim_sandbox.metrics import Metrics
 from kong_scim_sandbox.pdk import LEVELS
+from kong_scim_sandbox.plugins import PLUGINS
 from kong_scim_sandbox.router import escaped
 
 _log = logging.getLogger("kong")
@@ -273,6 +274,7 @@ class Workers:
                 "version": f"{KONG} ({SERVER})",
                 "workspace": WORKSPACE,
                 "trusted": {},
+                "acl_priority": PLUGINS["acl"][0],
                 **self._settings,
             }
         )

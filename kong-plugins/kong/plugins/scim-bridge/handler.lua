@@ -4,6 +4,7 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local diagnose = require "kong.plugins.scim-bridge.diagnosis"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
 local guard = require "kong.plugins.scim-bridge.guard"
@@ -45,6 +46,7 @@ function ScimBridgeHandler:init_worker()
     commit = envelope.wrap(commit),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
+    diagnose = envelope.wrap(diagnose),
     part = parts.part,
     exit = exit,
   }

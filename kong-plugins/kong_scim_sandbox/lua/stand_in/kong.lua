@@ -123,6 +123,14 @@ db.plugins = {
       return rows[i]
     end
   end,
+  --- Returns the plugins that this sandbox has, as far as scim-bridge reads them.
+  get_handlers = function()
+    return {
+      { name = "scim-bridge", handler = require "kong.plugins.scim-bridge.handler" },
+      { name = "acl", handler = { PRIORITY = node.acl_priority } },
+      { name = "scim", handler = require "kong.plugins.scim.handler" },
+    }
+  end,
 }
 
 
@@ -161,6 +169,8 @@ kong = {
     role = node.role,
     pg_timeout = node.pg_timeout,
     db_update_frequency = 5,
+    nginx_http_client_body_buffer_size = "8k", -- kong/templates/kong_defaults.lua
+    nginx_http_client_max_body_size = "0",
     loaded_plugins = { prometheus = true },
   },
   db = db,
@@ -190,7 +200,7 @@ kong = {
     get_headers = of_request("headers"),
     get_header = header,
   },
-  router = { get_route = of_request("route") },
+  router = { get_route = of_request("route"), get_service = of_request("service") },
   client = {
     get_ip = of_request("client_ip"),
     get_forwarded_ip = of_request("client_ip"),
