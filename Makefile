@@ -81,7 +81,7 @@ fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, 20,000 answers of stran
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs
-docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config/
+docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua docs/operations.md ## regenerate what is made from kong_scim/config/, and the table of symptoms
 
 docs/configuration.md: WRITE = --markdown
 schemas/config.schema.json: WRITE = --json-schema
@@ -89,6 +89,9 @@ kong-plugins/kong/plugins/scim/schema.lua: WRITE = --lua
 docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua: $(STAMP) FORCE
 	@$(BIN)/python -m kong_scim.config.kong_schema $(WRITE) > $@.new || { rm -f $@.new; exit 1; }
 	@mv $@.new $@
+
+docs/operations.md: $(STAMP) FORCE
+	@$(BIN)/python -m kong_scim.doctor.symptoms $@
 
 FORCE:
 

@@ -75,8 +75,8 @@ class PluginEntity(BaseModel):
     enabled: bool
     route: dict[str, str] | None
     service: dict[str, str] | None
-    tenant: str | None = Field(exclude=True)
-    """The tenant of a plugin ``scim``, else None."""
+    config: dict[str, Any]
+    """As it was declared, with the defaults of absent fields."""
 
 
 class Declaration(BaseModel):
@@ -97,7 +97,11 @@ class Declaration(BaseModel):
     def rows(self) -> list[dict[str, Any]]:
         """Return the plugins as scim-bridge reads them, without absent fields."""
         return [
-            {**each.model_dump(exclude_none=True), "config": {"tenant": each.tenant}}
+            {
+                **each.model_dump(exclude_none=True),
+                # scim-bridge reads nothing else of it.
+                "config": {"tenant": each.config.get("tenant", "default")},
+            }
             for each in self.plugins
         ]
 
@@ -251,9 +255,9 @@ def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEnti
         service={"id": _service(placed.service, of_service.service_place if of_service else ()).id}
         if placed.service
         else None,
-        tenant=placed.plugin.config.get("tenant", "default")
-        if placed.plugin.name == "scim"
-        else None,
+        config=placed.plugin.config
+        if isinstance(placed.plugin.config, dict)
+        else placed.plugin.config.model_dump(),
     )
 
 

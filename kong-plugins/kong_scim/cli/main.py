@@ -12,6 +12,8 @@ _COMMANDS = {
     "audit": "kong_scim.cli.audit",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
+    "doctor": "kong_scim.cli.doctor",
+    "init": "kong_scim.cli.init",
     "quarantine": "kong_scim.cli.quarantine",
     "sandbox": "kong_scim_sandbox.command",
     "token": "kong_scim.cli.token",

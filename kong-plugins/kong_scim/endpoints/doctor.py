@@ -22,6 +22,7 @@ from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.tenant import NoDataError
 from kong_scim.worker_slots import MEMORY
 
+
 def _doctor(call: Call) -> ScimResponse:
     require_method(call.request, "GET")
     return json_answer(_facts(call, call.provisioning.bridge.diagnose()))
@@ -74,6 +75,7 @@ def _facts(call: Call, kong: Mapping[str, Any]) -> dict[str, Any]:
         "dryRun": config.dry_run,
         "secretsInClear": list(call.secrets_in_clear),
         "tokens": _part(call.callers),
+        "memoryComplete": _part(call.provisioning.is_kong_applied),
         "deliveries": _part(lambda: Deliveries(call.provisioning.database()).counts()),
     }
 

@@ -41,7 +41,8 @@ def of_request(exchange: Exchange, node_id: str) -> dict[str, Any]:
 
 
 def _route(route: Route) -> dict[str, Any]:
-    return {"name": _octets(route.name or route.id), "paths": [octets(each) for each in route.paths]}
+    paths = [octets(each) for each in route.paths]
+    return {"name": octets(route.name or route.id), "paths": paths}
 
 
 def _octets(value: Any) -> Any:

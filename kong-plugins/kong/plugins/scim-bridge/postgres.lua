@@ -53,7 +53,8 @@ local INVALIDATIONS = [[
 
 -- the types of columns and their values in JSON, by the type of the field in Kong's schema
 local MIGRATIONS = [[
-  SELECT to_json(COALESCE(executed, '{}'))::text AS executed, to_json(COALESCE(pending, '{}'))::text AS pending
+  SELECT to_json(COALESCE(executed, '{}'))::text AS executed,
+         to_json(COALESCE(pending, '{}'))::text AS pending
     FROM schema_meta
    WHERE key = 'schema_meta' AND subsystem = 'scim-bridge']]
 
@@ -232,7 +233,7 @@ function _M.plugins_digest()
 end
 
 
---- Selects the migrations of scim-bridge that were run, as JSON texts (kong/db/strategies/postgres/connector.lua).
+--- Selects the migrations of scim-bridge that were run, as JSON texts (strategies/postgres/connector.lua).
 function _M.migrations()
   return MIGRATIONS
 end
