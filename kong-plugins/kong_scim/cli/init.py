@@ -30,11 +30,8 @@ _PRIVATE, _PUBLIC = 0o600, 0o644
 _BYTES = 32
 """Random bytes of a token: as many as a SHA-256 has."""
 
-_PAGES = {
-    "compose": "docs/install/docker.md",
-    "systemd": "docs/install/systemd.md",
-    "helm": "docs/install/kubernetes.md",
-}
+_PAGES = {"compose": "docker", "systemd": "systemd", "helm": "kubernetes"}
+"""The page in ``docs/install/`` that explains the steps of a place."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +275,7 @@ def _steps(answers: Answers) -> list[str]:
     write = {"compose": _compose_steps, "systemd": _systemd_steps, "helm": _helm_steps}
     provider = providers()[answers.provider]
     return [
-        f"Start Kong (run these in the repository; {_PAGES[answers.place]} explains them):",
+        f"Start Kong (run these in the repository; docs/install/{_PAGES[answers.place]}.md explains them):",
         "",
         *(f"  {line}" for line in write[answers.place](answers, at)),
         "",
@@ -370,7 +367,7 @@ def _helm_steps(answers: Answers, at: Mapping[str, str]) -> list[str]:
     if answers.dbless:
         values = quote(str(answers.directory / VALUES))
         steps += [
-            "# a block volume of the name kong-scim-data: docs/install/kubernetes.md, step 4",
+            f"# a block volume of the name kong-scim-data: docs/install/{_PAGES['helm']}.md, step 4",
             install,
             f"  --values kong-plugins/helm/values.dbless.yaml --values {values}",
         ]

@@ -66,7 +66,7 @@ def look_at_admin_api(
             return True
         plugins = list(api.every("/plugins"))
         routes = {row["id"]: row for row in api.every("/routes")}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         report.fail(
             "admin-api",
             f"The Admin API does not answer at {url}: {error}",
