@@ -12,7 +12,6 @@ from typing import Any
 from kong_pdk.pdk import non_return_methods
 from scim2_models import (
     ForbiddenException,
-    InvalidValueException,
     PayloadTooLargeException,
 )
 from scim2_server.errors import UnsupportedMediaTypeException
@@ -22,14 +21,13 @@ from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__, cpu, endpoints
 from kong_scim.auth.authenticator import Authenticator, Caller
-from kong_scim.auth.scopes import ADMIN, GROUPS, Identity, require
+from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import (
     Bridge,
     BridgeError,
     DatabaseDownError,
     Host,
     Opening,
-    Request,
 )
 from kong_scim.config.plugin import (
     ConfigurationError,
@@ -54,6 +52,7 @@ from kong_scim.protocol.openapi import description
 from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
+from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 from kong_scim.protocol.service import KongScimService
 from kong_scim.tenant import NoDataError, Provisioning, check
 from kong_scim.tick import UNGUARDED, Tick
@@ -67,10 +66,6 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 WITH_BODY = WRITES - {"DELETE"}
 """Methods whose request body is read. The body of any other is never fetched."""
-
-DRY_RUN = "Kong-SCIM-Dry-Run"
-"""The header that every answer of a dry run has. An administrator's request may have it too, and is
-then a dry run by itself."""
 
 GUARD = "Kong-SCIM-Guard"
 """The header that answers have while the guard is off, where it is optional."""
@@ -239,7 +234,7 @@ class Plugin:
         """Serve the request in one of the tenant's workers. This may take seconds."""
         config = self.config
         try:
-            if _asks_for_dry_run(opening.request, identity):
+            if asks_for_dry_run(opening.request.headers, identity):
                 config = config.model_copy(update={"dry_run": True})
             with self._with_body(bridge, opening) as whole:
                 response = self._serve(bridge, whole, identity, config)
@@ -372,25 +367,6 @@ class Plugin:
             body=request.body,
             subject=identity,
         )
-
-
-def _asks_for_dry_run(request: Request, identity: Identity) -> bool:
-    """Tell whether the client asks for a dry run of this request alone.
-
-    :raises ~scim2_models.SCIMException: 403 without the scope ``scim:admin``, and 400 where the
-        request would be carried out nevertheless: a refusal is safer than a write.
-    """
-    asked = request.headers.get(DRY_RUN.lower(), "false").strip().lower()
-    if asked == "false":
-        return False
-    if asked != "true":
-        raise InvalidValueException(detail=f"The header {DRY_RUN} is `true` or `false`")
-    require(identity, ADMIN)
-    if request.method in WRITES and endpoints.is_endpoint(request.path):
-        raise InvalidValueException(
-            detail=f"This endpoint has no dry run: leave the header {DRY_RUN} out"
-        )
-    return True
 
 
 def _log_line(

@@ -52,6 +52,11 @@ def host(_gateways: Callable[[str], Gateway]) -> Gateway:
     return _gateways("sandbox")
 
 
+@pytest.fixture
+def kong_with_postgres(_gateways: Callable[[str], Gateway]) -> Gateway:
+    return _gateways("kong-postgres")
+
+
 @pytest.fixture(scope="module")
 def good(host: Gateway) -> Iterator[Gateway]:
     """A gateway as one should set it up."""
@@ -400,7 +405,11 @@ TOLD: dict[str, tuple[str, Callable[[Any], None], State]] = {
         State.WARNING,
     ),
     "a data plane": ("node", _set("node", "role", to="data_plane"), State.FAILED),
-    "a DB-less Kong that was just started": ("memory", _set("memoryComplete", to=False), State.FAILED),
+    "a DB-less Kong that was just started": (
+        "memory",
+        _set("memoryComplete", to=False),
+        State.FAILED,
+    ),
     "a database that does not answer": (
         "database",
         _set("deliveries", to={"error": "The gateway's database does not answer"}),
@@ -425,9 +434,7 @@ def test_facts_of_another_release_are_a_sentence(good: Gateway, facts: dict[str,
 
 def test_a_clock_that_is_off(good: Gateway) -> None:
     def ahead(seconds: int) -> Report:
-        return look(
-            good.scim_base, now=lambda: datetime.now(UTC) + timedelta(seconds=seconds)
-        )
+        return look(good.scim_base, now=lambda: datetime.now(UTC) + timedelta(seconds=seconds))
 
     assert "differ by" in failed(ahead(-600), "clock")
     assert failed(ahead(3600), "clock")
@@ -637,10 +644,8 @@ def test_each_provider_would_succeed_on_each_host_and_nothing_is_written(
 
 
 @requires_kong
-def test_a_real_kong_tells_that_the_database_is_old_or_new(
-    _gateways: Callable[[str], Gateway],
-) -> None:
-    kong = _gateways("kong-postgres")
+def test_a_real_kong_tells_that_the_database_is_old_or_new(kong_with_postgres: Gateway) -> None:
+    kong = kong_with_postgres
     change = "UPDATE schema_meta SET executed = {} WHERE subsystem = 'scim-bridge'"
     for put, back, found in (
         ("array_remove(executed, '007_names')", "array_append(executed, '007_names')", "lacks"),

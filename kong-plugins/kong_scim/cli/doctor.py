@@ -65,7 +65,9 @@ def doctor(  # noqa: PLR0917 - one parameter per option
     if provider and not (url and token):
         raise click.UsageError("--provider needs --url and --token")
     _refuse_what_is_no_url({"--url": url, "--admin-url": admin_url})
-    report, steps = examine(Subject(url, token, admin_url, config, socket, logs, provider, insecure))
+    report, steps = examine(
+        Subject(url, token, admin_url, config, socket, logs, provider, insecure)
+    )
     status = report.exit_status(strict=strict)
     if as_json:
         say_json(

@@ -183,17 +183,16 @@ def _config(answers: Answers, admin_digest: str) -> str:
         parse(config)
     except ConfigurationError as error:
         raise failure(str(error)) from None
+    plugin = {"name": "scim", "config": config}
     tree = {
         "_format_version": "3.0",
         "plugins": [{"name": "scim-bridge"}],
-        "routes": [
-            {"name": "scim", "paths": [answers.path], "plugins": [{"name": "scim", "config": config}]}
-        ],
+        "routes": [{"name": "scim", "paths": [answers.path], "plugins": [plugin]}],
     }
     return (
-        "# Written by `kong-scim init`. Add the services and routes of your APIs; all fields of the "
-        "plugin\n# `scim` are in docs/configuration.md. The route of SCIM has no service on purpose."
-        "\n" + yaml.safe_dump(tree, sort_keys=False)
+        "# Written by `kong-scim init`. Add services and routes of your APIs. All fields of the\n"
+        "# plugin scim are in docs/configuration.md. The route of SCIM has no service on purpose.\n"
+        + yaml.safe_dump(tree, sort_keys=False)
     )
 
 
@@ -242,9 +241,7 @@ def _has(file: Path, text: str) -> bool:
 
 def _refuse_to_overwrite(files: Mapping[Path, tuple[str, int]], *, force: bool) -> None:
     """End the command before anything is written, if a file has something else in it."""
-    others = [
-        file for file, (text, _) in files.items() if file.exists() and not _has(file, text)
-    ]
+    others = [file for file, (text, _) in files.items() if file.exists() and not _has(file, text)]
     if others and not force:
         raise failure(
             f"{', '.join(str(each) for each in others)}: there is something else in it already. "
@@ -275,7 +272,7 @@ def _steps(answers: Answers) -> list[str]:
     write = {"compose": _compose_steps, "systemd": _systemd_steps, "helm": _helm_steps}
     provider = providers()[answers.provider]
     return [
-        f"Start Kong (run these in the repository; docs/install/{_PAGES[answers.place]}.md explains them):",
+        f"Start Kong, with these in the repository (docs/install/{_PAGES[answers.place]}.md):",
         "",
         *(f"  {line}" for line in write[answers.place](answers, at)),
         "",
@@ -367,7 +364,7 @@ def _helm_steps(answers: Answers, at: Mapping[str, str]) -> list[str]:
     if answers.dbless:
         values = quote(str(answers.directory / VALUES))
         steps += [
-            f"# a block volume of the name kong-scim-data: docs/install/{_PAGES['helm']}.md, step 4",
+            "# make the block volume kong-scim-data: step 4 of that page",
             install,
             f"  --values kong-plugins/helm/values.dbless.yaml --values {values}",
         ]

@@ -33,16 +33,18 @@ class Instance:
 
 def look_at_file(path: Path, report: Report) -> None:
     """Look at a declarative configuration."""
+    declared: Any = None
+    why = "it is no declarative configuration"
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"it is over {LARGEST_FILE} bytes")
-        declared = yaml.safe_load(path.read_text())
-        if not isinstance(declared, dict):
-            raise TypeError("it is no declarative configuration")
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        report.fail(
-            "configuration", f"{path} cannot be read: {error}", "`kong config parse` names the line"
-        )
+        if path.stat().st_size <= LARGEST_FILE:
+            declared = yaml.safe_load(path.read_text())
+        else:
+            why = f"it is over {LARGEST_FILE} bytes"
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = str(error)
+    if not isinstance(declared, dict):
+        mend = "`kong config parse` names the line"
+        report.fail("configuration", f"{path} cannot be read: {why}", mend)
         return
     check_instances(list(_instances(declared)), report)
     if any(_is_guard(plugin) for plugin in _list(declared, "plugins")):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scim2_models import InvalidValueException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
@@ -20,19 +21,17 @@ from kong_scim.bridge import Request
 from kong_scim.endpoints import doctor, events, quarantine
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 
 KEYS = "/jwks.json"
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
     """Return the answer with the public keys, an empty set without an issuer."""
     require_method(request, "GET")
     return json_answer(issuer.keys() if issuer else {"keys": []})
-
-
-def is_endpoint(path: str) -> bool:
-    """Tell whether a path is that of an endpoint of this package."""
-    return path.rstrip("/") in _ENDPOINTS
 
 
 def answer(call: Call) -> ScimResponse | None:
@@ -45,6 +44,10 @@ def answer(call: Call) -> ScimResponse | None:
         return None
     if endpoint.scope is not None:
         require(call.identity, endpoint.scope)
+    if call.request.method not in _READS and asks_for_dry_run(call.request.headers, call.identity):
+        raise InvalidValueException(  # a refusal is safer than a write
+            detail=f"This endpoint has no dry run: leave the header {DRY_RUN} out"
+        )
     return endpoint.answer(call)
 
 
@@ -60,4 +63,4 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
     **quarantine.ENDPOINTS,
 }
 
-__all__ = ["KEYS", "Call", "answer", "is_endpoint", "keys"]
+__all__ = ["KEYS", "Call", "answer", "keys"]
