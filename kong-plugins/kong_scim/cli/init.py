@@ -276,20 +276,20 @@ def _steps(answers: Answers) -> list[str]:
         "",
         *(f"  {line}" for line in write[answers.place](answers, at)),
         "",
-        "Look whether all is well; --insecure is for Kong's self-made certificate:",
-        "",
-        f"  set -a; . {at[ENVIRONMENT]}; . {at[ADMIN]}; set +a",
-        f"  kong-scim doctor --insecure --url https://localhost:8443{answers.path} "
-        f'--token "$SCIM_ADMIN_TOKEN" --provider {answers.provider}',
-        "",
         "Provision the first person, as the identity provider does:",
         "",
+        f"  . {at[ENVIRONMENT]}; . {at[ADMIN]}",
         f"  curl -k https://localhost:8443{answers.path}/Users "
         '-H "Authorization: Bearer $SCIM_TOKEN" \\',
         '    -H "Content-Type: application/scim+json" \\',
         '    -d \'{"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], '
         '"userName": "alice@example.com"}\'',
         "  curl http://localhost:8001/consumers/alice@example.com",
+        "",
+        "Look whether all is well; --insecure is for Kong's self-made certificate:",
+        "",
+        f'  SCIM_TOKEN="$SCIM_ADMIN_TOKEN" kong-scim doctor --insecure '
+        f"--url https://localhost:8443{answers.path} --provider {answers.provider}",
         "",
         f"Then connect {provider['name']} ({provider['page']}):",
         "",
