@@ -47,7 +47,14 @@ def look_at_socket(path: Path, report: Report) -> None:
             "start the plugin server, and let a supervisor start it again when it ends",
         )
     else:
-        report.ok("plugin-server", f"it answers, {status.get('Queue', 0)} requests wait")
+        queued, workers = status.get("Queued", 0), status.get("Workers", 0)
+        if queued > workers:
+            report.warn(
+                "plugin-server",
+                f"{queued} requests wait for {workers} workers",
+                "this is normal during a first import; otherwise raise --workers or --processes",
+            )
+        report.ok("plugin-server", f"it answers, and {queued} requests wait")
 
 
 def _look_at_modes(path: Path, found: os.stat_result, report: Report) -> None:
@@ -74,7 +81,7 @@ def _look_at_modes(path: Path, found: os.stat_result, report: Report) -> None:
             f"chmod g+x {path.parent}, and put Kong's user into its group",
         )
     else:
-        report.ok("socket", f"mode {mode:04o}, of {owner}:{group}; Kong's user is in that group?")
+        report.ok("socket", f"mode {mode:04o}, of {owner}:{group}, where Kong's user must be")
 
 
 def _answered(report: Report) -> bool:
