@@ -81,7 +81,7 @@ fuzz: $(STAMP) ## 100,000 hostile requests to a sandbox, 20,000 answers of stran
 	@$(BIN)/python tests/hostile/coverage_guided.py -max_total_time=60 -verbosity=0
 
 .PHONY: docs
-docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua ## regenerate what is made from kong_scim/config/
+docs: docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/schema.lua docs/operations.md ## regenerate what is made from kong_scim/config/, and the table of symptoms
 
 docs/configuration.md: WRITE = --markdown
 schemas/config.schema.json: WRITE = --json-schema
@@ -94,6 +94,8 @@ docs/configuration.md schemas/config.schema.json kong-plugins/kong/plugins/scim/
 docs-site: $(STAMP) ## build the documentation as a site in .cache/docs-site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml
 	@echo "Open .cache/docs-site/index.html; with its search: python3 -m http.server --directory .cache/docs-site"
+docs/operations.md: $(STAMP) FORCE
+	@$(BIN)/python -m kong_scim.doctor.symptoms $@
 
 FORCE:
 

@@ -29,7 +29,14 @@ from kong_scim.bridge import (
     Host,
     Opening,
 )
-from kong_scim.config.plugin import ConfigurationError, event_references, parse, references
+from kong_scim.config.plugin import (
+    ConfigurationError,
+    PluginConfig,
+    event_references,
+    parse,
+    references,
+    secrets_in_clear,
+)
 from kong_scim.counts import Failures
 from kong_scim.dbless.local_store import StoreError
 from kong_scim.directory.kinds import Kinds
@@ -45,6 +52,7 @@ from kong_scim.protocol.openapi import description
 from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
+from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 from kong_scim.protocol.service import KongScimService
 from kong_scim.provider_log.waiting import Visit, waiting_of
 from kong_scim.tenant import NoDataError, Provisioning, check
@@ -59,9 +67,6 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 WITH_BODY = WRITES - {"DELETE"}
 """Methods whose request body is read. The body of any other is never fetched."""
-
-DRY_RUN = "Kong-SCIM-Dry-Run"
-"""The header that every answer of a dry run has."""
 
 GUARD = "Kong-SCIM-Guard"
 """The header that answers have while the guard is off, where it is optional."""
@@ -92,6 +97,7 @@ class Plugin:
             self._kinds = Kinds(self.provider)
             check(self.config, self._kinds)
             self._authenticator = Authenticator(self.config, references(config))
+            self._secrets_in_clear = secrets_in_clear(config)
             self._failures = Failures(self.config.tenant)
             self._event_worker = EventWorker(self.config, event_references(config), self._failures)
         except ConfigurationError as error:
@@ -186,8 +192,11 @@ class Plugin:
         else:
             bridge.answer_admin_request(None)
 
-    def _provisioning(self, bridge: Bridge, host: Host) -> Provisioning:
-        return Provisioning(self.config, bridge, host, self._kinds, context.data_directory())
+    def _provisioning(
+        self, bridge: Bridge, host: Host, config: PluginConfig | None = None
+    ) -> Provisioning:
+        data = context.data_directory()
+        return Provisioning(config or self.config, bridge, host, self._kinds, data)
 
     def _note(self, visit: Visit, response: ScimResponse) -> None:
         """Keep a SCIM request for the provider log, which the tick writes."""
@@ -239,11 +248,14 @@ class Plugin:
         self, kong: Any, bridge: Bridge, opening: Opening, identity: Identity, visit: Visit
     ) -> None:
         """Serve the request in one of the tenant's workers. This may take seconds."""
+        config = self.config
         try:
+            if asks_for_dry_run(opening.request.headers, identity):
+                config = config.model_copy(update={"dry_run": True})
             with self._with_body(bridge, opening) as whole:
                 if self.config.requests.keep_bodies:
                     visit.request = whole.request
-                response = self._serve(bridge, whole, identity)
+                response = self._serve(bridge, whole, identity, config)
         except Exception as exception:
             response = self._service.error_response(exception)
             self._note(visit, response)
@@ -252,9 +264,11 @@ class Plugin:
         self._note(visit, response)
         if not opening.guarded:
             response.headers[GUARD] = "off"
+        if config.dry_run:
+            response.headers[DRY_RUN] = "true"
         line = None
         if opening.request.method in WRITES:
-            line = _log_line(opening, identity, response, dry_run=self.config.dry_run)
+            line = _log_line(opening, identity, response, dry_run=config.dry_run)
         self._exit(kong, response, line)
 
     def _admit(self, opening: Opening) -> Identity:
@@ -315,9 +329,11 @@ class Plugin:
             body = bridge.body(request.body_size)
             yield replace(opening, request=replace(request, body=body))
 
-    def _serve(self, bridge: Bridge, opening: Opening, identity: Identity) -> ScimResponse:
+    def _serve(
+        self, bridge: Bridge, opening: Opening, identity: Identity, config: PluginConfig
+    ) -> ScimResponse:
         try:
-            provisioning = self._provisioning(bridge, opening.host)
+            provisioning = self._provisioning(bridge, opening.host, config)
             origin = Origin(identity.token, opening.request.client_ip, opening.request.request_id)
             other = self._other_endpoint(opening, provisioning, identity, origin)
             if other is not None:
@@ -343,6 +359,7 @@ class Plugin:
             describe=lambda: self._description(opening),
             issuer=self._event_worker.issuer(opening.secrets),
             audience=self._event_worker.poll_audience,
+            secrets_in_clear=self._secrets_in_clear,
         )
         return endpoints.answer(call)
 

@@ -18,7 +18,7 @@ from kong_scim.bridge import (
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.dbless import ready_rows
 from kong_scim.dbless.bridge import DblessBridge, KongMemory, memory
-from kong_scim.dbless.reapply import Tenant, keep_applied
+from kong_scim.dbless.reapply import Tenant, is_applied, keep_applied
 from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.directory import Directory
 from kong_scim.directory.every_user import EveryUser
@@ -186,6 +186,12 @@ class Provisioning:
         users = EveryUser(database, self.kinds.in_role("User"))
         tenant = Tenant(self._scope, users, consumer_sync, self._origin)
         keep_applied(self.bridge, memory, tenant, epoch)
+
+    def is_kong_applied(self) -> bool | None:
+        """Tell whether a DB-less Kong has all that is stored; None for a Kong with a database."""
+        if self.host.database != "off":
+            return None
+        return is_applied(self.bridge, self._memory(), self._scope)
 
     def change_credential(self, request: AdminRequest) -> None:
         """Make or delete a credential, as an administrator of a DB-less Kong asked.

@@ -82,6 +82,7 @@ def admin_api(
         ("/status", api.status),
         ("/metrics", show_metrics),
         ("/plugins", api.plugins),
+        ("/routes", api.routes),
         ("/plugins/{plugin}", api.plugin),
         ("/consumers", api.consumers),
         ("/consumers/{consumer}", api.consumer),
@@ -158,6 +159,20 @@ class _AdminApi:
         """Show the plugins."""
         _allow(request, "GET")
         found = [each.model_dump() for each in self._node.declaration.plugins]
+        return _json(200, {"data": found, "next": None})
+
+    async def routes(self, request: Request) -> Response:
+        """Show the routes, as far as somebody wants to know what they lead to."""
+        _allow(request, "GET")
+        found = [
+            {
+                "id": each.id,
+                "name": each.name,
+                "paths": each.paths,
+                "service": {"id": each.service.id} if each.service else None,
+            }
+            for each in self._node.declaration.routes
+        ]
         return _json(200, {"data": found, "next": None})
 
     async def plugin(self, request: Request) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 from kong_scim_sandbox.store import Store
 
 _QUICK = ("begin", "body", "wake", "answer_admin_request", "request_tick", "report")
-_SLOW = ("query", "drift", "review", "commit", "credentials")
+_SLOW = ("query", "drift", "review", "commit", "credentials", "diagnose")
 
 
 class BridgeFunctions:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from kong_scim_sandbox.declarative_rows import (
@@ -75,8 +75,8 @@ class PluginEntity(BaseModel):
     enabled: bool
     route: dict[str, str] | None
     service: dict[str, str] | None
-    config: dict[str, Any] = Field(exclude=True)
-    """Its configuration for scim-bridge; that of a plugin ``scim`` has its tenant only."""
+    config: dict[str, Any]
+    """As it was declared, with the defaults of absent fields."""
 
 
 class Declaration(BaseModel):
@@ -98,9 +98,12 @@ class Declaration(BaseModel):
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return plugins, routes and services as scim-bridge reads them, without absent fields."""
-        plugins = [
-            {**each.model_dump(exclude_none=True), "config": each.config} for each in self.plugins
-        ]
+        plugins = []
+        for each in self.plugins:
+            config = {name: value for name, value in each.config.items() if value is not None}
+            if each.name == "scim":  # scim-bridge reads nothing else of it
+                config = {"tenant": config.get("tenant", "default")}
+            plugins.append({**each.model_dump(exclude_none=True), "config": config})
         return {"plugins": plugins, **self.declared}
 
     def switched(self, plugin: str, *, enabled: bool) -> Declaration:
@@ -254,9 +257,9 @@ def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEnti
         service={"id": _service(placed.service, of_service.service_place if of_service else ()).id}
         if placed.service
         else None,
-        config={"tenant": placed.plugin.config.get("tenant", "default")}
-        if placed.plugin.name == "scim"
-        else placed.plugin.config.model_dump(exclude_none=True),
+        config=placed.plugin.config
+        if isinstance(placed.plugin.config, dict)
+        else placed.plugin.config.model_dump(),
     )
 
 

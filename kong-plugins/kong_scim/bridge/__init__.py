@@ -3,12 +3,12 @@
 The bridge (``kong/plugins/scim-bridge``) puts its functions on Kong's global table, which the
 plugin server reaches with the ordinary PDK object: ``kong.scim.begin`` and ``kong.scim.body``, or
 ``kong.scim.wake`` (and ``kong.scim.answer_admin_request``) if there is no request of a client,
-``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.credentials``, ``kong.scim.drift``,
-``kong.scim.review``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each takes and returns
-one JSON text, because any other value is changed on the way (an empty table becomes ``[]``,
-integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or ``{"error": {"code",
-"name", "message", "fields", "step", "label"}}``. ``kong.scim.part`` sends the beginning of an
-argument that is too long for one message, and ``kong.scim.exit`` ends a request.
+``kong.scim.query``, ``kong.scim.commit``, ``kong.scim.credentials``, ``kong.scim.diagnose``,
+``kong.scim.drift``, ``kong.scim.review``, ``kong.scim.request_tick`` and ``kong.scim.report``. Each
+takes and returns one JSON text, because any other value is changed on the way (an empty table
+becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{"ok": ...}`` or
+``{"error": {"code", "name", "message", "fields", "step", "label"}}``. ``kong.scim.part`` sends the
+beginning of an argument that is too long for one message, and ``kong.scim.exit`` ends a request.
 """
 
 from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk

@@ -155,6 +155,15 @@ class Bridge:
         """Show counters and gauges in Kong's ``/metrics``, if the prometheus plugin is enabled."""
         self._call("report", {"samples": [vars(sample) for sample in samples]})
 
+    def diagnose(self) -> dict[str, Any]:
+        """Return what `kong-scim doctor` asks about the node and the route of this request.
+
+        The keys are those of ``kong/plugins/scim-bridge/diagnosis.lua``.
+
+        :raises BridgeError: When Kong cannot answer.
+        """
+        return self._call("diagnose", {})
+
     def query(
         self,
         statements: Sequence[Sql] = (),

@@ -15,6 +15,8 @@ _COMMANDS = {
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
     "drift": "kong_scim.cli.drift",
+    "doctor": "kong_scim.cli.doctor",
+    "init": "kong_scim.cli.init",
     "quarantine": "kong_scim.cli.quarantine",
     "reconcile": "kong_scim.cli.drift",
     "requests": "kong_scim.cli.requests",

@@ -22,6 +22,12 @@ from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
 from kong_scim.config.reconcile import ReconcileConfig
+from kong_scim.config.references import (
+    event_references,
+    references,
+    secrets_in_clear,
+    with_references,
+)
 from kong_scim.config.requests import RequestsConfig
 
 _NOT_MAPPING = frozenset(
@@ -52,8 +58,10 @@ __all__ = [
     "Scope",
     "Token",
     "Webhook",
+    "event_references",
     "parse",
     "references",
+    "secrets_in_clear",
 ]
 
 
@@ -223,7 +231,7 @@ def parse(raw: dict[str, Any]) -> PluginConfig:
     :raises ConfigurationError: It names the field, and never contains its value.
     """
     try:
-        found = _with_event_references(_with_references(_without_nulls(raw)))
+        found = with_references(_without_nulls(raw))
         return PluginConfig.model_validate(found)
     except ValidationError as error:
         raise ConfigurationError(sentences("config", error)) from None
@@ -269,84 +277,6 @@ def _sentence(problem: ErrorDetails) -> str:
         return str(context["error"])
     sentence = _SENTENCES.get(problem["type"], "cannot be used: see docs/configuration.md")
     return sentence.format_map(context)
-
-
-def references(raw: dict[str, Any]) -> dict[str, str]:
-    """Return the vault reference of each token that has one, by the token's name.
-
-    Kong resolves references before it starts an instance, and leaves the reference itself in
-    ``$refs``, also inside nested records. The resolved value goes stale, so the plugin gets the
-    live one with each request (docs/kong.md#vault-values-go-stale).
-    """
-    found = {}
-    tokens = raw.get("tokens")
-    for token in tokens if isinstance(tokens, list) else []:
-        if not isinstance(token, dict) or not isinstance(token.get("name"), str):
-            continue
-        reference = _reference(token, "value")
-        if reference and not token.get("file") and not token.get("sha256"):
-            found[token["name"]] = reference
-    return found
-
-
-def event_references(raw: dict[str, Any]) -> dict[str, str]:
-    """Return the vault references of the secrets that sign events.
-
-    :return: The reference of a webhook's secret by the webhook's name, and that of
-        ``events.signing_key`` by an empty name.
-    """
-    events = raw.get("events")
-    if not isinstance(events, dict):
-        return {}
-    found = {"": _reference(events, "signing_key")}
-    for webhook in events.get("webhooks") or []:
-        if isinstance(webhook, dict) and isinstance(webhook.get("name"), str):
-            found[webhook["name"]] = _reference(webhook, "secret")
-    return {name: reference for name, reference in found.items() if reference}
-
-
-def _reference(record: dict[str, Any], field: str) -> str | None:
-    reference: str | None = (record.get("$refs") or {}).get(field)
-    if not reference and str(record.get(field, "")).startswith("{vault://"):
-        reference = record[field]
-    return reference
-
-
-def _with_references(raw: dict[str, Any]) -> dict[str, Any]:
-    """Use the reference as the value of a token that has none, so that the configuration is valid.
-
-    The vault may have a value by the next request.
-    """
-    known = references(raw)
-
-    def with_value(token: Any) -> Any:
-        if not isinstance(token, dict) or token.get("value"):
-            return token
-        if token.get("file") or token.get("sha256"):
-            return {key: item for key, item in token.items() if key != "value"}
-        return {**token, "value": known.get(str(token.get("name")))}
-
-    tokens = raw.get("tokens")
-    if not isinstance(tokens, list):
-        return raw
-    return {**raw, "tokens": [with_value(token) for token in tokens]}
-
-
-def _with_event_references(raw: dict[str, Any]) -> dict[str, Any]:
-    """Do the same for the secrets that sign events, so that a file beside a reference is
-    refused."""
-    events = raw.get("events")
-    if not isinstance(events, dict):
-        return raw
-
-    def with_value(record: Any, field: str) -> Any:
-        known = isinstance(record, dict) and not record.get(field) and _reference(record, field)
-        return {**record, field: known} if known else record
-
-    webhooks = events.get("webhooks")
-    if isinstance(webhooks, list):
-        events = {**events, "webhooks": [with_value(each, "secret") for each in webhooks]}
-    return {**raw, "events": with_value(events, "signing_key")}
 
 
 def _without_nulls(value: Any) -> Any:

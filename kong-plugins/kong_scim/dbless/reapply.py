@@ -67,6 +67,15 @@ def keep_applied(bridge: Bridge, memory: KongMemory, tenant: Tenant, epoch: str 
             memory.applied(scope)
 
 
+def is_applied(bridge: Bridge, memory: KongMemory, scope: Scope) -> bool:
+    """Tell whether Kong's memory has what is stored, but for a change that is being written now."""
+    with memory.store.reading() as transaction:
+        pending_log = PendingLog(transaction, scope)
+        pending, number = pending_log.pending(), pending_log.last_applied()
+    known = {memory.epoch(number)} | ({memory.epoch(pending.after)} if pending else set())
+    return bridge.wake(epoch=epoch_key(scope.tenant)).epoch in known
+
+
 def _apply_pending(bridge: Bridge, pending: Pending, epoch: Epoch) -> str | None:
     """Apply the pending change to Kong, and return Kong's epoch afterwards."""
     try:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scim2_models import InvalidValueException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import require
 from kong_scim.bridge import Request
 from kong_scim.endpoints import (
     access_review,
+    doctor,
     drift,
     events,
     mapping,
@@ -29,8 +31,11 @@ from kong_scim.endpoints import (
 )
 from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.webhooks.formats import Issuer
+from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 
 KEYS = "/jwks.json"
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def keys(request: Request, issuer: Issuer | None) -> ScimResponse:
@@ -55,6 +60,10 @@ def answer(call: Call) -> ScimResponse | None:
         return None
     if endpoint.scope is not None:
         require(call.identity, endpoint.scope)
+    if call.request.method not in _READS and asks_for_dry_run(call.request.headers, call.identity):
+        raise InvalidValueException(  # a refusal is safer than a write
+            detail=f"This endpoint has no dry run: leave the header {DRY_RUN} out"
+        )
     return endpoint.answer(call)
 
 
@@ -67,6 +76,7 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
     "/openapi.json": Endpoint(None, _openapi),
     **drift.ENDPOINTS,
     **access_review.ENDPOINTS,
+    **doctor.ENDPOINTS,
     **events.ENDPOINTS,
     **mapping.ENDPOINTS,
     **overview.ENDPOINTS,

@@ -29,6 +29,7 @@ class Call:
     :param describe: Returns the OpenAPI description.
     :param issuer: Signs with the tenant's key; None without one.
     :param audience: The claim ``aud`` of the tokens for a receiver that polls.
+    :param secrets_in_clear: The fields of the configuration with a secret that is no reference.
     """
 
     request: Request
@@ -39,6 +40,7 @@ class Call:
     describe: Callable[[], dict[str, Any]]
     issuer: Issuer | None
     audience: str
+    secrets_in_clear: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from kong_scim.pluginserver.parent import END, STOP, STOPPED, Parent
 from kong_scim.pluginserver.peers import Mailbox, Peers
 from kong_scim.pluginserver.pluginfile import PluginFile
 from kong_scim.pluginserver.server import PluginServer
-from kong_scim.pluginserver.wire import encode, messages
+from kong_scim.pluginserver.wire import status_at
 
 DEFAULT_PLUGIN = Path(__file__).resolve().parents[2] / "scim.py"
 
@@ -129,17 +129,13 @@ def _server(plugin: PluginFile, options: argparse.Namespace, **others: Any) -> P
 
 
 def _check(path: Path) -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(5)
-        try:
-            sock.connect(str(path))
-            sock.sendall(encode([0, 1, "plugin.GetStatus", []]))
-            _, _, error, status = next(messages(sock))
-        except (OSError, StopIteration) as failure:
-            log.critical("no server answers at %s: %s", path, failure)
-            return 1
+    try:
+        status = status_at(path)
+    except OSError as failure:
+        log.critical("no server answers at %s: %s", path, failure)
+        return 1
     print(json.dumps(status))
-    return 1 if error else 0
+    return 0
 
 
 class OneLineFormatter(logging.Formatter):

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -49,6 +50,24 @@ def encode(message: object) -> bytes:
     """
     packed: bytes = msgpack.packb(message, unicode_errors="surrogateescape", buf_size=ANSWER)
     return packed
+
+
+def status_at(path: Path, timeout: float = 5) -> dict[str, Any]:
+    """Return the status of the plugin server that listens at a unix socket.
+
+    :raises OSError: When no plugin server answers there within ``timeout`` seconds.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+        sock.sendall(encode([0, 1, "plugin.GetStatus", []]))
+        try:
+            _, _, error, status = next(messages(sock))
+        except (MalformedError, StopIteration, TypeError, ValueError):
+            raise OSError("what listens there is no plugin server") from None
+    if error or not isinstance(status, dict):
+        raise OSError(f"the plugin server has no status: {error}")
+    return status
 
 
 def messages(sock: socket.socket) -> Iterator[Any]:

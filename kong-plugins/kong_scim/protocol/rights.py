@@ -1,12 +1,17 @@
-"""Checks a caller's scopes against an operation of scim2-server."""
+"""Checks a caller's scopes against an operation of scim2-server, or for a dry run."""
 
 from __future__ import annotations
 
-from scim2_models import ForbiddenException
+from collections.abc import Mapping
+
+from scim2_models import ForbiddenException, InvalidValueException
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.routing import Operation, Target
 
-from kong_scim.auth.scopes import EVENTS, Identity, require, require_on_resources
+from kong_scim.auth.scopes import ADMIN, EVENTS, Identity, require, require_on_resources
+
+DRY_RUN = "Kong-SCIM-Dry-Run"
+"""The header that every answer of a dry run has. A request with it is a dry run by itself."""
 
 _WRITING = frozenset({Operation.create, Operation.replace, Operation.patch, Operation.delete})
 
@@ -34,3 +39,19 @@ def authorize(identity: Identity, target: Target, *, name: str, endpoint: str) -
         raise MethodNotAllowedException(
             detail="The audit trail is read only", allowed=["GET", "HEAD", "OPTIONS"]
         )
+
+
+def asks_for_dry_run(headers: Mapping[str, str], identity: Identity) -> bool:
+    """Tell whether a request is to be a dry run by itself, which only an administrator may ask for.
+
+    :param headers: By their names in lower case.
+    :raises ~kong_scim.auth.errors.InsufficientScopeException: Without ``scim:admin``. A refusal is
+        safer than a write.
+    :raises ~scim2_models.InvalidValueException: The header is neither ``true`` nor ``false``.
+    """
+    asked = headers.get(DRY_RUN.lower(), "false").strip().lower()
+    if asked not in {"true", "false"}:
+        raise InvalidValueException(detail=f"The header {DRY_RUN} is `true` or `false`")
+    if asked == "true":
+        require(identity, ADMIN)
+    return asked == "true"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kong_scim_sandbox.declarative import Route
 from kong_scim_sandbox.exchange import Exchange
 from kong_scim_sandbox.lua.runtime import octets
 from kong_scim_sandbox.router import normalized
@@ -25,7 +26,8 @@ def of_request(exchange: Exchange, node_id: str) -> dict[str, Any]:
         "host": octets(exchange.host),
         "client_ip": exchange.client_ip,
         "vars": {"server_addr": "127.0.0.1", "server_port": str(exchange.port)},
-        "route": {"paths": [octets(path) for path in match.route.paths]} if match else None,
+        "route": match and _route(match.route),
+        "service": match and match.route.service and {"name": octets(match.route.service.host)},
         "consumer": _octets(exchange.consumer),
         "credential": _octets(exchange.credential),
         "session": exchange.session
@@ -36,6 +38,11 @@ def of_request(exchange: Exchange, node_id: str) -> dict[str, Any]:
         },
         "identity_hidden": bool(match and match.route.hides_identity) or None,
     }
+
+
+def _route(route: Route) -> dict[str, Any]:
+    paths = [octets(each) for each in route.paths]
+    return {"name": octets(route.name or route.id), "paths": paths}
 
 
 def _octets(value: Any) -> Any:

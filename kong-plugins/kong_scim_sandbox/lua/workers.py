@@ -26,6 +26,7 @@ from kong_scim_sandbox.lua.memory import Caches, SharedDictionary
 from kong_scim_sandbox.lua.runtime import Runtime, octets, text_of
 from kong_scim_sandbox.metrics import Metrics
 from kong_scim_sandbox.pdk import LEVELS
+from kong_scim_sandbox.plugins import PLUGINS
 from kong_scim_sandbox.router import escaped
 
 _log = logging.getLogger("kong")
@@ -280,6 +281,7 @@ class Workers:
                 "version": f"{KONG} ({SERVER})",
                 "workspace": WORKSPACE,
                 "trusted": {},
+                "acl_priority": PLUGINS["acl"][0],
                 **self._settings,
             }
         )

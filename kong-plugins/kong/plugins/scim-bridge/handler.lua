@@ -5,6 +5,7 @@ local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
 local credentials = require "kong.plugins.scim-bridge.credentials"
+local diagnose = require "kong.plugins.scim-bridge.diagnosis"
 local drift = require "kong.plugins.scim-bridge.drift"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
@@ -51,6 +52,7 @@ function ScimBridgeHandler:init_worker()
     credentials = envelope.wrap(credentials),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
+    diagnose = envelope.wrap(diagnose),
     part = parts.part,
     exit = exit,
   }

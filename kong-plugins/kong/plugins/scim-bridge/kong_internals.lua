@@ -9,7 +9,7 @@ local kong = kong
 local READ_FROM = "3.9" -- the release of Kong
 
 
-local _M = {}
+local _M = { READ_FROM = READ_FROM }
 
 
 --- Returns the member of a module of Kong. A Kong without it does not start with scim-bridge, because
@@ -245,6 +245,33 @@ end
 function _M.load_plugin(name)
   local ok, plugin = private("kong.runloop.plugin_servers", "load_plugin")(name)
   return ok and plugin or error(plugin)
+end
+
+
+--- Returns a field of the handlers of some plugins by their names (kong/db/dao/plugins.lua).
+local function of_handlers(names, field)
+  local found = {}
+  for _, each in ipairs(kong.db.plugins:get_handlers() or {}) do
+    for _, name in ipairs(names) do
+      if each.name == name then
+        found[name] = each.handler[field]
+      end
+    end
+  end
+
+  return found
+end
+
+
+--- Returns the priorities of some plugins by their names, without those that are not in KONG_PLUGINS.
+function _M.priorities(names)
+  return of_handlers(names, "PRIORITY")
+end
+
+
+--- Returns the versions of some plugins by their names.
+function _M.versions(names)
+  return of_handlers(names, "VERSION")
 end
 
 

@@ -15,6 +15,7 @@ local OTHERS = {
   ["schemas"]               = "discovery",
   ["openapi.json"]          = "discovery",
   ["jwks.json"]             = "discovery",
+  ["doctor"]                = "doctor",
   ["bulk"]                  = "bulk",
   ["me"]                    = "me",
   [".search"]               = "search",

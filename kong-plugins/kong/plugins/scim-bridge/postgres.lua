@@ -64,6 +64,13 @@ local INVALIDATIONS = [[
     FROM json_array_elements_text(%s) AS key]]
 
 -- the types of columns and their values in JSON, by the type of the field in Kong's schema
+local MIGRATIONS = [[
+  SELECT to_json(COALESCE(executed, '{}'))::text AS executed,
+         to_json(COALESCE(pending, '{}'))::text AS pending
+    FROM schema_meta
+   WHERE key = 'schema_meta' AND subsystem = 'scim-bridge']]
+
+
 local TYPES = {
   boolean = "boolean",
   foreign = "uuid",
@@ -258,6 +265,12 @@ end
 --- Selects a digest of the configurations of scim and scim-bridge.
 function _M.plugins_digest()
   return PLUGINS_DIGEST
+end
+
+
+--- Selects the migrations of scim-bridge that were run, as JSON texts (strategies/postgres/connector.lua).
+function _M.migrations()
+  return MIGRATIONS
 end
 
 

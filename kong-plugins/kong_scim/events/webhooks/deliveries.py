@@ -246,6 +246,11 @@ class Deliveries:
         )
         return result.rows
 
+    def counts(self) -> dict[str, int]:
+        """Return how many deliveries are ``pending``, and how many are ``dead``."""
+        counted = {row["state"]: int(row["count"]) for row in self._database.rows(_COUNTS)}
+        return {state: counted.get(state, 0) for state in ("pending", "dead")}
+
     def page(self, *, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """Return deliveries with their attempts, by number, in the JSON form of the endpoint.
 
@@ -332,6 +337,12 @@ def _claim() -> Update:
 
 
 _CLAIM = Statement(_claim())
+
+_COUNTS = Statement(
+    select(deliveries.c.state, func.count().label("count"))
+    .where(in_scope(deliveries), deliveries.c.state != "delivered")
+    .group_by(deliveries.c.state)
+)
 
 _OF_ATTEMPT = ("at", "status", "milliseconds", "error", "answer")
 

@@ -138,6 +138,13 @@ end
 for _, name in ipairs({ "plugins", "routes", "services" }) do
   db[name] = declared(name)
 end
+db.plugins.get_handlers = function() -- the plugins that this sandbox has, as far as scim-bridge reads them
+  return {
+    { name = "scim-bridge", handler = require "kong.plugins.scim-bridge.handler" },
+    { name = "acl", handler = { PRIORITY = node.acl_priority } },
+    { name = "scim", handler = require "kong.plugins.scim.handler" },
+  }
+end
 
 
 -- -- The rest of the PDK ----------------------------------------------------
@@ -175,6 +182,8 @@ kong = {
     role = node.role,
     pg_timeout = node.pg_timeout,
     db_update_frequency = 5,
+    nginx_http_client_body_buffer_size = "8k", -- kong/templates/kong_defaults.lua
+    nginx_http_client_max_body_size = "0",
     loaded_plugins = { prometheus = true },
   },
   db = db,
@@ -204,7 +213,7 @@ kong = {
     get_headers = of_request("headers"),
     get_header = header,
   },
-  router = { get_route = of_request("route") },
+  router = { get_route = of_request("route"), get_service = of_request("service") },
   client = {
     get_ip = of_request("client_ip"),
     get_forwarded_ip = of_request("client_ip"),

@@ -174,4 +174,11 @@ function _M.named(_, name)
 end
 
 
+--- The sandbox makes all tables at its start, so all migrations were run.
+function _M.migrations()
+  local names = json.encode(require "kong.plugins.scim-bridge.migrations.init")
+  return ("SELECT '%s' AS executed, '[]' AS pending"):format(names)
+end
+
+
 return _M
