@@ -10,6 +10,7 @@ from kong_scim import __version__
 
 _COMMANDS = {
     "audit": "kong_scim.cli.audit",
+    "console": "kong_scim.cli.console",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
     "quarantine": "kong_scim.cli.quarantine",
