@@ -9,11 +9,29 @@ from hosts import Gateway, eventually
 from outbox import run, waiting
 from scim_traffic import BULK, answered, new_group, patched_user, user_body
 
-FIRST = (
-    "Ada Grace Alan Barbara Edsger Frances Donald Hedy Linus Radia Ken Margaret Dennis Shafi Tim "
-    "Karen Niklaus Adele Leslie Anita"
-).split()
-LAST = "Byrne Castillo Dubois Eriksson Fischer Garcia".split()
+FIRST = [
+    "Ada",
+    "Grace",
+    "Alan",
+    "Barbara",
+    "Edsger",
+    "Frances",
+    "Donald",
+    "Hedy",
+    "Linus",
+    "Radia",
+    "Ken",
+    "Margaret",
+    "Dennis",
+    "Shafi",
+    "Tim",
+    "Karen",
+    "Niklaus",
+    "Adele",
+    "Leslie",
+    "Anita",
+]
+LAST = ("Byrne", "Castillo", "Dubois", "Eriksson", "Fischer", "Garcia")
 
 TEAMS = {
     "kong-api-users": range(100),

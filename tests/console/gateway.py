@@ -103,7 +103,32 @@ class StandIn:
 
     def get_overview(self, query: dict[str, str], _: Any) -> dict[str, Any]:
         quarantine = self.company.gateway.scim.get("/Quarantine").json()
-        pattern = [0, 0, 0, 1, 0, 2, 5, 14, 38, 52, 47, 31, 26, 44, 58, 49, 33, 21, 9, 4, 2, 1, 0, 0]
+        pattern = [
+            0,
+            0,
+            0,
+            1,
+            0,
+            2,
+            5,
+            14,
+            38,
+            52,
+            47,
+            31,
+            26,
+            44,
+            58,
+            49,
+            33,
+            21,
+            9,
+            4,
+            2,
+            1,
+            0,
+            0,
+        ]
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         day = [
             {
@@ -346,7 +371,11 @@ class StandIn:
                 "route": f"{opens[name]}-v1",
                 "by": name,
                 "since": before(days=30),
-                "grantedBy": {"event": "e-1", "actor": "idp", "request": "82c9280317545a43629c6175"},
+                "grantedBy": {
+                    "event": "e-1",
+                    "actor": "idp",
+                    "request": "82c9280317545a43629c6175",
+                },
                 "credentials": [
                     {
                         "kind": "keyauth_credentials",
@@ -359,9 +388,7 @@ class StandIn:
                 else [],
             }
             for place, each in enumerate(self.people)
-            for name in [
-                one["display"].removeprefix("kong-") for one in each.get("groups", [])
-            ]
+            for name in [one["display"].removeprefix("kong-") for one in each.get("groups", [])]
             if name in opens
         ]
         entries = [

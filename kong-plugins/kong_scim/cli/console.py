@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 import uvicorn
 
-from kong_scim.cli.client import gateway_options
+from kong_scim.cli.client import gateway_options, url_and_token
 from kong_scim.cli.printing import failure, say
 from kong_scim.console import serving
 from kong_scim.console.forwarding import GatewayClient
@@ -61,7 +61,7 @@ class _PublicUrl(click.ParamType[str]):
 @click.option(
     "--public-url", type=_PublicUrl(), help="With --trust-header: the URL that browsers open."
 )
-def console(  # noqa: PLR0917 - one parameter per option
+def console(
     scim_url: str | None,
     token: str | None,
     port: int,
@@ -69,8 +69,7 @@ def console(  # noqa: PLR0917 - one parameter per option
     public_url: str | None,
 ) -> None:
     """Serve a web page that shows a tenant, on this machine only."""
-    if not scim_url or not token:
-        raise click.UsageError("--scim-url and --token are needed, or SCIM_URL and SCIM_TOKEN")
+    scim_url, token = url_and_token(scim_url, token)
     if (trust_header is None) != (public_url is None):
         raise click.UsageError("--trust-header and --public-url go together")
     if urlsplit(scim_url).scheme not in {"http", "https"}:

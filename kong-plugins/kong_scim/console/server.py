@@ -55,9 +55,7 @@ _SECURITY = {
 
 _LONGEST_QUERY = 4096
 
-_USED = (
-    "This link is not valid, or was used before. The terminal shows the one that is valid now."
-)
+_USED = "This link is not valid, or was used before. The terminal shows the one that is valid now."
 
 
 @dataclass(frozen=True)

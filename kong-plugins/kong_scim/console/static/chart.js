@@ -3,7 +3,7 @@ import { html, useEffect, useRef } from "./vendor/preact-htm.js";
 import uPlot from "./vendor/uplot.js";
 import { number } from "./format.js";
 
-const HEIGHT = 150;
+const HEIGHT = 160;
 
 /** `series`: {name, values, colour: the name of a CSS variable}; the first is drawn behind the others. */
 export function Chart({ title, hours, series, theme }) {
@@ -24,7 +24,7 @@ export function Chart({ title, hours, series, theme }) {
         padding: [8, 4, 0, 0],
         scales: { y: { range: [0, highest * 1.08] } },
         axes: [
-          { ...axis, grid: { show: false }, space: 56,
+          { ...axis, grid: { show: false }, size: 26, space: 56,
             values: (_, splits) => splits.map((each) => new Date(each * 1000).toTimeString().slice(0, 5)) },
           { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 42, space: 34,
             values: (_, splits) => splits.map((each) => (Number.isInteger(each) ? number(each) : "")) },

@@ -209,7 +209,13 @@ export function Facts({ of }) {
   </dl>`;
 }
 
-export const userLink = (id, name) => html`<a href=${`#/people/${encodeURIComponent(id)}`}>${name || id}</a>`;
+/** A name that may break before its @ rather than within a word. */
+export function Name({ of }) {
+  const at = of.indexOf("@");
+  return at > 0 ? html`${of.slice(0, at)}<wbr />${of.slice(at)}` : of;
+}
+
+export const userLink = (id, name) => html`<a href=${`#/people/${encodeURIComponent(id)}`}><${Name} of=${name || id} /></a>`;
 
 /** Save a file that is made on the page. */
 export function download(name, type, text) {

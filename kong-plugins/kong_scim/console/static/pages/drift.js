@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { get, post, usePages } from "../api.js";
 import { count, kindOfDrift, number } from "../format.js";
-import { Badge, Choice, Failure, Loaded, Page, Pager, Table, Time, announce, userLink } from "../ui.js";
+import { Badge, Choice, Failure, Loaded, Name, Page, Pager, Table, Time, announce, userLink } from "../ui.js";
 
 const SHOWN = 100;
 
@@ -110,7 +110,7 @@ export function Drift() {
     { name: "Mend", hidden: true, kind: "fit", cell: (each) => html`<button class="button small" aria-label=${`Mend ${each.userName ?? each.user}`}
       onClick=${() => setMending({ user: each.user, userName: each.userName ?? each.user })}>Mend …</button>` },
   ];
-  return html`<${Page} title="Drift" intro="Where Kong is not what the identity provider says. Mending never touches what SCIM did not make." actions=${actions}>
+  return html`<${Page} title="Drift" intro="Where Kong is not what the identity provider says. What SCIM did not make is never touched." actions=${actions}>
     <${Loaded} of=${pages} empty=${{ title: "Kong agrees with the identity provider", text: "There is no difference to mend." }}
         isEmpty=${(page) => page.differences.length === 0 && !kind && pages.number === 1}>
       ${(page) => html`
@@ -130,8 +130,9 @@ export function Drift() {
 const sumOf = (kinds) => Object.values(kinds).reduce((sum, each) => sum + each, 0);
 
 function Value({ of }) {
-  if (of === null || of === undefined || of === "") return html`<span class="muted">nothing</span>`;
-  return html`<code>${typeof of === "string" ? of : JSON.stringify(of)}</code>`;
+  if (of === null || of === undefined || of === "" || of.length === 0) return html`<span class="muted">nothing</span>`;
+  if (Array.isArray(of)) return html`<span class="tags">${of.map((each) => html`<code>${each}</code>`)}</span>`;
+  return html`<code><${Name} of=${typeof of === "object" ? JSON.stringify(of) : String(of)} /></code>`;
 }
 
 function LastPass({ pass }) {

@@ -40,18 +40,19 @@ export function Mapping() {
   const settled = useSettled(JSON.stringify(form), 300);
   const { groups, problem } = read(JSON.parse(settled));
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value });
-  return html`<${Page} title="Mapping preview" intro="Type a mapping and see what each group would become in Kong. Nothing is changed: the configuration of the plugin has the mapping.">
+  return html`<${Page} title="Mapping preview" intro="Type a mapping and see what each group would become in Kong. Nothing is changed.">
     <${Card} title="Mapping to try">
       <form class="form" onSubmit=${(event) => event.preventDefault()}>
         ${FIELDS.map(([name, title, hint]) => html`<label class="field">${title}
           <input type="text" value=${form[name]} onInput=${set(name)} spellcheck=${false} autocomplete="off" aria-describedby=${`hint-${name}`} />
           <span class="hint" id=${`hint-${name}`}>${hint}</span>
         </label>`)}
-        <label class="field">Names that neither map nor pattern knows
-          <select value=${form.unmatched} onChange=${set("unmatched")}>
+        <label class="field">Other names
+          <select value=${form.unmatched} onChange=${set("unmatched")} aria-describedby="hint-unmatched">
             <option value="">as by default (keep)</option><option value="keep">keep: an ACL group of that name</option>
             <option value="refuse">refuse: the group cannot be made</option><option value="ignore">ignore: opens nothing</option>
           </select>
+          <span class="hint" id="hint-unmatched">What neither map nor pattern knows</span>
         </label>
         <label class="field span">Map
           <textarea rows="3" value=${form.map} onInput=${set("map")} spellcheck=${false} aria-describedby="hint-map"></textarea>

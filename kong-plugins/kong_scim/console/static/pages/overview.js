@@ -50,7 +50,7 @@ function Shown({ data, theme }) {
       <${Tile} title="People" href="#/people" value=${number(data.people)}>
         ${data.suspended ? `${number(data.suspended)} suspended` : "nobody is suspended"}
       <//>
-      <${Tile} title="Groups" href="#/groups" value=${number(data.groups)}>of the provider<//>
+      <${Tile} title="Groups" href="#/groups" value=${number(data.groups)}>of the identity provider<//>
       <${Tile} title="Drift" href="#/drift" value=${drift ? number(drift.total) : "–"}>${driftState(drift)}<//>
       <${Tile} title="Quarantine" href="#/quarantine" value=${number(quarantine.held)}>
         <${Badge} tone=${tone}>${state}<//>

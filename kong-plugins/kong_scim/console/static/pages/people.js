@@ -1,13 +1,13 @@
 // Everybody, a page at a time, found as one types.
 import { html, useState } from "../vendor/preact-htm.js";
 import { get, usePages, useSettled } from "../api.js";
-import { Badge, Loaded, Page, Pager, Search, Table, userLink } from "../ui.js";
+import { Badge, Loaded, Name, Page, Pager, Search, Table, userLink } from "../ui.js";
 
 const COLUMNS = [
   { name: "Person", cell: (each) => html`<strong>${userLink(each.id, each.userName)}</strong>` },
   { name: "Name", cell: (each) => each.displayName || html`<span class="muted">none</span>` },
   { name: "Consumer in Kong", cell: (each) => each.consumer
-    ? html`<code>${each.consumer.username ?? each.consumer}</code>` : html`<span class="muted">none</span>` },
+    ? html`<code><${Name} of=${each.consumer.username ?? each.consumer} /></code>` : html`<span class="muted">none</span>` },
   { name: "State", kind: "fit", cell: (each) => each.active
     ? html`<${Badge} tone="ok">active<//>` : html`<${Badge} tone="warn">suspended<//>` },
 ];
