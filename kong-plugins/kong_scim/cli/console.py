@@ -19,7 +19,8 @@ from kong_scim.console import serving
 from kong_scim.console.forwarding import GatewayClient
 from kong_scim.console.server import Console, SignOn
 
-PORT = 8002
+PORT = 8010
+"""Kong and Kong Manager use 8000 to 8007."""
 
 
 class _Header(click.ParamType[str]):
