@@ -145,7 +145,7 @@ class StandIn:
             "groups": len(self.groups),
             "suspended": sum(not each.get("active", True) for each in self.people),
             "lastRequest": {
-                "at": before(seconds=48),
+                "at": before(minutes=2),
                 "method": "PATCH",
                 "path": f"/Users/{self.people[9]['id']}" if len(self.people) > 9 else "/Users",
                 "status": 200,

@@ -26,6 +26,12 @@ PAGES = [
     "mapping",
     "review",
 ]
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll('main *')]
+    .filter((each) => each.getBoundingClientRect().right > innerWidth)
+    .map((each) => each.outerHTML.slice(0, 120))"""
+"""Names the elements that reach out of the window, if it can be scrolled to them."""
+
 LINUS = "linus.byrne@example.com"
 
 
@@ -52,11 +58,8 @@ def test_no_page_is_wider_than_the_window(
     new_tab: Callable[..., Tab], company: Company, width: int
 ) -> None:
     tab = new_tab(viewport={"width": width, "height": 900})
-    widths = {}
-    for name in PAGES:
-        page = tab.open(path_of(name, company))
-        widths[name] = page.evaluate("document.documentElement.scrollWidth")
-    assert {name: found for name, found in widths.items() if found > width} == {}
+    wider = {name: tab.open(path_of(name, company)).evaluate(WIDER) for name in PAGES}
+    assert {name: found for name, found in wider.items() if found} == {}
 
 
 def test_the_keyboard_reaches_everything_on_a_phone_too(new_tab: Callable[..., Tab]) -> None:
@@ -66,8 +69,8 @@ def test_the_keyboard_reaches_everything_on_a_phone_too(new_tab: Callable[..., T
     link = page.get_by_role("link", name="Drift")
     link.focus()
     page.keyboard.press("Enter")
-    page.get_by_role("heading", level=1, name="Drift").wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Drift"
+    page.wait_for_function("() => document.activeElement.textContent === 'Drift'")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
     assert not link.is_visible()
 
 
@@ -96,7 +99,7 @@ class TestOverview:
         assert "Kong differs" in tiles[2]
         assert "needs a decision" in tiles[3]
         assert "3 were given up" in tiles[4]
-        assert "48 seconds ago" in page.locator(".last").inner_text()
+        assert "2 minutes ago" in page.locator(".last").inner_text()
 
     def test_has_its_charts_as_tables_too(self, tab: Tab) -> None:
         page = tab.open()

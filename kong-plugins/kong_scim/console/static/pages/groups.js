@@ -6,6 +6,7 @@ import { Badge, Card, Empty, Facts, Loaded, Page, Pager, Search, Table, Time, us
 
 const PAGE = 50;
 const MOST_PAGES = 50;
+const MOST_NAMES = 40;
 
 /** What the groups with these ids become in Kong. The endpoint has no search, so its pages are read
     until all are found. */
@@ -118,16 +119,23 @@ function Opens({ name }) {
   <//>`;
 }
 
+/** The groups in a group, with their names as far as one more request brings them. */
+async function inner(id, signal) {
+  const { members = [] } = await get(`/Groups/${id}`, { attributes: "members" }, signal);
+  const ids = members.filter((each) => each.type === "Group").map((each) => each.value);
+  if (ids.length === 0) return [];
+  const filter = ids.slice(0, MOST_NAMES).map((each) => `id eq ${JSON.stringify(each)}`).join(" or ");
+  const named = await get("/Groups", { filter, attributes: "displayName", count: MOST_NAMES }, signal);
+  const names = new Map((named.Resources ?? []).map((each) => [each.id, each.displayName]));
+  return ids.map((each) => ({ id: each, name: names.get(each) ?? each }));
+}
+
 function Inner({ id }) {
-  const groups = useLoaded(
-    (signal) => get(`/Groups/${id}`, { attributes: "members" }, signal)
-      .then((found) => (found.members ?? []).filter((each) => each.type === "Group")),
-    [id],
-  );
+  const groups = useLoaded((signal) => inner(id, signal), [id]);
   return html`<${Loaded} of=${groups} isEmpty=${(found) => found.length === 0}
       empty=${{ title: "No groups", text: "Its members are people only.", icon: "groups" }}>
     ${(found) => html`<ul class="chips">
-      ${found.slice(0, 200).map((each) => html`<li><a href=${`#/groups/${each.value}`}>${each.display ?? each.value}</a></li>`)}
+      ${found.slice(0, 200).map((each) => html`<li><a href=${`#/groups/${each.id}`}>${each.name}</a></li>`)}
     </ul>`}
   <//>`;
 }

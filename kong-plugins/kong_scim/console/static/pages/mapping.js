@@ -43,21 +43,24 @@ export function Mapping() {
   return html`<${Page} title="Mapping preview" intro="Type a mapping and see what each group would become in Kong. Nothing is changed.">
     <${Card} title="Mapping to try">
       <form class="form" onSubmit=${(event) => event.preventDefault()}>
-        ${FIELDS.map(([name, title, hint]) => html`<label class="field">${title}
-          <input type="text" value=${form[name]} onInput=${set(name)} spellcheck=${false} autocomplete="off" aria-describedby=${`hint-${name}`} />
+        ${FIELDS.map(([name, title, hint]) => html`<div class="field">
+          <label for=${name}>${title}</label>
+          <input id=${name} type="text" value=${form[name]} onInput=${set(name)} spellcheck=${false} autocomplete="off" aria-describedby=${`hint-${name}`} />
           <span class="hint" id=${`hint-${name}`}>${hint}</span>
-        </label>`)}
-        <label class="field">Other names
-          <select value=${form.unmatched} onChange=${set("unmatched")} aria-describedby="hint-unmatched">
+        </div>`)}
+        <div class="field">
+          <label for="unmatched">Other names</label>
+          <select id="unmatched" value=${form.unmatched} onChange=${set("unmatched")} aria-describedby="hint-unmatched">
             <option value="">as by default (keep)</option><option value="keep">keep: an ACL group of that name</option>
             <option value="refuse">refuse: the group cannot be made</option><option value="ignore">ignore: opens nothing</option>
           </select>
           <span class="hint" id="hint-unmatched">What neither map nor pattern knows</span>
-        </label>
-        <label class="field span">Map
-          <textarea rows="3" value=${form.map} onInput=${set("map")} spellcheck=${false} aria-describedby="hint-map"></textarea>
+        </div>
+        <div class="field span">
+          <label for="map">Map</label>
+          <textarea id="map" rows="3" value=${form.map} onInput=${set("map")} spellcheck=${false} aria-describedby="hint-map"></textarea>
           <span class="hint" id="hint-map">A line for each group: Engineering = eng</span>
-        </label>
+        </div>
       </form>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <//>
