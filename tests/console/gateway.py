@@ -270,7 +270,9 @@ class StandIn:
                 "by": "node 1",
             },
             "total": len(fit),
-            "byKind": self._by_kind(),
+            "byKind": {
+                kind: n for kind, n in self._by_kind().items() if query.get("kind") in {None, kind}
+            },
             **_page(fit, query, "differences"),
         }
 
@@ -398,18 +400,20 @@ class StandIn:
             and query.get("group") in {None, each["by"]}
             and query.get("service") in {None, each["service"]}
         ]
+        page = _page(entries, query, "entries")
+        so_far = entries[: int(query.get("cursor") or 0) + len(page["entries"])]
         return {
             "tenant": "a",
             "moment": before(),
-            "people": len({each["user"] for each in entries}),
-            "lines": len(entries),
+            "people": len({each["user"] for each in so_far}),
+            "lines": len(so_far),
             "trail": {"from": before(days=41), "hash": "9c1f" * 16},
             "sha256": "5dd9b328" * 8,
             "signature": None,
             "notJudged": [
                 {"route": "portal", "reason": "openid-connect decides by a rule of its own"}
             ],
-            **_page(entries, query, "entries"),
+            **page,
         }
 
 

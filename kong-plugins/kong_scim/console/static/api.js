@@ -95,6 +95,18 @@ export function usePages(load, next, deps) {
   };
 }
 
+const MOST_PARTS = 200;
+
+/** Load parts until one has something in it, or there are no more: the gateway looks at so many
+    people for an answer, of whom none may fit. */
+export async function untilSome(load, name, cursor) {
+  let part = await load(cursor);
+  for (let parts = 1; part[name].length === 0 && part.next && parts < MOST_PARTS; parts += 1) {
+    part = await load(part.next);
+  }
+  return part;
+}
+
 /** A value that follows another one when that has not changed for a while: for typing. */
 export function useSettled(value, milliseconds = 200) {
   const [settled, setSettled] = useState(value);

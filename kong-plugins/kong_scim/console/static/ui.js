@@ -211,11 +211,12 @@ export function Facts({ of }) {
 
 /** A name that may break before its @ rather than within a word. */
 export function Name({ of }) {
-  const at = of.indexOf("@");
-  return at > 0 ? html`${of.slice(0, at)}<wbr />${of.slice(at)}` : of;
+  const text = String(of);
+  const at = text.indexOf("@");
+  return at > 0 ? html`${text.slice(0, at)}<wbr />${text.slice(at)}` : text;
 }
 
-export const userLink = (id, name) => html`<a href=${`#/people/${encodeURIComponent(id)}`}><${Name} of=${name || id} /></a>`;
+export const userLink = (id, name) => (id === null || id === undefined) ? html`<${Name} of=${name ?? "nobody"} />` : html`<a href=${`#/people/${encodeURIComponent(id)}`}><${Name} of=${name || id} /></a>`;
 
 /** Save a file that is made on the page. */
 export function download(name, type, text) {

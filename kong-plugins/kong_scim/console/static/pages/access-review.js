@@ -1,6 +1,6 @@
 // Who can reach which service and route, why and since when; to be read, and to be downloaded.
 import { html, useState } from "../vendor/preact-htm.js";
-import { get, usePages, useSettled } from "../api.js";
+import { get, untilSome, usePages, useSettled } from "../api.js";
 import { count, credential, csvLine, moment, number } from "../format.js";
 import { Icon } from "../icons.js";
 import { Badge, Card, Facts, Loaded, Page, Pager, Table, Time, announce, download, userLink } from "../ui.js";
@@ -24,7 +24,7 @@ const COLUMNS = [
   { name: "Since", kind: "fit", cell: (each) => (each.since ? html`<${Time} at=${each.since} />` : html`<span class="muted">not known</span>`) },
   { name: "Granted by", cell: (each) => (each.grantedBy ? html`${each.grantedBy.actor}<div class="muted">request <code>${each.grantedBy.request}</code></div>` : html`<span class="muted">not known</span>`) },
   { name: "Credentials", cell: (each) => (each.credentials.length
-    ? html`<ul class="reasons">${each.credentials.map((one) => html`<li>${credential(one.kind)}, <${Time} at=${one.created} /></li>`)}</ul>`
+    ? html`<ul class="reasons">${each.credentials.map((one) => html`<li>${credential(one.kind)}${one.created && html`, <${Time} at=${one.created} />`}</li>`)}</ul>`
     : html`<span class="muted">none</span>`) },
 ];
 
@@ -33,7 +33,7 @@ export function AccessReview() {
   const settled = useSettled(JSON.stringify(form), 350);
   const query = queryOf(JSON.parse(settled));
   const pages = usePages(
-    (cursor, signal) => get("/AccessReview", { ...query, count: 50, cursor }, signal),
+    (cursor, signal) => untilSome((place) => get("/AccessReview", { ...query, count: 50, cursor: place }, signal), "entries", cursor),
     (page) => page.next,
     [settled],
   );
@@ -55,14 +55,14 @@ function Shown({ page, pages }) {
     ${page.entries.length === 0
       ? html`<div class="empty"><p class="empty-title">Nobody reaches anything</p><p>No entry fits these filters.</p></div>`
       : html`<${Table} caption="Access" columns=${COLUMNS} rows=${page.entries} />`}
-    <${Pager} pages=${pages} text=${`${count(page.lines, "line")} about ${count(page.people, "person", "people")}`} />
+    <${Pager} pages=${pages} text=${`${count(page.lines, "line")} about ${count(page.people, "person", "people")}${page.next ? " so far" : ""}`} />
     <${Card} title="Proof">
       <${Facts} of=${[
         ["Tenant", page.tenant],
         ["Moment", moment(page.moment)],
         ["Audit trail", html`${begun && `from ${moment(begun)}, `}<code class="hash">${page.trail?.hash}</code>`],
-        ["SHA-256", html`<code class="hash">${page.sha256}</code>`],
-        ["Signature", page.signature ? html`<code class="hash">${page.signature}</code>` : html`<span class="muted">none: the tenant has no signing key</span>`],
+        page.next ? ["SHA-256", "on the last page, and in the download"] : ["SHA-256", html`<code class="hash">${page.sha256}</code>`],
+        !page.next && ["Signature", page.signature ? html`<code class="hash">${page.signature}</code>` : html`<span class="muted">none: the tenant has no signing key</span>`],
       ]} />
     <//>
   `;
@@ -72,23 +72,21 @@ function NotJudged({ of }) {
   if (!of?.length) return null;
   return html`<section class="banner warn" aria-label="Not judged">
     <${Badge} tone="warn">Not judged<//>
-    <ul>${of.map((each) => html`<li><code>${each.route}</code>: ${each.reason}</li>`)}</ul>
+    <ul>${of.map((each) => html`<li>${each.route && html`<code>${each.route}</code>: `}${each.reason}</li>`)}</ul>
   </section>`;
 }
 
-/** Every page of the report as one, with the proof that the gateway gave. */
+/** Every page of the report as one. The last page has the numbers and the proof of the whole. */
 async function whole(query, progress) {
-  let report = null;
-  let cursor = null;
+  const entries = [];
+  let page = null;
   do {
-    const page = await get("/AccessReview", { ...query, count: PAGE, cursor });
-    if (report) report.entries.push(...page.entries);
-    else report = page;
-    progress(report.entries.length);
-    cursor = page.next;
-  } while (cursor);
-  delete report.next;
-  return report;
+    page = await get("/AccessReview", { ...query, count: PAGE, cursor: page?.next });
+    entries.push(...page.entries);
+    progress(entries.length);
+  } while (page.next);
+  const { next, ...report } = page;
+  return { ...report, entries };
 }
 
 function csvOf(report) {
@@ -96,7 +94,7 @@ function csvOf(report) {
   const lines = report.entries.map((each) => csvLine([
     each.userName, each.user, each.consumer, each.suspended, each.service, each.route, each.by, each.since,
     each.grantedBy?.actor, each.grantedBy?.request,
-    each.credentials.map((one) => `${one.kind} ${one.id} of ${one.created}`).join("; "),
+    each.credentials.map((one) => [one.kind, one.id, one.created && `of ${one.created}`].filter(Boolean).join(" ")).join("; "),
   ]));
   const notJudged = (report.notJudged ?? []).map((each) => csvLine(["", "", "", "", "", each.route, "", "", "", "", `not judged: ${each.reason}`]));
   return [csvLine(head), ...lines, ...notJudged].join("");

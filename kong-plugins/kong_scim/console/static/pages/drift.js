@@ -1,6 +1,6 @@
 // Where Kong is not what the identity provider says, and what mends it.
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { get, post, usePages } from "../api.js";
+import { get, post, untilSome, usePages } from "../api.js";
 import { count, kindOfDrift, number } from "../format.js";
 import { Badge, Choice, Failure, Loaded, Name, Page, Pager, Table, Time, announce, userLink } from "../ui.js";
 
@@ -89,8 +89,9 @@ function MendDialog({ user, userName, onClose }) {
 export function Drift() {
   const [kind, setKind] = useState("");
   const [mending, setMending] = useState(null);
+  const [kinds, setKinds] = useState({});
   const pages = usePages(
-    (cursor, signal) => get("/Drift", { kind: kind || null, count: 50, cursor }, signal),
+    (cursor, signal) => untilSome((place) => get("/Drift", { kind: kind || null, count: 50, cursor: place }, signal), "differences", cursor),
     (page) => page.next,
     [kind],
   );
@@ -99,6 +100,9 @@ export function Drift() {
     if (changed) pages.reload();
   };
   const total = pages.data?.total ?? 0;
+  useEffect(() => {
+    if (!kind && pages.data) setKinds(pages.data.byKind);
+  }, [pages.data]);
   const actions = total > 0 && html`<button class="button primary" onClick=${() => setMending({ user: null })}>Mend all …</button>`;
   const columns = [
     { name: "Person", cell: (each) => html`<strong>${userLink(each.user, each.userName)}</strong>` },
@@ -107,7 +111,7 @@ export function Drift() {
     { name: "In Kong", cell: (each) => html`<${Value} of=${each.found} />` },
     { name: "Since", kind: "fit", cell: (each) => (each.since ? html`<${Time} at=${each.since} />` : html`<span class="muted">not known</span>`) },
     { name: "What mends it", cell: (each) => each.mend },
-    { name: "Mend", hidden: true, kind: "fit", cell: (each) => html`<button class="button small" aria-label=${`Mend ${each.userName ?? each.user}`}
+    { name: "Mend", hidden: true, kind: "fit", cell: (each) => each.user && html`<button class="button small" aria-label=${`Mend ${each.userName ?? each.user}`}
       onClick=${() => setMending({ user: each.user, userName: each.userName ?? each.user })}>Mend …</button>` },
   ];
   return html`<${Page} title="Drift" intro="Where Kong is not what the identity provider says. What SCIM did not make is never touched." actions=${actions}>
@@ -116,11 +120,11 @@ export function Drift() {
       ${(page) => html`
         <div class="tools">
           <${Choice} label="Kind of difference" value=${kind} onChange=${setKind}
-            options=${[["", `All (${number(sumOf(page.byKind))})`], ...Object.entries(page.byKind).map(([each, many]) => [each, `${kindOfDrift(each)} (${number(many)})`])]} />
+            options=${[["", `All (${number(sumOf(kinds))})`], ...Object.entries(kinds).map(([each, many]) => [each, `${kindOfDrift(each)} (${number(many)})`])]} />
         </div>
         <${LastPass} pass=${page.pass} />
         <${Table} caption="Differences" columns=${columns} rows=${page.differences} rowKey=${(each) => `${each.user} ${each.kind} ${each.wanted}`} />
-        <${Pager} pages=${pages} text=${count(page.total, "difference")} />
+        <${Pager} pages=${pages} text=${count(page.total, "difference") + (page.next ? " so far" : "")} />
       `}
     <//>
     ${mending && html`<${MendDialog} ...${mending} onClose=${closed} />`}

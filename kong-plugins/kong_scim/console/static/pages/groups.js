@@ -1,6 +1,6 @@
 // The provider's groups: who is in each, what it becomes in Kong, and what that opens.
 import { html, useState } from "../vendor/preact-htm.js";
-import { get, post, useLoaded, usePages, useSettled } from "../api.js";
+import { get, post, untilSome, useLoaded, usePages, useSettled } from "../api.js";
 import { count } from "../format.js";
 import { Badge, Card, Empty, Facts, Loaded, Page, Pager, Search, Table, Time, userLink } from "../ui.js";
 
@@ -99,13 +99,19 @@ function Shown({ group }) {
 
 /** The services and routes that the access review names for an ACL group, each once. */
 async function opened(name, signal) {
-  const answer = await get("/AccessReview", { group: name, count: 200 }, signal);
+  const answer = await untilSome((cursor) => get("/AccessReview", { group: name, count: 200, cursor }, signal), "entries", null);
   const places = new Map(answer.entries.map((each) => [`${each.service} ${each.route}`, each]));
   return { places: [...places.values()], partial: Boolean(answer.next) };
 }
 
+/** A name that no acl plugin of Kong has is refused, and opens nothing. */
+function nothing(error) {
+  if (error.status === 400) return { places: [] };
+  throw error;
+}
+
 function Opens({ name }) {
-  const places = useLoaded((signal) => (name ? opened(name, signal) : Promise.resolve({ places: [] })), [name]);
+  const places = useLoaded((signal) => (name ? opened(name, signal).catch(nothing) : Promise.resolve({ places: [] })), [name]);
   const empty = { title: "Nothing", text: name ? "Nobody reaches a route because of this group." : "It becomes no ACL group, so it opens nothing in Kong.", icon: "mapping" };
   const columns = [
     { name: "Service", cell: (each) => html`<code>${each.service}</code>` },

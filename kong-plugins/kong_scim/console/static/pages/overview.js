@@ -84,7 +84,7 @@ function LastRequest({ last }) {
   return html`<p class="last">
     <${Badge} tone=${failed ? "bad" : "ok"}>${last.status}<//>
     <code>${last.method} ${last.path}</code>
-    <span><${Time} at=${last.at} /> with the token <strong>${last.token}</strong>${last.provider && ` (${last.provider})`}</span>
+    <span><${Time} at=${last.at} /> ${last.token ? html`with the token <strong>${last.token}</strong>` : "without a valid token"}${last.provider && ` (${last.provider})`}</span>
     <a href="#/log">Provider log</a>
   </p>`;
 }

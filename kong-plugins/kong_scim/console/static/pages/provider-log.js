@@ -28,7 +28,7 @@ const COLUMNS = [
   { name: "Time", kind: "fit", cell: (each) => html`<${Time} at=${each.at} />` },
   { name: "Status", kind: "fit", cell: (each) => html`<${Badge} tone=${tone(each.status)}>${each.status}<//>` },
   { name: "Request", cell: (each) => html`<${What} request=${each} />` },
-  { name: "Token", cell: (each) => html`${each.token}${each.provider && html`<div class="muted">${each.provider}</div>`}` },
+  { name: "Token", cell: (each) => html`${each.token ?? html`<span class="muted">none</span>`}${each.provider && html`<div class="muted">${each.provider}</div>`}` },
   { name: "Duration", kind: "number", cell: (each) => `${number(Math.round(each.milliseconds))} ms` },
 ];
 
