@@ -43,6 +43,7 @@ class StandIn:
 
     :ivar answers: Status and body of a path, instead of what it would be answered.
     :ivar calls: Each request: its method, path, query and JSON body.
+    :ivar most: Lines that a page of the access review has at most.
     :ivar tokens: The values of ``Authorization`` that were seen.
     """
 
@@ -55,6 +56,7 @@ class StandIn:
         self.groups: list[dict[str, Any]] = []
         self.differences: list[dict[str, Any]] = []
         self.url = ""
+        self.most = 50
         self.reset()
 
     def reset(self) -> None:
@@ -62,6 +64,7 @@ class StandIn:
         self.answers.clear()
         self.calls.clear()
         self.tokens.clear()
+        self.most = 50
         self.people = resources(self.company.gateway, "Users")
         self.groups = resources(self.company.gateway, "Groups")
         self.differences = self._drift()
@@ -400,7 +403,7 @@ class StandIn:
             and query.get("group") in {None, each["by"]}
             and query.get("service") in {None, each["service"]}
         ]
-        page = _page(entries, query, "entries")
+        page = _page(entries, query, "entries", self.most)
         so_far = entries[: int(query.get("cursor") or 0) + len(page["entries"])]
         return {
             "tenant": "a",
@@ -417,8 +420,10 @@ class StandIn:
         }
 
 
-def _page(found: list[dict[str, Any]], query: dict[str, str], name: str) -> dict[str, Any]:
-    start, count = int(query.get("cursor") or 0), int(query.get("count", 50))
+def _page(
+    found: list[dict[str, Any]], query: dict[str, str], name: str, most: int = 200
+) -> dict[str, Any]:
+    start, count = int(query.get("cursor") or 0), min(int(query.get("count", 50)), most)
     following = start + count if start + count < len(found) else None
     return {
         name: found[start : start + count],

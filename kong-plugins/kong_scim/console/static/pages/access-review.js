@@ -5,7 +5,7 @@ import { count, credential, csvLine, moment, number } from "../format.js";
 import { Icon } from "../icons.js";
 import { Badge, Card, Facts, Loaded, Page, Pager, Table, Time, announce, download, userLink } from "../ui.js";
 
-const PAGE = 200;
+const PAGE = 500;
 const FILTERS = [["user", "Person"], ["group", "ACL group"], ["service", "Service"]];
 
 const queryOf = (form) => ({
