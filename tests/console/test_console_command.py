@@ -52,7 +52,7 @@ def test_a_port_that_is_taken() -> None:
 def test_the_sandbox_has_a_console_after_its_token() -> None:
     command = [sys.executable, "-m", "kong_scim.cli.main", "sandbox"]
     with subprocess.Popen(
-        [*command, "--port", "0", "--admin-port", "0", "--console-port", "0", "--token", "t"],
+        [*command, "--port", "0", "--admin-port", "0", "--console-port", "0", "--token", "t0ken"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def test_the_sandbox_has_a_console_after_its_token() -> None:
         assert process.stdout is not None
         try:
             lines = [process.stdout.readline().rstrip("\n") for _ in range(6)]
-            assert lines[2] == "SCIM token: t"
+            assert lines[2] == "SCIM token: t0ken"
             found = re.fullmatch(r"Console: (http://127\.0\.0\.1:\d+)/#secret=(\S+)", lines[3])
             assert found is not None
             with httpx.Client(base_url=found[1], trust_env=False) as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -87,8 +87,10 @@ def test_a_url_that_is_no_scim_route(tab: Tab, gateway_of_console: StandIn) -> N
 
 class TestAConsoleOfItsOwn:
     @pytest.fixture
-    def console(self) -> RunningConsole:
-        return RunningConsole("http://127.0.0.1:9/scim/v2")
+    def console(self) -> Iterator[RunningConsole]:
+        console = RunningConsole("http://127.0.0.1:9/scim/v2")
+        yield console
+        console.stop()
 
     def test_whose_gateway_is_away_says_so_and_then_that_it_was_stopped(
         self, new_tab: Callable[..., Tab], console: RunningConsole

@@ -10,7 +10,8 @@ from typing import Any
 
 from host_processes import PATIENCE, TOKENS
 
-LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/#secret=\S+")
+LINK = re.compile(r"http://127\.0\.0\.1:\d+/#secret=\S+")
+ORIGIN = re.compile(r"http://127\.0\.0\.1:\d+")
 TOKEN = TOKENS["scim-token-a"]
 WIDE = {"width": 1280, "height": 860}
 NARROW = {"width": 360, "height": 740}
@@ -36,27 +37,26 @@ class RunningConsole:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._link = self._next_link()
-        found = LINK.fullmatch(self._link)
-        assert found is not None
-        self.origin = found[1]
+        first = self._next(ORIGIN)
+        self._link = first
+        self.origin = first.partition("/#")[0]
 
     def link(self) -> str:
         """Return a link that nobody has used; whoever calls this uses it."""
         link, self._link = self._link, ""
-        return link or self._next_link()
+        return link or self._next(LINK)
 
-    def _next_link(self) -> str:
+    def _next(self, wanted: re.Pattern[str]) -> str:
+        """Return the last word of the next line with an address."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            found = LINK.search(line)
-            if found:
-                return found[0]
+            if wanted.search(line):
+                return line.split()[-1]
         raise RuntimeError("the console ended")
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
-        self._process.terminate()
+        self._process.terminate()  # does nothing the second time
         self._process.wait(PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -91,7 +91,9 @@ def console(
             sign_on,
         )
         say(f"Console: {served.link()}")
-        if sign_on is None:
+        if sign_on is not None:
+            say(f"The sign-on connects to http://{serving.HOST}:{listening.getsockname()[1]}")
+        else:
             say("The link opens the console in one browser. Ctrl-C stops it.")
         sys.stdout.flush()
         # uvicorn ends with the signal that it stopped for.
