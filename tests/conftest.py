@@ -28,6 +28,15 @@ ROOM = 2 * 1024**3
 """Bytes that must be free there."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the options of single directories: pytest reads their conftest.py too late."""
+    parser.addoption(
+        "--write-screenshots",
+        action="store_true",
+        help="write the pictures of docs/console.md anew",
+    )
+
+
 def pytest_configure() -> None:
     """Keep the files of tests in memory, where there is room: no commit waits for a disk."""
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and disk_usage(MEMORY).free > ROOM:

@@ -116,6 +116,7 @@ class SandboxHost:
                     *(sys.executable, "-m", self._module, "sandbox"),
                     *("--config", str(self._config), "--data", str(self._directory / "data")),
                     *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
+                    "--no-console",
                     *("--database", "off" if self.dbless else "sqlite"),
                 ],
                 env={

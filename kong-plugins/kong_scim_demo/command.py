@@ -100,6 +100,7 @@ def on_sandbox(database: str) -> Iterator[Urls]:
                 [
                     *(sys.executable, "-m", "kong_scim.cli.main", "sandbox"),
                     *("--port", "0", "--admin-port", "0", "--data", f"{directory}/data"),
+                    "--no-console",
                     *("--database", database, "--config", str(config)),
                 ],
                 env={**os.environ, "SCIM_TOKEN": token},

@@ -7,7 +7,9 @@ from typing import Literal
 
 import click
 
+from kong_scim.cli.console import PORT as CONSOLE_PORT
 from kong_scim.cli.printing import failure, say
+from kong_scim.console import serving
 from kong_scim_sandbox import gateway
 from kong_scim_sandbox.declarative import DeclarationError
 from kong_scim_sandbox.entity_schema import DaoError
@@ -44,6 +46,13 @@ _PORT = click.IntRange(0, 65535)
     show_default=True,
     help="As a Kong with a database, or as a DB-less one.",
 )
+@click.option(
+    "--console-port",
+    type=_PORT,
+    help=f"Port of the console; 0: a free one. Without it {CONSOLE_PORT}, or a free one where that "
+    "is taken.",
+)
+@click.option("--no-console", is_flag=True, help="Serve no console.")
 @click.option("--token", help="SCIM token to accept. Without it, one is made.")
 @click.option(
     "--echo/--no-echo",
@@ -59,6 +68,8 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
     database: Literal["sqlite", "off"],
     token: str | None,
     echo: bool,
+    console_port: int | None,
+    no_console: bool,
 ) -> None:
     """Run a gateway to try Kong SCIM with, where no Kong is at hand."""
     gateway.log_to_stderr()
@@ -70,6 +81,7 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
         database=database,
         token=token,
         echo=echo,
+        console_port=None if no_console else _console_port(console_port),
     )
     try:
         gateway.run(options, lambda text: say(*text.splitlines()))
@@ -77,3 +89,14 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
         raise failure(f"{config}: in consumers: {error.message}") from error
     except (DeclarationError, PluginServerError, OSError) as error:
         raise failure(str(error)) from error
+
+
+def _console_port(wanted: int | None) -> int:
+    """Return the port for the console: several sandboxes may run at the same time."""
+    if wanted is not None:
+        return wanted
+    try:
+        serving.listen(CONSOLE_PORT).close()
+    except OSError:
+        return 0
+    return CONSOLE_PORT

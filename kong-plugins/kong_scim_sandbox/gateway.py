@@ -22,6 +22,9 @@ import uvicorn
 import uvloop
 
 from kong_scim.cli import vault
+from kong_scim.console import serving
+from kong_scim.console.forwarding import GatewayClient
+from kong_scim.console.server import Console
 from kong_scim_sandbox.admin import admin_api
 from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim_sandbox.entities import WORKSPACE
@@ -68,6 +71,7 @@ class Options:
         data only the plugin server's part lasts.
     :param token: The value for the first token of the first SCIM plugin; None to make one.
     :param echo: Whether the sandbox itself answers for services at host ``echo``.
+    :param console_port: The port of the console; 0 for a free one, None for no console.
     """
 
     config: Path | None = None
@@ -77,6 +81,7 @@ class Options:
     database: Literal["sqlite", "off"] = "sqlite"
     token: str | None = None
     echo: bool = True
+    console_port: int | None = None
 
 
 def run(options: Options, write: Callable[[str], None]) -> None:
@@ -91,7 +96,8 @@ def run(options: Options, write: Callable[[str], None]) -> None:
     tokens = _tokens(declaration, options.token)
     with contextlib.ExitStack() as stack:
         sockets = [
-            stack.enter_context(_listen(port)) for port in (options.port, options.admin_port)
+            stack.enter_context(serving.listen(port, _BACKLOG))
+            for port in (options.port, options.admin_port)
         ]
         data = stack.enter_context(_data_directory(options.data))
         # The path of --data may be too long for a unix socket.
@@ -101,6 +107,9 @@ def run(options: Options, write: Callable[[str], None]) -> None:
         stack.callback(store.close)
         (store.load if dbless else store.declare)(declaration.consumers)
         ports = [bound.getsockname()[1] for bound in sockets]
+        console = _console(declaration, options.console_port, ports[0], write)
+        if console is not None:
+            stack.enter_context(console.bound)
         sandbox = _Sandbox(
             declaration=declaration,
             store=store,
@@ -110,9 +119,10 @@ def run(options: Options, write: Callable[[str], None]) -> None:
             ),
             port=ports[0],
             echo=options.echo,
+            console=console,
         )
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        greeting = [FIRST_LINE, *_greeting(declaration, tokens, *ports)]
+        greeting = [FIRST_LINE, *_greeting(declaration, tokens, ports[0], ports[1], console)]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(sandbox.run(sockets, lambda: write("\n".join(greeting))))
 
@@ -129,6 +139,7 @@ class _Sandbox:
     process: PluginProcess
     port: int
     echo: bool
+    console: _BoundConsole | None
 
     async def run(self, sockets: Sequence[socket.socket], started: Callable[[], object]) -> None:
         """Serve the proxy and the admin port until a signal."""
@@ -186,6 +197,9 @@ class _Sandbox:
         started: Callable[[], object],
     ) -> None:
         servers = [_server(application) for application in applications]
+        if self.console is not None:
+            servers.append(_Server(serving.config(self.console.served.app)))
+            sockets = [*sockets, self.console.bound]
         running = [
             asyncio.create_task(server.serve(sockets=[bound]))
             for server, bound in zip(servers, sockets, strict=True)
@@ -256,15 +270,46 @@ def _tokens(declaration: Declaration, wanted: str | None) -> dict[str, str]:
 
 
 def _greeting(
-    declaration: Declaration, tokens: dict[str, str], port: int, admin_port: int
+    declaration: Declaration,
+    tokens: dict[str, str],
+    port: int,
+    admin_port: int,
+    console: _BoundConsole | None,
 ) -> Iterator[str]:
     for index, (route, plugin) in enumerate(scim_plugins(declaration)):
         path = (route.paths or ("",))[0]
         tenant = f" of tenant {plugin.config.get('tenant', 'default')}" if index else ""
         yield f"SCIM base URL{tenant}: http://{HOST}:{port}{path}"
         yield f"SCIM token{tenant}: {tokens[plugin.id]}"
+        if console is not None and index == 0:
+            yield f"Console: {console.served.link()}"
     yield f"Proxy: http://{HOST}:{port}"
     yield f"Admin API: http://{HOST}:{admin_port}"
+
+
+@dataclass(frozen=True)
+class _BoundConsole:
+    served: Console
+    bound: socket.socket
+
+
+def _console(
+    declaration: Declaration, port: int | None, proxy_port: int, write: Callable[[str], None]
+) -> _BoundConsole | None:
+    """Return the console of the first tenant, or None if the file does not say its token."""
+    route, plugin = next(iter(scim_plugins(declaration)), (None, None))
+    if port is None or route is None or plugin is None:
+        return None
+    tokens = vault.resolved(plugin.config)["tokens"]
+    token = tokens[0].get("value") if tokens else None
+    if not token:
+        return None
+    bound = serving.listen(port)
+    gateway = GatewayClient(f"http://{HOST}:{proxy_port}{(route.paths or ('',))[0]}", token)
+    served = Console(
+        gateway, bound.getsockname()[1], lambda link: write(f"Another browser: {link}")
+    )
+    return _BoundConsole(served, bound)
 
 
 @contextlib.contextmanager
@@ -275,20 +320,6 @@ def _data_directory(data: Path | None) -> Iterator[Path]:
     else:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield data
-
-
-def _listen(port: int) -> socket.socket:
-    # Without the protocol's number asyncio leaves Nagle's algorithm on: 40 ms more for an answer.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((HOST, port))
-        # From here on clients may connect, and wait until they are served.
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise OSError(error.errno, f"port {port} of {HOST}: {error.strerror}") from error
-    return listening
 
 
 class _Server(uvicorn.Server):

@@ -101,6 +101,7 @@ def sandbox(data: Path, **config: Any) -> Iterator[Server]:
     token = secrets.token_urlsafe()
     command = [sys.executable, "-m", "kong_scim.cli.main", "sandbox", "--config", str(declaration)]
     command += ["--port", "0", "--admin-port", "0", "--data", str(data), "--token", token]
+    command.append("--no-console")
     with _process(*command) as process:
         said: dict[str, str] = {}
         for line in process.stdout or ():

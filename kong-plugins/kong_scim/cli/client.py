@@ -33,6 +33,16 @@ def gateway_options(command: F) -> F:
     return command
 
 
+def url_and_token(scim_url: str | None, token: str | None) -> tuple[str, str]:
+    """Return both, which a command needs.
+
+    :raises ~click.UsageError: Without a URL or a token.
+    """
+    if not scim_url or not token:
+        raise click.UsageError("--scim-url and --token are needed, or SCIM_URL and SCIM_TOKEN")
+    return scim_url, token
+
+
 class Client:
     """Reads a tenant's resources.
 
@@ -40,8 +50,7 @@ class Client:
     """
 
     def __init__(self, scim_url: str | None, token: str | None) -> None:
-        if not scim_url or not token:
-            raise click.UsageError("--scim-url and --token are needed, or SCIM_URL and SCIM_TOKEN")
+        scim_url, token = url_and_token(scim_url, token)
         self._http = httpx.Client(
             base_url=scim_url.rstrip("/"),
             headers={

@@ -12,6 +12,7 @@ from kong_scim.cli.printing import failure
 _COMMANDS = {
     "access-review": "kong_scim.cli.access_review",
     "audit": "kong_scim.cli.audit",
+    "console": "kong_scim.cli.console",
     "deliveries": "kong_scim.cli.deliveries",
     "demo": "kong_scim_demo.command",
     "drift": "kong_scim.cli.drift",
@@ -26,7 +27,7 @@ _COMMANDS = {
 }
 """The module of each command. The command is its function of the same name, with underscores."""
 
-_EXTRAS = {"demo": "sandbox", "sandbox": "sandbox"}
+_EXTRAS = {"console": "console", "demo": "sandbox", "sandbox": "sandbox"}
 """The extra of the package that a command needs beyond ``cli``."""
 
 
