@@ -127,7 +127,7 @@ def give_up_deliveries(company: Company) -> None:
 def deliveries(gateway: Gateway, state: str) -> list[dict[str, Any]]:
     """Return the deliveries with a state."""
     answer = gateway.scim.get("/Events/deliveries", params={"state": state, "count": 200})
-    found: list[dict[str, Any]] = answered(answer, 200)["deliveries"]
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["deliveries"]
     return found
 
 

@@ -38,10 +38,12 @@ def company(_gateways: Callable[[str], Gateway]) -> Iterator[Company]:
         events = {"webhooks": [webhook], "allow_http": True, "allow_hosts": ["127.0.0.1"]}
         net = {"users": 5}
         with variant(_gateways("sandbox"), quarantine=net, events=events) as gateway:
-            made = found(gateway)
-            give_up_deliveries(made)
-            yield made
-            gateway.decide("approve")
+            try:
+                made = found(gateway)
+                give_up_deliveries(made)
+                yield made
+            finally:
+                gateway.decide("approve")  # otherwise nobody could clear it
 
 
 @pytest.fixture(scope="module")
