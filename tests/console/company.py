@@ -106,12 +106,29 @@ def found(gateway: Gateway) -> Company:
 
 
 def give_up_deliveries(company: Company) -> None:
-    """Give up the first deliveries that failed: in time that would take days."""
-    run(
-        company.gateway,
-        "UPDATE scim_deliveries SET state = 'dead' WHERE number IN (SELECT number FROM "
-        "scim_deliveries WHERE state = 'pending' ORDER BY number LIMIT 3)",
-    )
+    """Give up the first deliveries that failed: in time that would take days.
+
+    One that is being sent meanwhile is noted as failed after that, so it takes another try.
+    """
+
+    def given_up() -> bool:
+        waiting_ones = deliveries(company.gateway, "pending")
+        tried = [each["id"] for each in waiting_ones if each["attempts"]][:3]
+        numbers = ", ".join(map(str, tried))
+        run(
+            company.gateway,
+            f"UPDATE scim_deliveries SET state = 'dead' WHERE number IN ({numbers})",
+        )
+        return len(deliveries(company.gateway, "dead")) >= 3
+
+    eventually(given_up, "deliveries that are given up")
+
+
+def deliveries(gateway: Gateway, state: str) -> list[dict[str, Any]]:
+    """Return the deliveries with a state."""
+    answer = gateway.scim.get("/Events/deliveries", params={"state": state, "count": 200})
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["deliveries"]
+    return found
 
 
 def resources(gateway: Gateway, kind: str) -> list[dict[str, Any]]:

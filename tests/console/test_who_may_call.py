@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from company import Company
 from gateway import StandIn
 from windows import TOKEN, RunningConsole
 
+from hosts import Gateway
 from kong_scim.console.forwarding import LARGEST_BODY
 from kong_scim.console.server import KEY_HEADER
+from variants import variant
+
+
+@pytest.fixture(scope="module")
+def company(_gateways: Callable[[str], Gateway]) -> Iterator[Company]:
+    """A tenant without people, which these tests need not have."""
+    with variant(_gateways("sandbox")) as gateway:
+        yield Company(gateway, {}, {})
 
 
 class Session:

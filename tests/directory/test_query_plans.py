@@ -19,6 +19,7 @@ from directory_support import (
 from scim2_models import ResourceType
 
 from kong_scim.bridge import Sql
+from kong_scim.directory import listing
 from kong_scim.directory.database import Scope, TenantDatabase
 from kong_scim.directory.every_user import EveryUser
 from kong_scim.directory.kinds import Kinds
@@ -105,6 +106,13 @@ class Filled:
         self.storage.delete(GROUPS, outer)
         return self.ran()
 
+    def people(self, text: str) -> list[Sql]:
+        """Return every statement that finds people by the beginning of a name."""
+        self.recorder.steps()
+        users = Kinds(PROVIDER).in_role("User")
+        listing.by_name(TenantDatabase(self.recorder, SCOPE), users, text, None, 20)
+        return self.ran()
+
     def ran(self) -> list[Sql]:
         batches = [*self.recorder.queries, *self.recorder.commits]
         return [each for batch in batches for each in batch if isinstance(each, Sql)]
@@ -171,6 +179,13 @@ class TestOnPostgres:
                 assert "Seq Scan on scim_members" not in plan, plan
                 assert "Seq Scan on scim_values" not in plan, plan
 
+    @pytest.mark.parametrize("text", ["user1", "u77", "nobody"])
+    def test_a_page_of_people_by_name_reads_little_more_than_the_page(
+        self, filled: Filled, database: PostgresDatabase, text: str
+    ) -> None:
+        for statement in filled.people(text):
+            assert most_rows(database, statement) <= 100, database.explain(statement)
+
 
 class TestOnSqlite:
     @pytest.fixture
@@ -231,6 +246,17 @@ class TestOnSqlite:
         for statement in filled.ran():
             assert_looks_up(database, statement)
             assert "TEMP B-TREE" not in sqlite_plan(database, statement)
+
+    def test_people_are_found_by_name_in_the_order_of_the_index(
+        self, filled: Filled, database: SqliteDatabase
+    ) -> None:
+        for statement in filled.people("u"):
+            plan = sqlite_plan(database, statement)
+            first, *others = plan.split("SEARCH ")[1:]
+            assert "scim_values_head (attr=? AND head>?" in first, plan
+            assert all("id=?" in each for each in others), plan
+            assert "SCAN" not in plan, plan
+            assert "TEMP B-TREE" not in plan, plan
 
 
 def most_rows(database: PostgresDatabase, statement: Sql) -> float:

@@ -15,14 +15,24 @@ from typing import Any
 
 from scim2_models import AttributeBinding, InvalidCursorException, Path, Resource
 from scim2_server.utils import parametrize
-from sqlalchemy import Select, and_, bindparam, exists, literal, not_, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from kong_scim.bridge import Dialect
 from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.queries import IN_SCOPE_BY_ID, ROW, in_scope
 from kong_scim.directory.related import InOrder
-from kong_scim.directory.statements import Statement, is_one_of
+from kong_scim.directory.statements import Statement
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import HEAD, resources, values
 from kong_scim.directory.values import comparable, key_of
@@ -139,28 +149,31 @@ def _found_by(model: type[Resource[Any]], attribute: int) -> Statement:
     finds, and each once."""
     keys = [key_of(binding) for binding in _searched(model)]
 
-    def begins(table: Any, index: int) -> Any:
+    def begins(head: ColumnElement[str], attr: ColumnElement[str], index: int) -> Any:
         return and_(
-            table.c.attr == literal(keys[index]),
-            table.c.head >= bindparam(f"begin{index}"),
-            table.c.head <= bindparam(f"end{index}"),
+            attr == literal(keys[index]),
+            head >= bindparam(f"begin{index}"),
+            head <= bindparam(f"end{index}"),
         )
 
-    def listed_before() -> Any:
+    def times_listed_before() -> Any:
+        """Return how often the same user comes before this row.
+
+        The columns are expressions, and it is a number and no EXISTS, so that both databases read
+        the values of this one user by their key. They would read all that begin with the text.
+        """
         other = values.alias("other")
+        head, attr = other.c.head.concat(""), other.c.attr.concat("")
         same = and_(
-            begins(other, attribute),
-            tuple_(other.c.head, other.c.entry) < tuple_(values.c.head, values.c.entry),
+            begins(head, attr, attribute),
+            tuple_(head, other.c.entry) < tuple_(values.c.head, values.c.entry),
         )
-        earlier = (begins(other, index) for index in range(attribute))
-        return exists(
-            select(literal(1))
+        earlier = (begins(head, attr, index) for index in range(attribute))
+        return (
+            select(func.count())
             .select_from(other)
-            .where(
-                other.c.resource_id == values.c.resource_id,
-                is_one_of(other.c.attr, keys[: attribute + 1]),
-                or_(same, *earlier),
-            )
+            .where(other.c.resource_id == values.c.resource_id, or_(same, *earlier))
+            .scalar_subquery()
         )
 
     def statement(dialect: Dialect) -> Select[Any]:
@@ -170,12 +183,12 @@ def _found_by(model: type[Resource[Any]], attribute: int) -> Statement:
             select(*ROW, values.c.head)
             .select_from(in_order if dialect == "sqlite" else values.join(resources, tie))
             .where(
-                begins(values, attribute),
+                begins(values.c.head, values.c.attr, attribute),
                 tuple_(values.c.head, values.c.resource_id)
                 > tuple_(bindparam("head"), bindparam("last")),
                 IN_SCOPE_BY_ID,
                 resources.c.type == bindparam("type"),
-                not_(listed_before()),
+                times_listed_before() == 0,
             )
             .order_by(values.c.head, values.c.resource_id)
             .limit(bindparam("limit"))

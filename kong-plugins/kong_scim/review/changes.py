@@ -49,10 +49,7 @@ class ChangeReader:
                 detail="The audit trail has too many events of these people for one answer: ask "
                 "for a single user, or drop old events (events.keep_days)"
             )
-        if len(waiting) > MOST_WAITING:
-            raise TooManyException(
-                detail="Too many changes of this moment are not in the audit trail yet: ask again"
-            )
+        _check_waiting(waiting)
         parts = _parts(of_groups)
         facts = self._facts(sorted({row["event"] for row in (*of_groups, *own)}))
         owners = {(row["person"], row["event"]) for row in own}
@@ -74,6 +71,16 @@ class ChangeReader:
                     known.append(change)
         return changes
 
+    def deletions_waiting(self, kind: str) -> list[str]:
+        """Return the ids of deleted resources of a type whose events are not sealed yet."""
+        rows = self._database.rows(_WAITING, limit=MOST_WAITING + 1)
+        _check_waiting(rows)
+        return [
+            row["resource_id"]
+            for row in rows
+            if row["resource_type"] == kind and json.loads(row["doc"])["operation"] == "delete"
+        ]
+
     def _facts(self, events: Sequence[str]) -> dict[str, _Parts]:
         """Return the values of events by their attributes."""
         found: dict[str, _Parts] = {}
@@ -83,6 +90,13 @@ class ChangeReader:
                 value = row["num"] if row["val"] is None else row["val"]
                 found.setdefault(row["event"], {}).setdefault(row["attr"], []).append(value)
         return found
+
+
+def _check_waiting(rows: Sequence[Row]) -> None:
+    if len(rows) > MOST_WAITING:
+        raise TooManyException(
+            detail="Too many changes of this moment are not in the audit trail yet: ask again"
+        )
 
 
 _Parts = dict[str, list[Any]]
@@ -163,7 +177,10 @@ def _unsealed(row: Row, people: set[str]) -> Iterable[tuple[str, Change]]:
 # -- Statements ---------------------------------------------------------------
 
 _WAITING = Statement(
-    select(outbox.c.id, outbox.c.created, outbox.c.resource_id, outbox.c.doc, outbox.c.written)
+    select(
+        *(outbox.c.id, outbox.c.created, outbox.c.resource_type, outbox.c.resource_id),
+        *(outbox.c.doc, outbox.c.written),
+    )
     .where(in_scope(outbox))
     .order_by(outbox.c.position)
     .limit(bindparam("limit"))

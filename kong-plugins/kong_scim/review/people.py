@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from scim2_models import InvalidValueException, SCIMException, TooManyException
@@ -20,10 +20,10 @@ from kong_scim.directory.related import InOrder, NotByIndex
 from kong_scim.directory.statements import Statement
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import HEAD, resources, values
-from kong_scim.directory.values import folded
+from kong_scim.directory.values import folded, instant
 from kong_scim.events.hash_chain import START, Chain
 from kong_scim.events.trail import Trail
-from kong_scim.review.changes import MOST_WAITING, ChangeReader
+from kong_scim.review.changes import ChangeReader
 from kong_scim.review.configuration import AnonymousConsumer, KongConfiguration
 from kong_scim.review.history import Access, access_at
 from kong_scim.review.judgement import KINDS
@@ -33,6 +33,12 @@ from kong_scim.sync.wanted import SUSPENDED
 
 BATCH = 25
 """People that are read at once."""
+
+MOST_DELETED = 5000
+"""People that may be deleted while a report is read, and in the minute before."""
+
+_SEALED_WITHIN = timedelta(minutes=1)
+"""The time after which an event is taken to be in the trail."""
 
 MOST_ENTITIES = 20_000
 """Routes, services and plugins of each kind that a review reads."""
@@ -184,7 +190,7 @@ class ReviewReader:
         self, moment: str, read: str, position: Position
     ) -> Iterator[tuple[PersonThen, Position]]:
         """Yield everybody of a moment with the position behind: first who was deleted between it
-        and the time of reading, and then the users in the order of their ids.
+        and the minute before the time of reading, and then the others in the order of their ids.
 
         Who is deleted while the report is read, from one position to the next, is not left out.
 
@@ -192,14 +198,15 @@ class ReviewReader:
         :param position: Where to begin, :func:`first` for the first time.
         """
         kind, *place = position
-        created, event = place if kind == "gone" else (read, "")
-        while created < read:
-            rows = self._deletions(created, event, read)
+        sealed = max(moment, instant(datetime.fromisoformat(read) - _SEALED_WITHIN))
+        created, event = place if kind == "gone" else (sealed, "")
+        while created < sealed:
+            rows = self._deletions(created, event, sealed)
             people = {each.id: each for each in self._gone_then(_persons(rows), moment)}
             for row in rows:
                 if row["person"] in people:
                     yield people[row["person"]], ("gone", row["created"], row["id"])
-            created, event = (rows[-1]["created"], rows[-1]["id"]) if rows else (read, "")
+            created, event = (rows[-1]["created"], rows[-1]["id"]) if rows else (sealed, "")
         last = place[0] if kind == "user" else ""
         while True:
             found = self._database.rows(
@@ -207,19 +214,25 @@ class ReviewReader:
             )
             end = found[-1]["id"] if found else _BEHIND_ALL
             people_now = self._then([StoredRow.read(row) for row in found], moment)
-            deleted = self._deletions(read, "", _BEHIND_ALL, MOST_WAITING)
-            if len(deleted) == MOST_WAITING:
-                raise ChangedMeanwhileException(
-                    detail="Too many users were deleted meanwhile: begin anew"
-                )
-            gone = [each for each in _persons(deleted) if last < each <= end]
             known = {each.id for each in people_now}
+            gone = [each for each in self._gone_since(sealed) if last < each <= end]
             missed = self._gone_then([each for each in gone if each not in known], moment)
             for person in sorted([*people_now, *missed], key=lambda each: each.id):
                 yield person, ("user", person.id)
             if not found:
                 return
             last = end
+
+    def _gone_since(self, moment: str) -> list[str]:
+        """Return who was deleted after a moment, also by events that are not sealed yet."""
+        # The outbox is read first: what is sealed meanwhile is found in the trail.
+        waiting = self._changes.deletions_waiting(self._users.name)
+        rows = self._deletions(moment, "", _BEHIND_ALL, MOST_DELETED)
+        if len(rows) == MOST_DELETED:
+            raise ChangedMeanwhileException(
+                detail="Too many users were deleted in the last minute: ask again in a minute"
+            )
+        return list(dict.fromkeys([*_persons(rows), *waiting]))
 
     def _deletions(self, created: str, event: str, until: str, limit: int = BATCH) -> list[Row]:
         return self._database.rows(
