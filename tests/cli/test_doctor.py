@@ -494,6 +494,7 @@ def test_drift_and_failed_requests_where_the_gateway_tells_them(good: Gateway) -
         "path": "/Users",
         "status": 409,
         "error": "The username a belongs to a consumer that SCIM did not create",
+        "token": "idp",
     }
     requests = Telling("/Requests", lambda _: {"requests": [request] * 3})
     found = finding(look(good.scim_base, transport=requests), "requests")

@@ -30,7 +30,8 @@ def test_each_request_is_there_with_its_caller_and_its_provider(gateway: Gateway
     user = gateway.scim.post("/Users", json=user_body(), headers=agent).json()
     gateway.scim.get(f"/Users/{user['id']}?attributes=userName", headers={"User-Agent": "curl/8"})
 
-    read, created = log(gateway, count=2)
+    of_users = (each for each in log(gateway) if each["path"].startswith("/Users"))
+    read, created = next(of_users), next(of_users)
 
     assert created | {"id": 0, "at": "", "milliseconds": 0} == {
         "id": 0,

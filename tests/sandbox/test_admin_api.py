@@ -142,7 +142,7 @@ class TestWhatItRefuses:
         ("method", "path"),
         [
             ("PUT", "/consumers/declared"),
-            ("PATCH", "/consumers/declared"),
+            ("PATCH", "/consumers/declared/acls"),
             ("DELETE", "/consumers"),
             ("PUT", "/consumers/declared/acls"),
             ("POST", "/status"),

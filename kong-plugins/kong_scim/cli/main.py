@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 import click
 
@@ -30,6 +31,9 @@ _COMMANDS = {
 _EXTRAS = {"console": "console", "demo": "sandbox", "sandbox": "sandbox"}
 """The extra of the package that a command needs beyond ``cli``."""
 
+_OF_EXTRAS = {"console": "uvicorn", "sandbox": "lupa"}
+"""A package of each extra, which is there if the extra is installed."""
+
 
 class _Commands(click.Group):
     """Imports only the module of the command that is called, so that it starts quickly."""
@@ -40,13 +44,11 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        try:
-            function = cmd_name.replace("-", "_")
-            command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), function)
-        except ModuleNotFoundError as error:
-            if cmd_name not in _EXTRAS or str(error.name).startswith("kong_scim"):
-                raise
-            return _not_installed(cmd_name, _EXTRAS[cmd_name])
+        extra = _EXTRAS.get(cmd_name)
+        if extra is not None and find_spec(_OF_EXTRAS[extra]) is None:
+            return _not_installed(cmd_name, extra)
+        function = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), function)
         return command
 
 

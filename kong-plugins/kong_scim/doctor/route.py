@@ -26,6 +26,9 @@ TIMEOUT = 20
 MOST = 4 * 1024 * 1024
 """Bytes of an answer that are read."""
 
+USER_AGENT = "kong-scim-doctor"
+"""What the doctor's requests say of themselves, by which the provider log tells them apart."""
+
 SOON = timedelta(days=14)
 """How long before its end a certificate or a token is worth a warning."""
 
@@ -95,7 +98,10 @@ class Route:
         self.url = url.rstrip("/")
         self._now = now
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers={
+                "User-Agent": USER_AGENT,
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+            },
             timeout=TIMEOUT,
             transport=transport,
             verify=not insecure,

@@ -9,14 +9,12 @@ from datetime import datetime, timedelta
 from kong_scim.auth.scopes import PROVISIONING
 from kong_scim.doctor.gateway import Facts, moment
 from kong_scim.doctor.report import Report
-from kong_scim.doctor.route import SOON, NoAnswerError, Route, judge
+from kong_scim.doctor.route import SOON, USER_AGENT, NoAnswerError, Route, judge
 from kong_scim.doctor.symptoms import symptom_of
+from kong_scim.provider_log.senders import PROVIDERS
 
 SILENCE = timedelta(days=1)
 """How long a provider may send nothing. Entra's cycles take 40 minutes, and full syncs a day."""
-
-MANY = 1000
-"""Deliveries that wait, from which on there is a warning."""
 
 MANY = 1000
 """Deliveries that wait, from which on there is a warning."""
@@ -209,18 +207,26 @@ def _drift(status: Facts, report: Report) -> None:
 
 
 def _requests(found: Facts, report: Report) -> None:
-    """Count the failed requests by symptom."""
-    seen: dict[tuple[str, str, str], int] = {}
+    """Count the failed requests by symptom.
+
+    Those of the doctor itself are left out, and those that were not let in and name no provider: a
+    health check or a scanner may send them.
+    """
+    seen: dict[tuple[str, str], int] = {}
     for each in found.get("requests") or []:
+        provider = each.get("provider")
+        if provider == USER_AGENT or not (each.get("token") or provider in PROVIDERS):
+            continue
         sentence = str(each.get("error") or "")
         symptom = symptom_of(each.get("status"), sentence)
         path = re.sub(r"/[^/]{20,}", "/...", str(each.get("path", "")))
         what = f"{each.get('method')} {path} {each.get('status')}: {sentence}"
-        key = (symptom.check, symptom.symptom, symptom.advice) if symptom else ("requests", "", "")
-        label = key if symptom else ("requests", what, "its text says what to change")
-        seen[label] = seen.get(label, 0) + 1
-    for (check, what, advice), count in seen.items():
-        report.warn(check, f"{count} of the provider's last requests failed: {what}", advice)
+        key = (
+            (symptom.symptom, symptom.advice) if symptom else (what, "its text says what to change")
+        )
+        seen[key] = seen.get(key, 0) + 1
+    for (what, advice), count in seen.items():
+        report.warn("requests", f"{count} of the provider's last requests failed: {what}", advice)
     report.ok("requests", "none of the last ones failed")
 
 

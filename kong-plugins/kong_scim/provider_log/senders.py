@@ -24,6 +24,9 @@ _PROVIDERS = (
 )
 """What the User-Agent of each provider has in it, in lower case, and the provider's name."""
 
+PROVIDERS = frozenset(name for _, name in _PROVIDERS)
+"""The names of the providers that are known."""
+
 _ENTRA_FLAG = "aadOptscim062020"
 """The flag that an administrator of Entra ID appends to the URL (docs/providers/entra.md)."""
 

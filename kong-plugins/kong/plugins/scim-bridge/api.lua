@@ -110,7 +110,8 @@ return {
     POST = function(self)
       local schema, fields = self.dao.schema, {}
       for name, value in pairs(self.params) do
-        fields[name] = schema.fields[name] and value or nil
+        -- a time to live is no field of the schema (kong/db/schema/init.lua)
+        fields[name] = (schema.fields[name] or schema.ttl and name == "ttl") and value or nil
       end
       fields.consumer = { id = self.consumer.id }
 

@@ -130,7 +130,7 @@ function _M.credentials(kinds, ids, limit)
     local schema, field = kind[1], kind[2]
     statements[i] = ([[
       SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires
-        FROM %s WHERE %s IN (%s)]]):format(schema.name, field, schema.fields.ttl and "ttl" or "NULL",
+        FROM %s WHERE %s IN (%s)]]):format(schema.name, field, schema.ttl and "created_at + ttl" or "NULL",
                                            schema.name, field, IDS:format(ids))
   end
 
