@@ -14,6 +14,7 @@ from pathlib import Path
 from kong_scim.directory import ddl
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.declarative_rows import ConsumerRow
+from kong_scim_sandbox.entity_schema import DAOS
 from kong_scim_sandbox.lua.database import LMDB, SandboxDatabase
 from kong_scim_sandbox.lua.workers import Workers
 
@@ -51,7 +52,7 @@ class Store:
         :raises DaoError: The error of Kong's DAOs. Nothing changes then.
         """
         with self.writing() as connection:
-            for name in ("lmdb", "keyauth_credentials", "acls", "consumers"):
+            for name in ("lmdb", *reversed(DAOS)):
                 connection.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own
             for row in consumers:
                 _declare(connection, row)

@@ -29,6 +29,8 @@ from kong_scim.bridge.errors import (
     bridge_error,
 )
 from kong_scim.bridge.messages import (
+    ACLS,
+    CONSUMER_GROUPS,
     MEMBERSHIPS,
     Acl,
     AdminRequest,
@@ -45,6 +47,7 @@ from kong_scim.bridge.messages import (
     Opening,
     Param,
     Request,
+    Retire,
     Revoke,
     RollbackDryRun,
     Rows,
@@ -59,7 +62,9 @@ from kong_scim.bridge.messages import (
 )
 
 __all__ = [
+    "ACLS",
     "BRIDGE_VERSION",
+    "CONSUMER_GROUPS",
     "GATEWAY_AWAY",
     "MEMBERSHIPS",
     "Acl",
@@ -89,6 +94,7 @@ __all__ = [
     "Pdk",
     "ReadOnlyError",
     "Request",
+    "Retire",
     "Revoke",
     "RollbackDryRun",
     "RowCountError",

@@ -17,7 +17,7 @@ from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserS
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
-from kong_scim.sync.names import access_groups, refuse_hidden, role_values, shown
+from kong_scim.sync.names import access_groups, given_group, refuse_hidden, role_values, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan, stage
 from kong_scim.sync.record import KongUserRecord
@@ -83,10 +83,11 @@ class KongConsumerSync:
         claims: list[Step] = []
         if change.group_name is not None:
             claims += self._ownership.of_group(change)
+        left = list(self._left(change))
         moment = self._clock()
         cases = [self._case(user, moment) for user in change.users]
         if not cases:
-            return Outcome(claims=tuple(claims))
+            return Outcome(tuple(left), claims=tuple(claims))
         for case in cases:
             self._refuse_roles(case.change)
             if case.change.id == change.resource_id:
@@ -118,7 +119,7 @@ class KongConsumerSync:
                 records[case.change.id] = record.to_scim()
         lost = sum(self._lost_groups(case) for case in cases)
         # Steps of one kind follow each other, so that the bridge writes them as one set.
-        ordered = tuple(sorted(steps, key=stage))
+        ordered = (*sorted(steps, key=stage), *left)
         return Outcome(ordered, records, accesses, tuple(claims), lost, unread)
 
     def reapply(self, users: Sequence[UserState]) -> list[Reapplication]:
@@ -145,6 +146,18 @@ class KongConsumerSync:
             consumer = target.id if target.present else None
             found.append(Reapplication(case.change.id, consumer, steps=tuple(steps)))
         return found
+
+    def _left(self, change: Change) -> Iterator[Step]:
+        """Yield the steps for the group in Kong that a deleted or renamed group gave."""
+        if change.old_group_name is None:
+            return
+        try:
+            name = given_group(self._config.groups, change.old_group_name)
+        except SCIMException:  # it gave none
+            return
+        for target in TARGETS if name else ():
+            if self._config.groups.targets.has(str(name), target.kind):
+                yield from target.left(str(name), self._config.tag())
 
     def _refuse_roles(self, change: UserChange) -> None:
         """Refuse a change of roles by a caller who may not change groups.
@@ -344,21 +357,18 @@ class _Case:
 
 def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
     """Return the change of one user's access that its steps make."""
-    targets = {target.dao: target for target in TARGETS}
-    held: dict[str, str] = {}
-    if present is not None:
-        for target in TARGETS:
-            held |= target.held(present)
-    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in targets}
+    daos = [target.dao for target in TARGETS]
+    held = [each for dao in daos for each in (present.members_of(dao) if present else ())]
+    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in daos}
+    added = [
+        str(step.entity["group"])
+        for step in steps
+        if isinstance(step, Upsert) and step.dao in daos
+    ]
+    removed = {each.group for each in held if each.id in deleted or not wanted_.present}
     return Access(
         consumer=wanted_.id,
-        added=tuple(
-            targets[step.dao].group_of(step)
-            for step in steps
-            if isinstance(step, Upsert) and step.dao in targets
-        ),
-        removed=tuple(
-            sorted(name for id_, name in held.items() if id_ in deleted or not wanted_.present)
-        ),
+        added=tuple(dict.fromkeys(added)),  # a group may be of two targets
+        removed=tuple(sorted(removed)),
         suspended=wanted_.suspended if wanted_.present else None,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException, Path, Resource, Returned
 
+from kong_scim.config.groups import Kind, TargetChoice
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginConfig
 from kong_scim.directory.kinds import USER_SCHEMA
 from kong_scim.directory.stored_row import StoredRow
@@ -21,6 +22,8 @@ SUSPENDED = "scim:suspended"
 """The tag of a consumer that the guard refuses."""
 USER_TAG = "scim-user:"
 """The prefix of the tag with the SCIM id of a consumer's user."""
+GROUP_TAG = "scim-group:"
+"""The prefix of the tag for a membership of a consumer that SCIM gave and that has no tags."""
 REVOKED_TAG = "scim-revoked-at:"
 """The prefix of the tag with the time of the last revocation, in seconds since the epoch. The guard
 refuses older sessions and tokens."""
@@ -28,7 +31,7 @@ refuses older sessions and tokens."""
 
 @dataclass(frozen=True)
 class Wanted:
-    """The consumer a user should be, with its ACL groups.
+    """The consumer a user should be, with its groups.
 
     :param id: The consumer's id: that of the user, or that of an adopted consumer.
     :param present: Whether the user should have a consumer. False for a deleted user, and for an
@@ -37,8 +40,9 @@ class Wanted:
     :param suspended: Whether the guard must refuse the consumer.
     :param keeps_credentials: Whether it keeps its credentials while it is suspended.
     :param returning: Whether it was suspended until now.
-    :param groups: Its ACL groups, sorted.
+    :param groups: The names of its groups, sorted.
     :param revoked_at: When its access was revoked last; None for never.
+    :param choice: What each group is in Kong.
     """
 
     id: str
@@ -53,10 +57,15 @@ class Wanted:
     returning: bool = False
     groups: tuple[str, ...] = ()
     revoked_at: datetime | None = None
+    choice: TargetChoice = TargetChoice()
+
+    def groups_of(self, kind: Kind) -> tuple[str, ...]:
+        """Return its groups of one kind."""
+        return tuple(name for name in self.groups if self.choice.has(name, kind))
 
     @property
     def owner_tags(self) -> tuple[str, ...]:
-        """The tags of every entity of this tenant: consumers and ACL groups."""
+        """The tags of every entity of this tenant: consumers and groups."""
         return (MANAGED, f"scim:{self.tenant}")
 
     @property
@@ -108,6 +117,7 @@ def wanted(
         groups=access_groups(config, user.doc, group_names) if active else (),
         returning=active and returning,
         revoked_at=revoked_at,
+        choice=config.groups.targets,
     )
 
 

@@ -11,6 +11,7 @@ local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local sets = require "kong.plugins.scim-bridge.sets"
 local sql = require "kong.plugins.scim-bridge.sql"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong  = kong
@@ -28,7 +29,7 @@ local ON_BEHALF_OF_CONSUMERS = { "oauth2_tokens", "oauth2_authorization_codes" }
 -- uses the index on acls.group; it is a separate statement, so that it sees what was committed before the
 -- lock
 local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
-local LOCK_PREFIX = "scim-bridge acl group "
+local LOCK_PREFIX = "scim-bridge acl group "  -- for groups of all targets
 
 
 -- -- Steps of SQL ------------------------------------------------------------
@@ -112,22 +113,20 @@ local function on_behalf(tx, consumer)
 end
 
 
---- See entities.lua. The groups are in the order of their keys, so that two transactions never deadlock.
-local function claim(tx, groups, tag, refuse)
+--- See entities.lua.
+local function claim(tx, group, dao, tag, refuse)
   local connector = tx.connector
   local workspace = connector:escape_literal(internals.workspace())
-  for _, group in ipairs(groups) do
-    local key = connector:escape_literal(LOCK_PREFIX .. group.key)
-    local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
-    local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
-    -- the lock is shared if the tenant gives the group already, else exclusive
-    tx.batch:add(postgres.lock(given_by_us, key))
-    tx.batch:add(TAKEN:format(given_by_us, given_by_any), { awaited = true, on_answer = function(answer)
-      if answer[1].taken == 1 then
-        refuse(group.name)
-      end
-    end })
-  end
+  local key = connector:escape_literal(LOCK_PREFIX .. group.key)
+  local given_by_any = postgres.given(targets[dao], dao, connector:escape_literal(group.name), workspace)
+  local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
+  -- the lock is shared if the tenant gives the group already, else exclusive
+  tx.batch:add(postgres.lock(given_by_us, key))
+  tx.batch:add(TAKEN:format(given_by_us, given_by_any), { awaited = true, on_answer = function(answer)
+    if answer[1].taken == 1 then
+      refuse(group.name)
+    end
+  end })
 end
 
 
