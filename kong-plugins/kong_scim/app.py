@@ -46,7 +46,7 @@ from kong_scim.protocol.requests import scim_request
 from kong_scim.protocol.resources import provider
 from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.service import KongScimService
-from kong_scim.tenant import NoDataError, Provisioning, check
+from kong_scim.tenant import NoDataError, Provisioning, check, lacking
 from kong_scim.tick import UNGUARDED, Tick
 from kong_scim.worker_slots import MEMORY
 
@@ -268,6 +268,9 @@ class Plugin:
             )
         if not opening.guarded and self.config.guard == "required":
             raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
+        problem = lacking(self.config, opening.host)
+        if problem:
+            raise ServiceUnavailableException(detail=problem, retry_after=None)
         return identity
 
     @contextmanager

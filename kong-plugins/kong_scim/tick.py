@@ -14,7 +14,7 @@ from kong_scim.dbless.local_store import BusyError, StoreError
 from kong_scim.events.credential_uses import Callers, Expiring
 from kong_scim.events.worker import EventWorker
 from kong_scim.pluginserver.event import KongGoneError
-from kong_scim.tenant import NoDataError, Provisioning
+from kong_scim.tenant import NoDataError, Provisioning, lacking
 
 UNGUARDED = (
     "The plugin scim-bridge is not enabled for every route of this gateway, so a suspended person "
@@ -93,6 +93,10 @@ class Tick:
             self._failures.over("guard")
         else:
             self._failures.note("guard", UNGUARDED)
+        problem = lacking(self._config, waking.host)
+        if problem:  # each request is refused with the same sentence
+            self._failures.note("targets", problem)
+            return
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
             "memory": lambda: provisioning.keep_kong_applied(waking.epoch),

@@ -39,16 +39,6 @@ CREATE TABLE IF NOT EXISTS keyauth_credentials (
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
-CREATE TABLE IF NOT EXISTS consumer_groups (
-  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, tags TEXT,
-  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS consumer_group_consumers (
-  consumer_group TEXT NOT NULL REFERENCES consumer_groups ON DELETE CASCADE,
-  consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
-  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY (consumer_group, consumer)
-) STRICT;
-CREATE INDEX IF NOT EXISTS consumer_group_consumers_of ON consumer_group_consumers (consumer);
 CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 
@@ -106,7 +96,9 @@ def page(
         where.append("(" + (" OR " if any_tag else " AND ").join([has] * len(tags)) + ")")
         values.extend(tags)
     values.append(size)
-    return _rows(connection, DAOS[name], f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values)
+    return _rows(
+        connection, DAOS[name], f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values
+    )
 
 
 def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> Entity:

@@ -93,27 +93,6 @@ DAOS = {
 }
 """The entities of this Kong, by the names of their DAOs."""
 
-_CONSUMER_GROUPS = (
-    Dao("consumer_groups", ("name",), ("name",), foreign={}, updated=True),
-    Dao(
-        "consumer_group_consumers",
-        (),
-        ("consumer_group", "consumer"),
-        foreign={"consumer_group": "consumer_groups", "consumer": "consumers"},
-        primary_key=("consumer_group", "consumer"),
-        tagged=False,
-        updated=True,
-    ),
-)
-
-
-def add_consumer_groups() -> None:
-    """Add the consumer groups of Kong Enterprise, which open-source Kong does not have.
-
-    They have the fields of the published schema.
-    """
-    DAOS.update({dao.name: dao for dao in _CONSUMER_GROUPS})
-
 
 def is_text(value: str) -> bool:
     """Tell whether PostgreSQL could store a string: it has no NUL and no lone surrogate."""

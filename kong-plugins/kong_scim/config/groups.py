@@ -14,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 from kong_scim.config.auth import StrictRecord
 from kong_scim.spelling import format_character, has_control, one_spelling
 
-
 Kind: TypeAlias = Literal["acl", "consumer_group", "both"]
 
 

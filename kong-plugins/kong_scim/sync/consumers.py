@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,7 +18,14 @@ from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserS
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
-from kong_scim.sync.names import access_groups, given_group, refuse_hidden, role_values, shown
+from kong_scim.sync.names import (
+    access_groups,
+    given_group,
+    refuse_hidden,
+    role_groups,
+    role_values,
+    shown,
+)
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan, stage
 from kong_scim.sync.record import KongUserRecord
@@ -83,9 +91,9 @@ class KongConsumerSync:
         claims: list[Step] = []
         if change.group_name is not None:
             claims += self._ownership.of_group(change)
-        left = list(self._left(change))
         moment = self._clock()
         cases = [self._case(user, moment) for user in change.users]
+        left = self._left(change, cases)
         if not cases:
             return Outcome(tuple(left), claims=tuple(claims))
         for case in cases:
@@ -147,17 +155,26 @@ class KongConsumerSync:
             found.append(Reapplication(case.change.id, consumer, steps=tuple(steps)))
         return found
 
-    def _left(self, change: Change) -> Iterator[Step]:
-        """Yield the steps for the group in Kong that a deleted or renamed group gave."""
-        if change.old_group_name is None:
-            return
-        try:
-            name = given_group(self._config.groups, change.old_group_name)
-        except SCIMException:  # it gave none
-            return
-        for target in TARGETS if name else ():
-            if self._config.groups.targets.has(str(name), target.kind):
-                yield from target.left(str(name), self._config.tag())
+    def _left(self, change: Change, cases: Sequence[_Case]) -> list[Step]:
+        """Return the steps for groups in Kong that the change may leave without a member: that of a
+        deleted or renamed group, and those of roles that a user loses."""
+        config, names = self._config, dict[str, None]()
+        with suppress(SCIMException):  # a name that cannot be used gave no group
+            if change.old_group_name is not None:
+                names[given_group(config.groups, change.old_group_name) or ""] = None
+        for case in cases:
+            before = case.change.before
+            with suppress(SCIMException):
+                if before is not None and before.is_active:
+                    lost = set(role_groups(config, before.doc)).difference(case.wanted.groups)
+                    names |= dict.fromkeys(sorted(lost))
+        return [
+            step
+            for name in names
+            for target in TARGETS
+            if name and config.groups.targets.has(name, target.kind)
+            for step in target.left(name, config.tag())
+        ]
 
     def _refuse_roles(self, change: UserChange) -> None:
         """Refuse a change of roles by a caller who may not change groups.
@@ -361,9 +378,7 @@ def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) ->
     held = [each for dao in daos for each in (present.members_of(dao) if present else ())]
     deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in daos}
     added = [
-        str(step.entity["group"])
-        for step in steps
-        if isinstance(step, Upsert) and step.dao in daos
+        str(step.entity["group"]) for step in steps if isinstance(step, Upsert) and step.dao in daos
     ]
     removed = {each.group for each in held if each.id in deleted or not wanted_.present}
     return Access(

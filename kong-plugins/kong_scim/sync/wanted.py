@@ -29,6 +29,9 @@ REVOKED_TAG = "scim-revoked-at:"
 refuses older sessions and tokens."""
 
 
+_ACL_GROUPS = TargetChoice()
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The consumer a user should be, with its groups.
@@ -57,7 +60,7 @@ class Wanted:
     returning: bool = False
     groups: tuple[str, ...] = ()
     revoked_at: datetime | None = None
-    choice: TargetChoice = TargetChoice()
+    choice: TargetChoice = _ACL_GROUPS
 
     def groups_of(self, kind: Kind) -> tuple[str, ...]:
         """Return its groups of one kind."""

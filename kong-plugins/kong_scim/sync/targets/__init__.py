@@ -23,13 +23,13 @@ class Target(Protocol):
     def dao(self) -> str:
         """The name of its DAO in Kong. Each row is one membership."""
 
-    def tags(self, wanted: Wanted, present: Consumer | None) -> Iterator[str]:
+    def tags(self, wanted: Wanted, present: Consumer | None, /) -> Iterator[str]:
         """Yield the tags by which the consumer remembers its memberships."""
 
     def steps(self, wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
         """Yield the steps from the memberships that Kong has to those that are wanted."""
 
-    def left(self, group: str, tag: str) -> Iterator[Step]:
+    def left(self, group: str, tag: str, /) -> Iterator[Step]:
         """Yield the steps for a group that the tenant does not give any more.
 
         :param tag: The tag of the groups that the tenant made.
@@ -50,4 +50,9 @@ def missing(choice: TargetChoice, present: tuple[str, ...]) -> list[str]:
 
     :param present: The DAOs of memberships that this Kong has.
     """
-    return [each.kind for each in TARGETS if each.kind in choice.kinds and each.dao not in present]
+    return [
+        each.kind
+        for each in TARGETS
+        # Every Kong can have ACL groups, and one without the plugin acl has no use for them.
+        if each.kind in choice.kinds - {"acl"} and each.dao not in present
+    ]

@@ -16,7 +16,7 @@ class AclGroups:
     kind: Kind = "acl"
     dao = ACLS
 
-    def tags(self, wanted: Wanted, present: Consumer | None) -> Iterator[str]:
+    def tags(self, _wanted: Wanted, _present: Consumer | None, /) -> Iterator[str]:
         """Yield no tags: each row has the tags of its tenant."""
         yield from ()
 
@@ -43,6 +43,6 @@ class AclGroups:
                     unless_present=True,
                 )
 
-    def left(self, group: str, tag: str) -> Iterator[Step]:
+    def left(self, _group: str, _tag: str, /) -> Iterator[Step]:
         """Yield no steps: an ACL group is nothing without its members."""
         yield from ()

@@ -1,4 +1,4 @@
-"""The target consumer groups of Kong Enterprise: each group is an entity, on which plugins can hang.
+"""The target consumer groups, which Kong Enterprise has: each group is an entity of its own.
 
 A row of ``consumer_group_consumers`` has no tags that could say who made it. So a consumer has a
 tag for each of its memberships that SCIM gave.
@@ -20,7 +20,7 @@ class ConsumerGroups:
     kind: Kind = "consumer_group"
     dao = CONSUMER_GROUPS
 
-    def tags(self, wanted: Wanted, present: Consumer | None) -> Iterator[str]:
+    def tags(self, wanted: Wanted, present: Consumer | None, /) -> Iterator[str]:
         """Yield the tag of each membership that SCIM gives or gave."""
         held = self._held(present)
         for group in wanted.groups_of(self.kind):
@@ -47,7 +47,7 @@ class ConsumerGroups:
                     unless_present=True,
                 )
 
-    def left(self, group: str, tag: str) -> Iterator[Step]:
+    def left(self, group: str, tag: str, /) -> Iterator[Step]:
         """Yield the deletion of the group, if SCIM made it and nothing hangs on it."""
         yield Retire(self.dao, group, tag)
 
