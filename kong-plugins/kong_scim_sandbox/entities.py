@@ -109,9 +109,8 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     schema = DAOS[name]
     row = filled(name, entity)
     write(connection, schema, row, known=None)
-    made = find(connection, name, row)
-    assert made is not None
-    return made
+    condition, values = _key(schema, row)
+    return _rows(connection, schema, f"WHERE {condition}", values)[0]
 
 
 def filled(name: str, entity: Mapping[str, Any]) -> Entity:
@@ -249,10 +248,12 @@ def _violation(
 ) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
     if failure is None:  # the only other constraints are the foreign keys
-        for name, other in schema.foreign.items():
-            if not select(connection, other, "id", entity[name]["id"]):
-                return foreign_key_violation({"id": entity[name]["id"]}, name, other)
-    assert failure is not None, error
+        name, other = next(
+            (name, other)
+            for name, other in schema.foreign.items()
+            if not select(connection, other, "id", entity[name]["id"])
+        )
+        return foreign_key_violation({"id": entity[name]["id"]}, name, other)
     fields = {
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
     }

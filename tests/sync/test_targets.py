@@ -1,4 +1,4 @@
-"""What groups are in Kong: ACL groups, consumer groups, or both. Every target keeps one contract."""
+"""What groups are in Kong: ACL groups, consumer groups, or both. All keep the same contract."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def hang_a_plugin_on(gateway: Gateway, group: str) -> None:
 # -- an edition without them --------------------------------------------------------
 
 
-@pytest.fixture(params=["sandbox", "sandbox-off"])
+@pytest.fixture(params=["sandbox"])
 def open_source(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     targets = {"targets": {"patterns": [{"pattern": "tier-.*", "target": "consumer_group"}]}}
     with running_gateway(request.param, open_source=True, groups=targets) as gateway:
