@@ -21,6 +21,7 @@ from kong_scim.sync.backfill import Backfill
 from kong_scim.sync.consumers import KongConsumerSync
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
 from kong_scim.sync.ownership import Ownership
+from kong_scim.sync.subjects import check_subjects
 from kong_scim.sync.targets import missing
 from kong_scim.sync.wanted import check_mapping
 
@@ -42,7 +43,9 @@ def check(config: PluginConfig, kinds: Kinds) -> None:
 
     :raises ~kong_scim.config.plugin.ConfigurationError: It names the field.
     """
-    check_mapping(config.consumer, kinds.in_role("User").model)
+    user_model = kinds.in_role("User").model
+    check_mapping(config.consumer, user_model)
+    check_subjects(config.subjects, user_model)
 
 
 def lacking(config: PluginConfig, host: Host) -> str | None:

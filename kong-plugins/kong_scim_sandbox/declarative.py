@@ -63,8 +63,8 @@ class Route(BaseModel):
     preserve_host: bool
     service: Service | None
     plugins: tuple[DeclaredPlugin, ...]
-    hides_identity: bool
-    """Whether a global scim-bridge removes headers of clients that tell an upstream who calls."""
+    hides_identity: BridgeConfig | None
+    """The global scim-bridge if it removes headers of clients that tell who calls."""
 
 
 class PluginEntity(BaseModel):
@@ -77,6 +77,8 @@ class PluginEntity(BaseModel):
     service: dict[str, str] | None
     tenant: str | None = Field(exclude=True)
     """The tenant of a plugin ``scim``, else None."""
+    subjects: list[dict[str, Any]] = Field(default=[], exclude=True)
+    """The field ``subjects`` of a plugin ``scim``."""
 
 
 class Declaration(BaseModel):
@@ -97,7 +99,10 @@ class Declaration(BaseModel):
     def rows(self) -> list[dict[str, Any]]:
         """Return the plugins as scim-bridge reads them, without absent fields."""
         return [
-            {**each.model_dump(exclude_none=True), "config": {"tenant": each.tenant}}
+            {
+                **each.model_dump(exclude_none=True),
+                "config": {"tenant": each.tenant, "subjects": each.subjects},
+            }
             for each in self.plugins
         ]
 
@@ -229,11 +234,15 @@ def _routes(placed: Sequence[_PlacedRoute], plugins: Sequence[_PlacedPlugin]) ->
             if service_row and service_row.enabled
             else None,
             plugins=_plugins_of(found, plugins),
-            hides_identity=any(
-                isinstance(each.plugin.config, BridgeConfig)
-                and each.plugin.config.hide_identity_headers
-                for each in plugins
-                if each.enabled and each.route is None and each.service is None
+            hides_identity=next(
+                (
+                    config
+                    for each in plugins
+                    if each.enabled and each.route is None and each.service is None
+                    if isinstance(config := each.plugin.config, BridgeConfig)
+                    and config.hides_headers
+                ),
+                None,
             ),
         )
 
@@ -254,6 +263,7 @@ def _entity(placed: _PlacedPlugin, routes: Sequence[_PlacedRoute]) -> PluginEnti
         tenant=placed.plugin.config.get("tenant", "default")
         if placed.plugin.name == "scim"
         else None,
+        subjects=placed.plugin.config.get("subjects", []) if placed.plugin.name == "scim" else [],
     )
 
 

@@ -39,6 +39,16 @@ CREATE TABLE IF NOT EXISTS keyauth_credentials (
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
+CREATE TABLE IF NOT EXISTS jwt_secrets (
+  id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
+  "key" TEXT NOT NULL UNIQUE, algorithm TEXT NOT NULL, rsa_public_key TEXT NOT NULL,
+  tags TEXT, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS jwt_secrets_consumer ON jwt_secrets (consumer);
+CREATE TABLE IF NOT EXISTS scim_subjects (
+  id TEXT PRIMARY KEY, subject TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, "user" TEXT NOT NULL,
+  not_before INTEGER NOT NULL, changed_at INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 

@@ -60,6 +60,13 @@ class Dao:
     updated: bool = False
 
     @property
+    def unique(self) -> tuple[str, ...]:
+        """Return the fields with text that no two entities share."""
+        if self.name == "consumers":
+            return self.strings
+        return self.cache_key if set(self.cache_key) <= set(self.strings) else ()
+
+    @property
     def owned(self) -> bool:
         """Return whether the entity belongs to another one."""
         return bool(self.foreign)
@@ -89,6 +96,15 @@ DAOS = {
         Dao("consumers", ("username", "custom_id"), ("id",), foreign={}, updated=True),
         Dao("acls", ("group",), ("consumer", "group")),
         Dao("keyauth_credentials", ("key",), ("key",), numbers=("ttl",)),
+        Dao("jwt_secrets", ("key", "algorithm", "rsa_public_key"), ("key",)),
+        Dao(
+            "scim_subjects",
+            ("subject", "tenant", "user"),
+            ("subject",),
+            foreign={},
+            numbers=("not_before", "changed_at"),
+            tagged=False,
+        ),
     )
 }
 """The entities of this Kong, by the names of their DAOs."""

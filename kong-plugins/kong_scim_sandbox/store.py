@@ -77,9 +77,10 @@ class Store:
 
 
 def _declare(connection: sqlite3.Connection, row: ConsumerRow) -> None:
-    fields = row.model_dump(exclude={"keyauth_credentials", "acls"}, exclude_none=True)
+    owned_kinds = ("keyauth_credentials", "jwt_secrets", "acls")
+    fields = row.model_dump(exclude={*owned_kinds}, exclude_none=True)
     consumer = {"id": entities.insert(connection, "consumers", fields)["id"]}
-    for name in ("keyauth_credentials", "acls"):
+    for name in owned_kinds:
         for owned in getattr(row, name):
             fields = owned.model_dump(exclude={"consumer"}, exclude_none=True)
             entities.insert(connection, name, {**fields, "consumer": consumer})

@@ -21,6 +21,10 @@ whatever the fields of its DAO are (``targets.lua``).
 """
 
 
+SUBJECTS = "scim_subjects"
+"""The DAO of scim-bridge whose rows are the subjects of tokens that are refused."""
+
+
 @dataclass(frozen=True)
 class EntityCounts:
     """A parameter whose value the bridge fills in: the entities that this commit has written so
@@ -61,11 +65,13 @@ class Upsert:
 
     :param unless_present: Whether to do nothing if an entity with the same cache key exists (an ACL
         group that an administrator gave the consumer already).
+    :param if_present: Whether to do nothing if no entity with its ``id`` exists.
     """
 
     dao: str
     entity: Mapping[str, Any]
     unless_present: bool = False
+    if_present: bool = False
     op: Literal["upsert"] = "upsert"
 
 

@@ -20,11 +20,12 @@ from kong_scim.config.auth import SCOPES, Jwt, Limits, Scope, StrictRecord, Toke
 from kong_scim.config.events import POLL, Events, Webhook
 from kong_scim.config.groups import GroupMapping, RoleMapping
 from kong_scim.config.quarantine import QuarantineConfig
+from kong_scim.config.subjects import Subject
 
 _NOT_MAPPING = frozenset(
     {
         *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "dry_run", "max_body_size", "max_results", "max_operations"),
+        *("quarantine", "dry_run", "subjects", "max_body_size", "max_results", "max_operations"),
     }
 )
 """The fields of the configuration that have no effect on a user's consumer."""
@@ -59,6 +60,7 @@ __all__ = [
     "QuarantineConfig",
     "RoleMapping",
     "Scope",
+    "Subject",
     "Token",
     "Webhook",
     "parse",
@@ -170,6 +172,12 @@ class PluginConfig(StrictRecord):
     )
     roles: RoleMapping = Field(
         default_factory=RoleMapping, description="How roles and entitlements are named in Kong."
+    )
+    subjects: Annotated[list[Subject], Field(min_length=0, max_length=16)] = Field(
+        default=[],
+        description="How the tokens of issuers name users, for people who have no consumer: the "
+        "guard refuses the tokens of users who are disabled or deleted (see `claims` of "
+        "`scim-bridge`).",
     )
     on_deactivate: Literal["revoke", "suspend", "delete"] = Field(
         "revoke",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,18 +16,13 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
+from kong_scim.sync.left_groups import left_groups
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
-from kong_scim.sync.names import (
-    access_groups,
-    given_group,
-    refuse_hidden,
-    role_groups,
-    role_values,
-    shown,
-)
+from kong_scim.sync.names import access_groups, refuse_hidden, role_values, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan, stage
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.subjects import Subjects
 from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
@@ -76,6 +70,7 @@ class KongConsumerSync:
         self._clock = clock
         self._declared = declared
         self._ownership = ownership
+        self._subjects = Subjects(config, ownership.database)
         self._may_give_roles = may_give_roles
 
     def of(self, change: Change) -> Outcome:
@@ -93,7 +88,7 @@ class KongConsumerSync:
             claims += self._ownership.of_group(change)
         moment = self._clock()
         cases = [self._case(user, moment) for user in change.users]
-        left = self._left(change, cases)
+        left = left_groups(self._config, change, {case.change.id: case.wanted for case in cases})
         if not cases:
             return Outcome(tuple(left), claims=tuple(claims))
         for case in cases:
@@ -119,6 +114,8 @@ class KongConsumerSync:
             target, user_steps = self._plan(case, by_id, names, written=written)
             if written:
                 claims += self._claim_names(case, target)
+                claims += self._subjects.claims(case.change)
+                steps += self._subjects.steps(case.change, moment)
             steps.extend(user_steps)
             if user_steps:
                 accesses[case.change.id] = _access(target, by_id.get(target.id), user_steps)
@@ -154,27 +151,6 @@ class KongConsumerSync:
             consumer = target.id if target.present else None
             found.append(Reapplication(case.change.id, consumer, steps=tuple(steps)))
         return found
-
-    def _left(self, change: Change, cases: Sequence[_Case]) -> list[Step]:
-        """Return the steps for groups in Kong that the change may leave without a member: that of a
-        deleted or renamed group, and those of roles that a user loses."""
-        config, names = self._config, dict[str, None]()
-        with suppress(SCIMException):  # a name that cannot be used gave no group
-            if change.old_group_name is not None:
-                names[given_group(config.groups, change.old_group_name) or ""] = None
-        for case in cases:
-            before = case.change.before
-            with suppress(SCIMException):
-                if before is not None and before.is_active:
-                    lost = set(role_groups(config, before.doc)).difference(case.wanted.groups)
-                    names |= dict.fromkeys(sorted(lost))
-        return [
-            step
-            for name in names
-            for target in TARGETS
-            if name and config.groups.targets.has(name, target.kind)
-            for step in target.left(name, config.tag())
-        ]
 
     def _refuse_roles(self, change: UserChange) -> None:
         """Refuse a change of roles by a caller who may not change groups.

@@ -48,11 +48,12 @@ class Ownership:
     """Works out the claims of names in Kong that a change of a tenant's directory needs.
 
     :param database: The database that stores the claims.
+    :ivar database: The same.
     """
 
     def __init__(self, config: PluginConfig, database: TenantDatabase) -> None:
         self._config = config
-        self._database = database
+        self.database = self._database = database
 
     # -- ACL groups -------------------------------------------------------
 

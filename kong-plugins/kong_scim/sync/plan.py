@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
+from kong_scim.bridge import SUBJECTS, Consumer, Delete, Revoke, Step, Upsert
 from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import (
     GROUP_TAG,
@@ -49,6 +49,8 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
 
 def stage(step: Step) -> int:
     """Return the place of a step among those of several users, whose own order it keeps."""
+    if isinstance(step, Upsert) and step.dao == SUBJECTS:
+        return 0
     if isinstance(step, Revoke):
         return 1
     if isinstance(step, Upsert | Delete) and step.dao != "consumers":

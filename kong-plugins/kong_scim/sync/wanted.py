@@ -174,20 +174,34 @@ def _names_in(text: str) -> tuple[str, ...]:
 
 
 def _value(text: str, user: StoredRow) -> str | None:
+    return next(iter(values_of(text, user)), None)
+
+
+def values_of(text: str, user: StoredRow) -> list[str]:
+    """Return the values of an attribute, one of each entry if it has several entries."""
     names = _names_in(text)
-    value: Any = user.doc
+    found: list[Any] = [user.doc]
     if names[0].lower() in ("id", "meta"):
         meta = {"resourceType": user.type, "version": user.etag}
-        value = {"id": user.id, "meta": meta}
+        found = [{"id": user.id, "meta": meta}]
     for name in names:
-        if not isinstance(value, Mapping):
-            return None
-        found = value.get(name)
-        if found is None:
-            named = (each for key, each in value.items() if key.lower() == name.lower())
-            found = next(named, None)
-        value = found
-    return None if value is None or value == "" else str(value)
+        found = [value for each in found for value in _of_name(each, name)]
+    return [str(value) for value in found if value != ""]
+
+
+def _of_name(holder: Any, name: str) -> list[Any]:
+    """Return the values that an object or a list of objects has under a name, in whatever case."""
+    if isinstance(holder, list):
+        return [value for each in holder for value in _of_name(each, name)]
+    if not isinstance(holder, Mapping):
+        return []
+    value = holder.get(name)
+    if value is None:
+        named = (each for key, each in holder.items() if key.lower() == name.lower())
+        value = next(named, None)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _legal_name(value: str, attribute: str, field: str) -> str:

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS lmdb (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRI
 """
 """The table of keys that scim-bridge keeps in a DB-less Kong's LMDB besides the entities."""
 
-_PATH = {"acls": "acls", "keyauth_credentials": "key-auth"}
+_PATH = {"acls": "acls", "keyauth_credentials": "key-auth", "jwt_secrets": "jwt"}
 """The part of the Admin API's path for each kind of entity."""
 
 _MAPPED = 1 << 30
@@ -196,7 +196,7 @@ class SandboxDatabase:
                     "name": dao.name,
                     "strings": dao.strings,
                     "numbers": dao.numbers,
-                    "unique": {name: True for name in dao.strings if name != "group"},
+                    "unique": dict.fromkeys(dao.unique, True),
                     "cache_key": dao.cache_key,
                     "foreign": dao.foreign,
                     "primary_key": dao.primary_key,

@@ -11,6 +11,7 @@ local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local sets = require "kong.plugins.scim-bridge.sets"
 local sql = require "kong.plugins.scim-bridge.sql"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local targets = require "kong.plugins.scim-bridge.targets"
 
 
@@ -168,8 +169,12 @@ local function run(tx, steps)
   for _, statement in ipairs(caches.invalidations(tx.connector, tx.keys)) do
     tx.batch:add(statement)
   end
+  for _, statement in ipairs(subjects.statements(tx.connector, tx.events)) do
+    tx.batch:add(statement)
+  end
 
   tx.committing, tx.is_revocation = true, revocations.note(tx.events)
+  subjects.note(tx.events)
   tx.batch:add("COMMIT", { ends = true })
   tx.batch:flush()
   return { results = results }
@@ -222,6 +227,11 @@ local function attempt(arg, together)
 
   -- if the connection broke during COMMIT, its outcome is unknown, and dropping caches is right in both cases
   if tx.committing then
+    if ok then
+      subjects.settle(events)
+    else
+      subjects.undo(events)
+    end
     caches.publish(events, tx.is_revocation, tx.keys)
   end
 

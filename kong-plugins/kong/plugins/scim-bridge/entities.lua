@@ -141,7 +141,7 @@ function ops.upsert(tx, step)
     local changes = clone(entity)
     changes.id = nil
     result_of(tx, dao:update(key, changes))
-  else
+  elseif not given(step.if_present) then
     result_of(tx, dao:insert(entity))
   end
 end

@@ -13,6 +13,7 @@ local logins = require "kong.plugins.scim-bridge.logins"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local ready_rows = require "kong.plugins.scim-bridge.ready_rows"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local tags = require "kong.plugins.scim-bridge.tags"
 local targets = require "kong.plugins.scim-bridge.targets"
 
@@ -164,7 +165,13 @@ end
 
 local function write_and_publish(tx, events, epoch)
   local is_revocation = revocations.note(events)
-  write(tx, epoch)
+  subjects.note(events)
+  local ok, err = pcall(write, tx, epoch)
+  if not ok then
+    subjects.undo(events)
+    error(err, 0)
+  end
+  subjects.settle(events)
   caches.publish(events, is_revocation)
 end
 

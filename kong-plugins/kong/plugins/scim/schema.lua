@@ -679,6 +679,58 @@ return {
   }
  },
  {
+  "subjects": {
+   "description": "How the tokens of issuers name users, for people who have no consumer: the guard refuses the tokens of users who are disabled or deleted (see `claims` of `scim-bridge`).",
+   "type": "array",
+   "elements": {
+    "type": "record",
+    "fields": [
+     {
+      "issuer": {
+       "description": "`iss` of the tokens, to the letter. For a source whose claims have no `iss`, the issuer that `claims_issuer` of `scim-bridge` names.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 512,
+       "match": "^[^%c%s]+$",
+       "required": true
+      }
+     },
+     {
+      "claim": {
+       "description": "Claim that names the user, such as `sub`, `oid`, `preferred_username` or `email`. A claim in an object is written with dots.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 128,
+       "default": "sub",
+       "required": true
+      }
+     },
+     {
+      "attribute": {
+       "description": "SCIM attribute with the value of the claim, such as `externalId`, `userName` or `emails.value`. No two users can have the same value.",
+       "type": "string",
+       "len_min": 0,
+       "default": "externalId",
+       "required": true
+      }
+     },
+     {
+      "ignore_case": {
+       "description": "Whether `Ann@Example.com` in a token is the user `ann@example.com`. Only the letters of ASCII have a case here.",
+       "type": "boolean",
+       "default": false,
+       "required": true
+      }
+     }
+    ]
+   },
+   "len_min": 0,
+   "len_max": 16,
+   "default": [],
+   "required": true
+  }
+ },
+ {
   "on_deactivate": {
    "description": "`revoke`: credentials deleted, groups removed, consumer refused. `suspend`: keeps the credentials, the guard refuses the consumer. `delete`: the consumer is deleted.",
    "type": "string",

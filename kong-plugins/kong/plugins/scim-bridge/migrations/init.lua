@@ -7,4 +7,5 @@ return {
   "005_callers",
   "006_logins",
   "007_names",
+  "008_subjects",
 }
