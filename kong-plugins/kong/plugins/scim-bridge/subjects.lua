@@ -112,8 +112,8 @@ function _M.complete()
 end
 
 
---- Tells whether Kong has all subjects of each tenant. A DB-less Kong that has just started has none until the
--- plugin server has applied them (epoch.lua).
+--- Tells whether Kong has all subjects of each tenant. A DB-less Kong that has just started has none until
+-- the plugin server has applied them (epoch.lua).
 local function is_applied()
   if internals.has_database() or kong.configuration.role == "data_plane" then
     return true
@@ -220,10 +220,13 @@ function _M.statements(connector, events)
     texts[i] = envelope.encode(each)
   end
 
-  return texts[1] and {
-    postgres.invalidations(kong.node.get_id(), internals.cluster_event_ttl() + 1,
-                           connector:escape_literal(CHANNEL), connector:escape_literal(envelope.encode(texts))),
-  } or {}
+  if not texts[1] then
+    return {}
+  end
+
+  local literal = connector:escape_literal(envelope.encode(texts))
+  return { postgres.invalidations(kong.node.get_id(), internals.cluster_event_ttl() + 1,
+                                  connector:escape_literal(CHANNEL), literal) }
 end
 
 
