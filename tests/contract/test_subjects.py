@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 import issuer
+from declared import scim_plugin
 from hosts import Gateway, eventually, running_gateway
 from issuer import ISSUER
 from scim_traffic import new_user, patch, refused, user_body
+from variants import another_route
 
 SUBJECTS = [
     {"issuer": ISSUER, "claim": "oid", "attribute": "externalId"},
@@ -217,3 +219,19 @@ def test_two_nodes_refuse_within_the_bound_of_a_cluster(people: Gateway, number:
             return answer.status_code == 403
 
         eventually(refuses, "each node to refuse", 10)
+
+
+def test_who_was_disabled_before_subjects_were_configured_is_refused_too(
+    people: Gateway, number: str
+) -> None:
+    """The users of another tenant, whose plugin gets subjects only now."""
+    ann = new_user(people.other_scim, f"ann-{number}", externalId=f"late-{number}", active=False)
+    bob = new_user(people.other_scim, f"bob-{number}", externalId=f"here-{number}")
+    tokens = [issuer.token(oid=f"{name}-{number}") for name in ("late", "here")]
+    assert [call(people, each).status_code for each in tokens] == [200, 200]
+    plugin = scim_plugin("b", "scim-token-b", subjects=SUBJECTS)
+    with another_route(people, "late-subjects", "/late/scim/v2", [plugin]):
+        eventually(lambda: call(people, tokens[0]).status_code == 403, "the user to be refused")
+        assert call(people, tokens[1]).status_code == 200
+    for user in (ann, bob):
+        people.other_scim.delete(f"/Users/{user['id']}").raise_for_status()

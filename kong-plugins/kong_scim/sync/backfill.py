@@ -92,8 +92,9 @@ class Backfill:
         who are not active."""
         if not self.config.subjects:
             return ""
-        rows = self.database.rows(_ALL_USERS, type=self.kinds.in_role("User").name, last=last)
         subjects = Subjects(self.config, self.database)
+        users_type = self.kinds.in_role("User").name
+        rows = self.database.rows(_UNMARKED, type=users_type, last=last, mark=subjects.mark)
         users = [UserState(StoredRow.read(row)) for row in rows]
         steps = [step for user in users for step in subjects.keeps(user)]
         # Statements come first in a commit, and then the steps on entities.
@@ -145,4 +146,13 @@ _USERS = _batch_after(
 )
 """Selects users that have claimed no name."""
 
-_ALL_USERS = _batch_after(select(*queries.ROW).select_from(resources))
+_MARKED = and_(
+    consumer_names.c.resource_id == resources.c.id, consumer_names.c.kind == bindparam("mark")
+)
+
+_UNMARKED = _batch_after(
+    select(*queries.ROW)
+    .select_from(resources.outerjoin(consumer_names, _MARKED))
+    .where(consumer_names.c.resource_id.is_(None))
+)
+"""Selects users that have not claimed their subjects under this configuration."""

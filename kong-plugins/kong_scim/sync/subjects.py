@@ -16,7 +16,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from scim2_models import InvalidValueException, Path, Resource
-from sqlalchemy import ColumnElement, bindparam, delete, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, delete, literal, literal_column, select
 
 from kong_scim.bridge import SUBJECTS, Param, Step, Upsert
 from kong_scim.config.plugin import ConfigurationError, PluginConfig
@@ -37,6 +37,9 @@ MOST = 64
 
 _KIND = "subject"
 """The kind of the names that are subjects, in the table of names."""
+
+_MARK = "subjects "
+"""The prefix of the kind of a mark."""
 
 _SHARED = (
     "Another user has a name already by which tokens would mean this one (`subjects` of the "
@@ -116,15 +119,27 @@ class Subjects:
             steps.append(replace(guard, label=f"{REFUSED}{_SHARED}"))
         return steps
 
+    @property
+    def mark(self) -> str:
+        """The kind of the row by which a user is known to have claimed its subjects under this
+        configuration."""
+        text = "\n".join(each.model_dump_json() for each in self._config.subjects)
+        return f"{_MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
     def keeps(self, user: UserState) -> list[Step]:
-        """Return the steps by which an existing user claims what nobody else has, and the steps for
-        what Kong must refuse of it."""
-        wanted = self._of(user)[:MOST]
+        """Return the steps by which an existing user claims what nobody else has and is marked, and
+        the steps for what Kong must refuse of it."""
+        wanted, id_ = self._of(user)[:MOST], user.row.id
+        bind = self._database.bind
+        steps: list[Step] = [
+            bind(_FORGET_MARKS, user=id_),
+            bind(_SET_MARK, user=id_, kind=self.mark),
+        ]
         if not wanted:
-            return []
-        steps: list[Step] = [self._bind(_hold, user.row.id, wanted)]
+            return steps
+        steps.append(self._bind(_hold, id_, wanted))
         if not user.is_active:
-            steps += self._entities(user.row.id, wanted, FOREVER, utc_now())
+            steps += self._entities(id_, wanted, FOREVER, utc_now())
         return steps
 
     def steps(self, change: UserChange, moment: datetime) -> list[Step]:
@@ -189,13 +204,27 @@ def _keys(count: int) -> ColumnElement[bool]:
     return (consumer_names.c.kind == literal_column(f"'{_KIND}'")) & consumer_names.c.key.in_(keys)
 
 
+_OF_USER = consumer_names.c.resource_id == bindparam("user")
+
+_FORGET_MARKS = Statement(
+    delete(consumer_names).where(_OF_USER, consumer_names.c.kind.startswith(literal(_MARK)))
+)
+
+_SET_MARK = Statement(
+    insert_into(consumer_names)
+    .values(
+        workspace=bindparam("workspace"),
+        kind=bindparam("kind"),
+        key=bindparam("user"),
+        resource_id=bindparam("user"),
+    )
+    .on_conflict_do_nothing()
+)
+
+
 @lru_cache(maxsize=MOST + 1)
 def _release(count: int) -> Statement:
-    return Statement(
-        delete(consumer_names).where(
-            consumer_names.c.resource_id == bindparam("user"), _keys(count)
-        )
-    )
+    return Statement(delete(consumer_names).where(_OF_USER, _keys(count)))
 
 
 @lru_cache(maxsize=MOST + 1)
@@ -216,8 +245,7 @@ def _hold(count: int) -> Statement:
 def _held(count: int) -> Statement:
     """Select the subjects that the user has, which must be all: the insertion passes over those of
     other users."""
-    mine = consumer_names.c.resource_id == bindparam("user")
     in_workspace = consumer_names.c.workspace == bindparam("workspace")
     return Statement(
-        select(consumer_names.c.key).where(in_workspace, _keys(count), mine), rows=count
+        select(consumer_names.c.key).where(in_workspace, _keys(count), _OF_USER), rows=count
     )

@@ -14,6 +14,7 @@ local null = ngx.null
 
 
 local LONGEST = 65536 -- bytes of a token or header that is read
+local REMEMBERED, MOST = 4096, 1000 -- bytes of a text that is remembered, and how many are
 
 
 -- where the plugins of each preset put claims: `jwt` for the token that internals.jwt() returns, `credential`
@@ -29,12 +30,32 @@ local PRESETS = {
 local _M = {}
 
 
---- Returns the payload of a JWT; nil for any other text.
-local function payload_of(token)
+--- Returns a function that remembers what another one returned for the last texts: a person sends the same
+-- token many times.
+local function remembering(fn)
+  local known, count = {}, 0
+  return function(text)
+    local value = known[text]
+    if value == nil then
+      value = fn(text)
+      if #text <= REMEMBERED then
+        if count >= MOST then
+          known, count = {}, 0
+        end
+        known[text], count = value, count + 1
+      end
+    end
+    return value
+  end
+end
+
+
+--- Returns the payload of a JWT; false for any other text.
+local payload_of = remembering(function(token)
   local payload = #token <= LONGEST and token:match("^[%w_-]+%.([%w_-]+)%.[%w_-]*$")
   local claims = payload and decode_json(decode_base64url(payload) or "")
-  return type(claims) == "table" and claims or nil
-end
+  return type(claims) == "table" and claims
+end)
 
 
 --- Returns the claims in a text: a JWT, a JSON object, or one in base64.
@@ -145,8 +166,10 @@ end
 
 
 local function current_mappings(workspace)
-  local rows, serial = live_config.rows()
-  if serial ~= known then
+  local ok, rows, serial = pcall(live_config.rows)
+  if not ok and not known then
+    error(rows, 0)
+  elseif ok and serial ~= known then
     local new = {}
     for _, row in ipairs(rows) do
       local ws = row.ws_id or kong.default_workspace
@@ -187,23 +210,7 @@ local function value_at(claims, mapping)
 end
 
 
--- the digests of subjects, by their texts: a person sends many requests
-local digests, count = {}, 0
-local MOST_DIGESTS = 1000
-
-
-local function digest_of(text)
-  local digest = digests[text]
-  if not digest then
-    if count >= MOST_DIGESTS then
-      digests, count = {}, 0
-    end
-    digest = internals.sha256_hex(text)
-    digests[text], count = digest, count + 1
-  end
-
-  return digest
-end
+local digest_of = remembering(internals.sha256_hex)
 
 
 --- Returns the subjects that the verified claims of a request name, a list of { subject, tenant, issued_at };
