@@ -233,6 +233,12 @@ class Consumer:
     declared: bool = False
     memberships: Mapping[str, tuple[Acl, ...]] = field(default_factory=dict)
 
+    @property
+    def groups(self) -> frozenset[str]:
+        """The names of all its groups, of every kind."""
+        others = (each for rows in self.memberships.values() for each in rows)
+        return frozenset(each.group for each in (*self.acls, *others))
+
     def members_of(self, dao: str) -> tuple[Acl, ...]:
         """Return the memberships of one DAO."""
         return self.acls if dao == ACLS else self.memberships.get(dao, ())

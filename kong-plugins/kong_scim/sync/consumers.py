@@ -351,12 +351,15 @@ class _Case:
 def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
     """Return the change of one user's access that its steps make."""
     daos = [target.dao for target in TARGETS]
-    held = [each for dao in daos for each in (present.members_of(dao) if present else ())]
+    held: dict[str, str] = {}
+    if present is not None:
+        for target in TARGETS:
+            held |= target.held(present)
     deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in daos}
     added = [
         str(step.entity["group"]) for step in steps if isinstance(step, Upsert) and step.dao in daos
     ]
-    removed = {each.group for each in held if each.id in deleted or not wanted_.present}
+    removed = {name for id_, name in held.items() if id_ in deleted or not wanted_.present}
     return Access(
         consumer=wanted_.id,
         added=tuple(dict.fromkeys(added)),  # a group may be of two targets

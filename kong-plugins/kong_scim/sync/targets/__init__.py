@@ -29,6 +29,9 @@ class Target(Protocol):
     def steps(self, wanted: Wanted, present: Consumer | None) -> Iterator[Step]:
         """Yield the steps from the memberships that Kong has to those that are wanted."""
 
+    def held(self, present: Consumer) -> dict[str, str]:
+        """Return the groups of a consumer, by the id of the membership."""
+
     def left(self, group: str, tag: str, /) -> Iterator[Step]:
         """Yield the steps for a group that the tenant does not give any more.
 

@@ -43,6 +43,10 @@ class AclGroups:
                     unless_present=True,
                 )
 
+    def held(self, present: Consumer) -> dict[str, str]:
+        """Return the groups of a consumer, by the id of the membership."""
+        return {each.id: each.group for each in present.acls}
+
     def left(self, _group: str, _tag: str, /) -> Iterator[Step]:
         """Yield no steps: an ACL group is nothing without its members."""
         yield from ()

@@ -47,6 +47,10 @@ class ConsumerGroups:
                     unless_present=True,
                 )
 
+    def held(self, present: Consumer) -> dict[str, str]:
+        """Return the groups of a consumer, by the id of the membership."""
+        return {each.id: each.group for each in present.members_of(self.dao)}
+
     def left(self, group: str, tag: str, /) -> Iterator[Step]:
         """Yield the deletion of the group, if SCIM made it and nothing hangs on it."""
         yield Retire(self.dao, group, tag)
