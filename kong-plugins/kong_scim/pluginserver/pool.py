@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 class Job:
     """A function to run, and the group and member whose share it uses.
 
+    :param run: It may return a function that goes on in the same thread, without a place.
     :param group: The group whose share of workers and queue it uses, such as a tenant; without one,
         only the number of workers limits it.
     :param member: The member of the group, such as a token.
     :param urgent: Whether it may use a reserved place.
     """
 
-    run: Callable[[], None]
+    run: Callable[[], Callable[[], None] | None]
     group: Hashable = None
     member: Hashable = None
     urgent: bool = False
@@ -100,9 +101,12 @@ class WorkerPool:
     :param workers: How many jobs that are not urgent run at a time, 1 or more.
     :param queue: How many of these may wait, 1 or more, and how many urgent ones besides.
     :param reserved: The number of places for urgent jobs only.
+    :param spare: How many threads there are beyond the places, for what goes on without one.
     """
 
-    def __init__(self, name: str, *, workers: int, queue: int, reserved: int = 0) -> None:
+    def __init__(
+        self, name: str, *, workers: int, queue: int, reserved: int = 0, spare: int = 0
+    ) -> None:
         self._workers = workers
         self._queue = queue
         self._reserved = reserved
@@ -116,7 +120,7 @@ class WorkerPool:
         self._closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(workers + reserved)
+            for number in range(workers + reserved + spare)
         ]
         for thread in self._threads:
             thread.start()
@@ -144,6 +148,21 @@ class WorkerPool:
             self._changed.notify()
         return True
 
+    def run_here(self, job: Job) -> bool:
+        """Run a job in this thread, and return True; return False if another must go first.
+
+        The job takes the same places as in a thread of the pool.
+        """
+        with self._changed:
+            if self._closing or any(each.total for each in self._waiting.values()):
+                return False
+            places = self._places(job)
+            if places is None:
+                return False
+            self._running.update(places)
+        self._run(job, places)
+        return True
+
     def close(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for all submitted jobs to finish."""
         deadline = time.monotonic() + timeout
@@ -157,19 +176,27 @@ class WorkerPool:
 
     def _work(self) -> None:
         while (next_job := self._next()) is not None:
-            job, places = next_job
-            try:
-                job.run()
-            except BaseException:
-                log.exception("a job failed in a way it should have handled itself")
-            with self._changed:
-                self._running.subtract(places)
-                for place in places:
-                    if not self._running[place]:
-                        del self._running[place]
-                if self._closing:
-                    self._changed.notify_all()
-            del job, next_job  # otherwise the request's body stays in memory until the next job
+            self._run(*next_job)
+            del next_job  # otherwise the request's body stays in memory until the next job
+
+    def _run(self, job: Job, places: list[Hashable]) -> None:
+        """Run a job, give its places back, and run what it returned."""
+        go_on = None
+        try:
+            go_on = job.run()
+        except BaseException:
+            log.exception("a job failed in a way it should have handled itself")
+        with self._changed:
+            self._running.subtract(places)
+            for place in places:
+                if not self._running[place]:
+                    del self._running[place]
+            if self._closing:
+                self._changed.notify_all()
+            elif any(each.total for each in self._waiting.values()):
+                self._changed.notify()
+        if go_on is not None:
+            go_on()
 
     def _next(self) -> tuple[Job, list[Hashable]] | None:
         """Wait for a job that may run, and return it with the places that it takes.

@@ -57,7 +57,8 @@ class PluginServer:
 
     An event runs in two parts if the plugin calls :func:`.context.later`, else in one. The first
     part finds out who calls. It has threads of its own, so that slow requests do not delay it. The
-    second part waits in a queue that is shared fairly (:mod:`.pool`).
+    second part goes on in the same thread if it may begin at once, and otherwise waits in a queue
+    that is shared fairly (:mod:`.pool`).
 
     :param workers: How many events run at a time, for each of the parts.
     :param queue: How many more may wait, for each of the parts; any further event is refused with
@@ -92,10 +93,10 @@ class PluginServer:
         self._events: dict[int, PluginEvent] = {}
         self._events_changed = threading.Condition()
         self._draining = False
-        self._pool = WorkerPool("worker", workers=workers, queue=queue)
-        self._second_parts = WorkerPool(
-            "rest", workers=workers, queue=queue, reserved=max(1, workers // RESERVED)
-        )
+        reserved = max(1, workers // RESERVED)
+        # A thread goes on with the second part, and leaves the place of the first one to others.
+        self._pool = WorkerPool("worker", workers=workers, queue=queue, spare=workers + reserved)
+        self._second_parts = WorkerPool("rest", workers=workers, queue=queue, reserved=reserved)
         self._apart = {
             phase: WorkerPool(phase, workers=WORKERS_APART, queue=QUEUE_APART) for phase in apart
         }
@@ -210,7 +211,7 @@ class PluginServer:
             "Plugins": {self._plugin.name: {**self._plugin.status(), "Instances": instances}},
             "Events": len(self._events),
             "Queued": self._pool.waiting + self._second_parts.waiting,
-            "Workers": self._pool.size,
+            "Workers": self._pool.size - self._second_parts.size,  # as many as first parts need
             "Threads": threading.active_count(),
         }
 
@@ -242,16 +243,19 @@ class PluginServer:
 
     # -- The worker's part ------------------------------------------------
 
-    def _run(self, event: PluginEvent, instance: Instance, first_message: str) -> None:
+    def _run(
+        self, event: PluginEvent, instance: Instance, first_message: str
+    ) -> Callable[[], None] | None:
+        """Run the first part of an event; return what is to run without the place of the part."""
         if instance.plugin is None:
             log.error("instance %d never started: its requests are refused", instance.id)
             event.finish(refusal(event.phase, 503, "The plugin's configuration cannot be used."))
-            return
+            return None
         put_off_jobs: list[Job] = []
 
         def put_off(rest: Callable[[], None], member: Hashable, urgent: bool) -> None:
             # The rest runs in a copy of this context, so that its log lines have the request's id.
-            run = partial(copy_context().run, self._run_part, event, rest)
+            run = partial(copy_context().run, self._run_second_part, event, rest)
             put_off_jobs.append(Job(run, _share(instance), member, urgent))
 
         context.set_put_off(put_off)
@@ -260,12 +264,13 @@ class PluginServer:
         def begin() -> None:
             getattr(instance.plugin, event.phase)(Kong(event, lua_style=False).kong)
 
-        self._run_part(event, begin, put_off_jobs)
+        if self._run_part(event, begin) and put_off_jobs:
+            return partial(self._go_on, event, put_off_jobs[0])
+        event.finish()
+        return None
 
-    def _run_part(
-        self, event: PluginEvent, part: Callable[[], None], put_off_jobs: list[Job] | None = None
-    ) -> None:
-        """Run a part of an event, and end the event unless a rest was put off."""
+    def _run_part(self, event: PluginEvent, part: Callable[[], None]) -> bool:
+        """Run a part of an event, and return whether it ended without an error."""
         if event.lost is None:  # otherwise Kong went away while the event was queued
             try:
                 part()
@@ -275,12 +280,20 @@ class PluginServer:
                 log.exception("event %d (%s): the plugin raised", event.id, event.phase)
                 event.finish(refusal(event.phase, 500, "The request failed on an internal error."))
             else:
-                if not put_off_jobs:
-                    event.finish()
-                elif not self._second_parts.submit(put_off_jobs[0]):
-                    self._refuse_full_queue(event)
+                return True
         if event.lost is not None:
             log.warning("event %d (%s) dropped: %s", event.id, event.phase, event.lost)
+        return False
+
+    def _run_second_part(self, event: PluginEvent, part: Callable[[], None]) -> None:
+        if self._run_part(event, part):
+            event.finish()
+
+    def _go_on(self, event: PluginEvent, rest: Job) -> None:
+        """Run the second part of an event, in this thread if no other one must go first."""
+        second_parts = self._second_parts
+        if not second_parts.run_here(rest) and not second_parts.submit(rest):
+            self._refuse_full_queue(event)
 
     def _refuse_full_queue(self, event: PluginEvent) -> None:
         log.warning("event %d (%s) refused: the queue is full", event.id, event.phase)

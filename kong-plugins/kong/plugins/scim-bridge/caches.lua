@@ -5,7 +5,6 @@
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
-local nkeys = require "table.nkeys"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local live_config = require "kong.plugins.scim-bridge.live_config"
@@ -19,7 +18,7 @@ local EVENT = "scim-bridge"
 local ACKS_WAIT = 1 -- seconds to wait at most until all workers have dropped their caches
 local ACKS_WAIT_OF_REVOCATION = 0.1 -- the same if the guard refuses the consumers anyway (revocations.lua)
 local ACKS_TTL = 10 -- seconds
-local PURGE_ABOVE = 100 -- keys
+local MESSAGE = 30000 -- bytes of keys in one event of Kong's workers, which take 65,535
 local EVENTS_OF_STATEMENT = 10000 -- cluster events, so that the statement ends in time
 
 
@@ -85,14 +84,37 @@ function _M.invalidations(connector, keys)
 end
 
 
---- Waits until each worker of this node has dropped what was invalidated before from its memory. Events reach
--- a worker in their order.
-local function await_workers(longest)
-  local acks, key = internals.shared(), EVENT .. ":" .. internals.uuid()
-  internals.send_event(EVENT, "barrier", key)
+--- Has each worker of this node forget keys, and waits until all did. Events reach a worker in their order.
+-- @param keys caches by their keys
+-- @param longest seconds to wait at most; nil to not wait
+local function forget_everywhere(keys, longest)
+  local acks = EVENT .. ":" .. internals.uuid()
+  local phase, message, size = ngx.get_phase(), {}, 0
+  local function send()
+    internals.send_event(EVENT, "forget", message)
+    message, size = {}, 0
+  end
 
-  local deadline = ngx.now() + longest
-  while (acks:get(key) or 0) < ngx.worker.count() do
+  for key, cache in pairs(keys) do
+    internals.delete_shared(cache, key)
+    internals.forget(cache, key)
+    local name = cache == kong.core_cache and "core_cache" or "cache"
+    message[name] = message[name] or {}
+    table.insert(message[name], key)
+    size = size + #key
+    if size > MESSAGE then
+      send()
+    end
+    internals.yield(true, phase)
+  end
+
+  message.acks = longest and acks
+  if longest or size > 0 then
+    send()
+  end
+
+  local deadline = ngx.now() + (longest or 0)
+  while longest and (internals.shared():get(acks) or 0) < ngx.worker.count() do
     if ngx.now() > deadline then
       kong.log.warn("a worker has not dropped its caches after ", longest, " s")
       return
@@ -100,6 +122,19 @@ local function await_workers(longest)
 
     ngx.sleep(0.001)
     ngx.update_time()
+  end
+end
+
+
+local function on_forget(message)
+  for _, name in ipairs({ "cache", "core_cache" }) do
+    for _, key in ipairs(message[name] or {}) do
+      internals.forget(kong[name], key)
+    end
+  end
+
+  if message.acks then
+    internals.shared():incr(message.acks, 1, 0, ACKS_TTL)
   end
 end
 
@@ -115,6 +150,23 @@ local function post_events(premature, events, workspace)
 end
 
 
+--- Tells whether a commit only made consumers, with what belongs to them. Then nobody is refused or let in by
+-- what a worker still has in its memory, but for the names of consumers who were not there.
+local function is_only_new(events)
+  local made = {}
+  for _, event in ipairs(events) do
+    local entity = event.entity
+    if event.operation == "create" and event.dao.schema.name == "consumers" then
+      made[entity.id] = true
+    elseif not made[event.quiet and entity.id or type(entity.consumer) == "table" and entity.consumer.id] then
+      return false
+    end
+  end
+
+  return not revocations.any(events)
+end
+
+
 local function publish(events, is_revocation, keys)
   if not events[1] then
     return
@@ -122,23 +174,12 @@ local function publish(events, is_revocation, keys)
 
   revocations.lift(events)
 
-  keys = keys or _M.keys(events)
-  -- Each key is a message to each worker. A cache of a DB-less Kong is filled again quickly.
-  local purge = not internals.has_database() and nkeys(keys) > PURGE_ABOVE
-  local phase = ngx.get_phase()
-  for key, cache in pairs(keys) do
-    if not purge or cache ~= kong.cache then
-      cache:invalidate_local(key)
-    end
-    internals.yield(true, phase)
+  local longest = not is_only_new(events) and ACKS_WAIT or nil
+  if is_revocation and live_config.is_guarded(internals.workspace()) then
+    longest = ACKS_WAIT_OF_REVOCATION
   end
 
-  if purge then
-    kong.cache:purge()
-  end
-
-  local is_guarded = is_revocation and live_config.is_guarded(internals.workspace())
-  await_workers(is_guarded and ACKS_WAIT_OF_REVOCATION or ACKS_WAIT)
+  forget_everywhere(keys or _M.keys(events), longest)
   if internals.has_database() then
     assert(ngx.timer.at(0, post_events, events, internals.workspace()))
   end
@@ -146,9 +187,7 @@ end
 
 
 function _M.init_worker()
-  internals.on_event(function(key)
-    internals.shared():incr(key, 1, 0, ACKS_TTL)
-  end, EVENT, "barrier")
+  internals.on_event(on_forget, EVENT, "forget")
 end
 
 
@@ -156,7 +195,7 @@ end
 function _M.purge()
   local ok, err = pcall(function()
     kong.cache:purge()
-    await_workers(ACKS_WAIT)
+    forget_everywhere({}, ACKS_WAIT)
   end)
   if not ok then
     kong.log.err("could not empty the caches: ", err)

@@ -47,7 +47,7 @@ end
 
 
 local function run_sql(tx, step, result)
-  if has_counts(step) then
+  if has_counts(step) and tx.batch.awaited then
     tx.batch:flush() -- now the entities are counted
   end
 

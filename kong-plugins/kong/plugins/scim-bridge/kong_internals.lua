@@ -107,7 +107,8 @@ end
 
 
 --- Sends the event of a DAO to those in this worker who listen to its kind of entity. Kong's own handler of
--- all kinds (kong/runloop/events.lua) would insert each cache key into the database once more.
+-- all kinds (kong/runloop/events.lua) would insert each cache key into the database once more. The event is
+-- marked for listeners of scim-bridge, which have nothing more to do.
 function _M.send_entity_event(event)
   local schema = event.dao.schema
   local channel = schema.table or schema.name
@@ -116,6 +117,7 @@ function _M.send_entity_event(event)
     schema = schema,
     entity = without_nulls(event.entity),
     old_entity = without_nulls(event.old_entity),
+    is_of_scim = true,
   }
   kong.worker_events.post_local("crud", channel, data)
   kong.worker_events.post_local("crud", channel .. ":" .. event.operation, data)
@@ -139,6 +141,22 @@ local ENTITY_CACHE_STORE = private("kong.constants", "ENTITY_CACHE_STORE") -- ko
 --- Returns the cache of an entity's rows.
 function _M.cache_of(entity)
   return kong[ENTITY_CACHE_STORE[entity]]
+end
+
+
+--- Deletes a key from what the workers of this node share of a cache. Each worker then forgets it by
+-- `forget`: Kong's own invalidation sends an event for each key (kong/resty/mlcache/init.lua).
+function _M.delete_shared(cache, key)
+  local mlcache = cache.mlcache
+  for _, dict in pairs({ mlcache.dict, mlcache.dict_miss }) do
+    dict:delete(mlcache.name .. key)
+  end
+end
+
+
+--- Deletes a key from this worker's own memory of a cache (kong/resty/mlcache/init.lua).
+function _M.forget(cache, key)
+  cache.mlcache.lru:delete(key)
 end
 
 

@@ -230,6 +230,10 @@ end
 --- Drops the look-ups of a consumer's names from the cache when the Admin API writes it. For SCIM's writes
 -- caches.lua does so.
 local function on_change(data)
+  if data.is_of_scim then
+    return
+  end
+
   for _, entity in pairs({ data.entity, data.old_entity }) do
     for _, key in ipairs(_M.keys(entity, data.workspace)) do
       kong.cache:invalidate(key)

@@ -25,7 +25,7 @@ local REPLACE_TAG = [[
      SET tags = ARRAY(SELECT tag FROM unnest(tags) AS tag WHERE strpos(tag, %s) <> 1) ||
                 array_remove(ARRAY[%s]::text[], NULL),
          updated_at = CURRENT_TIMESTAMP(0)
-   WHERE id IN (%s)]]
+   WHERE id %s]]
 
 local LOCK = [[
   SELECT CASE WHEN EXISTS (%s)
@@ -41,14 +41,15 @@ local PLUGINS_DIGEST = [[
                         ORDER BY id)) AS digest
     FROM plugins WHERE name IN ('scim', 'scim-bridge')]]
 
-local IDS = "SELECT value::uuid FROM json_array_elements_text(%s)"
+-- a condition; with `IN (SELECT ...)` PostgreSQL may read the whole table
+local IS_ONE_OF = "= ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(%s)))"
 
 local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new (%s) ON CONFLICT (%s) DO "
 
 local DELETE_BY_KEYS = [[
   DELETE FROM %s WHERE (%s) IN (SELECT %s FROM json_to_recordset(%s) AS old (%s uuid)) RETURNING %s]]
 
-local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id IN (%s)"
+local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id %s"
 
 local HELD = "SELECT id FROM consumers WHERE ws_id = %s AND (%s) LIMIT 1"
 
@@ -82,7 +83,7 @@ end
 --- Replaces the tag of consumers that begins with a prefix, or removes it if the new tag is NULL.
 -- @param ids a JSON list
 function _M.replace_tag(prefix, tag, ids)
-  return fmt(REPLACE_TAG, prefix, tag, fmt(IDS, ids))
+  return fmt(REPLACE_TAG, prefix, tag, fmt(IS_ONE_OF, ids))
 end
 
 
@@ -190,16 +191,16 @@ end
 --- Selects entities by their ids.
 function _M.select(schema, ids, workspace)
   local _, _, _, read = columns_of(schema)
-  return fmt("SELECT %s FROM %s WHERE ws_id = %s AND id IN (%s)", table.concat(read, ", "), table_of(schema),
-             workspace, fmt(IDS, ids))
+  return fmt("SELECT %s FROM %s WHERE ws_id = %s AND id %s", table.concat(read, ", "), table_of(schema),
+             workspace, fmt(IS_ONE_OF, ids))
 end
 
 
 --- Deletes entities by their ids. The result has those that were there.
 function _M.delete(schema, ids, workspace)
   local _, _, _, read = columns_of(schema)
-  return fmt("DELETE FROM %s WHERE ws_id = %s AND id IN (%s) RETURNING %s", table_of(schema), workspace,
-             fmt(IDS, ids), table.concat(read, ", "))
+  return fmt("DELETE FROM %s WHERE ws_id = %s AND id %s RETURNING %s", table_of(schema), workspace,
+             fmt(IS_ONE_OF, ids), table.concat(read, ", "))
 end
 
 
@@ -234,7 +235,7 @@ function _M.owners(kinds, ids)
   local statements = {}
   for i, kind in ipairs(kinds) do
     local schema, field = kind[1], kind[2]
-    statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IDS, ids))
+    statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IS_ONE_OF, ids))
   end
 
   return table.concat(statements, " UNION ALL ")

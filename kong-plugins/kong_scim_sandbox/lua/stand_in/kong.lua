@@ -55,8 +55,16 @@ function Cache:purge()
 end
 
 
+--- Returns a cache. What the workers of a node share of it is all that it has.
 local function new_cache(name)
-  return setmetatable({ name = name, invalidation_channel = "invalidations" }, Cache)
+  local shared = {
+    delete = function(_, key)
+      host.cache_drop(name, key)
+    end,
+  }
+  local of_worker = { delete = function() end }
+  local mlcache = { name = "", dict = shared, lru = of_worker }
+  return setmetatable({ name = name, invalidation_channel = "invalidations", mlcache = mlcache }, Cache)
 end
 
 
