@@ -118,8 +118,9 @@ end
 local function claim(tx, group, dao, tag, refuse)
   local connector = tx.connector
   local workspace = connector:escape_literal(internals.workspace())
-  local key = connector:escape_literal(LOCK_PREFIX .. group.key)
-  local given_by_any = postgres.given(targets[dao], dao, connector:escape_literal(group.name), workspace)
+  local target = targets[dao]
+  local key = connector:escape_literal(LOCK_PREFIX .. (target.groups and dao .. " " or "") .. group.key)
+  local given_by_any = postgres.given(target, dao, connector:escape_literal(group.name), workspace)
   local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
   -- the lock is shared if the tenant gives the group already, else exclusive
   tx.batch:add(postgres.lock(given_by_us, key))

@@ -192,9 +192,14 @@ function ops.retire(tx, step)
   expect(type(step.group) == "string" and type(step.tag) == "string", "a retirement needs `group` and `tag`")
 
   local group, dao = group_of(tx, target, step.group), tx.db.daos[target.groups]
-  if group and tags.has(group, step.tag) and owned_entities.is_owned(target.groups, group.id)
-     and not is_used(tx, dao.schema, group.id)
-  then
+  if not (group and tags.has(group, step.tag) and owned_entities.is_owned(target.groups, group.id)) then
+    return
+  end
+
+  if tx.select then -- else a member who joins at the same moment would be deleted with the group
+    tx.select(postgres.lock_row(dao.schema, internals.connector():escape_literal(group.id)))
+  end
+  if not is_used(tx, dao.schema, group.id) then
     result_of(tx, dao:delete({ id = group.id }))
   end
 end

@@ -73,6 +73,11 @@ local TYPES = {
 local _M = {}
 
 
+local function table_of(schema)
+  return schema.table or schema.name
+end
+
+
 --- Begins a transaction whose statements have a timeout each.
 -- @param is_read whether it only reads; without effect in PostgreSQL
 function _M.begin(milliseconds, is_read)
@@ -104,6 +109,12 @@ end
 -- else an exclusive one.
 function _M.lock(condition, key)
   return fmt(LOCK, condition, key, key)
+end
+
+
+--- Locks a row until the transaction ends, so that nobody can refer to it meanwhile.
+function _M.lock_row(schema, id)
+  return fmt("SELECT id FROM %s WHERE id = %s FOR UPDATE", table_of(schema), id)
 end
 
 
@@ -143,11 +154,6 @@ local function columns_of(schema)
   end
 
   return names, definitions, values, read
-end
-
-
-local function table_of(schema)
-  return schema.table or schema.name
 end
 
 

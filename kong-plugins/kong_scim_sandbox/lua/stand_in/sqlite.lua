@@ -32,6 +32,7 @@ end
 function _M.lock()
   return "SELECT 1"
 end
+_M.lock_row = _M.lock
 
 
 function _M.given(target, dao, group)
