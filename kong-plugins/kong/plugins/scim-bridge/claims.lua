@@ -14,6 +14,7 @@ local null = ngx.null
 
 
 local LONGEST = 65536 -- bytes of a token or header that is read
+local FRESH = 1 -- seconds for which mappings are used before the configurations are looked at again
 local REMEMBERED, MOST = 4096, 1000 -- bytes of a text that is remembered, and how many are
 
 
@@ -152,6 +153,7 @@ end
 -- -- Mappings of tenants ------------------------------------------------------
 
 local mappings = {} -- by workspace and issuer, a list of { claim, path, ignore_case, tenant }
+local fresh_until = 0 -- when the configurations are looked at again
 local known -- the number of the configurations (live_config.rows) of which they were made
 
 
@@ -166,8 +168,15 @@ end
 
 
 local function current_mappings(workspace)
+  local now = ngx.now()
+  if now < fresh_until then
+    return mappings[workspace]
+  end
+
+  fresh_until = now + FRESH
   local ok, rows, serial = pcall(live_config.rows)
   if not ok and not known then
+    fresh_until = 0
     error(rows, 0)
   elseif ok and serial ~= known then
     local new = {}
@@ -213,6 +222,30 @@ end
 local digest_of = remembering(internals.sha256_hex)
 
 
+local named = setmetatable({}, { __mode = "k" }) -- by claims: a token that comes again has the same table
+
+
+--- Returns the subjects that claims name, a list of { subject, tenant }.
+local function subjects_of(claims, issuer, by_issuer)
+  local known_list = named[claims]
+  if known_list and known_list.by_issuer == by_issuer and known_list.issuer == issuer then
+    return known_list
+  end
+
+  local list = { by_issuer = by_issuer, issuer = issuer }
+  for _, mapping in ipairs(issuer and by_issuer[issuer] or {}) do
+    local value = value_at(claims, mapping)
+    if value then
+      local text = issuer .. "\0" .. mapping.claim .. "\0" .. value
+      list[#list + 1] = { subject = digest_of(text), tenant = mapping.tenant }
+    end
+  end
+
+  named[claims] = list
+  return list
+end
+
+
 --- Returns the subjects that the verified claims of a request name, a list of { subject, tenant, issued_at };
 -- or nil, and an error or nil. issued_at is nil if no claims say when the token was issued.
 function _M.subjects(conf, workspace)
@@ -234,12 +267,8 @@ function _M.subjects(conf, workspace)
     local moment = tonumber(claims.iat)
     issued_at = moment and math.min(moment, issued_at or moment) or issued_at
     local issuer = type(claims.iss) == "string" and claims.iss or plan.issuer
-    for _, mapping in ipairs(issuer and by_issuer[issuer] or {}) do
-      local value = value_at(claims, mapping)
-      if value then
-        local text = issuer .. "\0" .. mapping.claim .. "\0" .. value
-        found[#found + 1] = { subject = digest_of(text), tenant = mapping.tenant, issued_at = moment }
-      end
+    for _, each in ipairs(subjects_of(claims, issuer, by_issuer)) do
+      found[#found + 1] = { subject = each.subject, tenant = each.tenant, issued_at = moment }
     end
   end
 
