@@ -19,6 +19,7 @@ import httpx
 import psutil
 import yaml
 
+from consumer_groups import OPEN_SOURCE
 from on_clock import VARIABLE, Clock
 from ports import free_ports
 from with_variants import PATH as ROUTES_AND_PLUGINS
@@ -54,6 +55,7 @@ class Host(Protocol):
     :ivar dbless: Whether the gateway has no database.
     :ivar sqlite: Where the SCIM tables are, unless in PostgreSQL.
     :ivar postgres: The database, unless there is none.
+    :ivar open_source: Whether it lacks the consumer groups of Kong Enterprise.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Host(Protocol):
     dbless: bool
     sqlite: Path | None
     postgres: Any
+    open_source: bool
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -85,12 +88,16 @@ class SandboxHost:
         dbless: bool,
         ticks: bool = True,
         clock: Clock | None = None,
+        open_source: bool = False,
     ) -> None:
         self.name = "sandbox-off" if dbless else "sandbox"
         self._module = "with_variants" if ticks else "without_ticks"
         self._environment = {**_ENVIRONMENT}
         if clock is not None:
             self._module, self._environment[VARIABLE] = "on_clock", str(clock.path)
+        self.open_source = open_source or self._module != "with_variants"
+        if open_source:
+            self._environment[OPEN_SOURCE] = "1"
         self.dbless = dbless
         self._directory = directory
         self._config = directory / "kong.yml"
@@ -258,11 +265,18 @@ class KongHost:
         ticks: bool = True,
         clock: Clock | None = None,
         nodes: int = 2,
+        open_source: bool = False,
     ) -> None:
         from kong_process import KongProcess, kong_binary
 
         self.name = "kong-dbless" if dbless else "kong-postgres"
         self.dbless = dbless
+        self.open_source = open_source
+        plugins = [
+            *("scim", "scim-bridge"),
+            *(() if ticks else ("scim-without-ticks",)),
+            *(() if open_source else ("scim-consumer-groups",)),
+        ]
         self._stack = contextlib.ExitStack()
         self._config = directory / "kong.yml"
         self._config.write_text(yaml.safe_dump(content))
@@ -281,7 +295,7 @@ class KongHost:
                 directory / f"kong-{number}",
                 postgres=self.postgres,
                 declarative=self._config if dbless else None,
-                plugins=("scim", "scim-bridge", *(() if ticks else ("scim-without-ticks",))),
+                plugins=plugins,
                 lua_path=[HERE],
                 pluginserver=(server.socket, server.dump),
                 env={**_ENVIRONMENT, **(settings or {})},

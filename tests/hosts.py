@@ -112,6 +112,9 @@ class Gateway:
             return
         for consumer in self.consumers():
             self.admin.delete(f"/consumers/{consumer['id']}").raise_for_status()
+        if not self.host.open_source:
+            for group in self.consumer_groups():
+                self.admin.delete(f"/consumer_groups/{group['name']}").raise_for_status()
 
     def join(self, other: Gateway) -> None:
         """Have what another one on the same host leaves cleared by either."""
@@ -156,6 +159,16 @@ class Gateway:
         """Return the ACL groups of a consumer, by its id or username."""
         answer = self.admin.get(f"/consumers/{consumer}/acls?size=1000").raise_for_status()
         return {acl["group"] for acl in answer.json()["data"]}
+
+    def consumer_groups(self) -> list[dict[str, Any]]:
+        """Return every consumer group of the gateway."""
+        answer = self.admin.get("/consumer_groups?size=1000").raise_for_status()
+        return list(answer.json()["data"])
+
+    def consumer_groups_of(self, consumer: str) -> set[str]:
+        """Return the consumer groups of a consumer, by its id or username."""
+        answer = self.admin.get(f"/consumers/{consumer}/consumer_groups").raise_for_status()
+        return {group["name"] for group in answer.json()["consumer_groups"]}
 
     def give_key(self, consumer: str, key: str | None = None) -> str:
         """Give a consumer an API key, and return it."""
@@ -306,6 +319,7 @@ def running_gateway(
     ticks: bool = True,
     clock: Clock | None = None,
     nodes: int = 2,
+    open_source: bool = False,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -316,6 +330,7 @@ def running_gateway(
     :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
     :param clock: By which its deliveries pause; None for everybody's.
     :param nodes: The nodes of a real Kong with PostgreSQL.
+    :param open_source: Whether it lacks the consumer groups of Kong Enterprise.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -331,7 +346,14 @@ def running_gateway(
             content.setdefault(kind, []).extend(entities)
         host: Host
         if name.startswith("sandbox"):
-            host = SandboxHost(directory, content, dbless=name in DBLESS, ticks=ticks, clock=clock)
+            host = SandboxHost(
+                directory,
+                content,
+                dbless=name in DBLESS,
+                ticks=ticks,
+                clock=clock,
+                open_source=open_source,
+            )
         else:
             host = KongHost(
                 directory,
@@ -341,6 +363,7 @@ def running_gateway(
                 ticks=ticks,
                 clock=clock,
                 nodes=nodes,
+                open_source=open_source,
             )
         stack.callback(host.close)
         host.start()

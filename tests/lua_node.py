@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,10 +71,15 @@ class LuaNode:
         return lambda text: self.workers.call(name, text, self.facts, lambda: self.body)[0]
 
     def access(
-        self, consumer: str | None = None, unknown_logins: str = "allow", **facts: Any
+        self,
+        consumer: str | None = None,
+        unknown_logins: str = "allow",
+        *,
+        conf: Mapping[str, Any] | None = None,
+        **facts: Any,
     ) -> dict[str, Any]:
         """Let a request through the guard, or not; the consumer is the one authenticated."""
-        config = {"unknown_logins": unknown_logins, "hide_identity_headers": False}
+        config = {"unknown_logins": unknown_logins, "hide_identity_headers": False, **(conf or {})}
         known = {"consumer": {"id": consumer}, "credential": {"id": "k"}} if consumer else {}
         return self.workers.access(config, {"node_id": "node", "method": "GET", **known, **facts})
 

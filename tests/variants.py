@@ -28,7 +28,7 @@ def variant(
     name, path = f"scim-{digest}", f"/v-{digest}/scim/v2"
     plugins = [*in_front, scim_plugin(f"v-{digest}", "scim-token-a", **config)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_another_route(gateway, name, path, plugins))
+        stack.enter_context(another_route(gateway, name, path, plugins))
         other = Gateway(gateway.host, gateway.content, path, has_net="quarantine" in config)
         stack.enter_context(contextlib.closing(other))
         _wait_for_route(other)
@@ -42,7 +42,7 @@ def variant(
 
 
 @contextlib.contextmanager
-def _another_route(
+def another_route(
     gateway: Gateway, name: str, path: str, plugins: Sequence[dict[str, Any]]
 ) -> Iterator[None]:
     """Add a route with its plugins. A sandbox loses it at the end, and a Kong keeps it."""

@@ -1,5 +1,7 @@
 """A sandbox whose routes and plugins a test may change while it runs, as a real Kong's.
 
+It has the consumer groups of Kong Enterprise too, unless the environment says otherwise.
+
 ``python -m with_variants sandbox ...`` is ``kong-scim sandbox ...`` with one more path on its
 Admin API: it takes a declarative configuration, and of it the routes and plugins. What it has of
 consumers and of SCIM stays.
@@ -13,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+import consumer_groups
 from kong_scim.cli.main import main
 from kong_scim_sandbox import gateway
 from kong_scim_sandbox.admin import admin_api
@@ -29,9 +32,11 @@ def _admin_api(store: Any, status: Any, node: Any, configure: Any, metrics: Any)
         return Response(status_code=204)
 
     api.add_route(PATH, change, methods=["POST"])
+    consumer_groups.add_routes(api, store)
     return api
 
 
 if __name__ == "__main__":
+    consumer_groups.add()
     gateway.admin_api = _admin_api
     main()

@@ -55,7 +55,7 @@ from kong_scim.protocol.revocations import MAX_BODY, is_revocation
 from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 from kong_scim.protocol.service import KongScimService
 from kong_scim.provider_log.waiting import Visit, waiting_of
-from kong_scim.tenant import NoDataError, Provisioning, check
+from kong_scim.tenant import NoDataError, Provisioning, check, lacking
 from kong_scim.tick import UNGUARDED, Tick
 from kong_scim.worker_slots import MEMORY
 
@@ -303,6 +303,9 @@ class Plugin:
             )
         if not opening.guarded and self.config.guard == "required":
             raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
+        problem = lacking(self.config, opening.host)
+        if problem:
+            raise ServiceUnavailableException(detail=problem, retry_after=None)
         return identity
 
     @contextmanager

@@ -35,6 +35,8 @@ from kong_scim.sync.drift_state import DriftState
 from kong_scim.sync.gateway import Gateway, GatewayDatabase
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.reconcile import Reconciler
+from kong_scim.sync.subjects import check_subjects
+from kong_scim.sync.targets import missing
 from kong_scim.sync.wanted import check_mapping
 
 ADMIN = "kong-admin"
@@ -55,7 +57,21 @@ def check(config: PluginConfig, kinds: Kinds) -> None:
 
     :raises ~kong_scim.config.plugin.ConfigurationError: It names the field.
     """
-    check_mapping(config.consumer, kinds.in_role("User").model)
+    user_model = kinds.in_role("User").model
+    check_mapping(config.consumer, user_model)
+    check_subjects(config.subjects, user_model)
+
+
+def lacking(config: PluginConfig, host: Host) -> str | None:
+    """Return why this Kong cannot have the groups that are configured, or None if it can."""
+    kinds = missing(config.groups.targets, host.targets)
+    if not kinds:
+        return None
+    return (
+        f"The plugin scim cannot work: config.groups.targets names {' and '.join(kinds)}, and this "
+        f"Kong ({host.kong_version}) has no such entities: only Kong Enterprise has consumer "
+        "groups. Use acl there"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from kong_scim.pluginserver.event import KongGoneError
 from kong_scim.provider_log.log import ProviderLog
 from kong_scim.sync.drift_pass import DriftPass
 from kong_scim.sync.drift_state import gauges
-from kong_scim.tenant import NoDataError, Provisioning
+from kong_scim.tenant import NoDataError, Provisioning, lacking
 
 UNGUARDED = (
     "The plugin scim-bridge is not enabled for every route of this gateway, so a suspended person "
@@ -98,6 +98,10 @@ class Tick:
             self._failures.over("guard")
         else:
             self._failures.note("guard", UNGUARDED)
+        problem = lacking(self._config, waking.host)
+        if problem:  # each request is refused with the same sentence
+            self._failures.note("targets", problem)
+            return
         provisioning = self._provisioning(bridge, waking.host)
         jobs: dict[str, Callable[[], object]] = {
             "memory": lambda: provisioning.keep_kong_applied(waking.epoch),

@@ -244,7 +244,7 @@ class _AdminApi:
         if found is not None:
             self._refuse_dbless("remove", "consumers")
             with self._store.writing() as connection:
-                entities.delete(connection, "consumers", found["id"])
+                entities.delete(connection, "consumers", found)
         return _json(204)
 
     async def owned(self, request: Request) -> Response:
@@ -270,7 +270,7 @@ class _AdminApi:
         if found is not None:
             self._refuse_dbless("remove", name)
             with self._store.writing() as connection:
-                entities.delete(connection, name, found["id"])
+                entities.delete(connection, name, found)
         return _json(204)
 
     def _owner(self, request: Request) -> Entity:

@@ -1,4 +1,4 @@
-"""The authentication plugins key-auth, session and ldap-auth, with Kong's answers."""
+"""The authentication plugins key-auth, jwt, session and ldap-auth, with Kong's answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from joserfc import jwt as joserfc_jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.entity_schema import Entity, is_text
 from kong_scim_sandbox.exchange import Exchange
 from kong_scim_sandbox.pdk import Exit
-from kong_scim_sandbox.plugins import KeyAuthConfig, LdapAuthConfig, SessionConfig
+from kong_scim_sandbox.plugins import JwtConfig, KeyAuthConfig, LdapAuthConfig, SessionConfig
 
 _BIND = 0x60
 _BOUND = 0x61
@@ -88,6 +92,41 @@ def _authenticated(
         "x-credential-identifier": (name or str(credential["id"])) if credential else None,
         "x-anonymous-consumer": None if credential else "true",
     }
+
+
+# -- jwt -------------------------------------------------------------------
+
+
+def jwt(exchange: Exchange, config: JwtConfig, database: sqlite3.Connection) -> None:
+    """Authenticate by a JWT of an issuer whose key a consumer has (``kong/plugins/jwt``).
+
+    :raises ~kong_scim_sandbox.pdk.Exit: 401 without a token, or with one that is not valid.
+    """
+    scheme, _, token = (exchange.header("authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise exchange.error(401, "Unauthorized")
+    try:
+        payload = json.loads(_decoded(token.split(".")[1]))
+        issuer = payload[config.key_claim_name]
+        found = entities.select(database, "jwt_secrets", "key", issuer)
+    except (ValueError, LookupError, TypeError, sqlite3.Error):
+        raise exchange.error(401, "Bad token; invalid JSON") from None
+    if not found:
+        raise exchange.error(401, "No credentials found for given 'iss'")
+    try:
+        key = RSAKey.import_key(found[0]["rsa_public_key"])
+        claims = joserfc_jwt.decode(token, key, algorithms=[found[0]["algorithm"]]).claims
+    except (JoseError, ValueError):
+        raise exchange.error(401, "Invalid signature") from None
+    if "exp" in config.claims_to_verify and claims.get("exp", 0) <= time.time():
+        raise exchange.error(401, "exp: token expired")
+    [consumer] = entities.select(database, "consumers", "id", found[0]["consumer"]["id"])
+    exchange.token = token
+    _authenticated(exchange, consumer, found[0])
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 # -- session ---------------------------------------------------------------

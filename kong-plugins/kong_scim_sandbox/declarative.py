@@ -63,8 +63,8 @@ class Route(BaseModel):
     preserve_host: bool
     service: Service | None
     plugins: tuple[DeclaredPlugin, ...]
-    hides_identity: bool
-    """Whether a global scim-bridge removes headers of clients that tell an upstream who calls."""
+    hides_identity: BridgeConfig | None
+    """The global scim-bridge if it removes headers of clients that tell who calls."""
 
 
 class PluginEntity(BaseModel):
@@ -102,7 +102,8 @@ class Declaration(BaseModel):
         for each in self.plugins:
             config = {name: value for name, value in each.config.items() if value is not None}
             if each.name == "scim":  # scim-bridge reads nothing else of it
-                config = {"tenant": config.get("tenant", "default")}
+                subjects = config.get("subjects", [])
+                config = {"tenant": config.get("tenant", "default"), "subjects": subjects}
             plugins.append({**each.model_dump(exclude_none=True), "config": config})
         return {"plugins": plugins, **self.declared}
 
@@ -235,11 +236,15 @@ def _routes(placed: Sequence[_PlacedRoute], plugins: Sequence[_PlacedPlugin]) ->
             if service_row and service_row.enabled
             else None,
             plugins=_plugins_of(found, plugins),
-            hides_identity=any(
-                isinstance(each.plugin.config, BridgeConfig)
-                and each.plugin.config.hide_identity_headers
-                for each in plugins
-                if each.enabled and each.route is None and each.service is None
+            hides_identity=next(
+                (
+                    config
+                    for each in plugins
+                    if each.enabled and each.route is None and each.service is None
+                    if isinstance(config := each.plugin.config, BridgeConfig)
+                    and config.hides_headers
+                ),
+                None,
             ),
         )
 

@@ -118,12 +118,21 @@ class AclRow(DeclaredRow):
     consumer: str | None = None
 
 
+class JwtRow(DeclaredRow):
+    """An entry of ``jwt_secrets``: the issuer of tokens, and its public key."""
+
+    key: str
+    algorithm: Literal["RS256"]
+    rsa_public_key: str
+
+
 class ConsumerRow(DeclaredRow):
     """An entry of ``consumers``, with its credentials and groups."""
 
     username: str | None = None
     custom_id: str | None = None
     keyauth_credentials: list[KeyRow] = []
+    jwt_secrets: list[JwtRow] = []
     acls: list[AclRow] = []
 
     @model_validator(mode="after")

@@ -39,6 +39,16 @@ CREATE TABLE IF NOT EXISTS keyauth_credentials (
   "key" TEXT NOT NULL UNIQUE, tags TEXT, ttl INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keyauth_credentials_consumer ON keyauth_credentials (consumer);
+CREATE TABLE IF NOT EXISTS jwt_secrets (
+  id TEXT PRIMARY KEY, consumer TEXT NOT NULL REFERENCES consumers ON DELETE CASCADE,
+  "key" TEXT NOT NULL UNIQUE, algorithm TEXT NOT NULL, rsa_public_key TEXT NOT NULL,
+  tags TEXT, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS jwt_secrets_consumer ON jwt_secrets (consumer);
+CREATE TABLE IF NOT EXISTS scim_subjects (
+  id TEXT PRIMARY KEY, subject TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, "user" TEXT NOT NULL,
+  not_before INTEGER NOT NULL, changed_at INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS cluster_events (channel TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """
 
@@ -47,8 +57,16 @@ _UNIQUE_FAILURE = re.compile(r"UNIQUE constraint failed: (.+)")
 
 
 def select(connection: sqlite3.Connection, name: str, field: str, value: Scalar) -> list[Entity]:
-    """Return the entities whose field has a value, ordered by id."""
-    return _rows(connection, DAOS[name], f'WHERE "{field}" = ? ORDER BY id', [value])
+    """Return the entities whose field has a value, ordered by their primary key."""
+    order = ", ".join(DAOS[name].primary_key)
+    return _rows(connection, DAOS[name], f'WHERE "{field}" = ? ORDER BY {order}', [value])
+
+
+def find(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> Entity | None:
+    """Return the stored entity with the primary key of another one, or None."""
+    condition, values = _key(DAOS[name], entity)
+    found = _rows(connection, DAOS[name], f"WHERE {condition}", values)
+    return found[0] if found else None
 
 
 def find_consumer(connection: sqlite3.Connection, id_or_username: str) -> Entity | None:
@@ -75,8 +93,11 @@ def page(
     :param equal: Values that fields must have.
     :param tags: Tags that an entity must have: all of them, or with ``any_tag`` one of them.
     """
-    where = ["id > ?"]
-    values: list[Scalar] = [after]
+    where, values = ["1"], list[Scalar]()
+    order = ", ".join(DAOS[name].primary_key)
+    if after:
+        where.append("id > ?")
+        values.append(after)
     for field, value in (equal or {}).items():
         where.append(f'"{field}" = ?')
         values.append(value)
@@ -85,7 +106,9 @@ def page(
         where.append("(" + (" OR " if any_tag else " AND ").join([has] * len(tags)) + ")")
         values.extend(tags)
     values.append(size)
-    return _rows(connection, DAOS[name], f"WHERE {' AND '.join(where)} ORDER BY id LIMIT ?", values)
+    return _rows(
+        connection, DAOS[name], f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values
+    )
 
 
 def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> Entity:
@@ -94,10 +117,10 @@ def insert(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any])
     :raises DaoError: The error of Kong's DAO.
     """
     schema = DAOS[name]
-    row = {"id": str(uuid.uuid4()), **entity}
-    fill(name, row)
+    row = filled(name, entity)
     write(connection, schema, row, known=None)
-    return select(connection, name, "id", row["id"])[0]
+    condition, values = _key(schema, row)
+    return _rows(connection, schema, f"WHERE {condition}", values)[0]
 
 
 def update(connection: sqlite3.Connection, known: Entity, changes: Mapping[str, Any]) -> Entity:
@@ -111,20 +134,38 @@ def update(connection: sqlite3.Connection, known: Entity, changes: Mapping[str, 
     return select(connection, schema.name, "id", known["id"])[0]
 
 
-def fill(name: str, entity: Entity) -> None:
-    """Check a new entity, and make a key if it is a credential without one.
+def filled(name: str, entity: Mapping[str, Any]) -> Entity:
+    """Check a new entity, and return it with its id, times, and a key if it is a key without one.
 
     :raises DaoError: The error of Kong's schema.
     """
+    schema, now = DAOS[name], int(time.time())
+    made = {"id": str(uuid.uuid4())} if schema.primary_key == ("id",) else {}
+    new: Entity = {**made, "created_at": now, **entity}
+    if schema.updated:
+        new["updated_at"] = now
+    _fill(name, new)
+    return new
+
+
+def _fill(name: str, entity: Entity) -> None:
     if name == "keyauth_credentials" and not entity.get("key"):
         alphabet = string.ascii_letters + string.digits
         entity["key"] = "".join(secrets.choice(alphabet) for _ in range(_KEY_LENGTH))
     validate(DAOS[name], entity)
 
 
-def delete(connection: sqlite3.Connection, name: str, identifier: str) -> None:
-    """Delete an entity with the entities that belong to it."""
-    connection.execute(f'DELETE FROM "{DAOS[name].name}" WHERE id = ?', [identifier])
+def delete(connection: sqlite3.Connection, name: str, entity: Mapping[str, Any]) -> None:
+    """Delete the entity with the primary key of another one, and what belongs to it."""
+    condition, values = _key(DAOS[name], entity)
+    connection.execute(f'DELETE FROM "{name}" WHERE {condition}', values)
+
+
+def _key(schema: Dao, entity: Mapping[str, Any]) -> tuple[str, list[Scalar]]:
+    """Return the condition and the values for the primary key of an entity."""
+    row = _flat(schema, entity)
+    names = schema.primary_key
+    return " AND ".join(f'"{name}" = ?' for name in names), [row[name] for name in names]
 
 
 def _rows(
@@ -135,9 +176,10 @@ def _rows(
     entities = []
     for row in found.fetchall():
         entity = dict(zip(schema.columns, row, strict=True))
-        entity["tags"] = None if entity["tags"] is None else json.loads(entity["tags"])
-        if schema.owned:
-            entity["consumer"] = {"id": entity["consumer"]}
+        if schema.tagged:
+            entity["tags"] = None if entity["tags"] is None else json.loads(entity["tags"])
+        for name in schema.foreign:
+            entity[name] = {"id": entity[name]}
         entities.append(entity)
     return entities
 
@@ -146,8 +188,9 @@ def _flat(schema: Dao, entity: Mapping[str, Any]) -> dict[str, Scalar]:
     row = {key: entity[key] for key in schema.columns if key in entity}
     if row.get("tags") is not None:
         row["tags"] = json.dumps(row["tags"])
-    if schema.owned and "consumer" in row:
-        row["consumer"] = row["consumer"]["id"]
+    for name in schema.foreign:
+        if name in row:
+            row[name] = row[name]["id"]
     return row
 
 
@@ -162,7 +205,7 @@ def write(
     now = int(time.time())
     row = _flat(schema, entity)
     row["created_at"] = known["created_at"] if known else now
-    if not schema.owned:
+    if schema.updated:
         row["updated_at"] = now
     if known:
         changes = ", ".join(f'"{column}" = ?' for column in row)
@@ -173,7 +216,7 @@ def write(
     try:
         connection.execute(statement, values)
     except sqlite3.IntegrityError as error:
-        raise _violation(entity, error) from error
+        raise _violation(connection, schema, entity, error) from error
 
 
 def primary_key_violation(fields: Mapping[str, Any]) -> DaoError:
@@ -203,7 +246,7 @@ def replace(
     :param gone: Whether the entity is deleted.
     """
     schema = DAOS[name]
-    connection.execute(f'DELETE FROM "{schema.name}" WHERE id = ?', [entity["id"]])
+    delete(connection, name, entity)
     if gone:
         return
     row = _flat(schema, entity)
@@ -218,10 +261,20 @@ def _insertion(schema: Dao, row: Mapping[str, Scalar]) -> tuple[str, list[Scalar
     return f'INSERT INTO "{schema.name}" ({names}) VALUES ({places})', list(row.values())
 
 
-def _violation(entity: Mapping[str, Any], error: sqlite3.IntegrityError) -> DaoError:
+def _violation(
+    connection: sqlite3.Connection,
+    schema: Dao,
+    entity: Mapping[str, Any],
+    error: sqlite3.IntegrityError,
+) -> DaoError:
     failure = _UNIQUE_FAILURE.match(str(error))
-    if failure is None:  # the only other constraint is the foreign key
-        return foreign_key_violation({"id": entity["consumer"]["id"]}, "consumer", "consumers")
+    if failure is None:  # the only other constraints are the foreign keys
+        name, other = next(
+            (name, other)
+            for name, other in schema.foreign.items()
+            if not select(connection, other, "id", entity[name]["id"])
+        )
+        return foreign_key_violation({"id": entity[name]["id"]}, name, other)
     fields = {
         column.split(".")[1]: entity[column.split(".")[1]] for column in failure[1].split(", ")
     }

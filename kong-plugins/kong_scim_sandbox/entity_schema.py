@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Entity: TypeAlias = dict[str, Any]
@@ -43,32 +43,71 @@ class Dao:
 
     :param strings: Fields with text, besides ``id``.
     :param cache_key: The fields that together are unique.
-    :param owned: Whether the entity belongs to a consumer.
+    :param foreign: The entities to which fields refer, by the name of the field.
     :param numbers: Fields with integers.
+    :param primary_key: The fields of the primary key.
+    :param tagged: Whether it can have tags.
+    :param updated: Whether it has the time of its last change.
     """
 
     name: str
     strings: tuple[str, ...]
     cache_key: tuple[str, ...]
-    owned: bool = True
+    foreign: Mapping[str, str] = field(default_factory=lambda: {"consumer": "consumers"})
     numbers: tuple[str, ...] = ()
+    primary_key: tuple[str, ...] = ("id",)
+    tagged: bool = True
+    updated: bool = False
+
+    @property
+    def unique(self) -> tuple[str, ...]:
+        """Return the fields with text that no two entities share."""
+        if self.name == "consumers":
+            return self.strings
+        return self.cache_key if set(self.cache_key) <= set(self.strings) else ()
+
+    @property
+    def owned(self) -> bool:
+        """Return whether the entity belongs to another one."""
+        return bool(self.foreign)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the fields that an entity must have."""
+        return (*self.foreign, *self.strings) if self.name != "consumers" else ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns of the table, which have Kong's field names."""
-        updated = () if self.owned else ("updated_at",)
-        owner = ("consumer",) if self.owned else ()
-        return ("id", *self.strings, *self.numbers, "tags", *owner, "created_at", *updated)
+        return (
+            *(("id",) if self.primary_key == ("id",) else ()),
+            *self.strings,
+            *self.numbers,
+            *(("tags",) if self.tagged else ()),
+            *self.foreign,
+            "created_at",
+            *(("updated_at",) if self.updated else ()),
+        )
 
 
 DAOS = {
     dao.name: dao
     for dao in (
-        Dao("consumers", ("username", "custom_id"), ("id",), owned=False),
+        Dao("consumers", ("username", "custom_id"), ("id",), foreign={}, updated=True),
         Dao("acls", ("group",), ("consumer", "group")),
         Dao("keyauth_credentials", ("key",), ("key",), numbers=("ttl",)),
+        Dao("jwt_secrets", ("key", "algorithm", "rsa_public_key"), ("key",)),
+        Dao(
+            "scim_subjects",
+            ("subject", "tenant", "user"),
+            ("subject",),
+            foreign={},
+            numbers=("not_before", "changed_at"),
+            tagged=False,
+        ),
     )
 }
+"""The entities of this Kong, by the names of their DAOs."""
 
 
 def is_text(value: str) -> bool:
@@ -91,7 +130,7 @@ def validate(schema: Dao, entity: Mapping[str, Any]) -> None:
     problems = {name: (fields, text) for name, fields, text in _problems(schema, entity)}
     if (
         not problems
-        and not schema.owned
+        and schema.name == "consumers"
         and not (entity.get("username") or entity.get("custom_id"))
     ):
         problems["@entity"] = ([_NAMELESS], _NAMELESS)
@@ -104,34 +143,34 @@ def validate(schema: Dao, entity: Mapping[str, Any]) -> None:
 
 def _problems(schema: Dao, entity: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield each wrong field, its value in the error's ``fields``, and its part of the message."""
-    for field, value in entity.items():
-        if text := _problem(schema, field, value):
-            yield field, text, f"{field}: {text}"
-    for field in ("consumer", *schema.strings) if schema.owned else ():
-        if entity.get(field) is None:
-            yield field, "required field missing", f"{field}: required field missing"
+    for name, value in entity.items():
+        if text := _problem(schema, name, value):
+            yield name, text, f"{name}: {text}"
+    for name in schema.required:
+        if entity.get(name) is None:
+            yield name, "required field missing", f"{name}: required field missing"
     tags = entity.get("tags")
     for index, tag in enumerate(tags if isinstance(tags, list) else ()):
         if text := _tag_problem(tag):
             yield "tags", [*[None] * index, text], f"tags.{index + 1}: {text}"
 
 
-def _problem(schema: Dao, field: str, value: Any) -> str | None:
-    if field not in schema.columns:
+def _problem(schema: Dao, name: str, value: Any) -> str | None:
+    if name not in schema.columns:
         return "unknown field"
     if value is None:
         return None
-    if field in ("id", *schema.strings):
+    if name in ("id", *schema.strings):
         if not isinstance(value, str):
             return "expected a string"
         if not is_text(value):
             return "must be text without NUL and broken characters"
         return None if value else "length must be at least 1"
-    if field in schema.numbers and type(value) is not int:
+    if name in schema.numbers and type(value) is not int:
         return "expected an integer"
-    if field == "tags" and not isinstance(value, list):
+    if name == "tags" and not isinstance(value, list):
         return "expected a set"
-    if field == "consumer" and not isinstance(value, Mapping):
+    if name in schema.foreign and not isinstance(value, Mapping):
         return "expected a record"
     return None
 

@@ -71,6 +71,7 @@ class Exchange:
     hidden_query: set[str] = field(default_factory=set)
     response_headers: dict[str, Any] = field(default_factory=dict)
     scim: dict[str, Any] | None = None
+    token: str | None = None
     session: Session | None = None
     ended: Session | None = None
     _body_ended: bool = False

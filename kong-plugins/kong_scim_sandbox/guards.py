@@ -15,13 +15,12 @@ from kong_scim_sandbox.plugins import AclConfig, BridgeConfig
 _CANNOT_CONSUME = "You cannot consume this service"
 
 
-def hide_identity(exchange: Exchange, bridge: Workers, node_id: str) -> None:
+def hide_identity(exchange: Exchange, config: BridgeConfig, bridge: Workers, node_id: str) -> None:
     """Remove the headers of a client that would tell an upstream who calls.
 
     This runs before any plugin sets these headers itself.
     """
-    config = BridgeConfig(hide_identity_headers=True).model_dump()
-    for name in bridge.rewrite(config, facts.of_request(exchange, node_id)):
+    for name in bridge.rewrite(config.model_dump(), facts.of_request(exchange, node_id)):
         del exchange.headers[name]
 
 

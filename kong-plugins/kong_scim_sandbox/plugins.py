@@ -47,6 +47,13 @@ class KeyAuthConfig(_Config):
     realm: str | None = None
 
 
+class JwtConfig(_Config):
+    """``kong/plugins/jwt/schema.lua``, for tokens that come in the header Authorization."""
+
+    key_claim_name: str = "iss"
+    claims_to_verify: list[Literal["exp", "nbf"]] = []
+
+
 class AclConfig(_Config):
     """``kong/plugins/acl/schema.lua``, without authenticated groups."""
 
@@ -90,6 +97,16 @@ class BridgeConfig(_Config):
 
     unknown_logins: Literal["allow", "refuse"] = "allow"
     hide_identity_headers: bool = False
+    claims: list[Literal["jwt", "jwt-keycloak", "kong-oidc", "openid-connect"]] = []
+    claims_headers: list[_HeaderName] = []
+    claims_context: list[str] = []
+    claims_issuer: str | None = None
+
+    @property
+    def hides_headers(self) -> bool:
+        """Return whether headers of a client's request are removed."""
+        headers = {"kong-oidc", "openid-connect"}.intersection(self.claims)
+        return bool(self.hide_identity_headers or self.claims_headers or headers)
 
 
 class PrometheusConfig(_Config):
@@ -119,6 +136,7 @@ class DeclaredPlugin:
 
 PLUGINS: dict[str, tuple[int, type[BaseModel]]] = {
     "session": (1900, SessionConfig),
+    "jwt": (1450, JwtConfig),
     "key-auth": (1250, KeyAuthConfig),
     "ldap-auth": (1200, LdapAuthConfig),
     "scim-bridge": (960, BridgeConfig),
@@ -151,7 +169,9 @@ def make(name: str, identifier: str, config: dict[str, Any]) -> DeclaredPlugin:
             _log.warning("plugin scim: in config.%s: %s", written(problem["loc"]), message)
         return DeclaredPlugin(name, identifier, priority, config)
     if model is PluginConfig:
-        return DeclaredPlugin(name, identifier, priority, _filled(parsed.model_dump(), config))
+        defaults = parsed.model_dump()
+        filled = {**_filled(defaults, config), "subjects": defaults["subjects"]}
+        return DeclaredPlugin(name, identifier, priority, filled)
     return DeclaredPlugin(name, identifier, priority, parsed)
 
 

@@ -25,6 +25,7 @@ from kong_scim_sandbox.upstream import Upstreams
 _log = logging.getLogger(__name__)
 
 _GUARDS: dict[str, Callable[..., None]] = {
+    "jwt": authentication.jwt,
     "key-auth": authentication.key_auth,
     "acl": guards.acl,
 }
@@ -86,7 +87,8 @@ class Proxy:
         if exchange.scope["scheme"] not in match.route.protocols:
             _refuse_protocol(exchange, match)
         if match.route.hides_identity:
-            guards.hide_identity(exchange, self.store.bridge, self.node_id)
+            hiding = match.route.hides_identity
+            guards.hide_identity(exchange, hiding, self.store.bridge, self.node_id)
         try:
             await self._run_plugins(exchange, match)
         finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 from kong_scim.directory import ddl
 from kong_scim_sandbox import entities
 from kong_scim_sandbox.declarative_rows import ConsumerRow
+from kong_scim_sandbox.entity_schema import DAOS
 from kong_scim_sandbox.lua.database import LMDB, SandboxDatabase
 from kong_scim_sandbox.lua.workers import Workers
 
@@ -51,7 +52,7 @@ class Store:
         :raises DaoError: The error of Kong's DAOs. Nothing changes then.
         """
         with self.writing() as connection:
-            for name in ("lmdb", "keyauth_credentials", "acls", "consumers"):
+            for name in ("lmdb", *reversed(DAOS)):
                 connection.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own
             for row in consumers:
                 _declare(connection, row)
@@ -76,9 +77,10 @@ class Store:
 
 
 def _declare(connection: sqlite3.Connection, row: ConsumerRow) -> None:
-    fields = row.model_dump(exclude={"keyauth_credentials", "acls"}, exclude_none=True)
+    owned_kinds = ("keyauth_credentials", "jwt_secrets", "acls")
+    fields = row.model_dump(exclude={*owned_kinds}, exclude_none=True)
     consumer = {"id": entities.insert(connection, "consumers", fields)["id"]}
-    for name in ("keyauth_credentials", "acls"):
+    for name in owned_kinds:
         for owned in getattr(row, name):
             fields = owned.model_dump(exclude={"consumer"}, exclude_none=True)
             entities.insert(connection, name, {**fields, "consumer": consumer})

@@ -18,6 +18,9 @@ TABLES = """
 CREATE TABLE consumers (id uuid PRIMARY KEY, ws_id uuid, username text, custom_id text,
                         tags text[], updated_at timestamptz);
 CREATE TABLE acls (id uuid PRIMARY KEY, ws_id uuid, consumer_id uuid, "group" text, tags text[]);
+CREATE TABLE consumer_groups (id uuid PRIMARY KEY, ws_id uuid, name text, tags text[]);
+CREATE TABLE consumer_group_consumers (consumer_group_id uuid, consumer_id uuid,
+                                       PRIMARY KEY (consumer_group_id, consumer_id));
 CREATE TABLE cluster_events (id uuid, node_id uuid, "at" timestamptz, expire_at timestamptz,
                              channel text, data text);
 """
@@ -26,6 +29,7 @@ CREATE TABLE cluster_events (id uuid, node_id uuid, "at" timestamptz, expire_at 
 WORKSPACE = "00000000-0000-0000-0000-000000000001"
 ALICE = "00000000-0000-0000-0000-00000000000a"
 BOB = "00000000-0000-0000-0000-00000000000b"
+GOLD = "00000000-0000-0000-0000-0000000000d0"
 
 LUA = luajit21.LuaRuntime(encoding="latin-1")
 coverage.watch(LUA)
@@ -63,6 +67,13 @@ def words() -> Any:
     return LUA.eval("loadstring")(shipped(name), f"@{name}")()
 
 
+def targets(*daos: str) -> Any:
+    """Return some of the targets, as Lua has them."""
+    name = "kong.plugins.scim-bridge.targets"
+    found = LUA.eval("loadstring")(shipped(name), f"@{name}")()
+    return LUA.table_from({dao: found[dao] for dao in daos})
+
+
 def rows(connection: psycopg.Connection[Any], statement: str) -> list[tuple[Any, ...]]:
     return connection.execute(statement.encode()).fetchall()
 
@@ -91,7 +102,13 @@ def test_consumers_come_with_their_groups(connection: psycopg.Connection[Any], w
     )
     condition = f"username IN ({literal('Alice')})"
 
-    ((text,),) = rows(connection, words.consumers(True, literal(WORKSPACE), condition))
+    connection.execute(
+        "INSERT INTO consumer_groups VALUES (%s, %s, 'gold', NULL)", (GOLD, WORKSPACE)
+    )
+    connection.execute("INSERT INTO consumer_group_consumers VALUES (%s, %s)", (GOLD, ALICE))
+
+    both = targets("acls", "consumer_group_consumers")
+    ((text,),) = rows(connection, words.consumers(both, literal(WORKSPACE), condition))
     found = json.loads(text)
 
     assert (found["id"], found["custom_id"], found["tags"]) == (
@@ -99,12 +116,15 @@ def test_consumers_come_with_their_groups(connection: psycopg.Connection[Any], w
         "C-Alice",
         ["scim", "scim-event:1"],
     )
-    assert [(each["group"], each["tags"]) for each in found["acls"]] == [
+    assert [(each["group"], each["tags"]) for each in found["memberships"]["acls"]] == [
         ("dev", []),
         ("staff", ["mine"]),
     ]
-    ((text,),) = rows(connection, words.consumers(False, literal(WORKSPACE), condition))
-    assert json.loads(text)["acls"] == []
+    assert found["memberships"]["consumer_group_consumers"] == [
+        {"id": f"{ALICE}:gold", "group": "gold"}
+    ]
+    ((text,),) = rows(connection, words.consumers(targets(), literal(WORKSPACE), condition))
+    assert json.loads(text)["memberships"] == {}
 
 
 def test_a_consumer_is_found_by_each_name_in_whatever_case(
@@ -115,14 +135,19 @@ def test_a_consumer_is_found_by_each_name_in_whatever_case(
         assert [str(row[0]) for row in rows(connection, statement)] == found
 
 
+@pytest.mark.parametrize("dao", ["acls", "consumer_group_consumers"])
 def test_who_gives_a_group_is_told_by_the_tag(
-    connection: psycopg.Connection[Any], words: Any
+    connection: psycopg.Connection[Any], words: Any, dao: str
 ) -> None:
     connection.execute(
         "INSERT INTO acls VALUES (gen_random_uuid(), %s, %s, 'staff', '{ours}')",
         (WORKSPACE, ALICE),
     )
-    given = words.given(literal("staff"), literal(WORKSPACE))
+    connection.execute(
+        "INSERT INTO consumer_groups VALUES (gen_random_uuid(), %s, 'staff', '{ours}')",
+        (WORKSPACE,),
+    )
+    given = words.given(targets(dao)[dao], dao, literal("staff"), literal(WORKSPACE))
     ours, theirs = (words.given_with(given, literal(tag)) for tag in ("ours", "theirs"))
     assert [len(rows(connection, each)) for each in (given, ours, theirs)] == [1, 1, 0]
     modes = []

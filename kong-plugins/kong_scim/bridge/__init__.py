@@ -30,7 +30,10 @@ from kong_scim.bridge.errors import (
     bridge_error,
 )
 from kong_scim.bridge.messages import (
+    ACLS,
+    CONSUMER_GROUPS,
     MEMBERSHIPS,
+    SUBJECTS,
     Acl,
     AdminRequest,
     Claim,
@@ -47,6 +50,7 @@ from kong_scim.bridge.messages import (
     Opening,
     Param,
     Request,
+    Retire,
     Revoke,
     RollbackDryRun,
     Rows,
@@ -61,9 +65,12 @@ from kong_scim.bridge.messages import (
 )
 
 __all__ = [
+    "ACLS",
     "BRIDGE_VERSION",
+    "CONSUMER_GROUPS",
     "GATEWAY_AWAY",
     "MEMBERSHIPS",
+    "SUBJECTS",
     "Acl",
     "AdminRequest",
     "Bridge",
@@ -92,6 +99,7 @@ __all__ = [
     "Pdk",
     "ReadOnlyError",
     "Request",
+    "Retire",
     "Revoke",
     "RollbackDryRun",
     "RowCountError",

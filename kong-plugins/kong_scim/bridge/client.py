@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
 from kong_scim.bridge.messages import (
+    ACLS,
     Acl,
     AdminRequest,
     Consumer,
@@ -30,7 +31,7 @@ from kong_scim.bridge.messages import (
 
 Json: TypeAlias = dict[str, Any]
 
-BRIDGE_VERSION = 6
+BRIDGE_VERSION = 7
 """The version of the wire format. Both sides send their version and refuse any other."""
 
 MOST_CREDENTIALS = 10_000
@@ -130,7 +131,7 @@ class Bridge:
         """
         answer = self._call("wake", {"epoch": epoch, "secrets": list(secrets)})
         return Waking(
-            host=Host(**answer["host"]),
+            host=_host(answer["host"]),
             secrets=dict(answer["secrets"] or {}),
             epoch=answer["epoch"],
             admin_request=_admin_request(answer["admin_request"]),
@@ -353,10 +354,17 @@ def _result(text: Any) -> dict[str, Any]:
     return result
 
 
+def _host(fields: Mapping[str, Any]) -> Host:
+    named = dict(fields)
+    if "targets" in named:
+        named["targets"] = tuple(named["targets"] or ())
+    return Host(**named)
+
+
 def _opening(answer: Mapping[str, Any]) -> Opening:
     request, authenticated = answer["request"], answer.get("caller")
     return Opening(
-        host=Host(**answer["host"]),
+        host=_host(answer["host"]),
         request=Request(
             method=request["method"],
             path=request["path"],
@@ -394,14 +402,21 @@ def _admin_request(fields: Mapping[str, Any] | None) -> AdminRequest | None:
 
 
 def _consumer(entity: Mapping[str, Any]) -> Consumer:
+    found = dict(entity.get("memberships") or {})
+    memberships = {dao: _memberships(rows) for dao, rows in found.items()}
     return Consumer(
         id=entity["id"],
         username=entity.get("username"),
         custom_id=entity.get("custom_id"),
         tags=tuple(entity.get("tags") or ()),
-        acls=tuple(
-            Acl(id=acl["id"], group=acl["group"], tags=tuple(acl.get("tags") or ()))
-            for acl in entity.get("acls") or []
-        ),
+        acls=memberships.pop(ACLS, ()),
         declared=entity.get("declared") is True,
+        memberships=memberships,
+    )
+
+
+def _memberships(rows: Any) -> tuple[Acl, ...]:
+    return tuple(
+        Acl(id=row["id"], group=row["group"], tags=tuple(row.get("tags") or ()))
+        for row in rows or []
     )

@@ -11,8 +11,18 @@ Scalar: TypeAlias = str | int | float | bool | None
 Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 
-MEMBERSHIPS = frozenset({"acls"})
-"""The DAOs whose rows are memberships of consumers; each has a module in ``sync/targets``."""
+ACLS = "acls"
+CONSUMER_GROUPS = "consumer_group_consumers"
+MEMBERSHIPS = frozenset({ACLS, CONSUMER_GROUPS})
+"""The DAOs whose rows are memberships of consumers; each has a module in ``sync/targets``.
+
+On the wire a membership has an ``id``, a ``consumer``, the name of its ``group`` and ``tags``,
+whatever the fields of its DAO are (``targets.lua``).
+"""
+
+
+SUBJECTS = "scim_subjects"
+"""The DAO of scim-bridge whose rows are the subjects of tokens that are refused."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,13 @@ class Upsert:
 
     :param unless_present: Whether to do nothing if an entity with the same cache key exists (an ACL
         group that an administrator gave the consumer already).
+    :param if_present: Whether to do nothing if no entity with its ``id`` exists.
     """
 
     dao: str
     entity: Mapping[str, Any]
     unless_present: bool = False
+    if_present: bool = False
     op: Literal["upsert"] = "upsert"
 
 
@@ -123,12 +135,12 @@ class Claim:
     transaction nobody else can claim the same group; tenants that give it already do not wait for
     each other. The step writes nothing, and must come before the steps that give the groups.
 
-    :param groups: For each group its ``name``, and the ``key`` that all names share which look the
-        same.
-    :param tag: The tag of the ACL groups that the tenant gives.
+    :param groups: For each group its ``name``, the ``key`` that all names share which look the
+        same, and ``daos``, the DAOs of its memberships.
+    :param tag: The tag of the groups that the tenant gives.
     """
 
-    groups: tuple[Mapping[str, str], ...]
+    groups: tuple[Mapping[str, Any], ...]
     tag: str
     op: Literal["claim"] = "claim"
 
@@ -147,7 +159,24 @@ class Vacant:
     op: Literal["vacant"] = "vacant"
 
 
-Step: TypeAlias = Sql | Upsert | Delete | Revoke | LastEventTag | Claim | Vacant | RollbackDryRun
+@dataclass(frozen=True)
+class Retire:
+    """Deletes the entity of a group that has no members, if SCIM made it and nothing hangs on it.
+
+    :param dao: The DAO of its memberships.
+    :param group: The name of the group.
+    :param tag: The tag of the groups that the tenant made; any other group stays.
+    """
+
+    dao: str
+    group: str
+    tag: str
+    op: Literal["retire"] = "retire"
+
+
+Step: TypeAlias = (
+    Sql | Upsert | Delete | Revoke | LastEventTag | Claim | Vacant | Retire | RollbackDryRun
+)
 
 
 @dataclass(frozen=True)
@@ -180,7 +209,7 @@ class EntityCounter:
 
 @dataclass(frozen=True)
 class Acl:
-    """An ACL group of a consumer, as Kong holds it."""
+    """A membership of a consumer, such as an ACL group, as Kong holds it."""
 
     id: str
     group: str
@@ -191,6 +220,7 @@ class Acl:
 class Consumer:
     """A consumer as Kong holds it, with its ACL groups.
 
+    :param memberships: Its memberships of other kinds, by their DAO.
     :param declared: Whether a DB-less Kong's configuration declares it, so that it can be changed
         only there, whatever its tags.
     """
@@ -201,6 +231,17 @@ class Consumer:
     tags: tuple[str, ...] = ()
     acls: tuple[Acl, ...] = ()
     declared: bool = False
+    memberships: Mapping[str, tuple[Acl, ...]] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The names of all its groups, of every kind."""
+        others = (each for rows in self.memberships.values() for each in rows)
+        return frozenset(each.group for each in (*self.acls, *others))
+
+    def members_of(self, dao: str) -> tuple[Acl, ...]:
+        """Return the memberships of one DAO."""
+        return self.acls if dao == ACLS else self.memberships.get(dao, ())
 
 
 @dataclass(frozen=True)
@@ -231,6 +272,8 @@ class Host:
     kong_version: str
     node_id: str
     workspace: str
+    targets: tuple[str, ...] = (ACLS,)
+    """The DAOs of :data:`MEMBERSHIPS` that this Kong has."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,75 @@ named.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
 from kong_scim.config.auth import StrictRecord
 from kong_scim.spelling import format_character, has_control, one_spelling
+
+Kind: TypeAlias = Literal["acl", "consumer_group", "both"]
+
+
+class TargetPattern(StrictRecord):
+    """What those groups are in Kong whose names match a regular expression."""
+
+    pattern: Annotated[
+        str,
+        Field(min_length=1, max_length=512, json_schema_extra={"kong": {"is_regex": True}}),
+    ] = Field(description="Regular expression (Python) for the whole name of a group in Kong.")
+    target: Kind = Field(description="What a group with such a name is in Kong.")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        return value
+
+
+class TargetChoice(StrictRecord):
+    """What a group is in Kong: an ACL group, a consumer group, or both.
+
+    The choice follows the name in Kong, so it is the same for groups, roles and entitlements. The
+    map comes first, then the patterns in their order, then the default.
+    """
+
+    map: dict[str, Kind] = Field(
+        default_factory=dict,
+        description="Name of a group in Kong, after mapping and prefix, to what it is there; tried "
+        "first.",
+    )
+    patterns: Annotated[list[TargetPattern], Field(min_length=0, max_length=64)] = Field(
+        default=[], description="Tried in their order where `map` has not the name."
+    )
+    default: Kind = Field(
+        default="acl",
+        description="What all other groups are in Kong: an ACL group (`acl`), a consumer group "
+        "(`consumer_group`, which only Kong Enterprise has), or `both`.",
+    )
+
+    def of(self, name: str) -> Kind:
+        """Return what a group is in Kong, by its name there."""
+        chosen = self.map.get(name)
+        if chosen is not None:
+            return chosen
+        for each in self.patterns:
+            if re.fullmatch(each.pattern, name):
+                return each.target
+        return self.default
+
+    def has(self, name: str, kind: Kind) -> bool:
+        """Tell whether a group is of a kind in Kong, alone or among others."""
+        return self.of(name) in (kind, "both")
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that groups may be of."""
+        chosen = {self.default, *self.map.values(), *(each.target for each in self.patterns)}
+        return frozenset({"acl", "consumer_group"} if "both" in chosen else chosen)
 
 
 class GroupMapping(StrictRecord):
@@ -66,6 +129,11 @@ class GroupMapping(StrictRecord):
         "empty, that neither `map` nor `pattern` matches. `keep`: it is an ACL group. `refuse`: "
         "the group cannot be created, nor renamed so (400). `ignore`: it stays a SCIM group and "
         "opens nothing in Kong.",
+    )
+    targets: TargetChoice = Field(
+        default_factory=TargetChoice,
+        description="Whether a group is an ACL group in Kong, a consumer group, or both. The same "
+        "rules hold for roles and entitlements.",
     )
 
     @field_validator("map")

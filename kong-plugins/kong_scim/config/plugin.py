@@ -29,11 +29,12 @@ from kong_scim.config.references import (
     with_references,
 )
 from kong_scim.config.requests import RequestsConfig
+from kong_scim.config.subjects import Subject
 
 _NOT_MAPPING = frozenset(
     {
         *("tokens", "jwt", "limits", "base_url", "require_https", "guard", "events"),
-        *("quarantine", "reconcile", "requests", "dry_run"),
+        *("quarantine", "reconcile", "requests", "dry_run", "subjects"),
         *("max_body_size", "max_results", "max_operations"),
     }
 )
@@ -56,6 +57,7 @@ __all__ = [
     "QuarantineConfig",
     "RoleMapping",
     "Scope",
+    "Subject",
     "Token",
     "Webhook",
     "event_references",
@@ -129,6 +131,12 @@ class PluginConfig(StrictRecord):
     )
     roles: RoleMapping = Field(
         default_factory=RoleMapping, description="How roles and entitlements are named in Kong."
+    )
+    subjects: Annotated[list[Subject], Field(min_length=0, max_length=16)] = Field(
+        default=[],
+        description="How the tokens of issuers name users, for people who have no consumer: the "
+        "guard refuses the tokens of users who are disabled or deleted (see `claims` of "
+        "`scim-bridge`).",
     )
     on_deactivate: Literal["revoke", "suspend", "delete"] = Field(
         "revoke",

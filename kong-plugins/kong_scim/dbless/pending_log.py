@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kong_scim.bridge import MEMBERSHIPS, Delete, LastEventTag, Revoke, Step, Upsert
+from kong_scim.bridge import MEMBERSHIPS, SUBJECTS, Delete, LastEventTag, Revoke, Step, Upsert
 from kong_scim.dbless.ready_rows import ReadyRows
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction
@@ -39,6 +39,11 @@ _TABLES = (
     ) STRICT
     """,
     "CREATE INDEX IF NOT EXISTS kong_credentials_consumer ON kong_credentials (consumer)",
+    """
+    CREATE TABLE IF NOT EXISTS kong_subjects (
+      id TEXT PRIMARY KEY, workspace TEXT NOT NULL, tenant TEXT NOT NULL, entity TEXT NOT NULL
+    ) STRICT
+    """,
     """
     CREATE TABLE IF NOT EXISTS kong_stamps (
       consumer TEXT PRIMARY KEY,
@@ -96,6 +101,8 @@ class PendingLog:
         for step in steps:
             if isinstance(step, LastEventTag):
                 self._keep_last_event(step)
+            elif isinstance(step, Upsert) and step.dao == SUBJECTS:
+                self._keep_subject(step)
             elif isinstance(step, Upsert) and step.dao not in {"consumers", *MEMBERSHIPS}:
                 self._keep_credential(step)
         cursor = self._run(
@@ -158,6 +165,20 @@ class PendingLog:
         entities = ((dao, _with_remaining_ttl(json.loads(entity), now)) for dao, entity in found)
         return [Upsert(dao, entity) for dao, entity in entities if entity is not None]
 
+    def subjects(self, after: str, most: int) -> list[Upsert]:
+        """Return the steps that write a page of subjects to Kong, in the order of their ids.
+
+        :param after: The id before the first of the page.
+        """
+        found = self._run(
+            "SELECT entity FROM kong_subjects"
+            " WHERE workspace = :workspace AND tenant = :tenant AND id > :after"
+            " ORDER BY id LIMIT :most",
+            after=after,
+            most=most,
+        )
+        return [Upsert(SUBJECTS, json.loads(entity)) for (entity,) in found]
+
     def last_events(self, consumers: Sequence[str]) -> list[LastEventTag]:
         """Return the steps that tag some consumers with the event that changed them last."""
         found = self._run(
@@ -182,6 +203,22 @@ class PendingLog:
             dao=step.dao,
             entity=json.dumps(step.entity),
         )
+
+    def _keep_subject(self, step: Upsert) -> None:
+        entity = json.dumps(step.entity)
+        if step.if_present:
+            self._run(
+                "UPDATE kong_subjects SET entity = :entity WHERE id = :id",
+                id=step.entity["id"],
+                entity=entity,
+            )
+        else:
+            self._run(
+                "INSERT OR REPLACE INTO kong_subjects (id, workspace, tenant, entity)"
+                " VALUES (:id, :workspace, :tenant, :entity)",
+                id=step.entity["id"],
+                entity=entity,
+            )
 
     def _keep_last_event(self, step: LastEventTag) -> None:
         for consumer in step.consumers or ():

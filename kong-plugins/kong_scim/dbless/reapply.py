@@ -117,6 +117,7 @@ class _Application:
         log.info(
             "tenant %s: Kong's memory is new, applying %d users to it", scope.tenant, self._total
         )
+        self._write_subjects()
         held = bridge.tagged(f"scim:{scope.tenant}")
         known = self._change() if held or epoch is not None else self._fill()
         unknown: list[tuple[Step, ...]] = [
@@ -129,6 +130,17 @@ class _Application:
             "tenant %s: Kong has all %d users; %d could not be applied, see above",
             *(scope.tenant, self._total, self._refused),
         )
+
+    def _write_subjects(self) -> None:
+        """Write all subjects, before any user, so that no refused token is accepted meanwhile."""
+        last = ""
+        while True:
+            with self._memory.store.reading() as transaction:
+                page = PendingLog(transaction, self._tenant.scope).subjects(last, READY_BATCH)
+            if not page:
+                return
+            last = page[-1].entity["id"]
+            _commit(self._bridge, [(each,) for each in page], self._epoch)
 
     def _fill(self) -> set[str]:
         """Write all users into an empty memory."""

@@ -187,7 +187,7 @@ class Groups:
             writes.touch(parent, moment)
         change, outcome = self._regroup(
             writes,
-            Change("delete", "Group", group_id),
+            Change("delete", "Group", group_id, old_group_name=row.display),
             neighbourhood,
             neighbourhood.graph.without_group(group_id),
         )
@@ -232,7 +232,13 @@ class Groups:
             writes.update(kind, row, after)
         writes.leave(row.id, remove)
         writes.join(row.id, {each: neighbourhood.rows[each].type for each in add})
-        change = Change(operation, "Group", row.id, group_name=name if renamed else None)
+        change = Change(
+            operation,
+            "Group",
+            row.id,
+            group_name=name if renamed else None,
+            old_group_name=row.display if renamed else None,
+        )
         change, outcome = self._regroup(writes, change, neighbourhood, graph)
         entry = Entry(
             change,

@@ -84,6 +84,7 @@ class Change:
     :param resource_id: The id of that resource.
     :param group_name: The displayName of a group that is created or renamed, so that a name which
         cannot become an ACL group is refused while the group is still empty.
+    :param old_group_name: The displayName that a renamed group had, or a deleted one.
     :param names_are_free: Whether to expect that no consumer has the names of a created user. Then
         Kong is not read, and the commit refuses the change if one has.
     """
@@ -93,6 +94,7 @@ class Change:
     resource_id: str
     users: tuple[UserChange, ...] = ()
     group_name: str | None = None
+    old_group_name: str | None = None
     names_are_free: bool = False
 
 

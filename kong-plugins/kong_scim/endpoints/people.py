@@ -110,7 +110,7 @@ def _person(call: Call, user_id: str) -> dict[str, Any]:
         "consumer": consumer and _consumer(consumer),
         "groups": _groups(
             wanted_groups,
-            {acl.group for acl in consumer.acls} if consumer else set(),
+            consumer.groups if consumer else frozenset(),
             reasons(config, row.doc, graph.ways(row.id).values()),
         ),
         "credentials": [_credential(each) for each in credentials],

@@ -45,7 +45,7 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, select
 
-from kong_scim.bridge import MEMBERSHIPS, EntityCounts, LastEventTag, Param, Step
+from kong_scim.bridge import MEMBERSHIPS, SUBJECTS, EntityCounts, LastEventTag, Param, Step
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import Access, Entry
@@ -208,7 +208,7 @@ def revoked(written: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     :param written: The bridge's counts of entities, by operation and DAO.
     """
     # A deleted consumer's credentials are deleted with it. These DAOs are no credentials:
-    no_credentials = {"consumers", "plugins", "consumer_group_consumers", *MEMBERSHIPS}
+    no_credentials = {"consumers", "plugins", "consumer_groups", SUBJECTS, *MEMBERSHIPS}
     found: dict[str, int] = dict(written.get("revoke", {}))
     for dao, count in written.get("delete", {}).items():
         if dao not in no_credentials:

@@ -13,7 +13,7 @@ from typing import Any
 from scim2_models import SCIMException
 from sqlalchemy import Select, and_, bindparam, literal_column, select
 
-from kong_scim.bridge import RowCountError, Step, TransactionConflictError
+from kong_scim.bridge import RowCountError, Sql, Step, TransactionConflictError
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
@@ -25,6 +25,7 @@ from kong_scim.directory.tables import acl_groups, consumer_names, resources
 from kong_scim.sync.names import given_group
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Backfill:
         :raises ~kong_scim.bridge.BridgeError: When the database does not answer.
         """
         try:
-            for claim_batch in (self._claim_groups, self._claim_users):
+            for claim_batch in (self._claim_groups, self._claim_users, self._claim_subjects):
                 last = ""
                 while last := claim_batch(last):
                     pass
@@ -83,6 +84,21 @@ class Backfill:
             user = UserState(StoredRow.read(row))
             names = self.ownership.held(user, KongUserRecord.stored(user.doc))
             steps += self.ownership.keeps(row["id"], names)
+        self._commit(rows, steps)
+        return str(rows[-1]["id"]) if rows else ""
+
+    def _claim_subjects(self, last: str) -> str:
+        """Claim the subjects of one batch of users after an id, and have Kong refuse those of users
+        who are not active."""
+        if not self.config.subjects:
+            return ""
+        subjects = Subjects(self.config, self.database)
+        users_type = self.kinds.in_role("User").name
+        rows = self.database.rows(_UNMARKED, type=users_type, last=last, mark=subjects.mark)
+        users = [UserState(StoredRow.read(row)) for row in rows]
+        steps = [step for user in users for step in subjects.keeps(user)]
+        # Statements come first in a commit, and then the steps on entities.
+        steps.sort(key=lambda step: not isinstance(step, Sql))
         self._commit(rows, steps)
         return str(rows[-1]["id"]) if rows else ""
 
@@ -129,3 +145,14 @@ _USERS = _batch_after(
     .where(consumer_names.c.resource_id.is_(None))
 )
 """Selects users that have claimed no name."""
+
+_MARKED = and_(
+    consumer_names.c.resource_id == resources.c.id, consumer_names.c.kind == bindparam("mark")
+)
+
+_UNMARKED = _batch_after(
+    select(*queries.ROW)
+    .select_from(resources.outerjoin(consumer_names, _MARKED))
+    .where(consumer_names.c.resource_id.is_(None))
+)
+"""Selects users that have not claimed their subjects under this configuration."""

@@ -16,11 +16,13 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.ports import Access, Change, Outcome, UserChange, UserState
 from kong_scim.directory.values import utc_now
 from kong_scim.spelling import fold
+from kong_scim.sync.left_groups import left_groups
 from kong_scim.sync.name_conflicts import Names, by_name, claim, taken
 from kong_scim.sync.names import access_groups, refuse_hidden, role_values, shown
 from kong_scim.sync.ownership import Ownership
 from kong_scim.sync.plan import plan, stage
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.subjects import Subjects
 from kong_scim.sync.targets import TARGETS
 from kong_scim.sync.wanted import Wanted, gone, names_of, wanted
 
@@ -68,6 +70,7 @@ class KongConsumerSync:
         self._clock = clock
         self._declared = declared
         self._ownership = ownership
+        self._subjects = Subjects(config, ownership.database)
         self._may_give_roles = may_give_roles
 
     def of(self, change: Change) -> Outcome:
@@ -85,8 +88,9 @@ class KongConsumerSync:
             claims += self._ownership.of_group(change)
         moment = self._clock()
         cases = [self._case(user, moment) for user in change.users]
+        left = left_groups(self._config, change, {case.change.id: case.wanted for case in cases})
         if not cases:
-            return Outcome(claims=tuple(claims))
+            return Outcome(tuple(left), claims=tuple(claims))
         for case in cases:
             self._refuse_roles(case.change)
             if case.change.id == change.resource_id:
@@ -110,6 +114,8 @@ class KongConsumerSync:
             target, user_steps = self._plan(case, by_id, names, written=written)
             if written:
                 claims += self._claim_names(case, target)
+                claims += self._subjects.claims(case.change)
+                steps += self._subjects.steps(case.change, moment)
             steps.extend(user_steps)
             if user_steps:
                 accesses[case.change.id] = _access(target, by_id.get(target.id), user_steps)
@@ -120,7 +126,7 @@ class KongConsumerSync:
         if change.operation == "reconcile":
             lost = sum(len(each.removed) for each in accesses.values() if each.suspended is False)
         # Steps of one kind follow each other, so that the bridge writes them as one set.
-        ordered = tuple(sorted(steps, key=stage))
+        ordered = (*sorted(steps, key=stage), *left)
         return Outcome(ordered, records, accesses, tuple(claims), lost, unread)
 
     def reapply(self, users: Sequence[UserState]) -> list[Reapplication]:
@@ -346,21 +352,19 @@ class _Case:
 
 def _access(wanted_: Wanted, present: Consumer | None, steps: Sequence[Step]) -> Access:
     """Return the change of one user's access that its steps make."""
-    targets = {target.dao: target for target in TARGETS}
+    daos = [target.dao for target in TARGETS]
     held: dict[str, str] = {}
     if present is not None:
         for target in TARGETS:
             held |= target.held(present)
-    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in targets}
+    deleted = {step.id for step in steps if isinstance(step, Delete) and step.dao in daos}
+    added = [
+        str(step.entity["group"]) for step in steps if isinstance(step, Upsert) and step.dao in daos
+    ]
+    removed = {name for id_, name in held.items() if id_ in deleted or not wanted_.present}
     return Access(
         consumer=wanted_.id,
-        added=tuple(
-            targets[step.dao].group_of(step)
-            for step in steps
-            if isinstance(step, Upsert) and step.dao in targets
-        ),
-        removed=tuple(
-            sorted(name for id_, name in held.items() if id_ in deleted or not wanted_.present)
-        ),
+        added=tuple(dict.fromkeys(added)),  # a group may be of two targets
+        removed=tuple(sorted(removed)),
         suspended=wanted_.suspended if wanted_.present else None,
     )

@@ -32,6 +32,7 @@ from kong_scim.sync.names import (
     shown,
 )
 from kong_scim.sync.record import KongUserRecord
+from kong_scim.sync.targets import daos
 from kong_scim.sync.wanted import Wanted, names_of
 
 Names: TypeAlias = Mapping[str, str]
@@ -47,11 +48,12 @@ class Ownership:
     """Works out the claims of names in Kong that a change of a tenant's directory needs.
 
     :param database: The database that stores the claims.
+    :ivar database: The same.
     """
 
     def __init__(self, config: PluginConfig, database: TenantDatabase) -> None:
         self._config = config
-        self._database = database
+        self.database = self._database = database
 
     # -- ACL groups -------------------------------------------------------
 
@@ -131,7 +133,10 @@ class Ownership:
         )
         if not claimed:
             return []
-        groups = tuple({"name": name, "key": key} for key, name in claimed)
+        choice = self._config.groups.targets
+        groups = tuple(
+            {"name": name, "key": key, "daos": daos(choice, name)} for key, name in claimed
+        )
         return [Claim(groups, self._config.tag())]
 
     def _refuse_scopes(self, name: str) -> None:

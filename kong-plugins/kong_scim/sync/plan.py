@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from kong_scim.bridge import Consumer, Delete, Revoke, Step, Upsert
+from kong_scim.bridge import SUBJECTS, Consumer, Delete, Revoke, Step, Upsert
 from kong_scim.sync.targets import TARGETS
-from kong_scim.sync.wanted import MANAGED, REVOKED_TAG, SUSPENDED, USER_TAG, Wanted
+from kong_scim.sync.wanted import (
+    GROUP_TAG,
+    MANAGED,
+    REVOKED_TAG,
+    SUSPENDED,
+    USER_TAG,
+    Wanted,
+)
 
 
 def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> list[Step]:
@@ -16,7 +23,7 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
     an administrator created meanwhile never works. A missing consumer is created again by any write
     of its user or of the user's groups.
 
-    Tags that SCIM did not set stay, and so do ACL groups without this tenant's tag: an
+    Tags that SCIM did not set stay, and so do memberships that SCIM did not give: an
     administrator gave them for a reason that SCIM does not know. They give a suspended consumer no
     access, because the guard refuses it before the acl plugin runs.
 
@@ -30,8 +37,9 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
     if not wanted.present:
         return [Delete("consumers", wanted.id)] if present else []
     steps: list[Step] = []
-    if present is None or _differs(wanted, present):
-        steps.append(_consumer(wanted, present))
+    tags = [*wanted.tags, *(tag for target in TARGETS for tag in target.tags(wanted, present))]
+    if present is None or _differs(wanted, tags, present):
+        steps.append(_consumer(wanted, tags, present))
     if present is not None and _revokes(wanted, SUSPENDED in present.tags, written=written):
         steps.append(Revoke(wanted.id, issued=wanted.keeps_credentials))
     for target in TARGETS:
@@ -41,6 +49,8 @@ def plan(wanted: Wanted, present: Consumer | None, *, written: bool = True) -> l
 
 def stage(step: Step) -> int:
     """Return the place of a step among those of several users, whose own order it keeps."""
+    if isinstance(step, Upsert) and step.dao == SUBJECTS:
+        return 0
     if isinstance(step, Revoke):
         return 1
     if isinstance(step, Upsert | Delete) and step.dao != "consumers":
@@ -50,7 +60,7 @@ def stage(step: Step) -> int:
 
 def is_reserved(tag: str) -> bool:
     """Tell whether a tag of a consumer is one that only SCIM sets and removes."""
-    return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG, REVOKED_TAG))
+    return tag == MANAGED or tag.startswith((f"{MANAGED}:", USER_TAG, REVOKED_TAG, GROUP_TAG))
 
 
 def _revokes(wanted: Wanted, suspended: bool, *, written: bool) -> bool:
@@ -60,17 +70,17 @@ def _revokes(wanted: Wanted, suspended: bool, *, written: bool) -> bool:
     return suspended or wanted.returning
 
 
-def _differs(wanted: Wanted, present: Consumer) -> bool:
+def _differs(wanted: Wanted, tags: list[str], present: Consumer) -> bool:
     return (
         present.username != wanted.username
         or (wanted.manages_custom_id and present.custom_id != wanted.custom_id)
-        or {tag for tag in present.tags if is_reserved(tag)} != set(wanted.tags)
+        or {tag for tag in present.tags if is_reserved(tag)} != set(tags)
     )
 
 
-def _consumer(wanted: Wanted, present: Consumer | None) -> Upsert:
+def _consumer(wanted: Wanted, tags: list[str], present: Consumer | None) -> Upsert:
     foreign = [tag for tag in present.tags if not is_reserved(tag)] if present else []
-    entity = {"id": wanted.id, "username": wanted.username, "tags": [*wanted.tags, *foreign]}
+    entity = {"id": wanted.id, "username": wanted.username, "tags": [*tags, *foreign]}
     if wanted.manages_custom_id:
         entity["custom_id"] = wanted.custom_id
     return Upsert("consumers", entity)

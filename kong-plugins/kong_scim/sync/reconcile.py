@@ -92,7 +92,7 @@ class Reconciler:
         change = Change(
             "reconcile", self.kind.name, found.user, (UserChange(found.user, gone, None),)
         )
-        groups = tuple(sorted(acl.group for acl in consumer.acls))
+        groups = tuple(sorted(consumer.groups))
         access = Access(consumer.id, removed=groups, suspended=None)
         steps = (Delete("consumers", consumer.id),)
         self.directory.apply(change, Outcome(steps, accesses={found.user: access}))

@@ -10,6 +10,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException, Path, Resource, Returned
 
+from kong_scim.config.groups import Kind, TargetChoice
 from kong_scim.config.plugin import ConfigurationError, ConsumerMapping, PluginConfig
 from kong_scim.directory.kinds import USER_SCHEMA
 from kong_scim.directory.stored_row import StoredRow
@@ -21,14 +22,19 @@ SUSPENDED = "scim:suspended"
 """The tag of a consumer that the guard refuses."""
 USER_TAG = "scim-user:"
 """The prefix of the tag with the SCIM id of a consumer's user."""
+GROUP_TAG = "scim-group:"
+"""The prefix of the tag for a membership of a consumer that SCIM gave and that has no tags."""
 REVOKED_TAG = "scim-revoked-at:"
 """The prefix of the tag with the time of the last revocation, in seconds since the epoch. The guard
 refuses older sessions and tokens."""
 
 
+_ACL_GROUPS = TargetChoice()
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """The consumer a user should be, with its ACL groups.
+    """The consumer a user should be, with its groups.
 
     :param id: The consumer's id: that of the user, or that of an adopted consumer.
     :param present: Whether the user should have a consumer. False for a deleted user, and for an
@@ -37,8 +43,9 @@ class Wanted:
     :param suspended: Whether the guard must refuse the consumer.
     :param keeps_credentials: Whether it keeps its credentials while it is suspended.
     :param returning: Whether it was suspended until now.
-    :param groups: Its ACL groups, sorted.
+    :param groups: The names of its groups, sorted.
     :param revoked_at: When its access was revoked last; None for never.
+    :param choice: What each group is in Kong.
     """
 
     id: str
@@ -53,10 +60,15 @@ class Wanted:
     returning: bool = False
     groups: tuple[str, ...] = ()
     revoked_at: datetime | None = None
+    choice: TargetChoice = _ACL_GROUPS
+
+    def groups_of(self, kind: Kind) -> tuple[str, ...]:
+        """Return its groups of one kind."""
+        return tuple(name for name in self.groups if self.choice.has(name, kind))
 
     @property
     def owner_tags(self) -> tuple[str, ...]:
-        """The tags of every entity of this tenant: consumers and ACL groups."""
+        """The tags of every entity of this tenant: consumers and groups."""
         return (MANAGED, f"scim:{self.tenant}")
 
     @property
@@ -108,6 +120,7 @@ def wanted(
         groups=access_groups(config, user.doc, group_names) if active else (),
         returning=active and returning,
         revoked_at=revoked_at,
+        choice=config.groups.targets,
     )
 
 
@@ -161,20 +174,34 @@ def _names_in(text: str) -> tuple[str, ...]:
 
 
 def _value(text: str, user: StoredRow) -> str | None:
+    return next(iter(values_of(text, user)), None)
+
+
+def values_of(text: str, user: StoredRow) -> list[str]:
+    """Return the values of an attribute, one of each entry if it has several entries."""
     names = _names_in(text)
-    value: Any = user.doc
+    found: list[Any] = [user.doc]
     if names[0].lower() in ("id", "meta"):
         meta = {"resourceType": user.type, "version": user.etag}
-        value = {"id": user.id, "meta": meta}
+        found = [{"id": user.id, "meta": meta}]
     for name in names:
-        if not isinstance(value, Mapping):
-            return None
-        found = value.get(name)
-        if found is None:
-            named = (each for key, each in value.items() if key.lower() == name.lower())
-            found = next(named, None)
-        value = found
-    return None if value is None or value == "" else str(value)
+        found = [value for each in found for value in _of_name(each, name)]
+    return [str(value) for value in found if value != ""]
+
+
+def _of_name(holder: Any, name: str) -> list[Any]:
+    """Return the values that an object or a list of objects has under a name, in whatever case."""
+    if isinstance(holder, list):
+        return [value for each in holder for value in _of_name(each, name)]
+    if not isinstance(holder, Mapping):
+        return []
+    value = holder.get(name)
+    if value is None:
+        named = (each for key, each in holder.items() if key.lower() == name.lower())
+        value = next(named, None)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _legal_name(value: str, attribute: str, field: str) -> str:

@@ -7,7 +7,6 @@ import re
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ CREATE TABLE IF NOT EXISTS lmdb (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRI
 """
 """The table of keys that scim-bridge keeps in a DB-less Kong's LMDB besides the entities."""
 
-_PATH = {"acls": "acls", "keyauth_credentials": "key-auth"}
+_PATH = {"acls": "acls", "keyauth_credentials": "key-auth", "jwt_secrets": "jwt"}
 """The part of the Admin API's path for each kind of entity."""
 
 _MAPPED = 1 << 30
@@ -197,9 +196,12 @@ class SandboxDatabase:
                     "name": dao.name,
                     "strings": dao.strings,
                     "numbers": dao.numbers,
-                    "unique": {name: True for name in dao.strings if name != "group"},
+                    "unique": dict.fromkeys(dao.unique, True),
                     "cache_key": dao.cache_key,
-                    "owned": dao.owned,
+                    "foreign": dao.foreign,
+                    "primary_key": dao.primary_key,
+                    "tagged": dao.tagged,
+                    "updated": dao.updated,
                     "path": _PATH.get(dao.name),
                 }
                 for dao in DAOS.values()
@@ -209,15 +211,7 @@ class SandboxDatabase:
     def entity_filled(self, name: str, text: str) -> str:
         """Check a new entity, and return it with its generated fields, or an error, as JSON."""
 
-        def filled() -> Entity:
-            now = int(time.time())
-            entity: Entity = {"id": str(uuid.uuid4()), "created_at": now, **json.loads(text)}
-            if not DAOS[name].owned:
-                entity["updated_at"] = now
-            entities.fill(name, entity)
-            return entity
-
-        return _answer(filled)
+        return _answer(lambda: entities.filled(name, json.loads(text)))
 
     def entity_rows(self, name: str, field: str | None = None, value: str | None = None) -> str:
         """Return the entities whose field has a value, or all without a field, as JSON.
@@ -240,15 +234,19 @@ class SandboxDatabase:
 
         def written() -> list[Entity]:
             entity = json.loads(text)
-            found = entities.select(self.connection, name, "id", entity["id"]) if known else []
-            entities.write(self.connection, DAOS[name], entity, known=found[0] if found else None)
-            return entities.select(self.connection, name, "id", entity["id"])
+            found = entities.find(self.connection, name, entity) if known else None
+            entities.write(self.connection, DAOS[name], entity, known=found)
+            stored = entities.find(self.connection, name, entity)
+            return [stored] if stored else []
 
         return _answer(written)
 
-    def entity_delete(self, name: str, identifier: str) -> str:
-        """Delete an entity with the entities that belong to it."""
-        entities.delete(self.connection, name, identifier)
+    def entity_delete(self, name: str, text: str) -> str:
+        """Delete an entity with the entities that belong to it.
+
+        :param text: Its primary key as JSON.
+        """
+        entities.delete(self.connection, name, json.loads(text))
         return json.dumps({"ok": True})
 
     # -- LMDB ---------------------------------------------------------------

@@ -36,6 +36,7 @@ def of_request(exchange: Exchange, node_id: str) -> dict[str, Any]:
             "consumer": exchange.session.consumer,
             "credential": exchange.session.credential,
         },
+        "token": exchange.token,
         "identity_hidden": bool(match and match.route.hides_identity) or None,
     }
 

@@ -33,7 +33,11 @@ function _M.keys(events)
     local name = dao.schema.name
     local cache = internals.cache_of(name)
     for _, entity in pairs({ event.entity, event.old_entity }) do
-      if targets[name] then -- a membership is cached only with all of its consumer: plugins/acl/groups.lua
+      local target = targets[name]
+      if target and target.groups then -- kong.client of Enterprise caches all groups of a consumer so
+        keys[dao:cache_key("", entity.consumer.id)] = cache
+        keys[dao:cache_key(entity)] = cache
+      elseif target then -- a membership is cached only with all of its consumer: plugins/acl/groups.lua
         keys[dao:cache_key(entity.consumer.id)] = cache
       else
         keys[dao:cache_key(entity)] = cache

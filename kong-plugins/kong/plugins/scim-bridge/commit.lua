@@ -11,6 +11,8 @@ local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local sets = require "kong.plugins.scim-bridge.sets"
 local sql = require "kong.plugins.scim-bridge.sql"
+local subjects = require "kong.plugins.scim-bridge.subjects"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong  = kong
@@ -28,7 +30,7 @@ local ON_BEHALF_OF_CONSUMERS = { "oauth2_tokens", "oauth2_authorization_codes" }
 -- uses the index on acls.group; it is a separate statement, so that it sees what was committed before the
 -- lock
 local TAKEN = [[SELECT CASE WHEN EXISTS (%s) THEN 0 WHEN EXISTS (%s) THEN 1 ELSE 0 END AS taken]]
-local LOCK_PREFIX = "scim-bridge acl group "
+local LOCK_PREFIX = "scim-bridge acl group "  -- for groups of all targets
 
 
 -- -- Steps of SQL ------------------------------------------------------------
@@ -112,22 +114,21 @@ local function on_behalf(tx, consumer)
 end
 
 
---- See entities.lua. The groups are in the order of their keys, so that two transactions never deadlock.
-local function claim(tx, groups, tag, refuse)
+--- See entities.lua.
+local function claim(tx, group, dao, tag, refuse)
   local connector = tx.connector
   local workspace = connector:escape_literal(internals.workspace())
-  for _, group in ipairs(groups) do
-    local key = connector:escape_literal(LOCK_PREFIX .. group.key)
-    local given_by_any = postgres.given(connector:escape_literal(group.name), workspace)
-    local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
-    -- the lock is shared if the tenant gives the group already, else exclusive
-    tx.batch:add(postgres.lock(given_by_us, key))
-    tx.batch:add(TAKEN:format(given_by_us, given_by_any), { awaited = true, on_answer = function(answer)
-      if answer[1].taken == 1 then
-        refuse(group.name)
-      end
-    end })
-  end
+  local target = targets[dao]
+  local key = connector:escape_literal(LOCK_PREFIX .. (target.groups and dao .. " " or "") .. group.key)
+  local given_by_any = postgres.given(target, dao, connector:escape_literal(group.name), workspace)
+  local given_by_us = postgres.given_with(given_by_any, connector:escape_literal(tag))
+  -- the lock is shared if the tenant gives the group already, else exclusive
+  tx.batch:add(postgres.lock(given_by_us, key))
+  tx.batch:add(TAKEN:format(given_by_us, given_by_any), { awaited = true, on_answer = function(answer)
+    if answer[1].taken == 1 then
+      refuse(group.name)
+    end
+  end })
 end
 
 
@@ -169,8 +170,12 @@ local function run(tx, steps)
   for _, statement in ipairs(caches.invalidations(tx.connector, tx.keys)) do
     tx.batch:add(statement)
   end
+  for _, statement in ipairs(subjects.statements(tx.connector, tx.events)) do
+    tx.batch:add(statement)
+  end
 
   tx.committing, tx.is_revocation = true, revocations.note(tx.events)
+  subjects.note(tx.events)
   tx.batch:add("COMMIT", { ends = true })
   tx.batch:flush()
   return { results = results }
@@ -223,6 +228,11 @@ local function attempt(arg, together)
 
   -- if the connection broke during COMMIT, its outcome is unknown, and dropping caches is right in both cases
   if tx.committing then
+    if ok then
+      subjects.settle(events)
+    else
+      subjects.undo(events)
+    end
     caches.publish(events, tx.is_revocation, tx.keys)
   end
 

@@ -3,6 +3,7 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 
 
@@ -41,12 +42,25 @@ end
 
 
 --- Makes a strategy for one kind of entity that reads and writes a draft over the stored rows.
--- draft.rows: by id, { before = row or nil, after = row or nil }; draft.unique: ids by field and value
+-- draft.rows: by primary key, { before = row or nil, after = row or nil }
+-- draft.unique: primary keys by field and value
 function _M.new_strategy(tx, dao)
   local schema, stored, errors = dao.schema, dao.strategy, dao.errors
   local draft = { schema = schema, rows = {}, unique = {} }
   local strategy = setmetatable({}, { __index = stored })
   table.insert(tx.drafts, draft)
+
+  local function key_of(row)
+    return memberships.key_of(schema, row)
+  end
+
+  local function primary_key(row)
+    local key = {}
+    for _, name in ipairs(schema.primary_key) do
+      key[name] = row[name]
+    end
+    return key
+  end
 
   local function unique_values(row)
     local values = {}
@@ -62,10 +76,11 @@ function _M.new_strategy(tx, dao)
     return values
   end
 
-  local function note(id, after)
+  local function note(key, after)
+    local id = key_of(key)
     local change = draft.rows[id]
     if not change then
-      change = { before = stored:select({ id = id }) }
+      change = { before = stored:select(key) }
       if change.before and not owned_entities.is_owned(schema.name, id) then
         envelope.raise("DECLARED", DECLARED)
       end
@@ -84,7 +99,7 @@ function _M.new_strategy(tx, dao)
   local function violation(row)
     for name, value in pairs(unique_values(row)) do
       local other = strategy:select_by_field(name, value)
-      if other and other.id ~= row.id then
+      if other and key_of(other) ~= key_of(row) then
         local key = { [name] = value }
         if name == "cache_key" then
           key = {}
@@ -111,12 +126,12 @@ function _M.new_strategy(tx, dao)
       return nil, err_t
     end
 
-    note(row.id, row)
+    note(primary_key(row), row)
     return to_entity(row)
   end
 
   function strategy:select(key, options)
-    local change = draft.rows[key.id]
+    local change = draft.rows[key_of(key)]
     if change then
       return to_entity(change.after)
     end
@@ -131,11 +146,11 @@ function _M.new_strategy(tx, dao)
     end
 
     local row, err = stored:select_by_field(name, value, options)
-    return not (row and draft.rows[row.id]) and row or nil, err
+    return not (row and draft.rows[key_of(row)]) and row or nil, err
   end
 
   function strategy:insert(entity)
-    local key = { id = entity.id }
+    local key = primary_key(entity)
     if strategy:select(key) then
       return nil, errors:primary_key_violation(key)
     end
@@ -163,13 +178,15 @@ function _M.new_strategy(tx, dao)
         if constraint.on_delete ~= "cascade" then
           return nil, errors:foreign_key_violation_restricted(schema.name, constraint.schema.name)
         end
-        child:delete({ id = row.id })
+        child:delete(child.primary_key(row))
       end
     end
 
-    note(key.id, nil)
+    note(primary_key(key), nil)
     return true
   end
+
+  strategy.primary_key = primary_key
 
   for name, field in schema:each_field() do
     if field.type == "foreign" then
@@ -181,7 +198,7 @@ function _M.new_strategy(tx, dao)
             return nil, err
           end
           for _, row in ipairs(rows) do
-            if not draft.rows[row.id] then
+            if not draft.rows[key_of(row)] then
               table.insert(found, row)
             end
           end

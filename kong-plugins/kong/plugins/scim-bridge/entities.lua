@@ -5,9 +5,8 @@
 --   tx.events                         the events of these DAOs
 --   tx.raise(err)                     raises a database error, which ends the transaction
 --   tx.replace_tag(ids, prefix, tag)  replaces the tag of consumers that begins with a prefix
---   tx.claim(groups, tag, refuse)     calls `refuse` with the first of some ACL groups that consumers are in,
---                                     but none by an entity with the tag; nobody else can claim the groups
---                                     until the end
+--   tx.claim(group, dao, tag, refuse) calls `refuse` with the name of a group if others give it, and the
+--                                     tenant with the tag does not; nobody else can claim it until the end
 -- A transaction of PostgreSQL also has:
 --   tx.batch                          the statements that are not sent yet (batch.lua)
 --   tx.write_set(tx, steps, first)    writes several steps by one statement (sets.lua)
@@ -20,6 +19,8 @@ local clone = require "table.clone"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local lookups = require "kong.plugins.scim-bridge.lookups"
+local memberships = require "kong.plugins.scim-bridge.memberships"
+local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local tags = require "kong.plugins.scim-bridge.tags"
 local targets = require "kong.plugins.scim-bridge.targets"
@@ -31,10 +32,7 @@ local given  = envelope.given
 
 
 -- entities that belong to a consumer and are no credentials, beside the memberships of targets
-local NO_CREDENTIALS = {
-  consumer_group_consumers = true,
-  plugins = true,
-}
+local NO_CREDENTIALS = { plugins = true }
 
 -- steps that only a transaction of PostgreSQL has
 local OF_DATABASE = { sql = true, undo = true }
@@ -72,9 +70,64 @@ local function is_present(tx, dao, entity)
 end
 
 
+--- Returns the target of a step whose groups are entities; nil for any other step.
+local function target_with_groups(step)
+  local target = targets[step.dao]
+  return target and target.groups and target or nil
+end
+
+
+local function group_of(tx, target, name)
+  local dao = expect(tx.db.daos[target.groups], "this Kong has no " .. target.groups)
+  return result_of(tx, dao["select_by_" .. target.name](dao, name))
+end
+
+
+--- Returns the entity of a group, which is created if there is none.
+-- @param membership the membership for which it is
+function _M.group(tx, dao, membership)
+  local target = targets[dao]
+  local group = group_of(tx, target, membership.group)
+  return group or result_of(tx, tx.db.daos[target.groups]:insert(
+                              memberships.new_group(dao, membership.group, membership.tags)))
+end
+
+
+--- Returns the primary key of a membership whose group is an entity; nil if there is no such group.
+function _M.membership_key(tx, dao, id)
+  local consumer, name = memberships.parts_of(id)
+  local group = group_of(tx, targets[dao], name)
+  return group and memberships.row(dao, consumer, group.id)
+end
+
+
+--- Makes a consumer a member of a group that is an entity.
+local function join(tx, dao, step)
+  local membership = step.entity
+  expect(type(membership.consumer) == "table" and type(membership.group) == "string",
+         "a membership needs `consumer` and `group`")
+  local row = memberships.row(step.dao, membership.consumer.id, _M.group(tx, step.dao, membership).id)
+  if not result_of(tx, dao:select(clone(row))) then
+    result_of(tx, dao:insert(row))
+  end
+end
+
+
+local function leave(tx, dao, step)
+  local key = _M.membership_key(tx, step.dao, step.id)
+  if key then
+    result_of(tx, dao:delete(key))
+  end
+end
+
+
 function ops.upsert(tx, step)
   local dao, entity = dao_of(tx, step), step.entity
   expect(type(entity) == "table" and type(entity.id) == "string", "an upsert needs `entity` with an id")
+  if target_with_groups(step) then
+    return join(tx, dao, step)
+  end
+
   if given(step.unless_present) then
     if not is_present(tx, dao, entity) then
       result_of(tx, dao:insert(entity))
@@ -88,7 +141,7 @@ function ops.upsert(tx, step)
     local changes = clone(entity)
     changes.id = nil
     result_of(tx, dao:update(key, changes))
-  else
+  elseif not given(step.if_present) then
     result_of(tx, dao:insert(entity))
   end
 end
@@ -106,11 +159,49 @@ end
 ops["delete"] = function(tx, step)
   local dao = dao_of(tx, step)
   expect(type(step.id) == "string", "a deletion needs `id`")
+  if target_with_groups(step) then
+    return leave(tx, dao, step)
+  end
+
   if step.dao == "consumers" then
     end_on_behalf(tx, step.id)
   end
 
   result_of(tx, dao:delete({ id = step.id }))
+end
+
+
+--- Tells whether any entity refers to a group: a member, or a plugin.
+local function is_used(tx, schema, id)
+  for _, constraint in ipairs(schema:get_constraints()) do
+    local dao = tx.db.daos[constraint.schema.name]
+    for row, err, err_t in dao["each_for_" .. constraint.field_name](dao, { id = id }) do
+      if result_of(tx, row, err, err_t) then
+        return true
+      end
+    end
+  end
+
+  return false
+end
+
+
+--- Deletes the entity of a group that SCIM made, unless something refers to it.
+function ops.retire(tx, step)
+  local target = expect(target_with_groups(step), "this Kong has no groups of this `dao`")
+  expect(type(step.group) == "string" and type(step.tag) == "string", "a retirement needs `group` and `tag`")
+
+  local group, dao = group_of(tx, target, step.group), tx.db.daos[target.groups]
+  if not (group and tags.has(group, step.tag) and owned_entities.is_owned(target.groups, group.id)) then
+    return
+  end
+
+  if tx.select then -- else a member who joins at the same moment would be deleted with the group
+    tx.select(postgres.lock_row(dao.schema, internals.connector():escape_literal(group.id)))
+  end
+  if not is_used(tx, dao.schema, group.id) then
+    result_of(tx, dao:delete({ id = group.id }))
+  end
 end
 
 
@@ -239,14 +330,22 @@ function ops.stamp(tx, step, result)
 end
 
 
---- Fails for an ACL group that only an administrator or another tenant gives, because it opens their routes.
+--- Fails for a group that only an administrator or another tenant gives, because it opens their routes.
 function ops.claim(tx, step)
   expect(type(step.groups) == "table" and type(step.tag) == "string",
          "a claim needs `groups`, a list, and `tag`")
-  if kong.db.daos.acls and step.groups[1] then
-    tx.claim(step.groups, step.tag, function(group)
-      envelope.raise("GROUP_TAKEN", "somebody else gives this ACL group", { fields = { group = group } })
-    end)
+  local present = memberships.targets()
+  local function refuse(group)
+    envelope.raise("GROUP_TAKEN", "somebody else gives this group", { fields = { group = group } })
+  end
+
+  -- the groups are in the order of their keys, so that two transactions never deadlock
+  for _, group in ipairs(step.groups) do
+    for _, dao in ipairs(given(group.daos) or { "acls" }) do
+      if present[dao] then
+        tx.claim(group, dao, step.tag, refuse)
+      end
+    end
   end
 end
 
@@ -280,8 +379,8 @@ local function run_step(tx, results, steps, i)
   local step = steps[i]
   local op = type(step) == "table" and type(step.op) == "string"
              and (ops[step.op] or OF_DATABASE[step.op] and tx[step.op])
-  expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp, claim or "
-             .. "vacant")
+  expect(op, "a step needs `op`: sql or undo (with PostgreSQL only), upsert, delete, revoke, stamp, claim, "
+             .. "vacant or retire")
 
   local last = tx.write_set and tx.write_set(tx, steps, i)
   if last then

@@ -3,12 +3,14 @@
 
 local decode_base64url = require("ngx.base64").decode_base64url
 local decode_json = require("cjson.safe").decode
+local claims = require "kong.plugins.scim-bridge.claims"
 local consumers = require "kong.plugins.scim-bridge.consumers"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local log_fields = require "kong.plugins.scim-bridge.log_fields"
 local logins = require "kong.plugins.scim-bridge.logins"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 
 
 local kong = kong
@@ -18,6 +20,7 @@ local SUSPENDED = "This account is suspended"
 local REVOKED = "This login began before access was revoked: log in again"
 local GONE = "This account is no more"
 local UNKNOWN = "This account is not known here"
+local UNCERTAIN = "Whether this account is suspended is not known now"
 local UNREADABLE = "Spell the username without escapes"
 
 
@@ -143,11 +146,34 @@ local function refuse(message, tenant, consumer)
 end
 
 
+--- Refuses a request whose verified claims name somebody who is disabled or deleted, or was so when the token
+-- was issued.
+local function check_subjects(conf)
+  local workspace = internals.workspace()
+  local named, err = claims.subjects(conf, workspace)
+  if err then
+    kong.log.err("could not read whom the claims name: ", err)
+    return kong.response.exit(503, { message = UNCERTAIN })
+  end
+
+  for _, each in ipairs(named or {}) do
+    local not_before, is_uncertain = subjects.not_before(workspace, each.subject)
+    if is_uncertain then
+      return kong.response.exit(503, { message = UNCERTAIN })
+    elseif not_before and not_before >= subjects.FOREVER then
+      return refuse(SUSPENDED, each.tenant)
+    elseif not_before and not (each.issued_at and each.issued_at >= not_before + 1) then
+      return refuse(REVOKED, each.tenant)
+    end
+  end
+end
+
+
 function _M.access(_, conf)
   local found, err, message = get_consumers(conf)
   if err then
     kong.log.err("could not read the consumer: ", err)
-    return kong.response.exit(503, { message = "Whether this account is suspended is not known now" })
+    return kong.response.exit(503, { message = UNCERTAIN })
   elseif message then
     return refuse(message)
   end
@@ -166,6 +192,8 @@ function _M.access(_, conf)
       return refuse(REVOKED, state.tenant, consumer)
     end
   end
+
+  return check_subjects(conf)
 end
 
 

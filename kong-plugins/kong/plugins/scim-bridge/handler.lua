@@ -19,6 +19,7 @@ local parts = require "kong.plugins.scim-bridge.parts"
 local query = require "kong.plugins.scim-bridge.query"
 local review = require "kong.plugins.scim-bridge.review"
 local live_config = require "kong.plugins.scim-bridge.live_config"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local tick = require "kong.plugins.scim-bridge.tick"
 
 
@@ -62,6 +63,7 @@ function ScimBridgeHandler:init_worker()
   caches.init_worker()
   logins.init_worker()
   live_config.init_worker()
+  subjects.init_worker()
   tick.init_worker()
 end
 

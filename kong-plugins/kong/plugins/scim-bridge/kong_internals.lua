@@ -196,6 +196,12 @@ function _M.shared()
 end
 
 
+--- Returns the dictionary for subjects: one of its own if kong.conf makes one, else Kong's.
+function _M.subjects_dictionary()
+  return ngx.shared.scim_subjects or ngx.shared.kong
+end
+
+
 -- -- Plugins and their configurations ----------------------------------------
 
 local PLUGINS_VERSION = "plugins_iterator:version" -- kong/runloop/plugins_iterator.lua

@@ -13,7 +13,9 @@ local logins = require "kong.plugins.scim-bridge.logins"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local ready_rows = require "kong.plugins.scim-bridge.ready_rows"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local tags = require "kong.plugins.scim-bridge.tags"
+local targets = require "kong.plugins.scim-bridge.targets"
 
 
 local kong  = kong
@@ -72,37 +74,35 @@ local function replace_tag(tx, ids, prefix, tag)
 end
 
 
---- See entities.lua. LMDB has no index by group, but a search ends as soon as it has found one entity with
--- the tag for each group. It needs no lock, because only one commit runs at a time
--- (kong_scim/dbless/local_store.py).
-local function taken(groups, tag)
-  local phase, foreign, open = ngx.get_phase(), {}, {}
-  for _, group in ipairs(groups) do
-    open[group.name] = true
+--- Tells whether others give a group, and the tenant with a tag does not. LMDB has no index by the group of a
+-- membership, but the search ends as soon as it has found one with the tag. It needs no lock, because only
+-- one commit runs at a time (kong_scim/dbless/local_store.py).
+local function is_taken(name, dao, tag)
+  local target, is_foreign, phase = targets[dao], false, ngx.get_phase()
+  if target.groups then
+    local groups = kong.db.daos[target.groups]
+    local group, err = groups["select_by_" .. target.name](groups, name)
+    if err then
+      envelope.raise("DATABASE", err)
+    end
+    return group ~= nil and not tags.has(group, tag)
   end
 
-  for acl, err in kong.db.acls:each(PAGE) do
+  for row, err in kong.db.daos[dao]:each(PAGE) do
     if err then
       envelope.raise("DATABASE", err)
     end
 
-    if open[acl.group] then
-      foreign[acl.group] = true
-      if tags.has(acl, tag) then
-        open[acl.group], foreign[acl.group] = nil, nil
+    if row[target.name] == name then
+      if tags.has(row, tag) then
+        return false
       end
-      if not next(open) then
-        return
-      end
+      is_foreign = true
     end
     internals.yield(true, phase)
   end
 
-  for _, group in ipairs(groups) do
-    if foreign[group.name] then
-      return group.name
-    end
-  end
+  return is_foreign
 end
 
 
@@ -120,10 +120,9 @@ local function transactions()
   local function new(tx)
     tx.events, tx.check = {}, function() end
 
-    function tx.claim(groups, tag, refuse)
-      local group = taken(groups, tag)
-      if group then
-        refuse(group)
+    function tx.claim(group, dao, tag, refuse)
+      if is_taken(group.name, dao, tag) then
+        refuse(group.name)
       end
     end
 
@@ -166,7 +165,13 @@ end
 
 local function write_and_publish(tx, events, epoch)
   local is_revocation = revocations.note(events)
-  write(tx, epoch)
+  subjects.note(events)
+  local ok, err = pcall(write, tx, epoch)
+  if not ok then
+    subjects.undo(events)
+    error(err, 0)
+  end
+  subjects.settle(events)
   caches.publish(events, is_revocation)
 end
 

@@ -5,6 +5,7 @@ local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local read_epoch = require("kong.plugins.scim-bridge.epoch").read
 local live_config = require "kong.plugins.scim-bridge.live_config"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 
 
 local kong  = kong
@@ -29,6 +30,7 @@ function _M.host()
     kong_version = kong.version,
     node_id = kong.node.get_id(),
     workspace = internals.workspace(),
+    targets = memberships.daos(),
   }
 end
 

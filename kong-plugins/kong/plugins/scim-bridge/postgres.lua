@@ -4,16 +4,21 @@
 local fmt = string.format
 
 
--- the result is JSON text, which keeps empty lists; %s are the groups, the workspace and the condition
+-- the result is JSON text, which keeps empty lists; %s are the memberships, the workspace and the condition
 local CONSUMERS = [[
   SELECT json_build_object('id', id, 'username', username, 'custom_id', custom_id,
-                           'tags', COALESCE(tags, '{}'), 'acls', %s)::text AS entity
+                           'tags', COALESCE(tags, '{}'), 'memberships', json_build_object(%s))::text AS entity
     FROM consumers WHERE ws_id = %s AND (%s)]]
 
-local ACLS = [[
-  COALESCE((SELECT json_agg(json_build_object('id', a.id, 'group', a.group,
-                                              'tags', COALESCE(a.tags, '{}')) ORDER BY a.group)
-              FROM acls a WHERE a.consumer_id = consumers.id), '[]')]]
+local NAMED_IN_ROWS = [[
+  '%s', COALESCE((SELECT json_agg(json_build_object('id', a.id, 'group', a."%s",
+                                                    'tags', COALESCE(a.tags, '{}')) ORDER BY a."%s")
+                    FROM %s a WHERE a.consumer_id = consumers.id), '[]')]]
+
+local NAMED_IN_GROUPS = [[
+  '%s', COALESCE((SELECT json_agg(json_build_object('id', consumers.id || ':' || g."%s", 'group', g."%s")
+                                  ORDER BY g."%s")
+                    FROM %s m JOIN %s g ON g.id = m."%s_id" WHERE m.consumer_id = consumers.id), '[]')]]
 
 local REPLACE_TAG = [[
   UPDATE consumers
@@ -40,6 +45,9 @@ local PLUGINS_DIGEST = [[
 local IS_ONE_OF = "= ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(%s)))"
 
 local INSERT = "INSERT INTO %s (%s) SELECT %s FROM json_to_recordset(%s) AS new (%s) ON CONFLICT (%s) DO "
+
+local DELETE_BY_KEYS = [[
+  DELETE FROM %s WHERE (%s) IN (SELECT %s FROM json_to_recordset(%s) AS old (%s uuid)) RETURNING %s]]
 
 local OWNERS = "SELECT DISTINCT '%s' AS dao, %s_id AS owner FROM %s WHERE %s_id %s"
 
@@ -84,6 +92,11 @@ local TYPES = {
 local _M = {}
 
 
+local function table_of(schema)
+  return schema.table or schema.name
+end
+
+
 --- Begins a transaction whose statements have a timeout each.
 -- @param is_read whether it only reads; without effect in PostgreSQL
 function _M.begin(milliseconds, is_read)
@@ -98,9 +111,10 @@ function _M.replace_tag(prefix, tag, ids)
 end
 
 
---- Selects one row for each consumer that is in an ACL group.
-function _M.given(group, workspace)
-  return fmt('SELECT FROM acls WHERE "group" = %s AND ws_id = %s', group, workspace)
+--- Selects the rows that tell who gives a group: those of its members, or its entity.
+function _M.given(target, dao, group, workspace)
+  return fmt('SELECT FROM %s WHERE "%s" = %s AND ws_id = %s', target.groups or dao, target.name, group,
+             workspace)
 end
 
 
@@ -114,6 +128,12 @@ end
 -- else an exclusive one.
 function _M.lock(condition, key)
   return fmt(LOCK, condition, key, key)
+end
+
+
+--- Locks a row until the transaction ends, so that nobody can refer to it meanwhile.
+function _M.lock_row(schema, id)
+  return fmt("SELECT id FROM %s WHERE id = %s FOR UPDATE", table_of(schema), id)
 end
 
 
@@ -148,14 +168,11 @@ local function columns_of(schema)
   if schema.cache_key and schema.cache_key[2] then
     add("cache_key", "text")
   end
-  add("ws_id", "uuid")
+  if schema.workspaceable then
+    add("ws_id", "uuid")
+  end
 
   return names, definitions, values, read
-end
-
-
-local function table_of(schema)
-  return schema.table or schema.name
 end
 
 
@@ -166,9 +183,21 @@ local function insert(schema, rows, target)
 end
 
 
---- Inserts entities, except where another one has their cache key. The result has the ids of the new ones.
+--- Returns the columns of the primary key.
+local function key_columns(schema)
+  local columns = {}
+  for i, name in ipairs(schema.primary_key) do
+    columns[i] = schema.fields[name].type == "foreign" and name .. "_id" or name
+  end
+
+  return columns
+end
+
+
+--- Inserts memberships, except those that are there. The result has the primary keys of the new ones.
 function _M.insert_absent(schema, rows)
-  return insert(schema, rows, "cache_key") .. "NOTHING RETURNING id"
+  local key = table.concat(key_columns(schema), ", ")
+  return insert(schema, rows, key == "id" and "cache_key" or key) .. "NOTHING RETURNING " .. key
 end
 
 
@@ -200,7 +229,18 @@ function _M.delete(schema, ids, workspace)
 end
 
 
---- Returns the entity of a row that `select` or `delete` returned, without fields that are null.
+--- Deletes entities by primary keys of several columns. The result has those that were there.
+-- @param rows a JSON list of rows with these columns
+function _M.delete_by_keys(schema, rows)
+  local _, _, _, read = columns_of(schema)
+  local columns = key_columns(schema)
+  local key = table.concat(columns, ", ")
+  return fmt(DELETE_BY_KEYS, table_of(schema), key, key, rows, table.concat(columns, " uuid, "),
+             table.concat(read, ", "))
+end
+
+
+--- Returns the entity of a row that a statement returned, without fields that are null.
 function _M.entity(schema, row)
   local entity = {}
   for name, field in schema:each_field() do
@@ -249,9 +289,18 @@ function _M.held(workspace, condition)
 end
 
 
---- Selects consumers, each as the JSON text `entity`.
-function _M.consumers(with_acls, workspace, condition)
-  return fmt(CONSUMERS, with_acls and ACLS or "'[]'::json", workspace, condition)
+--- Selects consumers with their memberships by DAO, each as the JSON text `entity`.
+-- @param targets those that this Kong has (targets.lua)
+function _M.consumers(targets, workspace, condition)
+  local lists = {}
+  for dao, target in pairs(targets) do
+    local name = target.name
+    lists[#lists + 1] = target.groups
+                        and fmt(NAMED_IN_GROUPS, dao, name, name, name, dao, target.groups, target.group)
+                        or fmt(NAMED_IN_ROWS, dao, name, name, dao)
+  end
+
+  return fmt(CONSUMERS, table.concat(lists, ", "), workspace, condition)
 end
 
 

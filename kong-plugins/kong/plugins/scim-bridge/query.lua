@@ -1,8 +1,9 @@
--- kong.scim.query answers rows of the SCIM tables, and Kong's consumers with their ACL groups.
+-- kong.scim.query answers rows of the SCIM tables, and Kong's consumers with their groups.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local lookups = require "kong.plugins.scim-bridge.lookups"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
@@ -15,22 +16,6 @@ local given = envelope.given
 
 
 local PAGE = 1000
-
-
-local function acls_of(consumer)
-  local acls = array({})
-  if kong.db.daos.acls then
-    for acl, err in kong.db.daos.acls:each_for_consumer({ id = consumer.id }) do
-      if err then
-        envelope.raise("DATABASE", err)
-      end
-      table.insert(acls, { id = acl.id, group = acl.group, tags = array(acl.tags or {}) })
-    end
-  end
-
-  table.sort(acls, function(a, b) return a.group < b.group end)
-  return acls
-end
 
 
 --- Returns the consumers of a DB-less Kong, where a look-up takes microseconds.
@@ -48,7 +33,7 @@ local function consumers_by_dao(by_field)
           username = consumer.username or ngx.null,
           custom_id = consumer.custom_id or ngx.null,
           tags = array(consumer.tags or {}),
-          acls = acls_of(consumer),
+          memberships = memberships.of_consumer(consumer.id),
           declared = not owned_entities.is_owned("consumers", consumer.id),
         })
       end
@@ -80,7 +65,7 @@ end
 local function consumers_by_sql(connector, by_field)
   local condition = lookups.condition(connector, by_field)
   local workspace = connector:escape_literal(internals.workspace())
-  return condition and postgres.consumers(kong.db.daos.acls ~= nil, workspace, condition)
+  return condition and postgres.consumers(memberships.targets(), workspace, condition)
 end
 
 

@@ -8,6 +8,7 @@ local envelope = require "kong.plugins.scim-bridge.envelope"
 local epochs = require "kong.plugins.scim-bridge.epoch"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local logins = require "kong.plugins.scim-bridge.logins"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local targets = require "kong.plugins.scim-bridge.targets"
 
@@ -62,19 +63,59 @@ local function is_free(dao, row, similar, claimed)
 end
 
 
---- Returns the rows of one user as a list of { dao, row }, or nil if one of them cannot be written.
--- @param entities a list of { name of the DAO, entity, similar names or null }
-local function rows_of(entities, claimed)
-  local rows = {}
-  for i, each in ipairs(entities) do
-    local dao = kong.db.daos[each[1]]
-    local row = dao and drafts.to_row(dao.schema:process_auto_fields(each[2], "insert"))
-    if not row or not is_free(dao, row, given(each[3]), claimed) then
-      return nil
-    end
-    rows[i] = { dao, row }
+local function new_row(dao, entity)
+  return drafts.to_row(dao.schema:process_auto_fields(entity, "insert"))
+end
+
+
+--- Appends the row of an entity. For a membership of a group whose entity nobody has made yet, the row of
+-- that entity comes first.
+-- @param made the ids of the groups that this call makes, by DAO and name
+local function add_rows(rows, name, membership, made)
+  local target, dao = targets[name], kong.db.daos[name]
+  if not (target and target.groups) then
+    rows[#rows + 1] = { dao, new_row(dao, membership) }
+    return
   end
 
+  local groups, known = kong.db.daos[target.groups], name .. ":" .. membership.group
+  if not made[known] then
+    local group, err = groups["select_by_" .. target.name](groups, membership.group)
+    if err then
+      envelope.raise("DATABASE", "LMDB does not answer: " .. tostring(err))
+    elseif not group then
+      group = memberships.new_group(name, membership.group, membership.tags)
+      rows[#rows + 1] = { groups, new_row(groups, group) }
+    end
+    made[known] = group.id
+  end
+
+  rows[#rows + 1] = { dao, new_row(dao, memberships.row(name, membership.consumer.id, made[known])) }
+end
+
+
+--- Returns the rows of one user as a list of { dao, row }, or nil if one of them cannot be written.
+-- @param entities a list of { name of the DAO, entity, similar names or null }
+local function rows_of(entities, claimed, made)
+  local rows, groups = {}, setmetatable({}, { __index = made })
+  for _, each in ipairs(entities) do
+    if not kong.db.daos[each[1]] then
+      return nil
+    end
+
+    local before = #rows
+    add_rows(rows, each[1], each[2], groups)
+    for i = before + 1, #rows do
+      local dao, row = rows[i][1], rows[i][2]
+      if not row or not is_free(dao, row, i == #rows and given(each[3]) or nil, claimed) then
+        return nil
+      end
+    end
+  end
+
+  for name, id in pairs(groups) do
+    made[name] = id
+  end
   return rows
 end
 
@@ -101,9 +142,9 @@ function _M.write(arg)
   epochs.expect(epoch)
 
   local t = epochs.begin(epoch, #arg.rows * OPERATIONS_OF_ROW)
-  local refused, changes, claimed = envelope.array({}), {}, {}
+  local refused, changes, claimed, made = envelope.array({}), {}, {}, {}
   for i, text in ipairs(arg.rows) do
-    local rows = rows_of(envelope.decode(text), claimed)
+    local rows = rows_of(envelope.decode(text), claimed, made)
     if not rows then
       table.insert(refused, i - 1)
     end
@@ -113,7 +154,7 @@ function _M.write(arg)
       local name, row = each[1].schema.name, each[2]
       internals.yield(true, phase)
       assert(internals.insert_entity(t, name, row))
-      owned_entities.set_owned(t, name, row.id, true)
+      owned_entities.set_owned(t, name, memberships.key_of(each[1].schema, row), true)
       if name == "consumers" then
         table.insert(changes, { after = row })
       end

@@ -2,8 +2,10 @@
 -- Kong's schemas validate the entities as the DAOs do. If a set cannot be written, the commit begins anew and
 -- runs each step by its DAO (commit.lua), which raises the error that belongs to it.
 
+local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local targets = require "kong.plugins.scim-bridge.targets"
 
@@ -95,45 +97,113 @@ local function add_event(tx, dao, operation, entity, old_entity)
 end
 
 
+--- Returns a function that finds what belongs to the name of a group once, however many members it has.
+local function by_group(find)
+  local known = {}
+  return function(name, ...)
+    if known[name] == nil then
+      known[name] = find(name, ...) or false
+    end
+    return known[name]
+  end
+end
+
+
 --- Inserts memberships that are not there yet.
 function writers.give(tx, steps, first, last)
-  local dao = kong.db.daos[steps[first].dao]
+  local name = steps[first].dao
+  local dao, has_groups = kong.db.daos[name], targets[name].groups ~= nil
   local rows, made = {}, {}
+  if has_groups then
+    tx.batch:flush()
+  end
+
+  local group_of = by_group(function(_, membership)
+    local group = entities.group(tx, name, membership)
+    tx.check()
+    return group
+  end)
   each_step(steps, first, last, function(step, i)
-    local row, entity = new_row(dao, step.entity)
+    local given_entity = step.entity
+    if has_groups then
+      local before = #tx.events
+      local group = group_of(given_entity.group, given_entity)
+      for j = before + 1, #tx.events do
+        tx.count(i, tx.events[j].dao.schema.name)
+      end
+      given_entity = memberships.row(name, given_entity.consumer.id, group.id)
+    end
+
+    local row, entity = new_row(dao, given_entity)
     rows[#rows + 1] = row
-    made[row.id] = { index = i, entity = entity }
+    made[memberships.key_of(dao.schema, entity)] = { index = i, entity = entity }
   end)
 
   tx.batch:add(postgres.insert_absent(dao.schema, json_literal(tx, rows)), {
     awaited = true,
     on_answer = function(answer)
       for _, row in ipairs(answer) do
-        add_event(tx, dao, "create", made[row.id].entity)
-        tx.count(made[row.id].index, dao.schema.name)
+        local new = made[memberships.key_of(dao.schema, postgres.entity(dao.schema, row))]
+        add_event(tx, dao, "create", new.entity)
+        tx.count(new.index, dao.schema.name)
       end
     end,
   })
 end
 
 
+--- Returns the statement that deletes memberships whose groups are entities; nil if no such group is there.
+-- @param index gets the index of the step of each, by its primary key
+local function deletion_by_keys(tx, dao, steps, first, last, index)
+  tx.batch:flush()
+  local rows = {}
+  local group_of = by_group(function(_, id)
+    local key = entities.membership_key(tx, dao.schema.name, id)
+    return key and key[targets[dao.schema.name].group].id
+  end)
+  for i = first, last do
+    local consumer, name = memberships.parts_of(steps[i].id)
+    local group = group_of(name, steps[i].id)
+    if group then
+      local key = memberships.row(dao.schema.name, consumer, group)
+      index[memberships.key_of(dao.schema, key)] = i
+      local row = {}
+      for field, value in pairs(key) do
+        row[field .. "_id"] = value.id
+      end
+      rows[#rows + 1] = row
+    end
+  end
+
+  return rows[1] and postgres.delete_by_keys(dao.schema, json_literal(tx, rows))
+end
+
+
 --- Deletes memberships.
 function writers.take(tx, steps, first, last)
   local dao, ids, index = kong.db.daos[steps[first].dao], {}, {}
-  for i = first, last do
-    ids[#ids + 1], index[steps[i].id] = steps[i].id, i
+  local statement
+  if targets[dao.schema.name].groups then
+    statement = deletion_by_keys(tx, dao, steps, first, last, index)
+  else
+    for i = first, last do
+      ids[#ids + 1], index[steps[i].id] = steps[i].id, i
+    end
+    statement = postgres.delete(dao.schema, json_literal(tx, ids), workspace_literal(tx))
   end
 
-  local statement = postgres.delete(dao.schema, json_literal(tx, ids), workspace_literal(tx))
-  tx.batch:add(statement, {
-    awaited = true,
-    on_answer = function(answer)
-      for _, row in ipairs(answer) do
-        add_event(tx, dao, "delete", postgres.entity(dao.schema, row))
-        tx.count(index[row.id], dao.schema.name)
-      end
-    end,
-  })
+  if statement then
+    tx.batch:add(statement, {
+      awaited = true,
+      on_answer = function(answer)
+        for _, row in ipairs(answer) do
+          local entity = postgres.entity(dao.schema, row)
+          add_event(tx, dao, "delete", entity)
+          tx.count(index[memberships.key_of(dao.schema, entity)], dao.schema.name)
+        end
+      end,
+    })
+  end
 end
 
 

@@ -70,16 +70,19 @@ end
 
 
 local function new_schema(described)
-  local list, fields = { { name = "id", type = "string", unique = false } }, {}
+  local list, fields = {}, {}
+  if described.primary_key[1] == "id" then
+    list[1] = { name = "id", type = "string", unique = false }
+  end
   for _, name in ipairs(described.strings) do
     list[#list + 1] = { name = name, type = "string", unique = described.unique[name] == true }
   end
   for _, name in ipairs(described.numbers) do
     list[#list + 1] = { name = name, type = "integer" }
   end
-  list[#list + 1] = { name = "tags", type = "set" }
-  if described.owned then
-    list[#list + 1] = { name = "consumer", type = "foreign", reference = "consumers" }
+  list[#list + 1] = described.tagged and { name = "tags", type = "set" } or nil
+  for name, reference in pairs(described.foreign) do
+    list[#list + 1] = { name = name, type = "foreign", reference = reference }
   end
   for _, field in ipairs(list) do
     fields[field.name] = field
@@ -87,7 +90,9 @@ local function new_schema(described)
 
   return setmetatable({
     name = described.name,
-    cache_key = described.owned and described.cache_key or nil,
+    cache_key = next(described.foreign) and described.cache_key or nil,
+    primary_key = described.primary_key,
+    updated = described.updated,
     admin_api_nested_name = described.path,
     ttl = fields.ttl ~= nil,
     list = list,
@@ -175,7 +180,7 @@ end
 
 
 function DAO:select(key)
-  if type(key.id) ~= "string" or not key.id:find(UUID) then
+  if self.schema.fields.id and (type(key.id) ~= "string" or not key.id:find(UUID)) then
     local err_t = errors:invalid_primary_key(key)
     return nil, err_t.message, err_t
   end
@@ -198,7 +203,7 @@ function DAO:insert(entity)
   local filled, err_t = call("entity_filled", self.schema.name, json.encode(entity))
   local _, text, invalid
   if filled then
-    _, text, invalid = self:select({ id = filled.id })
+    _, text, invalid = self:select(filled)
   end
   if not filled or invalid then
     err_t = err_t or invalid
@@ -239,7 +244,7 @@ function DAO:update(key, changes)
     return nil, err_t.message, err_t
   end
 
-  changes.updated_at = not self.schema.fields.consumer and filled.updated_at or nil
+  changes.updated_at = self.schema.updated and filled.updated_at or nil
   local row
   row, err_t = self.strategy:update(key, changes)
   if not row then
@@ -254,7 +259,7 @@ end
 
 --- Deletes an entity, and sends events of it and of all entities that are deleted with it.
 function DAO:delete(key)
-  local entity, err, err_t = self:select({ id = key.id })
+  local entity, err, err_t = self:select(key)
   if err then
     return nil, err, err_t
   elseif not entity then
@@ -270,7 +275,7 @@ function DAO:delete(key)
   end
 
   local ok
-  ok, err_t = self.strategy:delete({ id = key.id })
+  ok, err_t = self.strategy:delete(key)
   if not ok then
     return nil, err_t.message, err_t
   end
@@ -293,8 +298,8 @@ end
 -- -- Strategies ------------------------------------------------------------
 
 --- Makes a strategy over the sandbox's SQLite file, which stands for PostgreSQL's tables and for LMDB.
-local function new_strategy(name)
-  local strategy = {}
+local function new_strategy(schema)
+  local strategy, name = {}, schema.name
 
   local function find(field, value)
     local rows, err_t = call("entity_rows", name, field, value)
@@ -302,7 +307,11 @@ local function new_strategy(name)
   end
 
   function strategy:select(key)
-    local rows, err_t = find("id", key.id)
+    local field, value = "id", key.id
+    if not schema.fields.id then -- its cache key has the fields of its primary key
+      field, value = "cache_key", DAO.cache_key({ schema = schema }, key)
+    end
+    local rows, err_t = find(field, value)
     return rows and rows[1] or nil, err_t
   end
 
@@ -311,8 +320,12 @@ local function new_strategy(name)
     return rows and rows[1] or nil, err_t
   end
 
-  function strategy:page_for_consumer(key)
-    return find("consumer", key.id)
+  for field, definition in pairs(schema.fields) do
+    if definition.type == "foreign" then
+      strategy["page_for_" .. field] = function(_, key)
+        return find(field, key.id)
+      end
+    end
   end
 
   function strategy:page()
@@ -338,7 +351,7 @@ local function new_strategy(name)
   end
 
   function strategy:delete(key)
-    return call("entity_delete", name, key.id)
+    return call("entity_delete", name, json.encode(key))
   end
 
   return strategy
@@ -349,18 +362,21 @@ end
 local function daos(db)
   local all = {}
   for _, described in ipairs(json.decode(host.schemas())) do
+    local schema = new_schema(described)
     all[described.name] = setmetatable({
       db = db,
-      schema = new_schema(described),
+      schema = schema,
       errors = errors,
-      strategy = new_strategy(described.name),
+      strategy = new_strategy(schema),
     }, DAO)
   end
 
   for _, dao in pairs(all) do
-    if dao.schema.fields.consumer then
-      local constraints = all.consumers.schema.constraints
-      constraints[#constraints + 1] = { schema = dao.schema, field_name = "consumer", on_delete = "cascade" }
+    for name, field in pairs(dao.schema.fields) do
+      if field.type == "foreign" then
+        local constraints = all[field.reference].schema.constraints
+        constraints[#constraints + 1] = { schema = dao.schema, field_name = name, on_delete = "cascade" }
+      end
     end
   end
 

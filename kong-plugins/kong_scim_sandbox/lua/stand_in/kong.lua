@@ -190,7 +190,10 @@ kong = {
   cache = new_cache("cache"),
   core_cache = new_cache("core_cache"),
   worker_events = worker_events,
-  cluster_events = { strategy = { event_ttl = 3600 } },
+  cluster_events = {
+    strategy = { event_ttl = 3600 },
+    subscribe = function() end, -- there are no other nodes
+  },
   node = {
     get_id = of_request("node_id"),
   },

@@ -32,15 +32,16 @@ end
 function _M.lock()
   return "SELECT 1"
 end
+_M.lock_row = _M.lock
 
 
-function _M.given(group)
-  return 'SELECT 1 FROM acls WHERE "group" = ' .. group
+function _M.given(target, dao, group)
+  return ('SELECT 1 FROM %s AS given WHERE "%s" = %s'):format(target.groups or dao, target.name, group)
 end
 
 
 function _M.given_with(given, tag)
-  return given .. " AND EXISTS (SELECT 1 FROM json_each(acls.tags) WHERE value = " .. tag .. ")"
+  return given .. " AND EXISTS (SELECT 1 FROM json_each(given.tags) WHERE value = " .. tag .. ")"
 end
 
 
@@ -73,8 +74,24 @@ local function insert(schema, rows, target)
 end
 
 
+local function listed(names)
+  return '"' .. table.concat(names, '", "') .. '"'
+end
+
+
 function _M.insert_absent(schema, rows)
-  return insert(schema, rows, '"' .. table.concat(schema.cache_key, '", "') .. '"') .. "NOTHING RETURNING id"
+  return insert(schema, rows, listed(schema.cache_key)) .. "NOTHING RETURNING " .. listed(schema.primary_key)
+end
+
+
+function _M.delete_by_keys(schema, rows)
+  local values = {}
+  for i, name in ipairs(schema.primary_key) do
+    values[i] = ("json_extract(value, '$.%s_id')"):format(name)
+  end
+
+  return ("DELETE FROM %s WHERE (%s) IN (SELECT %s FROM json_each(%s)) RETURNING *"):format(
+    schema.name, listed(schema.primary_key), table.concat(values, ", "), rows)
 end
 
 
@@ -143,14 +160,29 @@ function _M.held(_, condition)
 end
 
 
-function _M.consumers(_, _, condition)
+local NAMED_IN_ROWS = [[
+  '%s', json((SELECT json_group_array(json_object('id', a.id, 'group', a."%s",
+                                                  'tags', json(COALESCE(a.tags, '[]'))))
+                FROM (SELECT * FROM %s WHERE consumer = consumers.id ORDER BY "%s") a))]]
+
+local NAMED_IN_GROUPS = [[
+  '%s', json((SELECT json_group_array(json_object('id', consumers.id || ':' || name, 'group', name))
+                FROM (SELECT g."%s" AS name FROM %s m JOIN %s g ON g.id = m."%s"
+                       WHERE m.consumer = consumers.id ORDER BY 1)))]]
+
+
+function _M.consumers(targets, _, condition)
+  local lists = {}
+  for dao, target in pairs(targets) do
+    local name = target.name
+    lists[#lists + 1] = target.groups and NAMED_IN_GROUPS:format(dao, name, dao, target.groups, target.group)
+                        or NAMED_IN_ROWS:format(dao, name, dao, name)
+  end
+
   return ([[
     SELECT json_object('id', id, 'username', username, 'custom_id', custom_id,
-                       'tags', json(COALESCE(tags, '[]')), 'acls', json((
-             SELECT json_group_array(json_object('id', a.id, 'group', a."group",
-                                                 'tags', json(COALESCE(a.tags, '[]'))))
-               FROM (SELECT * FROM acls WHERE consumer = consumers.id ORDER BY "group") a))) AS entity
-      FROM consumers WHERE %s ORDER BY id]]):format(condition)
+                       'tags', json(COALESCE(tags, '[]')), 'memberships', json_object(%s)) AS entity
+      FROM consumers WHERE %s ORDER BY id]]):format(table.concat(lists, ", "), condition)
 end
 
 

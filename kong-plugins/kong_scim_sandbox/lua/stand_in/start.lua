@@ -128,7 +128,9 @@ function _M.access(config, request)
   current.enter(request)
   local conf = json.decode(config)
   request.serialized = {}
-  kong.ctx.shared = { authenticated_session = session_of(request), authenticated_jwt_token = request.token }
+  kong.ctx.shared = request.shared or {}
+  kong.ctx.shared.authenticated_session = session_of(request)
+  kong.ctx.shared.authenticated_jwt_token = request.token
   ngx.ctx.scim_identity_hidden = request.identity_hidden
 
   local ok, result = safely(handler.access, handler, conf)

@@ -9,4 +9,5 @@ return {
   "007_names",
   "008_drift",
   "009_requests",
+  "010_subjects",
 }

@@ -1,0 +1,6 @@
+return {
+  name = "scim-consumer-groups",
+  fields = {
+    { config = { type = "record", fields = {} } },
+  },
+}
