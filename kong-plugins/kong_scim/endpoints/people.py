@@ -110,7 +110,7 @@ def _person(call: Call, user_id: str) -> dict[str, Any]:
         "consumer": consumer and _consumer(consumer),
         "groups": _groups(
             wanted_groups,
-            consumer.groups if consumer else frozenset(),
+            set(consumer.groups) if consumer else set(),
             reasons(config, row.doc, graph.ways(row.id).values()),
         ),
         "credentials": [_credential(each) for each in credentials],
