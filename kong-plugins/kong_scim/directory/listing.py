@@ -40,8 +40,9 @@ from kong_scim.directory.values import comparable, key_of
 SEARCHED = ("userName", "displayName", "name.familyName", "name.givenName", "emails.value")
 """The attributes by which a user is found, in the order in which what they find is listed."""
 
-WINDOWS = (500, 2000, *[10_000] * 8)
-"""How many values each step of a search examines: little for a usual page."""
+WINDOWS = (500, 2000, 10_000, 10_000)
+"""How many values the steps of a search examine: few for a usual page. A step that has examined all
+of an attribute goes on with the next attribute, and counts for none."""
 
 LONGEST = HEAD
 """The most characters of a text that is searched for: the index has no more."""
@@ -111,35 +112,34 @@ def by_name(
     """
     place, ranges = place or Place("", ""), _ranges(kind.model, text)
     found: list[tuple[int, Row]] = []
-    for window in WINDOWS:
-        statements = _statements(kind.model, place.attribute)
+    windows = iter(WINDOWS)
+    window = next(windows)
+    while True:
+        wanted = {"window": window, "end": window - 1, "limit": limit + 1}
         rows, end = database.query(
             [
                 database.bind(
-                    statement,
-                    **ranges,
-                    type=kind.name,
-                    head=place.key,
-                    last=place.id,
-                    window=window,
-                    end=window - 1,
-                    limit=limit + 1,
+                    each, **ranges, **wanted, type=kind.name, head=place.key, last=place.id
                 )
-                for statement in statements
+                for each in _statements(kind.model, place.attribute)
             ]
         )
         found += ((place.attribute, row) for row in rows)
         if len(found) > limit:
             attribute, row = found[limit - 1]
-            place = Place(row["head"], row["id"], attribute)
-            break
+            page = [StoredRow.read(row) for _, row in found[:limit]]
+            return page, Place(row["head"], row["id"], attribute)
+        following: int | None = window
         if end:
             place = Place(end[0]["head"], end[0]["resource_id"], place.attribute)
+            following = next(windows, None)
         elif place.attribute + 1 < len(SEARCHED):
             place = Place("", "", place.attribute + 1)
         else:
             return [StoredRow.read(row) for _, row in found], None
-    return [StoredRow.read(row) for _, row in found[:limit]], place
+        if following is None:
+            return [StoredRow.read(row) for _, row in found], place
+        window = following
 
 
 def _ranges(model: type[Resource[Any]], text: str) -> dict[str, str]:
