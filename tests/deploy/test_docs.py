@@ -180,7 +180,7 @@ def test_the_metrics_and_their_labels_are_those_of_the_bridge() -> None:
     rows = re.findall(r"^\| `(kong_scim_\w+)` \| (\w+) \| ([^|]+) \|", text, re.MULTILINE)
     described = {name: (kind, tuple(re.findall(r"`(\w+)`", of))) for name, kind, of in rows}
     assert described == registered
-    assert len(described) == 13
+    assert len(described) == 15
     quoted = set(re.findall(r"\bkong_scim_[a-z_]+", text))
     assert {re.sub(r"(_latency_ms)_(count|sum)$", r"\1", name) for name in quoted} == set(described)
 
