@@ -42,14 +42,16 @@ def path_of(page: str, company: Company) -> str:
     return "groups/" + company.groups["kong-payments"] if page == "group" else page
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_page_has_a_barrier(new_tab: Callable[..., Tab], company: Company, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "rules"), [("light", []), ("dark", ["color-contrast"])])
+def test_no_page_has_a_barrier(
+    new_tab: Callable[..., Tab], company: Company, theme: str, rules: list[str]
+) -> None:
     tab = new_tab(color_scheme=theme)
     found = {}
     for name in PAGES:
         page = tab.open(path_of(name, company))
         assert page.get_by_role("alert").count() == 0
-        found[name] = violations(page)
+        found[name] = violations(page, *rules)
     assert {name: each for name, each in found.items() if each} == {}
 
 
