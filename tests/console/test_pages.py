@@ -238,6 +238,6 @@ def test_pictures_of_the_documentation_are_written_when_that_is_asked_for(
             tab.settle()
         written = IMAGES / f"{name}.png"
         page.screenshot(path=written)
-        # 64 colours are enough for these pages, and take a quarter of the bytes.
+        # A palette is enough for these pages, and takes a third of the bytes.
         with image.open(written) as picture:
-            picture.convert("RGB").quantize(64, dither=0).save(written, optimize=True)
+            picture.convert("RGB").quantize(200, dither=0).save(written, optimize=True)
