@@ -110,12 +110,16 @@ class Tab:
         self._context.close()
 
 
-def violations(page: Any) -> list[str]:
-    """Return what axe finds wrong with a page, with the element that is meant."""
+def violations(page: Any, *rules: str) -> list[str]:
+    """Return what axe finds wrong with a page, with the element that is meant.
+
+    :param rules: The names of axe's rules; without any, all are checked.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
+    options = {"resultTypes": ["violations"], **({"runOnly": [*rules]} if rules else {})}
     return [
         f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for each in Axe().run(page).response["violations"]
+        for each in Axe().run(page, options=options).response["violations"]
         for node in each["nodes"]
     ]

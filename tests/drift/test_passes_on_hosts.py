@@ -40,6 +40,8 @@ def test_it_applies_a_changed_mapping_to_everybody_at_once(gateway: Gateway) -> 
         group = new_group(before.scim, ann["id"])["displayName"]
         eventually(lambda: last_pass(before) is not None, "the first pass")
         assert drift(before.scim) == []
+        overview = before.scim.get("/Overview").raise_for_status().json()
+        assert overview["drift"] == {"total": 0, "byKind": {}, "lastPass": last_pass(before)}
         if gateway.host.dbless:
             return  # it applies everybody anew when it is configured
         config["reconcile"]["mode"] = "mend"

@@ -52,6 +52,11 @@ def test_a_person_who_matches_in_several_ways_is_listed_once(gateway: Gateway) -
     assert people(gateway, search="kim") == ["kim", "lee"]
 
 
+def test_groups_are_not_found(gateway: Gateway) -> None:
+    new_group(gateway.scim, name="alpha")
+    assert people(gateway, search="al") == []
+
+
 @pytest.mark.parametrize("search", ["", "user"])
 def test_pages_have_everybody_once_while_people_come_and_go(gateway: Gateway, search: str) -> None:
     first = [new_user(gateway.scim, f"user-{n}", displayName=f"User {n}") for n in range(7)]

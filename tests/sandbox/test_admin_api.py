@@ -137,6 +137,18 @@ class TestPages:
         assert answer.json()["code"] in (7, 9)
 
 
+def test_a_consumer_is_changed_in_the_fields_that_are_given(admin: httpx.Client) -> None:
+    made = admin.post("/consumers", json={"username": "before", "custom_id": "7"}).json()
+    path = f"/consumers/{made['id']}"
+    changed = admin.patch(path, json={"username": "after", "tags": ["mine"]})
+    assert changed.status_code == 200
+    found = admin.get(path).json()
+    assert (found["username"], found["custom_id"], found["tags"]) == ("after", "7", ["mine"])
+    assert admin.patch("/consumers/nobody", json={}).status_code == 404
+    assert admin.patch(path, json={"username": ""}).status_code == 400
+    assert admin.delete(path).status_code == 204
+
+
 class TestWhatItRefuses:
     @pytest.mark.parametrize(
         ("method", "path"),

@@ -31,7 +31,7 @@ from kong_scim.bridge import Dialect
 from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.queries import IN_SCOPE_BY_ID, ROW, in_scope
-from kong_scim.directory.related import InOrder
+from kong_scim.directory.related import looked_up
 from kong_scim.directory.statements import Statement
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import HEAD, resources, values
@@ -39,6 +39,10 @@ from kong_scim.directory.values import comparable, key_of
 
 SEARCHED = ("userName", "displayName", "name.familyName", "name.givenName", "emails.value")
 """The attributes by which a user is found, in the order in which what they find is listed."""
+
+WINDOWS = (500, 2000, 10_000, 10_000)
+"""How many values the steps of a search examine: few for a usual page. A step that has examined all
+of an attribute goes on with the next attribute, and counts for none."""
 
 LONGEST = HEAD
 """The most characters of a text that is searched for: the index has no more."""
@@ -101,31 +105,41 @@ def by_name(
 ) -> tuple[list[StoredRow], Place | None]:
     """Return a page of the users of whom a name begins with a text, as the other function does.
 
+    At most the values in :data:`WINDOWS` are examined. Where most of them are of other tenants, or
+    of users who are listed already, the page is short or empty although there is a next one.
+
     :param text: Of :data:`LONGEST` characters at most, compared as a filter compares.
     """
-    first = place.attribute if place else 0
-    statements = []
-    for attribute in range(first, len(SEARCHED)):
-        behind = place if place and attribute == first else None
-        statements.append(
-            database.bind(
-                _found_by(kind.model, attribute),
-                **_ranges(kind.model, text),
-                type=kind.name,
-                head=behind.key if behind else "",
-                last=behind.id if behind else "",
-                limit=limit + 1,
-            )
-        )
+    place, ranges = place or Place("", ""), _ranges(kind.model, text)
     found: list[tuple[int, Row]] = []
-    for attribute, rows in enumerate(database.query(statements), first):
-        found += ((attribute, row) for row in rows)
-    page = found[:limit]
-    following = None
-    if len(found) > limit and page:
-        attribute, row = page[-1]
-        following = Place(row["head"], row["id"], attribute)
-    return [StoredRow.read(row) for _, row in page], following
+    windows = iter(WINDOWS)
+    window = next(windows)
+    while True:
+        wanted = {"window": window, "end": window - 1, "limit": limit + 1}
+        rows, end = database.query(
+            [
+                database.bind(
+                    each, **ranges, **wanted, type=kind.name, head=place.key, last=place.id
+                )
+                for each in _statements(kind.model, place.attribute)
+            ]
+        )
+        found += ((place.attribute, row) for row in rows)
+        if len(found) > limit:
+            attribute, row = found[limit - 1]
+            page = [StoredRow.read(row) for _, row in found[:limit]]
+            return page, Place(row["head"], row["id"], attribute)
+        following: int | None = window
+        if end:
+            place = Place(end[0]["head"], end[0]["resource_id"], place.attribute)
+            following = next(windows, None)
+        elif place.attribute + 1 < len(SEARCHED):
+            place = Place("", "", place.attribute + 1)
+        else:
+            return [StoredRow.read(row) for _, row in found], None
+        if following is None:
+            return [StoredRow.read(row) for _, row in found], place
+        window = following
 
 
 def _ranges(model: type[Resource[Any]], text: str) -> dict[str, str]:
@@ -144,9 +158,12 @@ def _searched(model: type[Resource[Any]]) -> tuple[AttributeBinding, ...]:
 
 
 @lru_cache(maxsize=64)
-def _found_by(model: type[Resource[Any]], attribute: int) -> Statement:
-    """Return the statement that finds users by an attribute, without those that an earlier one
-    finds, and each once."""
+def _statements(model: type[Resource[Any]], attribute: int) -> tuple[Statement, Statement]:
+    """Return the statements that find users by an attribute among the next values of it.
+
+    The first selects them, without those that an earlier attribute finds, and each once. The second
+    selects the last of the values that it examines, if there are so many.
+    """
     keys = [key_of(binding) for binding in _searched(model)]
 
     def begins(head: ColumnElement[str], attr: ColumnElement[str], index: int) -> Any:
@@ -155,6 +172,17 @@ def _found_by(model: type[Resource[Any]], attribute: int) -> Statement:
             head >= bindparam(f"begin{index}"),
             head <= bindparam(f"end{index}"),
         )
+
+    following = (
+        select(values.c.head, values.c.resource_id, values.c.entry)
+        .where(
+            begins(values.c.head, values.c.attr, attribute),
+            tuple_(values.c.head, values.c.resource_id)
+            > tuple_(bindparam("head"), bindparam("last")),
+        )
+        .order_by(values.c.head, values.c.resource_id)
+    )
+    window = following.limit(bindparam("window")).subquery("examined")
 
     def times_listed_before() -> Any:
         """Return how often the same user comes before this row.
@@ -166,35 +194,32 @@ def _found_by(model: type[Resource[Any]], attribute: int) -> Statement:
         head, attr = other.c.head.concat(""), other.c.attr.concat("")
         same = and_(
             begins(head, attr, attribute),
-            tuple_(head, other.c.entry) < tuple_(values.c.head, values.c.entry),
+            tuple_(head, other.c.entry) < tuple_(window.c.head, window.c.entry),
         )
         earlier = (begins(head, attr, index) for index in range(attribute))
         return (
             select(func.count())
             .select_from(other)
-            .where(other.c.resource_id == values.c.resource_id, or_(same, *earlier))
+            .where(other.c.resource_id == window.c.resource_id, or_(same, *earlier))
             .scalar_subquery()
         )
 
-    def statement(dialect: Dialect) -> Select[Any]:
-        tie = resources.c.id == values.c.resource_id
-        in_order = InOrder(values, resources, tie)
+    def found(dialect: Dialect) -> Select[Any]:
+        its_user = and_(
+            resources.c.id == window.c.resource_id,
+            resources.c.type == bindparam("type"),
+            IN_SCOPE_BY_ID,
+        )
         return (
-            select(*ROW, values.c.head)
-            .select_from(in_order if dialect == "sqlite" else values.join(resources, tie))
-            .where(
-                begins(values.c.head, values.c.attr, attribute),
-                tuple_(values.c.head, values.c.resource_id)
-                > tuple_(bindparam("head"), bindparam("last")),
-                IN_SCOPE_BY_ID,
-                resources.c.type == bindparam("type"),
-                times_listed_before() == 0,
-            )
-            .order_by(values.c.head, values.c.resource_id)
+            looked_up(dialect, window, ROW, (resources, its_user))
+            .add_columns(window.c.head)
+            .where(times_listed_before() == 0)
+            .order_by(window.c.head, window.c.resource_id)
             .limit(bindparam("limit"))
         )
 
-    return Statement(statement)
+    end = following.offset(bindparam("end")).limit(1)
+    return Statement(found), Statement(end)
 
 
 _BY_CREATION = Statement(

@@ -121,7 +121,8 @@ def _show(call: Call) -> dict[str, Any]:
     query = query_of(call.request)
     kind, count = query.get("kind"), max(1, min(number(query, "count", COUNT), MOST))
     if kind and kind not in KINDS:
-        raise InvalidValueException(detail=f"kind is one of {', '.join(KINDS)}")
+        kinds = ", ".join(f'"{each}"' for each in KINDS)
+        raise InvalidValueException(detail=f"kind is one of {kinds}")
     progress = _Progress.read(query.get("cursor"))
     search = call.provisioning.drift()
     shown, after = _found(search, query.get("user"), progress.position, count, kind=kind)

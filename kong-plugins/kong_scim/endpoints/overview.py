@@ -6,7 +6,8 @@
     as ``GET /Requests`` has it, or null; ``{"state", "held"}`` of the quarantine; numbers of
     deliveries ``{"pending", "dead"}``; and for each of the last 24 hours, the present one last,
     ``{"hour", "requests", "failed", "changes"}``: SCIM requests, those that failed, and events in
-    the audit trail. ``drift`` is null.
+    the audit trail. ``drift`` has ``{"total", "byKind", "lastPass"}``: the differences that the
+    last pass over all users found, and that pass as ``GET /Drift`` shows it; null before the first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from kong_scim.endpoints.call import Call, Endpoint, json_answer, require_method
 from kong_scim.events.trail import Trail
 from kong_scim.events.webhooks.deliveries import Deliveries
 from kong_scim.provider_log import log as provider_log
+from kong_scim.sync.drift_state import DriftState
 
 HOURS = 24
 """Hours of the chart."""
@@ -56,7 +58,7 @@ def _overview(call: Call) -> ScimResponse:
             "groups": int(grouped["total"]),
             "suspended": int(suspended["total"]),
             "lastRequest": provider_log.last(database),
-            "drift": None,
+            "drift": DriftState(database).summary(),
             "quarantine": provisioning.quarantine(call.origin).summary(),
             "deliveries": Deliveries(database).unsent(),
             "day": _day(database, Trail(database, provisioning.event_kind), now),

@@ -3,7 +3,8 @@
 ``GET /People?search=ali&count=50&cursor=``
     The users of whom a name begins with the text (:data:`.listing.SEARCHED`), or all in the order
     of their creation: ``{"people": [{"id", "userName", "displayName", "active", "consumer"}],
-    "next"}``. ``consumer`` is the username of the consumer that the user was given, or null.
+    "next"}``. ``consumer`` is the username of the consumer that the user was given, or null. A page
+    of a search may be short or empty although there is a next one.
 ``GET /People?id=ID``
     One user: ``{"id", "userName", "active", "resource", "consumer", "groups", "credentials",
     "suspended"}``. ``consumer`` is what Kong has now, or null. Each of ``groups`` is an ACL group

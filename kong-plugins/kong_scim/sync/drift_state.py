@@ -51,6 +51,14 @@ class DriftState:
         rows = self.database.rows(BY_KIND)
         return {row["kind"]: int(row["total"]) for row in rows}
 
+    def summary(self) -> dict[str, Any] | None:
+        """Return what is known for ``GET /Overview``, or None before the first pass."""
+        last = self.last_pass()
+        if last is None:
+            return None
+        by_kind = self.by_kind()
+        return {"total": sum(by_kind.values()), "byKind": by_kind, "lastPass": last}
+
     def noted(self, found: Iterable[UserDrift], seen: str) -> list[Sql]:
         """Return the statement that stores differences which a pass found, if there are any.
 
