@@ -21,16 +21,29 @@ import httpx
 
 from declared import GROUP, declaration
 from host_processes import PATIENCE, TOKENS, Host, KongHost, SandboxHost, eventually
+from hybrid_processes import HybridHost
 from on_clock import Clock
 from scim_traffic import BULK
 from upstreams import directory_server, echo_server
 
-__all__ = ["GROUP", "PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually"]
+__all__ = [
+    "GROUP",
+    "PATIENCE",
+    "Gateway",
+    "Host",
+    "HybridHost",
+    "KongHost",
+    "SandboxHost",
+    "eventually",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 
 DBLESS = ("sandbox-off", "kong-dbless")
 """The hosts without a database."""
+
+HYBRID = ("kong-hybrid", "kong-hybrid-deltas")
+"""The hosts of a control plane and data planes, by how these get their configuration."""
 
 _BULK = 100
 """The operations of one bulk request."""
@@ -42,7 +55,8 @@ _FEW = 2
 class Gateway:
     """A running gateway, as a test sees it.
 
-    :ivar name: ``sandbox``, ``sandbox-off``, ``kong-postgres`` or ``kong-dbless``.
+    :ivar name: ``sandbox``, ``sandbox-off``, ``kong-postgres``, ``kong-dbless``, ``kong-hybrid`` or
+        ``kong-hybrid-deltas``.
     :ivar scim: SCIM client of tenant ``a``, with its token.
     :ivar any_scim: The same, whose requests go to each node of the gateway in turn.
     :ivar other_scim: SCIM client of tenant ``b``: another identity provider on another route.
@@ -81,6 +95,13 @@ class Gateway:
             base_url=host.admin_url, verify=False, timeout=30, trust_env=False
         )
         self.api = httpx.Client(base_url=self.proxy_url, verify=False, timeout=30, trust_env=False)
+        for client in (self.scim, self.any_scim, self.other_scim, self.admin):
+            client.event_hooks["request"].append(self._note_write)
+        self.api.event_hooks["request"].append(lambda _: host.settle())
+
+    def _note_write(self, request: httpx.Request) -> None:
+        """Have the next call of an API wait until it can see what this request writes."""
+        self.host.is_settled = self.host.is_settled and request.method == "GET"
 
     def close(self) -> None:
         """Close the clients; the host goes on."""
@@ -330,8 +351,14 @@ def running_gateway(
         for kind, entities in (beside or {}).items():
             content.setdefault(kind, []).extend(entities)
         host: Host
-        if name.startswith("sandbox"):
-            host = SandboxHost(directory, content, dbless=name in DBLESS, ticks=ticks, clock=clock)
+        if name in HYBRID:
+            deltas = name == "kong-hybrid-deltas"
+            host = HybridHost(
+                directory, content, deltas=deltas, settings=settings, ticks=ticks, clock=clock
+            )
+        elif name.startswith("sandbox"):
+            database = name.removeprefix("sandbox").lstrip("-") or "sqlite"
+            host = SandboxHost(directory, content, database=database, ticks=ticks, clock=clock)
         else:
             host = KongHost(
                 directory,

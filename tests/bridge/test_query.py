@@ -140,23 +140,23 @@ GARBAGE: list[Any] = [
     "\0",
     '{"a":' * 2000,
     '"\\ud800"',
-    '{"bridge_version":6,"sql":1,"steps":1}',
-    '{"bridge_version":6,"sql":{"a":1},"consumers":1,"steps":{"a":1},"max_body_size":"1"}',
-    '{"bridge_version":6,"sql":[1],"steps":[1],"max_body_size":-1}',
-    '{"bridge_version":6,"sql":[null],"steps":[null],"max_body_size":null}',
-    '{"bridge_version":6,"sql":[{"sql":1}],"steps":[{"op":1}],"secrets":1}',
-    '{"bridge_version":6,"sql":[{"sql":"SELECT $1","params":1}],"steps":[{"op":"error"}]}',
-    '{"bridge_version":6,"steps":[{"op":"upsert","dao":{},"entity":[]}],"max_body_size":{}}',
-    '{"bridge_version":6,"steps":[{"op":"upsert","dao":"acls","entity":{"id":"x"},'
+    '{"bridge_version":7,"sql":1,"steps":1}',
+    '{"bridge_version":7,"sql":{"a":1},"consumers":1,"steps":{"a":1},"max_body_size":"1"}',
+    '{"bridge_version":7,"sql":[1],"steps":[1],"max_body_size":-1}',
+    '{"bridge_version":7,"sql":[null],"steps":[null],"max_body_size":null}',
+    '{"bridge_version":7,"sql":[{"sql":1}],"steps":[{"op":1}],"secrets":1}',
+    '{"bridge_version":7,"sql":[{"sql":"SELECT $1","params":1}],"steps":[{"op":"error"}]}',
+    '{"bridge_version":7,"steps":[{"op":"upsert","dao":{},"entity":[]}],"max_body_size":{}}',
+    '{"bridge_version":7,"steps":[{"op":"upsert","dao":"acls","entity":{"id":"x"},'
     '"unless_present":true}],"consumers":{"id":1,"username":[1],"custom_id":[{}]}}',
-    '{"bridge_version":6,"steps":[{"op":"delete","dao":"consumers","id":1}]}',
-    '{"bridge_version":6,"steps":[{"op":"stamp"}],"samples":1}',
-    '{"bridge_version":6,"steps":[{"op":"stamp","event":"x","consumers":1}],"samples":[1]}',
-    '{"bridge_version":6,"steps":[{"op":"stamp","event":"x","consumers":["x",{}]}],'
+    '{"bridge_version":7,"steps":[{"op":"delete","dao":"consumers","id":1}]}',
+    '{"bridge_version":7,"steps":[{"op":"stamp"}],"samples":1}',
+    '{"bridge_version":7,"steps":[{"op":"stamp","event":"x","consumers":1}],"samples":[1]}',
+    '{"bridge_version":7,"steps":[{"op":"stamp","event":"x","consumers":["x",{}]}],'
     '"samples":[{"metric":"events","labels":["x"],"value":1}]}',
-    '{"bridge_version":6,"samples":[{"metric":"latency","labels":["x","y"],"value":1}]}',
-    '{"bridge_version":6,"steps":[{"op":"revoke"}],"secrets":[1]}',
-    '{"bridge_version":6,"steps":[{"op":"revoke","consumer":"x"}],"sql":[{"sql":""}]}',
+    '{"bridge_version":7,"samples":[{"metric":"latency","labels":["x","y"],"value":1}]}',
+    '{"bridge_version":7,"steps":[{"op":"revoke"}],"secrets":[1]}',
+    '{"bridge_version":7,"steps":[{"op":"revoke","consumer":"x"}],"sql":[{"sql":""}]}',
 ]
 
 

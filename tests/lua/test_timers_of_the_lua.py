@@ -296,8 +296,8 @@ def test_a_call_in_another_version_of_the_wire_is_refused(node: LuaNode) -> None
     for text, name in (
         ('{"bridge_version": 1}', "BRIDGE_VERSION"),
         ("[", "BAD_REQUEST"),
-        ('{"bridge_version": 6, "steps": "\\u0000"}', "BAD_REQUEST"),
-        ('{"bridge_version": 6, "steps": 1}', "BAD_REQUEST"),
+        ('{"bridge_version": 7, "steps": "\\u0000"}', "BAD_REQUEST"),
+        ('{"bridge_version": 7, "steps": 1}', "BAD_REQUEST"),
     ):
         answer, _ = node.workers.call("commit", text, {"node_id": "n"})
         assert json.loads(answer)["error"]["name"] == name

@@ -27,7 +27,7 @@ from kong_scim.bridge.messages import (
     Waking,
 )
 
-BRIDGE_VERSION = 6
+BRIDGE_VERSION = 7
 """The version of the wire format. Both sides send their version and refuse any other."""
 
 

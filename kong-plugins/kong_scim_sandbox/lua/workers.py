@@ -58,6 +58,19 @@ class PluginServerClient(Protocol):
         """
 
 
+class Channel(Protocol):
+    """The channel between a control plane and a data plane, as one of them sees it."""
+
+    def peers(self) -> dict[str, list[str]]:
+        """Return the capabilities of the nodes that are connected, by their names."""
+
+    def call(self, peer: str, method: str, argument: str) -> str:
+        """Call a method of a node, and return ``{"ok": result}`` or ``{"error": text}`` as JSON."""
+
+    def send_configuration(self) -> None:
+        """Have the data plane get the configuration soon."""
+
+
 class _Thread(threading.local):
     runtime: Runtime | None = None
     is_first = False
@@ -72,6 +85,7 @@ class Workers:
     :param settings: Values of ``kong.configuration`` that differ from those of the sandbox.
     :ivar metrics: The metrics of scim-bridge.
     :ivar plugin_server: The plugin server for scim-bridge. It is set before :meth:`run_first`.
+    :ivar channel: The channel of a node of a hybrid gateway. It is set before any call.
     """
 
     def __init__(
@@ -83,6 +97,7 @@ class Workers:
     ) -> None:
         self.database = database
         self.plugin_server: PluginServerClient | None = None
+        self.channel: Channel | None = None
         self._events: Queue[tuple[str, str] | None] = Queue()
         self._settings = settings or {}
         self.metrics = Metrics()
@@ -125,6 +140,18 @@ class Workers:
             self.database.roll_back()
         answer, admin_answer = result if isinstance(result, tuple) else (result, None)
         return text_of(answer), json.loads(text_of(admin_answer)) if admin_answer else None
+
+    def on_call(self, method: str, peer: str, argument: str) -> str:
+        """Run a call of the other side of the channel; argument and result are JSON."""
+        try:
+            answer = self._runtime().call("on_call", method, peer, octets(argument))
+        finally:
+            self.database.roll_back()
+        return text_of(answer)
+
+    def send_event(self, source: str, event: str) -> None:
+        """Have the first worker handle an event."""
+        self._events.put((source, event))
 
     def first_message(
         self, facts: Mapping[str, Any], body: Callable[[], tuple[bytes | None, str | None]]
@@ -217,6 +244,8 @@ class Workers:
             "entity_delete": self.database.entity_delete,
             "lmdb_get": self.database.lmdb_get,
             "lmdb_commit": self.database.lmdb_commit,
+            "lmdb_page": self.database.lmdb_page,
+            "call_peer": lambda *call: self._known_channel().call(*call),
             "schemas": self.database.schemas,
             "error": database.error,
             "is_reference": vault.is_reference,
@@ -242,7 +271,14 @@ class Workers:
             "shared_get": self.shared.get,
             "shared_set": self.shared.set,
             "shared_safe_set": self.shared.set,
+            "shared_add": self.shared.add,
             "shared_safe_add": self.shared.add,
+            "shared_ttl": self.shared.time_left,
+            "shared_expire": self.shared.expire,
+            "shared_rpush": self.shared.push,
+            "shared_lpop": self.shared.pop,
+            "peers": lambda: json.dumps(self._known_channel().peers()),
+            "send_configuration": lambda: self._known_channel().send_configuration(),
             "shared_incr": self.shared.increase,
             "shared_delete": self.shared.delete,
             "now": time.time,
@@ -259,6 +295,11 @@ class Workers:
             "body_file": lambda: _of_body(1),
         }
 
+    def _known_channel(self) -> Channel:
+        if self.channel is None:
+            raise RuntimeError("there is no channel")
+        return self.channel
+
     def _known_plugin_server(self) -> PluginServerClient:
         if self.plugin_server is None:
             raise RuntimeError("there is no plugin server")
@@ -273,6 +314,7 @@ class Workers:
                 "version": f"{KONG} ({SERVER})",
                 "workspace": WORKSPACE,
                 "trusted": {},
+                "has_channel": self.channel is not None,
                 **self._settings,
             }
         )

@@ -133,8 +133,10 @@ local function publish(events, is_revocation, keys)
     kong.cache:purge()
   end
 
-  local is_guarded = is_revocation and live_config.is_guarded(internals.workspace())
-  await_workers(is_guarded and ACKS_WAIT_OF_REVOCATION or ACKS_WAIT)
+  if kong.configuration.role ~= "control_plane" then -- which serves no requests from its caches
+    local is_guarded = is_revocation and live_config.is_guarded(internals.workspace())
+    await_workers(is_guarded and ACKS_WAIT_OF_REVOCATION or ACKS_WAIT)
+  end
   if internals.has_database() then
     assert(ngx.timer.at(0, post_events, events, internals.workspace()))
   end

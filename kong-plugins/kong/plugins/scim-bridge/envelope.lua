@@ -8,7 +8,7 @@ local parts = require "kong.plugins.scim-bridge.parts"
 local kong = kong
 
 
-local VERSION = 6
+local VERSION = 7
 local INTERNAL = '{"error":{"code":0,"name":"INTERNAL","message":' ..
                  '"scim-bridge failed: see Kong\'s error log"}}'
 

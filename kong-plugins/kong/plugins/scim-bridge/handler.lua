@@ -4,6 +4,8 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local control_plane = require "kong.plugins.scim-bridge.control_plane"
+local data_plane = require "kong.plugins.scim-bridge.data_plane"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local first_message = require "kong.plugins.scim-bridge.first_message"
 local guard = require "kong.plugins.scim-bridge.guard"
@@ -41,8 +43,8 @@ function ScimBridgeHandler:init_worker()
     body = envelope.wrap(body.piece),
     wake = envelope.wrap(node.wake),
     answer_admin_request = envelope.wrap(node.answer_admin_request),
-    query = envelope.wrap(query),
-    commit = envelope.wrap(commit),
+    query = data_plane.elsewhere("query") or envelope.wrap(query),
+    commit = data_plane.elsewhere("commit") or envelope.wrap(commit),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
     part = parts.part,
@@ -55,6 +57,8 @@ function ScimBridgeHandler:init_worker()
   logins.init_worker()
   live_config.init_worker()
   tick.init_worker()
+  control_plane.init_worker()
+  data_plane.init_worker()
 end
 
 

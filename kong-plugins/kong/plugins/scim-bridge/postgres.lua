@@ -50,6 +50,17 @@ local INVALIDATIONS = [[
          clock_timestamp() + interval '1 second', clock_timestamp() + interval '%d seconds', %s, key
     FROM json_array_elements_text(%s) AS key]]
 
+local WITH_ACCESS = [[
+  SELECT id, ((EXTRACT(EPOCH FROM statement_timestamp()) - 10) * 1000000)::bigint::text AS moment
+    FROM consumers
+   WHERE ws_id = %s AND id IN (%s) AND NOT COALESCE('scim:suspended' = ANY (tags), FALSE)]]
+
+local DELTAS = [[
+  WITH new AS (INSERT INTO clustering_sync_version DEFAULT VALUES RETURNING version)
+  INSERT INTO clustering_sync_delta (version, type, pk, ws_id, entity)
+  SELECT new.version, delta.type, delta.pk, %s, COALESCE(delta.entity, 'null')
+    FROM new, json_to_recordset(%s) AS delta (type text, pk json, entity json)]]
+
 -- the types of columns and their values in JSON, by the type of the field in Kong's schema
 local TYPES = {
   boolean = "boolean",
@@ -61,7 +72,10 @@ local TYPES = {
 }
 
 
-local _M = {}
+local _M = {
+  DATABASE = "postgres", -- the name in kong.conf
+  DIALECT = "postgresql",
+}
 
 
 --- Begins a transaction whose statements have a timeout each.
@@ -222,6 +236,43 @@ end
 --- Selects a digest of the configurations of scim and scim-bridge.
 function _M.plugins_digest()
   return PLUGINS_DIGEST
+end
+
+
+-- -- A hybrid gateway --------------------------------------------------------
+
+--- Selects the present time in microseconds, as text.
+function _M.moment()
+  return "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint::text AS moment"
+end
+
+
+--- Notifies those who listen to a channel, at COMMIT.
+function _M.notify(channel, payload)
+  return fmt("SELECT pg_notify(%s, %s)", channel, payload)
+end
+
+
+--- Selects those of some consumers who are not suspended, each with a moment 10 s ago: a commit that ends at
+-- this moment may not be seen, and must count as later.
+-- @param ids a JSON list
+function _M.with_access(workspace, ids)
+  return fmt(WITH_ACCESS, workspace, fmt(IDS, ids))
+end
+
+
+--- Has other writers of deltas wait until the transaction ends, so that they are committed in the order of
+-- their versions.
+function _M.lock_deltas()
+  return "LOCK TABLE clustering_sync_version IN SHARE ROW EXCLUSIVE MODE"
+end
+
+
+--- Inserts changed entities for data planes that fetch changes
+-- (clustering/services/sync/strategies/postgres.lua).
+-- @param deltas a JSON list of objects with the type, the primary key, and the entity unless it is deleted
+function _M.deltas(deltas, workspace)
+  return fmt(DELTAS, workspace, deltas)
 end
 
 
