@@ -42,8 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DBLESS = ("sandbox-off", "kong-dbless")
 """The hosts without a database."""
 
-HYBRID = ("kong-hybrid", "kong-hybrid-deltas")
-"""The hosts of a control plane and data planes, by how these get their configuration."""
+HYBRID = ("sandbox-hybrid", "kong-hybrid", "kong-hybrid-deltas")
+"""The hosts of a control plane and data planes. On the last, these fetch changes."""
 
 _BULK = 100
 """The operations of one bulk request."""
@@ -205,7 +205,9 @@ class Gateway:
         def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
                 clients = (self.scim, *[self.any_scim] * 2, self.other_scim)
-                return all(served(client.get("/ServiceProviderConfig")) for client in clients)
+                # Discovery reads nothing of the control plane.
+                path = "/Users?count=1" if self.name in HYBRID else "/ServiceProviderConfig"
+                return all(served(client.get(path)) for client in clients)
             return False
 
         eventually(answers, f"the plugin on {self.name}")
@@ -253,11 +255,14 @@ class Gateway:
         self.wait()
 
 
+_AWAY = ("plugin server does not answer", "not connected to its control plane")
+
+
 def served(answer: httpx.Response) -> bool:
     """Whether the plugin itself gave an answer, if only to say what is wrong with it."""
     scim = answer.headers.get("content-type", "").startswith("application/scim+json")
     guarded = "No API key found" in answer.text  # key-auth, in front of the plugin
-    return guarded or (scim and "plugin server does not answer" not in answer.text)
+    return guarded or (scim and not any(each in answer.text for each in _AWAY))
 
 
 def scim_client(base: str, token: str, *, nodes: Sequence[str] = ()) -> httpx.Client:
@@ -327,6 +332,7 @@ def running_gateway(
     ticks: bool = True,
     clock: Clock | None = None,
     nodes: int = 2,
+    control_planes: int = 1,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -337,6 +343,7 @@ def running_gateway(
     :param ticks: Whether the tick comes by itself, and not only at the start and when it is asked.
     :param clock: By which its deliveries pause; None for everybody's.
     :param nodes: The nodes of a real Kong with PostgreSQL.
+    :param control_planes: Those of a hybrid Kong.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -351,10 +358,16 @@ def running_gateway(
         for kind, entities in (beside or {}).items():
             content.setdefault(kind, []).extend(entities)
         host: Host
-        if name in HYBRID:
+        if name.startswith("kong-hybrid"):
             deltas = name == "kong-hybrid-deltas"
             host = HybridHost(
-                directory, content, deltas=deltas, settings=settings, ticks=ticks, clock=clock
+                directory,
+                content,
+                deltas=deltas,
+                settings=settings,
+                ticks=ticks,
+                clock=clock,
+                control_planes=control_planes,
             )
         elif name.startswith("sandbox"):
             database = name.removeprefix("sandbox").lstrip("-") or "sqlite"

@@ -139,7 +139,11 @@ class HybridHost:
         if not self._ticks:  # the first one is the only one that comes by itself
             for server in self.plugin_servers:
                 eventually(server.socket.exists, "the plugin server")
-        for node in [*self.control_planes, *self.nodes]:
+        for node in self.control_planes:
+            node.start()
+        # A data plane that fetches changes is ready when there is one, and an import is none.
+        self._mark(self._settled)
+        for node in self.nodes:
             node.start()
 
     def settle(self) -> None:
@@ -148,9 +152,7 @@ class HybridHost:
             return
         self.is_settled = True
         self._settled += 1
-        path = f"/{MARKER}-{self._settled}"
-        url = f"{self.admin_url}/routes/{MARKER}"
-        httpx.patch(url, json={"paths": [path]}, verify=False).raise_for_status()
+        path = self._mark(self._settled)
 
         def has(node: str) -> bool:
             return httpx.get(node + path, verify=False).status_code != httpx.codes.NOT_FOUND
@@ -160,6 +162,13 @@ class HybridHost:
                 lambda node=node: all(has(node) for _ in range(CONNECTIONS)),  # type: ignore[misc]
                 "the configuration on each data plane",
             )
+
+    def _mark(self, number: int) -> str:
+        """Change the configuration, and return the path by which it is known."""
+        path = f"/{MARKER}-{number}"
+        url = f"{self.admin_url}/routes/{MARKER}"
+        httpx.patch(url, json={"paths": [path]}, verify=False).raise_for_status()
+        return path
 
     def stop(self) -> None:
         """Stop all; what lasts stays."""
@@ -176,6 +185,16 @@ class HybridHost:
     def kill_gateway(self) -> None:
         """Kill one worker of the first data plane; its master starts another."""
         self.kong.kill_worker()
+
+    def kill_node(self) -> None:
+        """Kill the first data plane, its master and workers, and start it again."""
+        self.kong.kill()
+        self.kong.start()
+
+    def kill_control_plane(self) -> None:
+        """Kill the first control plane, its master and workers, and start it again."""
+        self.control_planes[0].kill()
+        self.control_planes[0].start()
 
     def kill_plugin_server(self) -> None:
         """Kill the first plugin server, and start another, as Docker would."""

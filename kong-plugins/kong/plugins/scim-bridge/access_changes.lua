@@ -1,8 +1,12 @@
 -- Keeps on a data plane who lost access, from the moment that its control plane says so until its
 -- configuration does. The guard reads these notes (revocations.lua) in memory that all workers share. They
 -- are in LMDB too, so that a data plane which starts from its cache refuses whom it refused before.
+--
+-- Whoever got access back is refused until the configuration has that too: an older one may still have the
+-- credentials that were deleted when the access was lost.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local revocations = require "kong.plugins.scim-bridge.revocations"
 local tags = require "kong.plugins.scim-bridge.tags"
@@ -12,14 +16,16 @@ local kong = kong
 
 
 local ROW = "scim-bridge|revoked|" -- the prefix of the keys in LMDB
+local LIFTED = "scim-bridge:lifted:" -- the prefix of the keys in memory with the tags of who got access back
+local LIFTED_KEPT = 3600 -- seconds
 local LOCK = "scim-bridge:access-changes"
 local HEARD = "scim-bridge:access-heard" -- a list of ids for the first worker
 local INTERVAL = 1 -- seconds between two reviews
 -- seconds that a note is kept after the configuration agrees: a worker may still have the old one in its
 -- cache, and another control plane may send an older configuration once
 local AGREED = 60
-local LIFTED = 60 -- seconds that it is remembered that somebody has access: an older message may come late
-local ASKED = 10 -- seconds after which the control plane is asked, if the configuration does not agree
+local REMEMBERED = 60 -- seconds that it is remembered that somebody has access: an older message may come
+local ASKED = 2 -- seconds after which the control plane is asked, if the configuration does not agree
 local PAGE = 500
 local OPERATIONS_HINT = 64
 
@@ -27,8 +33,22 @@ local OPERATIONS_HINT = 64
 local _M = {}
 
 
-local function in_memory(id)
-  return internals.shared():get(revocations.PREFIX .. id)
+local function note_of(id)
+  local value = internals.shared():get(revocations.PREFIX .. id)
+  return type(value) == "number" and value or 0
+end
+
+
+--- Returns what the configuration says of a consumer: its tags as tags.text(), or "gone"; and whether it has
+-- access. Returns nil if that cannot be read.
+local function configured(id)
+  local consumer, err = kong.db.consumers:select({ id = id })
+  if err then
+    return nil
+  elseif not consumer then
+    return "gone", false
+  end
+  return tags.text(consumer), not tags.is_suspended(consumer)
 end
 
 
@@ -46,14 +66,14 @@ local function exclusively(fn, ...)
 end
 
 
+--- Writes or deletes rows of LMDB.
+-- @param values the moment of the revocation by id, or false for none
 local function write_rows(values)
-  local t = internals.lmdb_begin(OPERATIONS_HINT)
-  local any = false
+  local t, any = internals.lmdb_begin(OPERATIONS_HINT), false
   for id, value in pairs(values) do
-    local row = ROW .. id
     -- docs/kong.md#deleting-an-absent-key-fails
-    if value or internals.lmdb_get(row) then
-      t:set(row, value and ("%.0f"):format(value) or nil)
+    if value or internals.lmdb_get(ROW .. id) then
+      t:set(ROW .. id, value and ("%.0f"):format(value) or nil)
       any = true
     end
   end
@@ -63,39 +83,56 @@ local function write_rows(values)
     ok, err = t:commit()
   end
   if not ok then
-    kong.log.err("who lost access is not in LMDB, so it would be forgotten at a restart: ", err)
+    kong.log.err("who lost access is not in LMDB, so a restart would forget it: ", err)
   end
 end
 
 
---- Notes in memory what a message says of some consumers, unless a later one was heard.
--- @param sign 1 if they lost access, -1 if they have it
--- @return what is to be noted in LMDB, by id
-local function note(ids, moment, sign, rows)
+local function set_note(id, value, ttl)
+  local ok, err = internals.shared():safe_set(revocations.PREFIX .. id, value, ttl)
+  if not ok then
+    kong.log.err("a revocation holds only when the configuration has it: ", err)
+  end
+end
+
+
+--- Notes that a consumer lost access, or got it back, unless something later was heard.
+-- @param text the consumer's tags as tags.text() if it got access back; else nil
+local function note(id, moment, text, rows)
+  if math.abs(note_of(id)) >= moment then
+    return
+  end
+
   local shared = internals.shared()
-  for _, id in ipairs(ids) do
-    local known = in_memory(id)
-    if not (type(known) == "number" and math.abs(known) >= moment) then
-      local ok, err = shared:safe_set(revocations.PREFIX .. id, sign * moment, sign < 0 and LIFTED or 0)
-      if not ok then
-        kong.log.err("a revocation holds when the configuration has it, for lack of memory: ", err)
-      end
-      rows[id] = sign > 0 and moment
-      if sign > 0 then
-        shared:rpush(HEARD, id)
-      end
-    end
+  if text and configured(id) == text then
+    set_note(id, -moment, REMEMBERED)
+    shared:delete(LIFTED .. id)
+    rows[id] = false
+    return
+  end
+
+  set_note(id, moment, 0)
+  rows[id] = moment
+  shared:rpush(HEARD, id)
+  if text then
+    shared:set(LIFTED .. id, text, LIFTED_KEPT)
+  else
+    shared:delete(LIFTED .. id)
   end
 end
 
 
---- Hears who lost access, and who has it.
--- @param changes { moment = a number that grows, revoked = ids, lifted = ids }
+--- Hears who lost access, and who got it back.
+-- @param changes { moment = a number that grows, revoked = ids, lifted = a list of { id, tags } }
 function _M.hear(changes)
   local rows = {}
   exclusively(function()
-    note(changes.revoked, changes.moment, 1, rows)
-    note(changes.lifted, changes.moment, -1, rows)
+    for _, id in ipairs(changes.revoked) do
+      note(id, changes.moment, nil, rows)
+    end
+    for _, each in ipairs(changes.lifted) do
+      note(each.id, changes.moment, each.tags, rows)
+    end
   end)
   write_rows(rows)
 end
@@ -103,49 +140,64 @@ end
 
 -- -- The first worker compares the notes with the configuration ---------------
 
-local noted = {} -- the time since when, by id
+local noted = {} -- when the control plane is asked next, by id
 
 
---- Tells whether the configuration refuses a consumer too; nil if that cannot be read.
-local function agrees(id)
-  local consumer, err = kong.db.consumers:select({ id = id })
-  if err then
-    return nil
-  end
-  return consumer == nil or tags.is_suspended(consumer)
+local function forget(id, rows)
+  noted[id], rows[id] = nil, false
 end
 
 
+--- Ends the note of a consumer for which the configuration has what was heard.
+local function review_one(id, rows)
+  local shared, key, value = internals.shared(), revocations.PREFIX .. id, note_of(id)
+  local lifted = shared:get(LIFTED .. id)
+  local text, has_access = configured(id)
+  if value <= 0 then
+    forget(id, rows)
+  elseif lifted and text == lifted then
+    set_note(id, -value, REMEMBERED)
+    shared:delete(LIFTED .. id)
+    forget(id, rows)
+  elseif has_access == false then -- and what the configuration has later is later than this note
+    if shared:ttl(key) == 0 then
+      shared:expire(key, AGREED)
+    end
+    return true
+  elseif (shared:ttl(key) or 0) > 0 then
+    shared:expire(key, 0)
+  end
+end
+
+
+--- Reviews all notes.
+-- @param ask see init_worker; nil to ask nobody
 local function review(ask)
-  local shared, open, gone = internals.shared(), envelope.array({}), {}
+  local shared, open, rows = internals.shared(), envelope.array({}), {}
   local id = shared:lpop(HEARD)
   while id do
-    noted[id] = noted[id] or ngx.now()
+    noted[id] = noted[id] or ngx.now() + ASKED
     id = shared:lpop(HEARD)
   end
 
-  for each, since in pairs(noted) do
-    local key, value = revocations.PREFIX .. each, in_memory(each)
-    if not (type(value) == "number" and value > 0) then
-      noted[each], gone[each] = nil, false
-    elseif agrees(each) then
-      if shared:ttl(key) == 0 then
-        shared:expire(key, AGREED)
-      end
-    else
-      if (shared:ttl(key) or 0) > 0 then
-        shared:expire(key, 0)
-      end
-      if since < ngx.now() - ASKED and #open < PAGE then
-        open[#open + 1] = each
-        noted[each] = ngx.now() -- is asked again after the same time
-      end
+  local ids = {}
+  for each in pairs(noted) do
+    ids[#ids + 1] = each
+  end
+  for _, each in ipairs(ids) do
+    local agrees
+    exclusively(function()
+      agrees = review_one(each, rows)
+    end)
+    if not agrees and ask and #open < PAGE and (noted[each] or math.huge) < ngx.now() then
+      open[#open + 1] = each
+      noted[each] = ngx.now() + ASKED
     end
-    internals.yield(true, "timer")
+    internals.yield(true, ngx.get_phase())
   end
 
-  if next(gone) then
-    write_rows(gone)
+  if next(rows) then
+    write_rows(rows)
   end
   local answer = open[1] and ask(open)
   if answer then
@@ -154,23 +206,25 @@ local function review(ask)
 end
 
 
---- Writes the notes into LMDB again, which a whole configuration replaces.
-local function keep()
+--- Writes the notes into LMDB again, which a whole configuration replaces, and reviews them.
+local function on_configuration()
   local rows = {}
   for id in pairs(noted) do
-    local value = in_memory(id)
-    rows[id] = type(value) == "number" and value > 0 and value or nil
+    local value = note_of(id)
+    rows[id] = value > 0 and value or nil
   end
   write_rows(rows)
+  review()
 end
 
 
+--- Reads the notes from before the start.
 local function load()
   local start, more = ROW, true
   while more do
-    local rows, err = internals.lmdb_page(start, ROW, nil, PAGE)
+    local rows, found = internals.lmdb_page(start, ROW, nil, PAGE)
     if not rows then
-      kong.log.err("who lost access before the start could not be read: ", err)
+      kong.log.err("who lost access before the start could not be read: ", found)
       return
     end
 
@@ -181,22 +235,29 @@ local function load()
       end
       start = row.key .. "\0"
     end
-    more = err and rows[1] ~= nil -- the second result is whether there are more
+    more = found == true and rows[1] ~= nil
   end
 end
 
 
---- @param ask returns what the control plane knows of some consumers, in the form that `hear` takes
+--- @param ask returns what the control plane knows of some consumers, in the form that `hear` takes; or nil
 function _M.init_worker(ask)
   load()
-  if ngx.worker.id() == 0 then
-    internals.on_configuration_loaded(keep)
-    assert(ngx.timer.every(INTERVAL, function(premature)
-      if not premature then
-        review(ask)
-      end
-    end))
+  if ngx.worker.id() ~= 0 then
+    return
   end
+
+  internals.on_configuration_loaded(on_configuration)
+  if hybrid.takes_deltas() then
+    internals.on_event(function()
+      review()
+    end, "crud", "consumers")
+  end
+  assert(ngx.timer.every(INTERVAL, function(premature)
+    if not premature then
+      review(ask)
+    end
+  end))
 end
 
 

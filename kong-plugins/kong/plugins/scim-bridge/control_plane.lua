@@ -10,6 +10,8 @@ local internals = require "kong.plugins.scim-bridge.kong_internals"
 local live_config = require "kong.plugins.scim-bridge.live_config"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local semaphore = require "ngx.semaphore"
+local sql = require "kong.plugins.scim-bridge.sql"
+local tags = require "kong.plugins.scim-bridge.tags"
 local wire = require "kong.plugins.scim-bridge.cluster_wire"
 
 
@@ -141,26 +143,32 @@ local function on_rest(node, argument)
 end
 
 
---- Answers which of some consumers have access, as of a moment before the question.
+--- Answers which of some consumers have access, as a message of who got it back (access_changes.lua).
 local function on_state(_, argument)
-  local ids = {}
+  local ids = envelope.array({})
   for i, id in ipairs(argument.ids) do
     ids[i] = i <= MOST_ASKED and id or nil
   end
 
   local connector = internals.connector()
   local workspace = connector:escape_literal(argument.workspace)
-  local list = connector:escape_literal(envelope.encode(envelope.array(ids)))
-  local rows, err = connector:query(postgres.with_access(workspace, list))
-  if not rows then
+  local list = connector:escape_literal(envelope.encode(ids))
+  -- the moment is taken while no commit on these consumers is under way
+  local answers, err = connector:query(table.concat({
+    sql.begin(), postgres.tags(workspace, list), postgres.moment(), "COMMIT",
+  }, ";\n"))
+  if not answers then
     return nil, err
   end
 
   local lifted = envelope.array({})
-  for i, row in ipairs(rows) do
-    lifted[i] = row.id
+  for _, row in ipairs(answers[3]) do
+    local consumer = { tags = envelope.decode(row.tags) }
+    if not tags.is_suspended(consumer) then
+      table.insert(lifted, { id = row.id, tags = tags.text(consumer) })
+    end
   end
-  return { moment = rows[1] and tonumber(rows[1].moment) or 0, revoked = envelope.array({}), lifted = lifted }
+  return { moment = tonumber(answers[4][1].moment), revoked = envelope.array({}), lifted = lifted }
 end
 
 

@@ -15,7 +15,7 @@ local kong = kong
 
 local SOURCE, ACCESS = "scim-bridge", "access" -- the event by which each worker tells its data planes
 local CHANNEL = "scim_bridge_access" -- of PostgreSQL's notifications, which other control planes listen to
-local IDS = 150 -- of one message: a notification has 8,000 bytes at most
+local OF_MESSAGE = { revoked = 150, lifted = 25 } -- consumers: a notification has 8,000 bytes at most
 local REMEMBERED = 1000 -- messages
 local PAUSE = 1 -- seconds until a lost connection for notifications is opened again
 
@@ -27,9 +27,10 @@ local _M = {}
 local function messages_of(changes)
   local messages = {}
   for _, kind in ipairs({ "revoked", "lifted" }) do
-    for first = 1, #changes[kind], IDS do
+    local most = OF_MESSAGE[kind]
+    for first = 1, #changes[kind], most do
       local message = { moment = changes.moment, revoked = envelope.array({}), lifted = envelope.array({}) }
-      for i = first, math.min(first + IDS - 1, #changes[kind]) do
+      for i = first, math.min(first + most - 1, #changes[kind]) do
         table.insert(message[kind], changes[kind][i])
       end
       messages[#messages + 1] = envelope.encode(message)

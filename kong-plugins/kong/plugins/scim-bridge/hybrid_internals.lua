@@ -75,6 +75,12 @@ function _M.keeps_deltas()
 end
 
 
+--- Tells whether this data plane fetches the changes of the configuration, and not the whole.
+function _M.takes_deltas()
+  return kong.sync ~= nil and not kong.sync.is_cp
+end
+
+
 --- Sends the configuration to the data planes that are connected to this control plane, and tells all of them
 -- that there are changes to fetch. This may take seconds.
 function _M.push_configuration()

@@ -50,10 +50,9 @@ local INVALIDATIONS = [[
          clock_timestamp() + interval '1 second', clock_timestamp() + interval '%d seconds', %s, key
     FROM json_array_elements_text(%s) AS key]]
 
-local WITH_ACCESS = [[
-  SELECT id, ((EXTRACT(EPOCH FROM statement_timestamp()) - 10) * 1000000)::bigint::text AS moment
-    FROM consumers
-   WHERE ws_id = %s AND id IN (%s) AND NOT COALESCE('scim:suspended' = ANY (tags), FALSE)]]
+local TAGS = [[
+  SELECT id, to_json(COALESCE(tags, '{}'))::text AS tags FROM consumers WHERE ws_id = %s AND id IN (%s)
+     FOR SHARE]]
 
 local DELTAS = [[
   WITH new AS (INSERT INTO clustering_sync_version DEFAULT VALUES RETURNING version)
@@ -253,11 +252,11 @@ function _M.notify(channel, payload)
 end
 
 
---- Selects those of some consumers who are not suspended, each with a moment 10 s ago: a commit that ends at
--- this moment may not be seen, and must count as later.
+--- Selects consumers with their tags in JSON. A commit on one of them ends before, or waits until the
+-- transaction ends.
 -- @param ids a JSON list
-function _M.with_access(workspace, ids)
-  return fmt(WITH_ACCESS, workspace, fmt(IDS, ids))
+function _M.tags(workspace, ids)
+  return fmt(TAGS, workspace, fmt(IDS, ids))
 end
 
 

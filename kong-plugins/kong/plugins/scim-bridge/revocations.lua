@@ -34,20 +34,26 @@ local function outcomes(events)
 end
 
 
---- Returns for the data planes who has no access after a commit, and who got it back, as lists of ids.
+--- Returns for the data planes who has no access after a commit, and who got it back.
+-- @return { revoked = ids, lifted = a list of { id, tags = tags.text() } }
 function _M.changes(events)
-  local suspended = {} -- before the commit
+  local suspended, present = {}, {} -- before the commit, and after it
   for _, event in ipairs(events) do
-    local old = event.dao.schema.name == "consumers" and event.old_entity
-    if old and suspended[old.id] == nil then
-      suspended[old.id] = tags.is_suspended(old)
+    if event.dao.schema.name == "consumers" and not event.quiet then
+      local old = event.old_entity
+      if old and suspended[old.id] == nil then
+        suspended[old.id] = tags.is_suspended(old)
+      end
+      present[event.entity.id] = event.entity
     end
   end
 
   local changes = { revoked = envelope.array({}), lifted = envelope.array({}) }
   for id, is_revoked in pairs(outcomes(events)) do
-    if is_revoked or suspended[id] then
-      table.insert(is_revoked and changes.revoked or changes.lifted, id)
+    if is_revoked then
+      table.insert(changes.revoked, id)
+    elseif suspended[id] then
+      table.insert(changes.lifted, { id = id, tags = tags.text(present[id]) })
     end
   end
 

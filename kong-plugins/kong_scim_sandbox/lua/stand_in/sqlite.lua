@@ -65,12 +65,8 @@ function _M.notify()
 end
 
 
-function _M.with_access(_, ids)
-  return ([[
-    SELECT id, moment() - 10000000 AS moment FROM consumers
-     WHERE id IN (%s)
-       AND NOT EXISTS (SELECT 1 FROM json_each(COALESCE(tags, '[]'))
-                        WHERE value = 'scim:suspended')]]):format(IDS:format(ids))
+function _M.tags(_, ids)
+  return ("SELECT id, COALESCE(tags, '[]') AS tags FROM consumers WHERE id IN (%s)"):format(IDS:format(ids))
 end
 
 
