@@ -149,6 +149,7 @@ class Gateway:
         """Make a consumer that is not SCIM's, as an administrator does, and return it."""
         if not self.host.dbless:
             answer = self.admin.post("/consumers", json=fields).raise_for_status()
+            self.host.settle()
             made: dict[str, Any] = answer.json()
             return made
         declared = {"id": str(uuid.uuid4()), **fields}
@@ -188,6 +189,7 @@ class Gateway:
                 self.declare()
                 return body["key"]
         answer = self.admin.post(self.keys_path(consumer), json=body).raise_for_status()
+        self.host.settle()
         made: str = answer.json()["key"]
         return made
 
