@@ -82,7 +82,7 @@ class HybridHost:
         self.control_planes = [
             self._node(
                 f"control-{number}",
-                self.plugin_servers[0],
+                None,
                 {
                     "KONG_ROLE": "control_plane",
                     "KONG_CLUSTER_LISTEN": f"127.0.0.1:{cluster}",
@@ -113,14 +113,14 @@ class HybridHost:
         self.admin_url = self.control_planes[0].admin_url
 
     def _node(
-        self, name: str, server: PluginServer, settings: Mapping[str, str], **options: Any
+        self, name: str, server: PluginServer | None, settings: Mapping[str, str], **options: Any
     ) -> KongProcess:
         return KongProcess(
             kong_binary(),
             self._directory / name,
             plugins=self._plugins,
             lua_path=[HERE],
-            pluginserver=(server.socket, server.dump),
+            pluginserver=(server.socket, server.dump) if server else None,
             env={**self._shared, **settings},
             **options,
         )
