@@ -93,14 +93,17 @@ local function run(_, call, argument, text)
 end
 
 
---- Returns the answer to a call from a byte on, or that it is late.
-local function answer_from(call, from)
+--- Returns the answer to a call from a byte on, or that it is late. A call is forgotten with its last byte.
+local function answer_from(call, key, from)
   if not call.text and not call.done:wait(WAIT) then
     return { late = true }
   end
 
   local piece = call.text:sub(from + 1, from + wire.PIECE)
   local ended = from + #piece >= #call.text
+  if ended and calls[key] then
+    forget(key)
+  end
   return { text = piece, ended = ended, access = ended and call.access or nil }
 end
 
@@ -128,18 +131,19 @@ local function on_call(node, argument)
   text = table.concat(call.pieces)
   call.pieces = {}
   assert(ngx.timer.at(0, run, call, argument, text))
-  return answer_from(call, 0)
+  return answer_from(call, key, 0)
 end
 
 
 local function on_rest(node, argument)
-  local call = calls[node .. " " .. tostring(argument.id)]
+  local key = node .. " " .. tostring(argument.id)
+  local call = calls[key]
   if not call then
     return { gone = true }
   end
 
   call.touched = ngx.now()
-  return answer_from(call, argument.from)
+  return answer_from(call, key, argument.from)
 end
 
 

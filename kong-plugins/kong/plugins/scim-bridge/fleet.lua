@@ -74,7 +74,7 @@ function _M.before_commit(tx)
   for _, message in ipairs(tx.messages) do
     tx.batch:add(postgres.notify(connector:escape_literal(CHANNEL), connector:escape_literal(message)))
   end
-  ngx.ctx.scim_access = changes -- for the data plane that asked for the commit
+  tx.access = changes
 end
 
 
@@ -101,6 +101,7 @@ function _M.after_commit(tx)
     return
   end
 
+  ngx.ctx.scim_access = tx.access -- for the data plane that asked for the commit
   for _, message in ipairs(tx.messages or {}) do
     internals.send_event(SOURCE, ACCESS, message)
   end
