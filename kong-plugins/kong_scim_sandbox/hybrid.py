@@ -7,6 +7,7 @@ those of the control plane.
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from contextlib import suppress
@@ -91,22 +92,24 @@ class Hybrid:
     def _send_messages(self) -> None:
         # In a thread of its own, since a call of the data plane may have led to the message.
         while (message := self._messages.get()) is not None:
-            if self._connected:
-                self.data_plane.bridge.on_call(message[0], _CONTROL_PLANE, message[1])
+            with suppress(sqlite3.Error):  # the store may be closed by now
+                if self._connected:
+                    self.data_plane.bridge.on_call(message[0], _CONTROL_PLANE, message[1])
 
     def _send_configurations(self) -> None:
         while True:
             self._wanted.wait()
             self._wanted.clear()
             time.sleep(PAUSE)
-            if self._connected:
-                self.copy_configuration()
+            with suppress(sqlite3.Error):  # the store may be closed by now
+                if self._connected:
+                    self.copy_configuration()
 
     def copy_configuration(self) -> None:
         """Replace all entities of the data plane, as Kong does with a whole configuration."""
         tables = [f'"{dao.name}"' for dao in DAOS.values()]
         read = self.control_plane.database.reader()
-        with suppress(OSError), self.data_plane.writing() as connection:
+        with self.data_plane.writing() as connection:
             read.execute("BEGIN")
             connection.execute("DELETE FROM lmdb")
             for table in reversed(tables):
