@@ -26,7 +26,7 @@ from kong_scim_sandbox.plugin_process import end_with_parent
 GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml, which this Kong uses too."""
 
-_LUA = Path(__file__).resolve().parents[2]
+_LUA = Path(__file__).resolve().parents[1]
 _START = 60.0
 _COMMAND = 120.0
 

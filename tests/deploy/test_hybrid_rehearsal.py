@@ -74,13 +74,13 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         text = (ROOT / "kong.yml").read_text()
         declared.write_text(text.replace("http://echo:8080", stack.enter_context(echo())))
         nodes = Nodes(directory, stack)
+        [_, _, generate] = HYBRID.services["certificate"]["command"]
+        _, _, command = nodes.replaced(generate).partition(" || ")
+        nodes.control_plane.run(*command.split()[1:])
         for step in HYBRID.services["migrations"]["command"][2].split(" && "):
             nodes.control_plane.run(*step.split()[1:])
         [_, *arguments, _] = HYBRID.services["configuration"]["command"]
         nodes.control_plane.run(*arguments, str(declared))
-        [_, _, generate] = HYBRID.services["certificate"]["command"]
-        _, _, command = nodes.replaced(generate).partition(" || ")
-        nodes.control_plane.run(*command.split()[1:])
         command_of_server = PACKAGES / "start-plugin-server"
         stack.enter_context(started(command_of_server, PACKAGES, description, directory / "run"))
         stack.enter_context(nodes.control_plane)
