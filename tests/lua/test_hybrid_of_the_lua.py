@@ -15,6 +15,7 @@ from kong_scim.bridge import (
     Bridge,
     BridgeUnavailableError,
     ControlPlaneAwayError,
+    DatabaseDownError,
     Delete,
     Upsert,
 )
@@ -235,3 +236,49 @@ def test_too_large_a_call_is_refused_and_forgotten(pair: Pair) -> None:
     assert pair.call(id="large", text=piece, more=True) == {"received": True}
     assert "too many large messages" in pair.call(id="large", text=piece, more=True)["message"]
     assert pair.call(id="large")["ended"]
+
+
+def test_of_a_commit_whose_answer_is_lost_nobody_says_that_it_was_not_written(
+    pair: Pair, consumer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection ends after the control plane has committed, and before it answers."""
+    pair.write(consumer)
+    call = pair.hybrid.control_plane.bridge.on_call
+
+    def then_gone(method: str, peer: str, argument: str) -> str:
+        answer = call(method, peer, argument)
+        pair.hybrid.connect(False)
+        return answer
+
+    monkeypatch.setattr(pair.hybrid.control_plane.bridge, "on_call", then_gone)
+    with pytest.raises(DatabaseDownError) as failure:
+        pair.write(consumer, "written")
+    assert not isinstance(failure.value, ControlPlaneAwayError)
+    with pytest.raises(ControlPlaneAwayError):
+        pair.bridge.query()
+    monkeypatch.undo()
+    pair.hybrid.connect(True)
+    [found] = pair.bridge.query(consumer_ids=[consumer]).consumers
+    assert "written" in found.tags
+
+
+def test_a_data_plane_of_before_is_told_nothing_and_hears_it_with_its_configuration(
+    pair: Pair, consumer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.write(consumer)
+    pair.configure()
+    monkeypatch.setattr(sandbox_hybrid, "_CAPABILITY", "kong.sync.v2")
+    entity = {"id": consumer, "username": "x", "tags": [SUSPENDED]}
+    text = json.dumps(
+        {
+            "bridge_version": BRIDGE_VERSION,
+            "steps": [{"op": "upsert", "dao": "consumers", "entity": entity}],
+        }
+    )
+    for _ in range(2):
+        answer, _ = pair.hybrid.control_plane.bridge.call("commit", text, {"node_id": "control"})
+        assert "ok" in json.loads(answer)
+    assert caplog.text.count("has no scim-bridge of this release") == 1
+    assert pair.lets_in(consumer)
+    pair.configure()
+    assert not pair.lets_in(consumer)
