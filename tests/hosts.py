@@ -257,7 +257,11 @@ class Gateway:
         self.wait()
 
 
-_AWAY = ("plugin server does not answer", "not connected to its control plane")
+_AWAY = (
+    "plugin server does not answer",
+    "not connected to its control plane",
+    "no configuration of its control plane",
+)
 
 
 def served(answer: httpx.Response) -> bool:

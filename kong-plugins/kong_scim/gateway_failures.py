@@ -61,10 +61,8 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
     DatabaseDownError: _unavailable(
         "The gateway's database does not answer; read what you wrote before you write it again", 5
     ),
-    ControlPlaneAwayError: _unavailable(
-        "This data plane is not connected to its control plane; nothing was written, send the "
-        "request again",
-        5,
+    ControlPlaneAwayError: lambda exception: ServiceUnavailableException(
+        detail=f"{exception}; nothing was written, send the request again", retry_after=5
     ),
     TransactionConflictError: _unavailable(
         "Too many changes at once; nothing was written, send the request again"

@@ -72,12 +72,12 @@ local function refusal(argument)
   elseif argument.workspace ~= kong.default_workspace
          and not kong.db.workspaces:select({ id = argument.workspace })
   then
-    return refused("CONTROL_PLANE_AWAY", "this data plane has no configuration of this control plane yet")
+    return refused("CONTROL_PLANE_AWAY", "This data plane has no configuration of its control plane yet")
   end
 
   local ok, rows = pcall(live_config.rows)
   if not ok then
-    return refused("CONTROL_PLANE_AWAY", "the database of the control plane does not answer")
+    return refused("CONTROL_PLANE_AWAY", "The database of the control plane does not answer")
   elseif not rows[1] then
     return refused("READ_ONLY", "the plugin scim is enabled nowhere on the control plane")
   end
@@ -114,7 +114,7 @@ local function on_call(node, argument)
   call.size, kept = call.size + #text, kept + #text
   if call.size > LONGEST or kept > MOST then
     forget(key)
-    return refused("CONTROL_PLANE_AWAY", "the control plane has too many large messages at once")
+    return refused("CONTROL_PLANE_AWAY", "The control plane has too many large messages at once")
   end
 
   call.pieces[#call.pieces + 1] = text

@@ -15,10 +15,10 @@ local kong = kong
 local PEER = "control_plane" -- the name that Kong gives the other side
 local LATE = 3 -- times that an answer may be late, of 5 s each
 
-local AWAY = "the control plane is not connected"
+local AWAY = "This data plane is not connected to its control plane"
 local OLD = "the control plane has no scim-bridge of this release: install one release on all nodes, the " ..
             "control planes first"
-local UNKNOWN = "the connection to the control plane broke before it answered"
+local UNKNOWN = "The connection to the control plane broke before it answered"
 
 
 local _M = {}
@@ -43,13 +43,14 @@ local function send(name, text)
   while #text - at >= wire.PIECE do
     local taken, err = hybrid.call(PEER, wire.CALL, { id = id, text = text:sub(at, at + wire.PIECE - 1),
                                                          more = true })
-    if not taken then
-      fail("CONTROL_PLANE_AWAY", err)
+    if not taken or taken.refused then
+      kong.log.notice("a call of the control plane failed: ", err)
+      fail(taken and taken.refused or "CONTROL_PLANE_AWAY", taken and taken.message or AWAY)
     end
     at = at + wire.PIECE
   end
 
-  local answer, err = hybrid.call(PEER, wire.CALL, {
+  local answer = hybrid.call(PEER, wire.CALL, {
     id = id,
     name = name,
     text = text:sub(at),
@@ -59,7 +60,7 @@ local function send(name, text)
   if answer and answer.refused then
     fail(answer.refused, answer.message)
   elseif not answer and not hybrid.peers(wire.CAPABILITY)[PEER] and name == "query" then
-    fail("CONTROL_PLANE_AWAY", err)
+    fail("CONTROL_PLANE_AWAY", AWAY)
   end
   return answer, id
 end
