@@ -6,6 +6,7 @@ See :mod:`hosts` for what a test gets of them.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ MARKER = "settled"
 
 CONNECTIONS = 6
 """So many new connections to a data plane reach each of its workers, nearly always."""
+
+REVIEW = 0.2
 
 UPDATE_FREQUENCY = "0.1"
 """``db_update_frequency`` of control planes: the pause between two configurations."""
@@ -162,6 +165,8 @@ class HybridHost:
                 lambda node=node: all(has(node) for _ in range(CONNECTIONS)),  # type: ignore[misc]
                 "the configuration on each data plane",
             )
+        # Right after it, the first worker lets those in who got access back. Nothing shows when.
+        time.sleep(REVIEW)
 
     def _mark(self, number: int) -> str:
         """Change the configuration, and return the path by which it is known."""

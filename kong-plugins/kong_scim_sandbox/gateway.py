@@ -245,6 +245,7 @@ def _channel(hybrid: Hybrid) -> Callable[[Request], Awaitable[Response]]:
         hybrid.connect((await request.json())["connected"])
         if hybrid.connected:
             await asyncio.to_thread(hybrid.copy_configuration)
+            await asyncio.to_thread(hybrid.data_plane.bridge.await_events)
         return Response(status_code=204)
 
     return change

@@ -153,6 +153,10 @@ class Workers:
         """Have the first worker handle an event."""
         self._events.put((source, event))
 
+    def await_events(self) -> None:
+        """Wait until the first worker has handled the events so far."""
+        self._events.join()
+
     def first_message(
         self, facts: Mapping[str, Any], body: Callable[[], tuple[bytes | None, str | None]]
     ) -> str:
@@ -213,6 +217,8 @@ class Workers:
                 if event is None:
                     return
                 self._runtime().call("event", *event)
+                self._runtime().call("run_timers", 0)
+                self._events.task_done()
 
     def stop_first(self) -> None:
         """Have the first worker end when its present work is done."""

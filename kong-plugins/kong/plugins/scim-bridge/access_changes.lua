@@ -5,6 +5,7 @@
 -- Whoever got access back is refused until the configuration has that too: an older one may still have the
 -- credentials that were deleted when the access was lost.
 
+local caches = require "kong.plugins.scim-bridge.caches"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -17,6 +18,7 @@ local kong = kong
 
 local ROW = "scim-bridge|revoked|" -- the prefix of the keys in LMDB
 local LIFTED = "scim-bridge:lifted:" -- the prefix of the keys in memory with the tags of who got access back
+local SOURCE, REVIEW = "scim-bridge", "review-access" -- the event that asks the first worker for a review
 local LIFTED_KEPT = 3600 -- seconds
 local LOCK = "scim-bridge:access-changes"
 local HEARD = "scim-bridge:access-heard" -- a list of ids for the first worker
@@ -25,6 +27,7 @@ local INTERVAL = 1 -- seconds between two reviews
 -- cache, and another control plane may send an older configuration once
 local AGREED = 60
 local REMEMBERED = 60 -- seconds that it is remembered that somebody has access: an older message may come
+local EVENTS = 0.1 -- seconds in which the events of all changes of one commit are sent
 local ASKED = 2 -- seconds after which the control plane is asked, if the configuration does not agree
 local PAGE = 500
 local OPERATIONS_HINT = 64
@@ -104,13 +107,6 @@ local function note(id, moment, text, rows)
   end
 
   local shared = internals.shared()
-  if text and configured(id) == text then
-    set_note(id, -moment, REMEMBERED)
-    shared:delete(LIFTED .. id)
-    rows[id] = false
-    return
-  end
-
   set_note(id, moment, 0)
   rows[id] = moment
   shared:rpush(HEARD, id)
@@ -122,7 +118,7 @@ local function note(id, moment, text, rows)
 end
 
 
---- Hears who lost access, and who got it back.
+--- Hears who lost access, and who got it back. The latter are let in by a review.
 -- @param changes { moment = a number that grows, revoked = ids, lifted = a list of { id, tags } }
 function _M.hear(changes)
   local rows = {}
@@ -135,6 +131,9 @@ function _M.hear(changes)
     end
   end)
   write_rows(rows)
+  if changes.lifted[1] then
+    internals.send_event(SOURCE, REVIEW, {})
+  end
 end
 
 
@@ -148,17 +147,27 @@ local function forget(id, rows)
 end
 
 
+--- Tells whether the configuration has that a consumer got access back.
+local function is_back(id)
+  local lifted = internals.shared():get(LIFTED .. id)
+  return lifted ~= nil and configured(id) == lifted
+end
+
+
 --- Ends the note of a consumer for which the configuration has what was heard.
-local function review_one(id, rows)
+-- @param may_end whether no worker has an older configuration in its caches
+local function review_one(id, rows, may_end)
   local shared, key, value = internals.shared(), revocations.PREFIX .. id, note_of(id)
-  local lifted = shared:get(LIFTED .. id)
-  local text, has_access = configured(id)
+  local _, has_access = configured(id)
   if value <= 0 then
     forget(id, rows)
-  elseif lifted and text == lifted then
-    set_note(id, -value, REMEMBERED)
-    shared:delete(LIFTED .. id)
-    forget(id, rows)
+  elseif is_back(id) then
+    if may_end[id] then
+      set_note(id, -value, REMEMBERED)
+      shared:delete(LIFTED .. id)
+      forget(id, rows)
+    end
+    return true
   elseif has_access == false then -- and what the configuration has later is later than this note
     if shared:ttl(key) == 0 then
       shared:expire(key, AGREED)
@@ -180,14 +189,18 @@ local function review(ask)
     id = shared:lpop(HEARD)
   end
 
-  local ids = {}
+  local ids, may_end = {}, {}
   for each in pairs(noted) do
     ids[#ids + 1] = each
+    may_end[each] = is_back(each) or nil
+  end
+  if next(may_end) then
+    caches.await_workers()
   end
   for _, each in ipairs(ids) do
     local agrees
     exclusively(function()
-      agrees = review_one(each, rows)
+      agrees = review_one(each, rows, may_end)
     end)
     if not agrees and ask and #open < PAGE and (noted[each] or math.huge) < ngx.now() then
       open[#open + 1] = each
@@ -206,6 +219,30 @@ local function review(ask)
 end
 
 
+local reviewing, again = false, false
+
+
+--- Reviews all notes after an event, outside of its handler, which must not wait.
+local function review_soon()
+  again = true
+  if reviewing then
+    return
+  end
+
+  reviewing = true
+  assert(ngx.timer.at(hybrid.takes_deltas() and EVENTS or 0, function()
+    while again do
+      again = false
+      local ok, err = pcall(review)
+      if not ok then
+        kong.log.err("who lost access is not compared with the configuration: ", err)
+      end
+    end
+    reviewing = false
+  end))
+end
+
+
 --- Writes the notes into LMDB again, which a whole configuration replaces, and reviews them.
 local function on_configuration()
   local rows = {}
@@ -214,7 +251,7 @@ local function on_configuration()
     rows[id] = value > 0 and value or nil
   end
   write_rows(rows)
-  review()
+  review_soon()
 end
 
 
@@ -248,10 +285,9 @@ function _M.init_worker(ask)
   end
 
   internals.on_configuration_loaded(on_configuration)
+  internals.on_event(review_soon, SOURCE, REVIEW)
   if hybrid.takes_deltas() then
-    internals.on_event(function()
-      review()
-    end, "crud", "consumers")
+    internals.on_event(review_soon, "crud", "consumers")
   end
   assert(ngx.timer.every(INTERVAL, function(premature)
     if not premature then

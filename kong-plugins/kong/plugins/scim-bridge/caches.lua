@@ -143,6 +143,12 @@ local function publish(events, is_revocation, keys)
 end
 
 
+--- Waits until each worker has handled the events before this one, such as that of a new configuration.
+function _M.await_workers()
+  await_workers(ACKS_WAIT)
+end
+
+
 function _M.init_worker()
   internals.on_event(function(key)
     internals.shared():incr(key, 1, 0, ACKS_TTL)
