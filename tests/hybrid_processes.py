@@ -158,7 +158,11 @@ class HybridHost:
         path = self._mark(self._settled)
 
         def has(node: str) -> bool:
-            return httpx.get(node + path, verify=False).status_code != httpx.codes.NOT_FOUND
+            try:
+                answer = httpx.get(node + path, verify=False)
+            except httpx.TransportError:
+                return False
+            return answer.status_code != httpx.codes.NOT_FOUND
 
         for node in self.proxy_urls:
             eventually(
