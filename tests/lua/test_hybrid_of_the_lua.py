@@ -232,13 +232,6 @@ def test_an_answer_that_nobody_waits_for_any_more_is_gone(pair: Pair) -> None:
     assert json.loads(answer)["ok"] == {"gone": True}
 
 
-def test_too_large_a_call_is_refused_and_forgotten(pair: Pair) -> None:
-    piece = "x" * (33 * 1024 * 1024)
-    assert pair.call(id="large", text=piece, more=True) == {"received": True}
-    assert "too many large messages" in pair.call(id="large", text=piece, more=True)["message"]
-    assert pair.call(id="large")["ended"]
-
-
 def test_of_a_commit_whose_answer_is_lost_nobody_says_that_it_was_not_written(
     pair: Pair, consumer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
