@@ -16,8 +16,8 @@ IMAGE ?= kong-scim-plugin-server
 export PYTHONPATH := $(CURDIR)/kong-plugins
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Where the demo plays: sandbox, sandbox-off (as a DB-less Kong), or dbless, a real DB-less Kong whose
-# `kong` KONG_SCIM_KONG names.
+# Where the demo plays: sandbox, sandbox-off (as a DB-less Kong), or dbless or hybrid, a real Kong whose `kong`
+# KONG_SCIM_KONG names.
 KONG ?= sandbox
 
 # Worker processes of the tests: each has a PostgreSQL and a sandbox of its own.
@@ -34,7 +34,7 @@ help: ## show the targets
 # -- What a user runs --------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMP) ## play the main job on a sandbox: no Kong, no Docker, no database (KONG=dbless: on a real Kong)
+demo: $(STAMP) ## play the main job on a sandbox: no Kong, no Docker, no database (KONG=dbless, KONG=hybrid: on a real Kong)
 	@$(BIN)/python -m kong_scim.cli.main demo --on $(KONG)
 
 .PHONY: sandbox
@@ -49,9 +49,9 @@ test: $(STAMP) ## run the tests (PYTEST_ARGS='-k deactivat' for some of them)
 	@KONG_SCIM_LUA_COVERAGE=$(LUA_COVERAGE) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
 	  --no-loadscope-reorder --durations 40 --durations-min 1 $(PYTEST_ARGS)
 
-# What of Kong's Lua is private: kong_internals.lua alone may use it.
+# What of Kong's Lua is private: kong_internals.lua and hybrid_internals.lua alone may use it.
 PRIVATE := require\W+(kong\.(?!plugins\.scim-bridge|db\.schema\.typedefs)|resty\.) \
-  | kong\.(core_cache|cluster_events|worker_events|db\.(connector|strategy)) | ngx\.shared | post_crud_event
+  | kong\.(rpc\b|sync\b|core_cache|cluster_events|worker_events|db\.(connector|strategy)) | ngx\.shared | post_crud_event
 
 .PHONY: check
 check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
@@ -61,7 +61,7 @@ check: $(STAMP) luacheck ## ruff, mypy --strict, luacheck, import-linter
 	$(BIN)/lint-imports
 	luacheck --quiet kong-plugins/kong tests
 	luacheck --quiet --globals ngx -- kong-plugins/kong_scim_sandbox/lua
-	@! grep -rnP --include='*.lua' --exclude=kong_internals.lua '(?x)$(PRIVATE)' kong-plugins/kong
+	@! grep -rnP --include='*.lua' --exclude=kong_internals.lua --exclude=hybrid_internals.lua '(?x)$(PRIVATE)' kong-plugins/kong
 
 .PHONY: format
 format: $(STAMP) ## put the code into shape

@@ -86,8 +86,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 HOSTS = [
     "sandbox",
     "sandbox-off",
+    "sandbox-hybrid",
     pytest.param("kong-postgres", marks=requires_kong),
     pytest.param("kong-dbless", marks=requires_kong),
+    pytest.param("kong-hybrid", marks=requires_kong),
+    pytest.param("kong-hybrid-deltas", marks=requires_kong),
 ]
 
 

@@ -20,6 +20,7 @@ import psutil
 import yaml
 
 from consumer_groups import OPEN_SOURCE
+from kong_scim_sandbox.gateway import CHANNEL
 from on_clock import VARIABLE, Clock
 from ports import free_ports
 from with_variants import PATH as ROUTES_AND_PLUGINS
@@ -33,7 +34,8 @@ TOKENS = {"scim-token-a": "token-of-tenant-a", "scim-token-b": "token-of-tenant-
 PATIENCE = 60.0
 """Seconds until something that should happen soon is given up."""
 
-_ENVIRONMENT = {name.replace("-", "_").upper(): value for name, value in TOKENS.items()}
+ENVIRONMENT = {name.replace("-", "_").upper(): value for name, value in TOKENS.items()}
+"""The variables of every gateway with these tokens."""
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
@@ -53,6 +55,8 @@ class Host(Protocol):
 
     :ivar proxy_urls: Of each node.
     :ivar dbless: Whether the gateway has no database.
+    :ivar is_settled: Whether each node had what was written at the last :meth:`settle`, and nothing
+        was written since.
     :ivar sqlite: Where the SCIM tables are, unless in PostgreSQL.
     :ivar postgres: The database, unless there is none.
     :ivar open_source: Whether it lacks the consumer groups of Kong Enterprise.
@@ -62,6 +66,7 @@ class Host(Protocol):
     proxy_urls: list[str]
     admin_url: str
     dbless: bool
+    is_settled: bool
     sqlite: Path | None
     postgres: Any
     open_source: bool
@@ -71,6 +76,7 @@ class Host(Protocol):
     def close(self) -> None: ...
     def kill_gateway(self) -> None: ...
     def kill_plugin_server(self) -> None: ...
+    def settle(self) -> None: ...
     def plugin_server(self) -> psutil.Process: ...
     def log(self) -> str: ...
 
@@ -79,20 +85,23 @@ class SandboxHost:
     """The sandbox as a process of its own, on the same ports and data through restarts."""
 
     postgres = None
+    is_settled = True
 
     def __init__(
         self,
         directory: Path,
         content: dict[str, Any],
         *,
-        dbless: bool,
+        database: str = "sqlite",
         ticks: bool = True,
         clock: Clock | None = None,
         open_source: bool = False,
     ) -> None:
-        self.name = "sandbox-off" if dbless else "sandbox"
+        self.name = "sandbox" if database == "sqlite" else f"sandbox-{database}"
+        self._database = database
+        dbless = database == "off"
         self._module = "with_variants" if ticks else "without_ticks"
-        self._environment = {**_ENVIRONMENT}
+        self._environment = {**ENVIRONMENT}
         if clock is not None:
             self._module, self._environment[VARIABLE] = "on_clock", str(clock.path)
         self.open_source = open_source or self._module != "with_variants"
@@ -124,7 +133,7 @@ class SandboxHost:
                     *("--config", str(self._config), "--data", str(self._directory / "data")),
                     *("--port", str(self._ports[0]), "--admin-port", str(self._ports[1])),
                     "--no-console",
-                    *("--database", "off" if self.dbless else "sqlite"),
+                    *("--database", self._database),
                 ],
                 env={
                     **os.environ,
@@ -159,6 +168,17 @@ class SandboxHost:
         """Stop it; there is nothing else."""
         self.stop()
 
+    def settle(self) -> None:
+        """Wait until the data plane of a hybrid sandbox has what its control plane has now."""
+        if not self.is_settled and self._database == "hybrid":
+            self.connect(True)
+        self.is_settled = True
+
+    def connect(self, connected: bool) -> None:
+        """Cut the channel of a hybrid sandbox, or open it again."""
+        answer = httpx.put(self.admin_url + CHANNEL, json={"connected": connected}, verify=False)
+        answer.raise_for_status()
+
     def kill_gateway(self) -> None:
         """Kill it, and start it again."""
         assert self._process is not None
@@ -188,7 +208,7 @@ class SandboxHost:
         return (self._directory / "sandbox.log").read_text()
 
 
-class _PluginServer:
+class PluginServer:
     """A plugin server as a process of its own."""
 
     def __init__(
@@ -277,6 +297,7 @@ class KongHost:
             *(() if ticks else ("scim-without-ticks",)),
             *(() if open_source else ("scim-consumer-groups",)),
         ]
+        self.is_settled = True
         self._stack = contextlib.ExitStack()
         self._config = directory / "kong.yml"
         self._config.write_text(yaml.safe_dump(content))
@@ -287,7 +308,7 @@ class KongHost:
         count = 1 if dbless else nodes
         self._ticks = ticks
         self.plugin_servers = [
-            _PluginServer(directory, number, data, clock) for number in range(count)
+            PluginServer(directory, number, data, clock) for number in range(count)
         ]
         self.nodes = [
             KongProcess(
@@ -298,7 +319,7 @@ class KongHost:
                 plugins=plugins,
                 lua_path=[HERE],
                 pluginserver=(server.socket, server.dump),
-                env={**_ENVIRONMENT, **(settings or {})},
+                env={**ENVIRONMENT, **(settings or {})},
             )
             for number, server in enumerate(self.plugin_servers)
         ]
@@ -337,6 +358,10 @@ class KongHost:
         """Stop all, and remove the database."""
         self.stop()
         self._stack.close()
+
+    def settle(self) -> None:
+        """Do nothing, as what is written counts at once."""
+        self.is_settled = True
 
     def kill_gateway(self) -> None:
         """Kill one worker; its master starts another."""

@@ -21,16 +21,29 @@ import httpx
 
 from declared import GROUP, declaration
 from host_processes import PATIENCE, TOKENS, Host, KongHost, SandboxHost, eventually
+from hybrid_processes import HybridHost
 from on_clock import Clock
 from scim_traffic import BULK
 from upstreams import directory_server, echo_server
 
-__all__ = ["GROUP", "PATIENCE", "Gateway", "Host", "KongHost", "SandboxHost", "eventually"]
+__all__ = [
+    "GROUP",
+    "PATIENCE",
+    "Gateway",
+    "Host",
+    "HybridHost",
+    "KongHost",
+    "SandboxHost",
+    "eventually",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 
 DBLESS = ("sandbox-off", "kong-dbless")
 """The hosts without a database."""
+
+HYBRID = ("sandbox-hybrid", "kong-hybrid", "kong-hybrid-deltas")
+"""The hosts of a control plane and data planes. On the last, these fetch changes."""
 
 _BULK = 100
 """The operations of one bulk request."""
@@ -42,7 +55,8 @@ _FEW = 2
 class Gateway:
     """A running gateway, as a test sees it.
 
-    :ivar name: ``sandbox``, ``sandbox-off``, ``kong-postgres`` or ``kong-dbless``.
+    :ivar name: ``sandbox``, ``sandbox-off``, ``kong-postgres``, ``kong-dbless``, ``kong-hybrid`` or
+        ``kong-hybrid-deltas``.
     :ivar scim: SCIM client of tenant ``a``, with its token.
     :ivar any_scim: The same, whose requests go to each node of the gateway in turn.
     :ivar other_scim: SCIM client of tenant ``b``: another identity provider on another route.
@@ -81,6 +95,13 @@ class Gateway:
             base_url=host.admin_url, verify=False, timeout=30, trust_env=False
         )
         self.api = httpx.Client(base_url=self.proxy_url, verify=False, timeout=30, trust_env=False)
+        for client in (self.scim, self.any_scim, self.other_scim, self.admin):
+            client.event_hooks["request"].append(self._note_write)
+        self.api.event_hooks["request"].append(lambda _: host.settle())
+
+    def _note_write(self, request: httpx.Request) -> None:
+        """Have the next call of an API wait until it can see what this request writes."""
+        self.host.is_settled = self.host.is_settled and request.method == "GET"
 
     def close(self) -> None:
         """Close the clients; the host goes on."""
@@ -131,6 +152,7 @@ class Gateway:
         """Make a consumer that is not SCIM's, as an administrator does, and return it."""
         if not self.host.dbless:
             answer = self.admin.post("/consumers", json=fields).raise_for_status()
+            self.host.settle()
             made: dict[str, Any] = answer.json()
             return made
         declared = {"id": str(uuid.uuid4()), **fields}
@@ -180,6 +202,7 @@ class Gateway:
                 self.declare()
                 return body["key"]
         answer = self.admin.post(self.keys_path(consumer), json=body).raise_for_status()
+        self.host.settle()
         made: str = answer.json()["key"]
         return made
 
@@ -197,7 +220,9 @@ class Gateway:
         def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
                 clients = (self.scim, *[self.any_scim] * 2, self.other_scim)
-                return all(served(client.get("/ServiceProviderConfig")) for client in clients)
+                # Discovery reads nothing of the control plane.
+                path = "/Users?count=1" if self.name in HYBRID else "/ServiceProviderConfig"
+                return all(served(client.get(path)) for client in clients)
             return False
 
         eventually(answers, f"the plugin on {self.name}")
@@ -245,11 +270,18 @@ class Gateway:
         self.wait()
 
 
+_AWAY = (
+    "plugin server does not answer",
+    "not connected to its control plane",
+    "no configuration of its control plane",
+)
+
+
 def served(answer: httpx.Response) -> bool:
     """Whether the plugin itself gave an answer, if only to say what is wrong with it."""
     scim = answer.headers.get("content-type", "").startswith("application/scim+json")
     guarded = "No API key found" in answer.text  # key-auth, in front of the plugin
-    return guarded or (scim and "plugin server does not answer" not in answer.text)
+    return guarded or (scim and not any(each in answer.text for each in _AWAY))
 
 
 def scim_client(base: str, token: str, *, nodes: Sequence[str] = ()) -> httpx.Client:
@@ -320,6 +352,7 @@ def running_gateway(
     clock: Clock | None = None,
     nodes: int = 2,
     open_source: bool = False,
+    control_planes: int = 1,
     **config: Any,
 ) -> Iterator[Gateway]:
     """Run a host of its own, with an empty store, and wait until its plugin answers.
@@ -331,6 +364,7 @@ def running_gateway(
     :param clock: By which its deliveries pause; None for everybody's.
     :param nodes: The nodes of a real Kong with PostgreSQL.
     :param open_source: Whether it lacks the consumer groups of Kong Enterprise.
+    :param control_planes: Those of a hybrid Kong.
     :param config: Of the plugin ``scim`` of tenant ``a``, and the rest of :func:`declaration`.
     """
     directory = Path(tempfile.mkdtemp(prefix="scim-host-"))
@@ -345,11 +379,23 @@ def running_gateway(
         for kind, entities in (beside or {}).items():
             content.setdefault(kind, []).extend(entities)
         host: Host
-        if name.startswith("sandbox"):
+        if name.startswith("kong-hybrid"):
+            deltas = name == "kong-hybrid-deltas"
+            host = HybridHost(
+                directory,
+                content,
+                deltas=deltas,
+                settings=settings,
+                ticks=ticks,
+                clock=clock,
+                control_planes=control_planes,
+            )
+        elif name.startswith("sandbox"):
+            database = name.removeprefix("sandbox").lstrip("-") or "sqlite"
             host = SandboxHost(
                 directory,
                 content,
-                dbless=name in DBLESS,
+                database=database,
                 ticks=ticks,
                 clock=clock,
                 open_source=open_source,

@@ -32,7 +32,7 @@ class Kong:
     host: ClassVar[dict[str, str]] = {
         "dialect": "sqlite",
         "database": "sqlite",
-        "role": "traditional",
+        "channel": "here",
     }
 
     def __init__(

@@ -2,8 +2,9 @@
 
 How a request is read and answered is decided by the plugin, which cannot know the host, and what
 the demo says of a failure by the demo. So, without a Kong, the directories :data:`ONE_HOST` run on
-one host, and of their tests those marked ``every_host`` on each. With a Kong, or with
-``--every-host``, all of them run on each.
+one host, and of their tests those marked ``every_host`` on each. On a hybrid sandbox, which is
+slower, only the files :data:`ON_HYBRID` run. With a Kong, or with ``--every-host``, all of them run
+on each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ ONE_HOST = ("demo", "hostile", "protocol", "providers")
 """The directories of tests whose outcome no host can change."""
 
 THE_HOST = "sandbox"
+
+HYBRID = "sandbox-hybrid"
+ON_HYBRID = (
+    "contract/test_hybrid.py",
+    "contract/test_logins.py",
+    "contract/test_suspended_consumers.py",
+)
+"""The files of tests that run on :data:`HYBRID`: those of what a data plane does itself. All else
+runs on its control plane as on a gateway with a database."""
 
 NO_KONG = "need a real Kong: set KONG_SCIM_KONG to the path of its binary"
 SAME_OUTCOME = f"have the same outcome on {THE_HOST}: --every-host runs them too"
@@ -50,12 +60,16 @@ def _reason(item: pytest.Item, config: pytest.Config) -> str:
     no_kong: bool = requires_kong.mark.args[0]
     if no_kong and requires_kong.mark in item.iter_markers("skipif"):
         return NO_KONG
-    if not no_kong or config.getoption("--every-host") or item.get_closest_marker("every_host"):
+    if not no_kong or config.getoption("--every-host"):
         return ""
-    room = item.path.relative_to(Path(__file__).parent).parts[0]
+    path = item.path.relative_to(Path(__file__).parent)
+    room = path.parts[0]
     parameters = getattr(item, "callspec", None)
     host = parameters.params.get("host_name", THE_HOST) if parameters else THE_HOST
-    return SAME_OUTCOME if room in ONE_HOST and host != THE_HOST else ""
+    if host == HYBRID:
+        return "" if path.as_posix() in ON_HYBRID else SAME_OUTCOME
+    is_of_one = room in ONE_HOST and not item.get_closest_marker("every_host")
+    return SAME_OUTCOME if is_of_one and host != THE_HOST else ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,6 +9,7 @@ from scim2_models import NotImplementedException, PayloadTooLargeException, SCIM
 
 from kong_scim.bridge import (
     BridgeUnavailableError,
+    ControlPlaneAwayError,
     DatabaseDownError,
     EpochChangedError,
     NotAppliedYetError,
@@ -59,6 +60,9 @@ _TRANSLATIONS: dict[type[Exception], Callable[[Exception], SCIMException]] = {
     # This does not promise that nothing was written: the connection may break during a COMMIT.
     DatabaseDownError: _unavailable(
         "The gateway's database does not answer; read what you wrote before you write it again", 5
+    ),
+    ControlPlaneAwayError: lambda exception: ServiceUnavailableException(
+        detail=f"{exception}; nothing was written, send the request again", retry_after=5
     ),
     TransactionConflictError: _unavailable(
         "Too many changes at once; nothing was written, send the request again"

@@ -42,10 +42,13 @@ from kong_scim.sync.wanted import check_mapping
 ADMIN = "kong-admin"
 """The actor of changes at Kong's Admin API, which does not say who made them."""
 
-DATA_PLANE = (
-    "This is a data plane of a hybrid gateway (or of Konnect): whatever is written here is wiped "
-    "by the next push of its control plane. Send provisioning to a traditional or a DB-less Kong"
-)
+WITHOUT_CHANNEL = {
+    "off": "This is a data plane without cluster_rpc, so it cannot reach its control plane, and "
+    "whatever is written here is wiped by the next push: set cluster_rpc = on on all nodes",
+    "konnect": "This is a data plane of Konnect, whose control plane runs no scim-bridge, so "
+    "nothing can be written there: send provisioning to a gateway of your own",
+}
+"""Why nothing can be written, by :attr:`.Host.channel`."""
 
 
 class NoDataError(Exception):
@@ -78,9 +81,10 @@ def lacking(config: PluginConfig, host: Host) -> str | None:
 class Provisioning:
     """The provisioning of one tenant, over the bridge of one request or one tick.
 
-    Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane). For
-    a DB-less Kong it also raises :class:`NoDataError` without a data directory, and
-    :class:`~kong_scim.dbless.local_store.StoreError` when the local store cannot be used.
+    Every method raises :class:`~kong_scim.bridge.BridgeError` (``READ_ONLY`` on a data plane that
+    reaches no control plane). For a DB-less Kong it also raises :class:`NoDataError` without a data
+    directory, and :class:`~kong_scim.dbless.local_store.StoreError` when the local store cannot be
+    used.
 
     :param data: The directory of the local store of a DB-less Kong.
     """
@@ -191,7 +195,7 @@ class Provisioning:
         :param epoch: What :meth:`~kong_scim.bridge.Bridge.wake` answered for :func:`epoch_key`.
         :raises Exception: Also the errors of :func:`~.reapply.keep_applied`.
         """
-        if self.host.database != "off" or self.host.role == "data_plane":
+        if self.host.database != "off" or self.host.channel in WITHOUT_CHANNEL:
             return
         memory = self._memory()
         database = self._database(self._dbless())
@@ -236,8 +240,8 @@ class Provisioning:
 
     def _gateway(self) -> Gateway:
         """Return the gateway that writes the tenant's rows and Kong's consumers."""
-        if self.host.role == "data_plane":
-            raise ReadOnlyError(DATA_PLANE)
+        if self.host.channel in WITHOUT_CHANNEL:
+            raise ReadOnlyError(WITHOUT_CHANNEL[self.host.channel])
         if self.host.database != "off":
             return self.bridge
         return self._dbless()

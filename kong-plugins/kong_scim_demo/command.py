@@ -21,7 +21,8 @@ from rich.console import Console
 from kong_scim.cli.audit import user_timeline
 from kong_scim.cli.client import Client
 from kong_scim.cli.printing import failure, safe
-from kong_scim_demo.kong import KongError, declaration, running
+from kong_scim_demo import hybrid_kong, kong
+from kong_scim_demo.kong import KongError, declaration
 from kong_scim_demo.scenario import ExpectationError, Scenario, Urls
 from kong_scim_demo.table import LiveTable
 from kong_scim_sandbox.plugin_process import end_with_parent
@@ -35,6 +36,10 @@ and not the userName."""
 
 SANDBOX_GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml."""
+
+
+ON_KONG = {"dbless": kong.running, "hybrid": hybrid_kong.running}
+"""What runs a real Kong, by the option ``--on``."""
 
 
 class SandboxError(RuntimeError):
@@ -71,12 +76,13 @@ def _print_timeline(endpoints: Urls, access_log: Path, user: str, console: Conso
 
 
 @contextlib.contextmanager
-def on_kong(binary: str) -> Iterator[Urls]:
-    """Run a real DB-less Kong while the block runs, and remove it afterwards.
+def on_kong(binary: str, on: str) -> Iterator[Urls]:
+    """Run a real Kong while the block runs, and remove it afterwards.
 
+    :param on: ``dbless`` or ``hybrid``.
     :raises ~kong_scim_demo.kong.KongError: When it does not start; with its output.
     """
-    with _sigterm_as_exception(), running(binary) as endpoints:
+    with _sigterm_as_exception(), ON_KONG[on](binary) as endpoints:
         yield endpoints
 
 
@@ -156,14 +162,15 @@ def _sigterm_as_exception() -> Iterator[None]:
 @click.command()
 @click.option(
     "--on",
-    type=click.Choice(["sandbox", "sandbox-off", "dbless"]),
+    type=click.Choice(["sandbox", "sandbox-off", *ON_KONG]),
     default="sandbox",
     show_default=True,
-    help="What the demo runs: a sandbox, with a database or without, or a real DB-less Kong.",
+    help="What the demo runs: a sandbox, with a database or without, or a real Kong, DB-less or "
+    "hybrid.",
 )
 @click.option(
     "--kong",
-    help="Path of the `kong` command line, for --on dbless.",
+    help="Path of the `kong` command line, for --on dbless and --on hybrid.",
     envvar="KONG_SCIM_KONG",
     show_envvar=True,
 )
@@ -198,14 +205,14 @@ def demo(  # noqa: PLR0917 - one parameter per option
     if scim_url is None:
         if admin_url or api_url:
             raise click.UsageError("--admin-url and --api-url go with --scim-url")
-        if on == "dbless" and not kong:
+        if on in ON_KONG and not kong:
             raise click.UsageError(
-                "--on dbless runs a real Kong: name its binary with --kong or KONG_SCIM_KONG, "
+                f"--on {on} runs a real Kong: name its binary with --kong or KONG_SCIM_KONG, "
                 "or take --on sandbox-off"
             )
         database = "off" if on == "sandbox-off" else "sqlite"
         try:
-            with on_kong(kong) if kong and on == "dbless" else on_sandbox(database) as endpoints:
+            with on_kong(kong, on) if kong and on in ON_KONG else on_sandbox(database) as endpoints:
                 held = play(endpoints, console)
         except (SandboxError, KongError) as error:
             raise failure(str(error)) from error

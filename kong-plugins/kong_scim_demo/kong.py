@@ -26,7 +26,7 @@ from kong_scim_sandbox.plugin_process import end_with_parent
 GROUP = "api-users"
 """The ACL group of the API in the sandbox's own kong.yml, which this Kong uses too."""
 
-_LUA = Path(__file__).resolve().parents[2]
+_LUA = Path(__file__).resolve().parents[1]
 _START = 60.0
 _COMMAND = 120.0
 
@@ -45,16 +45,15 @@ def running(binary: str) -> Iterator[Urls]:
     token = secrets.token_urlsafe()
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-")))
-        upstream = stack.enter_context(_echo())
+        upstream = stack.enter_context(echo())
         access_log = directory / "access.json"
         (directory / "kong.yml").write_text(declaration(access_log, upstream))
-        stack.enter_context(_plugin_server(directory))
+        stack.enter_context(plugin_server(directory, "--data", str(directory / "data")))
         proxy, admin = free_ports(2)
         environment = _environment(directory, proxy, admin) | {"SCIM_TOKEN": token}
-        stack.callback(_kong, binary, environment, "stop", check=False)
-        _kong(binary, environment, "start")
-        _wait_for(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
-        _wait_for(lambda: _connect(directory / "plugin.sock"), "the plugin server does not listen")
+        stack.callback(command, binary, environment, "stop", check=False)
+        command(binary, environment, "start")
+        wait_for(lambda: socket.create_connection(("127.0.0.1", proxy)), "Kong does not listen")
         base = f"http://127.0.0.1:{proxy}"
         yield Urls(
             scim=f"{base}/scim/v2",
@@ -81,11 +80,19 @@ def declaration(access_log: Path, upstream: str | None = None) -> str:
 
 def _environment(directory: Path, proxy: int, admin: int) -> dict[str, str]:
     settings = {
-        "prefix": str(directory / "kong"),
+        **settings_of(directory / "kong", directory),
         "database": "off",
         "declarative_config": str(directory / "kong.yml"),
         "proxy_listen": f"127.0.0.1:{proxy} reuseport",
         "admin_listen": f"127.0.0.1:{admin}",
+    }
+    return with_settings(settings)
+
+
+def settings_of(prefix: Path, plugin_server_directory: Path) -> dict[str, str]:
+    """Return the settings that every Kong of the demo has."""
+    return {
+        "prefix": str(prefix),
         "status_listen": "off",
         "admin_gui_listen": "off",
         "anonymous_reports": "off",
@@ -93,42 +100,52 @@ def _environment(directory: Path, proxy: int, admin: int) -> dict[str, str]:
         "plugins": "bundled,scim,scim-bridge",
         "lua_package_path": f"{_LUA}/?.lua;;",
         "pluginserver_names": "scim",
-        "pluginserver_scim_socket": str(directory / "plugin.sock"),
-        "pluginserver_scim_query_cmd": f"cat {directory / 'plugin.json'}",
+        "pluginserver_scim_socket": str(plugin_server_directory / "plugin.sock"),
+        "pluginserver_scim_query_cmd": f"cat {plugin_server_directory / 'plugin.json'}",
     }
+
+
+def with_settings(settings: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a Kong with these settings."""
     if os.geteuid() == 0:  # another user could not use this directory
-        settings["nginx_user"] = "root root"
+        settings = {**settings, "nginx_user": "root root"}
     inherited = {name: value for name, value in os.environ.items() if "KONG_" not in name}
     return inherited | {f"KONG_{name.upper()}": value for name, value in settings.items()}
 
 
 @contextlib.contextmanager
-def _plugin_server(directory: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "kong_scim.pluginserver"]
-    dump = subprocess.run([*command, "--dump"], capture_output=True, check=True)  # noqa: S603
+def plugin_server(directory: Path, *options: str) -> Iterator[None]:
+    """Run a plugin server while the block runs, and wait until it listens.
+
+    :param directory: Where its socket and its description for Kong are.
+    """
+    program = [sys.executable, "-m", "kong_scim.pluginserver"]
+    dump = subprocess.run([*program, "--dump"], capture_output=True, check=True)  # noqa: S603
     (directory / "plugin.json").write_bytes(dump.stdout)
     with (directory / "plugin-server.log").open("w") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [
-                *command,
-                *("--socket", str(directory / "plugin.sock"), "--data", str(directory / "data")),
-            ],
+            [*program, "--socket", str(directory / "plugin.sock"), *options],
             stdin=subprocess.DEVNULL,
             stderr=log,
             start_new_session=True,
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - no other thread has started
         )
     try:
+        wait_for(lambda: _connect(directory / "plugin.sock"), "the plugin server does not listen")
         yield
     finally:
         process.terminate()
         process.wait()
 
 
-def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool = True) -> None:
+def command(binary: str, environment: dict[str, str], *arguments: str, check: bool = True) -> None:
+    """Run a command of Kong's command line.
+
+    :raises KongError: When it fails, with its output.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - the Kong that the user named
-            [binary, command],
+            [binary, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -140,10 +157,14 @@ def _kong(binary: str, environment: dict[str, str], command: str, *, check: bool
     except OSError as error:
         raise KongError(f"{binary}: {error.strerror}") from error
     if check and done.returncode:
-        raise KongError(f"Kong does not {command}:\n{done.stdout}")
+        raise KongError(f"Kong does not {' '.join(arguments)}:\n{done.stdout}")
 
 
-def _wait_for(connect: Callable[[], socket.socket], otherwise: str) -> None:
+def wait_for(connect: Callable[[], socket.socket], otherwise: str) -> None:
+    """Wait until a connection can be made.
+
+    :raises KongError: After a minute, with the text.
+    """
     deadline = time.monotonic() + _START
     while True:
         with contextlib.suppress(OSError), connect():
@@ -188,7 +209,8 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _echo() -> Iterator[str]:
+def echo() -> Iterator[str]:
+    """Run an upstream that answers what it got while the block runs; yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -42,18 +42,20 @@ class Runner:
         self,
         row: TableRow,
         send: Callable[[], httpx.Response],
-        outcome: tuple[int, Callable[[httpx.Response], str]],
+        outcome: tuple[int | set[int], Callable[[httpx.Response], str]],
     ) -> httpx.Response:
         """Send one request, and show it as a row.
 
-        :param outcome: The expected status, and a function that checks and describes the effect.
+        :param outcome: The expected status, or several, and a function that checks and describes
+            the effect.
         """
         status, effect = outcome
+        expected = {status} if isinstance(status, int) else status
         self._view.begin(row)
         try:
             answer = _timed(row, send)
             row.answer = _summary(answer)
-            expect(answer.status_code == status)
+            expect(answer.status_code in expected)
             row.effect = effect(answer)
             row.held = True
         except (ExpectationError, *_FAILURES) as error:

@@ -41,10 +41,10 @@ _PORT = click.IntRange(0, 65535)
 )
 @click.option(
     "--database",
-    type=click.Choice(["sqlite", "off"]),
+    type=click.Choice(["sqlite", "off", "hybrid"]),
     default="sqlite",
     show_default=True,
-    help="As a Kong with a database, or as a DB-less one.",
+    help="As a Kong with a database, as a DB-less one, or as a data plane with its control plane.",
 )
 @click.option(
     "--console-port",
@@ -65,7 +65,7 @@ def sandbox(  # noqa: PLR0917 - one parameter per option
     port: int,
     admin_port: int,
     data: Path | None,
-    database: Literal["sqlite", "off"],
+    database: Literal["sqlite", "off", "hybrid"],
     token: str | None,
     echo: bool,
     console_port: int | None,

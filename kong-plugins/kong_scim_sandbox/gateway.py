@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 import uvicorn
 import uvloop
+from starlette.requests import Request
+from starlette.responses import Response
 
 from kong_scim.cli import vault
 from kong_scim.console import serving
@@ -30,6 +32,7 @@ from kong_scim_sandbox.declarative import Declaration, DeclarationError, load
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.exchange import SERVER
 from kong_scim_sandbox.http_protocol import HttpProtocol
+from kong_scim_sandbox.hybrid import Hybrid
 from kong_scim_sandbox.mp_rpc import PluginInstances, RpcClient
 from kong_scim_sandbox.node import Node, scim_plugins
 from kong_scim_sandbox.plugin_process import PluginProcess
@@ -46,7 +49,11 @@ ECHO_HOST = "echo"
 
 FIRST_LINE = "This is the Kong SCIM sandbox. It is no Kong: try and test with it, never run it."
 
+CHANNEL = "/channel"
+"""The path of the Admin API where ``{"connected": false}`` cuts the channel of a hybrid sandbox."""
+
 _DATABASE = "sandbox.sqlite"
+_DATA_PLANE = "data-plane.sqlite"
 _PLUGIN_SERVER = "plugin-server"
 _SQLITE_THREADS = 32
 """Threads for SQLite. Kong too has a connection for each request, so that none waits."""
@@ -67,8 +74,9 @@ class Options:
     :param port: The proxy port; 0 for a free one.
     :param admin_port: The port of the Admin API; 0 for a free one.
     :param data: The directory that keeps all data; None for one that is removed at the end.
-    :param database: ``sqlite`` for a Kong with a database, or ``off`` for a DB-less Kong, of whose
-        data only the plugin server's part lasts.
+    :param database: ``sqlite`` for a Kong with a database, ``off`` for a DB-less Kong, of whose
+        data only the plugin server's part lasts, or ``hybrid`` for a data plane with its control
+        plane.
     :param token: The value for the first token of the first SCIM plugin; None to make one.
     :param echo: Whether the sandbox itself answers for services at host ``echo``.
     :param console_port: The port of the console; 0 for a free one, None for no console.
@@ -78,7 +86,7 @@ class Options:
     port: int = 8000
     admin_port: int = 8001
     data: Path | None = None
-    database: Literal["sqlite", "off"] = "sqlite"
+    database: Literal["sqlite", "off", "hybrid"] = "sqlite"
     token: str | None = None
     echo: bool = True
     console_port: int | None = None
@@ -102,10 +110,16 @@ def run(options: Options, write: Callable[[str], None]) -> None:
         data = stack.enter_context(_data_directory(options.data))
         # The path of --data may be too long for a unix socket.
         private = stack.enter_context(tempfile.TemporaryDirectory(prefix="kong-scim-"))
-        dbless = options.database == "off"
-        store = Store(Path(private if dbless else data) / _DATABASE, dbless=dbless)
-        stack.callback(store.close)
-        (store.load if dbless else store.declare)(declaration.consumers)
+        dbless, hybrid = options.database == "off", None
+        if options.database == "hybrid":
+            hybrid = Hybrid(data / _DATABASE, data / _DATA_PLANE)
+            stack.callback(hybrid.close)
+            hybrid.declare(declaration.consumers)
+            store = hybrid.data_plane
+        else:
+            store = Store(Path(private if dbless else data) / _DATABASE, dbless=dbless)
+            stack.callback(store.close)
+            (store.load if dbless else store.declare)(declaration.consumers)
         ports = [bound.getsockname()[1] for bound in sockets]
         console = _console(declaration, options.console_port, ports[0], write)
         if console is not None:
@@ -113,6 +127,7 @@ def run(options: Options, write: Callable[[str], None]) -> None:
         sandbox = _Sandbox(
             declaration=declaration,
             store=store,
+            hybrid=hybrid,
             process=PluginProcess(
                 Path(private) / "plugin.sock",
                 options=["--data", str(data / _PLUGIN_SERVER)] if dbless else [],
@@ -136,6 +151,7 @@ def default_config() -> str:
 class _Sandbox:
     declaration: Declaration
     store: Store
+    hybrid: Hybrid | None
     process: PluginProcess
     port: int
     echo: bool
@@ -152,7 +168,7 @@ class _Sandbox:
         upstreams = Upstreams(ECHO_HOST if self.echo else None)
         metrics = self.store.bridge.metrics
         metrics.observed = _declares(self.declaration, "prometheus")
-        self.store.bridge.configure(**self.declaration.rows())
+        self._configure_bridges()
         try:
             await self.process.start()
             with ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="sqlite") as executor:
@@ -177,9 +193,11 @@ class _Sandbox:
                     self.declaration = node.declaration = declaration
                     proxy.router = Router(declaration.routes)
                     metrics.observed = _declares(declaration, "prometheus")
-                    self.store.bridge.configure(**declaration.rows())
+                    self._configure_bridges()
 
-                api = admin_api(self.store, self._status, node, configure, metrics)
+                api = admin_api(self._written, self._status, node, configure, metrics)
+                if self.hybrid:
+                    api.add_route(CHANNEL, _channel(self.hybrid), methods=["PUT"])
                 try:
                     await self._serve([proxy, api], sockets, stop, started)
                 finally:
@@ -188,6 +206,15 @@ class _Sandbox:
             client.close()
             await self.process.stop()
             await upstreams.close()
+
+    @property
+    def _written(self) -> Store:
+        """The store that the Admin API writes."""
+        return self.hybrid.control_plane if self.hybrid else self.store
+
+    def _configure_bridges(self) -> None:
+        for store in {self.store, self._written}:
+            store.bridge.configure(**self.declaration.rows())
 
     async def _serve(
         self,
@@ -225,6 +252,17 @@ class _Sandbox:
 
     def _status(self) -> dict[str, Any]:
         return {"server": SERVER, "plugin_server": {"pid": self.process.pid}}
+
+
+def _channel(hybrid: Hybrid) -> Callable[[Request], Awaitable[Response]]:
+    async def change(request: Request) -> Response:
+        hybrid.connect((await request.json())["connected"])
+        if hybrid.connected:
+            await asyncio.to_thread(hybrid.copy_configuration)
+            await asyncio.to_thread(hybrid.data_plane.bridge.await_events)
+        return Response(status_code=204)
+
+    return change
 
 
 def _declares(declaration: Declaration, plugin: str) -> bool:

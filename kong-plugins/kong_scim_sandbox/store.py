@@ -7,9 +7,10 @@ returns. It may not survive a power failure (``synchronous = OFF``), as no sandb
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kong_scim.directory import ddl
 from kong_scim_sandbox import entities
@@ -24,13 +25,18 @@ class Store:
 
     :param path: The SQLite file, which is made if there is none.
     :param dbless: Whether it has no SCIM tables, and only the bridge may write.
+    :param settings: See :class:`.Workers`.
+    :ivar changed: Called after the Admin API has written.
     :ivar entities: The connection for reads in the event loop's thread. Each sees the last commit.
     :ivar database: The same file for the bridge.
     :ivar bridge: Runs scim-bridge, which alone writes for SCIM.
     """
 
-    def __init__(self, path: Path, *, dbless: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, dbless: bool = False, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.dbless = dbless
+        self.changed: Callable[[], None] = lambda: None
         self.entities = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.entities.execute("PRAGMA journal_mode = WAL")
         self.entities.execute("PRAGMA synchronous = OFF")
@@ -39,7 +45,7 @@ class Store:
         for statement in () if dbless else ddl.statements("sqlite"):
             self.entities.execute(statement)
         self.database = SandboxDatabase(path, dbless=dbless)
-        self.bridge = Workers(self.database, dbless=dbless)
+        self.bridge = Workers(self.database, dbless=dbless, settings=settings)
 
     def close(self) -> None:
         """Close all connections to the file."""
@@ -63,6 +69,7 @@ class Store:
         with self.database.writing() as connection:
             yield connection
         self.bridge.caches.drop("cache")
+        self.changed()
 
     def declare(self, consumers: Sequence[ConsumerRow]) -> None:
         """Write the consumers of a declarative file, without those whose name exists already.

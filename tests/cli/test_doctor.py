@@ -404,7 +404,7 @@ TOLD: dict[str, tuple[str, Callable[[Any], None], State]] = {
         _set("limits", "pgTimeout", to=2000),
         State.WARNING,
     ),
-    "a data plane": ("node", _set("node", "role", to="data_plane"), State.FAILED),
+    "a data plane": ("node", _set("node", "channel", to="off"), State.FAILED),
     "a DB-less Kong that was just started": (
         "memory",
         _set("memoryComplete", to=False),

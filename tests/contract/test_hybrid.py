@@ -1,130 +1,230 @@
-"""A data plane, where whatever is written is wiped by the next push: the plugin says so."""
+"""Data planes with their control plane: SCIM is written there, and every data plane hears of it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
-from declared import declaration
-from host_processes import eventually
-from kong_process import KongProcess, kong_binary, requires_kong
-from ports import free_ports
-from postgres import Postgres, running_postgres
-from scim_traffic import refused, user_body
+from agreement import disagreements
+from hosts import GROUP, Gateway, eventually, running_gateway, scim_client
+from kong_process import requires_kong
+from outbox import events
+from scim_traffic import get, members_of, new_group, new_user, patch, refused, user_body
 
-pytestmark = requires_kong
+KONG = [
+    pytest.param("kong-hybrid", marks=requires_kong),
+    pytest.param("kong-hybrid-deltas", marks=requires_kong),
+]
 
-TOKEN = "token-of-the-tests"
-SECRETS = {"SCIM_TOKEN_A": TOKEN, "SCIM_TOKEN_B": "another"}
-WARNING = "this is a data plane, where the next push of the control plane wipes what is written"
+hybrid = pytest.mark.parametrize(
+    "host_name", ["sandbox-hybrid", *KONG], indirect=True, scope="session"
+)
+on_kong = pytest.mark.parametrize("host_name", KONG, indirect=True, scope="session")
+
+WITHIN = 1.0
+"""Seconds until every data plane that is connected refuses."""
+
+CLIENTS = 64
+
+ACTIVE = {"op": "replace", "value": {"active": True}}
+INACTIVE = {"op": "replace", "value": {"active": False}}
 
 
-@dataclass(frozen=True)
-class Hybrid:
-    """A control plane, and one data plane that has its configuration."""
+def keyed(gateway: Gateway, key: str, node: int = 0) -> int:
+    """Call an API on a data plane, without waiting for its configuration."""
+    url = f"{gateway.host.proxy_urls[node]}/keyed"
+    return httpx.get(url, verify=False, headers={"apikey": key}, trust_env=False).status_code
 
-    control_plane: KongProcess
-    data_plane: KongProcess
 
-    def scim(self) -> httpx.Client:
-        """A client of the SCIM endpoint on the data plane."""
-        return httpx.Client(
-            base_url=self.data_plane.proxy_url + "/scim/v2",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-            trust_env=False,
-        )
+def person_with_key(gateway: Gateway, name: str = "alice") -> tuple[dict[str, Any], str]:
+    """Make a user whose key every data plane accepts."""
+    user = new_user(gateway.scim, name)
+    key = gateway.give_key(name)
+    assert gateway.call(key, "/keyed").status_code == 200
+    return user, key
+
+
+@hybrid
+def test_a_disabled_person_is_refused_on_the_next_request_before_the_configuration_comes(
+    gateway: Gateway,
+) -> None:
+    for number in range(5):
+        user, key = person_with_key(gateway, f"user-{number}")
+        assert patch(gateway.scim, f"/Users/{user['id']}", INACTIVE).status_code == 200
+        assert keyed(gateway, key) in {401, 403}
+
+
+@hybrid
+def test_a_key_from_before_the_deactivation_never_works_again_and_a_new_one_does(
+    gateway: Gateway,
+) -> None:
+    """Also not between the reactivation and the configuration, which still has the old key."""
+    user, old = person_with_key(gateway)
+    patch(gateway.scim, f"/Users/{user['id']}", INACTIVE).raise_for_status()
+    patch(gateway.scim, f"/Users/{user['id']}", ACTIVE).raise_for_status()
+    assert {keyed(gateway, old) for _ in range(20)} <= {401, 403}
+    new = gateway.give_key("alice")
+    eventually(lambda: keyed(gateway, new) == 200, "the new key")
+    assert keyed(gateway, old) == 401
+
+
+@on_kong
+def test_the_other_data_plane_refuses_within_a_second(gateway: Gateway) -> None:
+    for number in range(5):
+        user, key = person_with_key(gateway, f"user-{number}")
+        assert keyed(gateway, key, 1) == 200
+        patch(gateway.scim, f"/Users/{user['id']}", INACTIVE).raise_for_status()
+        deadline = time.monotonic() + WITHIN
+        while keyed(gateway, key, 1) == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@hybrid
+def test_a_deleted_person_who_is_made_again_is_let_in_again(gateway: Gateway) -> None:
+    user, key = person_with_key(gateway)
+    gateway.scim.delete(f"/Users/{user['id']}").raise_for_status()
+    assert keyed(gateway, key) in {401, 403}
+    person_with_key(gateway)
+
+
+@hybrid
+def test_a_resource_of_some_megabytes_goes_through_the_channel(gateway: Gateway) -> None:
+    values = [{"value": f"{number}-{'x' * 500}@example.com"} for number in range(1_800)]
+    user = new_user(gateway.scim, "alice", emails=values)
+    assert get(gateway.scim, f"/Users/{user['id']}")["emails"] == values
+    assert gateway.scim.delete(f"/Users/{user['id']}").status_code == 204
+
+
+@on_kong
+def test_64_clients_that_write_at_both_data_planes_lose_nothing(gateway: Gateway) -> None:
+    group = new_group(gateway.scim, name=GROUP)["id"]
+    before = len(events(gateway))
+
+    def one(number: int) -> tuple[int, int]:
+        node = gateway.host.proxy_urls[number % 2]
+        with scim_client(gateway.scim_base, gateway.token, nodes=[node]) as scim:
+            made = scim.post("/Users", json=user_body(f"user-{number}"))
+            joining = {"op": "add", "path": "members", "value": [{"value": made.json()["id"]}]}
+            return made.status_code, patch(scim, f"/Groups/{group}", joining).status_code
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = Counter(pool.map(one, range(CLIENTS)))
+
+    assert answers == {(201, 204): CLIENTS}
+    assert len(members_of(gateway.scim, group)) == CLIENTS
+    assert disagreements(gateway) == []
+    assert len(events(gateway)) - before == 2 * CLIENTS
+
+
+def cut(gateway: Gateway) -> None:
+    """Take the control plane away from the data planes."""
+    host: Any = gateway.host
+    if gateway.name == "sandbox-hybrid":
+        host.connect(False)
+    else:
+        for node in host.control_planes:
+            node.kill()
+
+
+def restore(gateway: Gateway) -> None:
+    host: Any = gateway.host
+    if gateway.name == "sandbox-hybrid":
+        host.connect(True)
+    else:
+        for node in host.control_planes:
+            node.start()
+    gateway.wait()
+
+
+@hybrid
+def test_without_its_control_plane_a_data_plane_writes_nothing_and_apis_go_on(
+    gateway: Gateway,
+) -> None:
+    user, key = person_with_key(gateway)
+    _, disabled = person_with_key(gateway, "bob")
+    bob = get(gateway.scim, "/Users", filter='userName eq "bob"')["Resources"][0]["id"]
+    patch(gateway.scim, f"/Users/{bob}", INACTIVE).raise_for_status()
+
+    cut(gateway)
+    try:
+        for answer in (
+            gateway.scim.post("/Users", json=user_body("carol")),
+            patch(gateway.scim, f"/Users/{user['id']}", INACTIVE),
+            gateway.scim.get("/Users"),
+        ):
+            assert "control plane" in refused(answer, 503)
+            assert answer.headers["Retry-After"] == "5"
+        assert keyed(gateway, key) == 200
+        assert keyed(gateway, disabled) in {401, 403}
+    finally:
+        restore(gateway)
+
+    assert get(gateway.scim, "/Users")["totalResults"] == 2
+    assert get(gateway.scim, f"/Users/{user['id']}")["active"] is True
+    assert new_user(gateway.scim, "carol")["userName"] == "carol"
+    assert disagreements(gateway) == []
+
+
+@on_kong
+def test_a_data_plane_that_starts_from_its_cache_refuses_whom_it_refused_before(
+    gateway: Gateway,
+) -> None:
+    """Although the configuration in its cache is from before the deactivation."""
+    host: Any = gateway.host
+    user, key = person_with_key(gateway)
+    _, other = person_with_key(gateway, "bob")
+    patch(gateway.scim, f"/Users/{user['id']}", INACTIVE).raise_for_status()
+    cut(gateway)
+    try:
+        host.kong.kill()
+        host.kong.start()
+        assert keyed(gateway, other) == 200
+        assert {keyed(gateway, key) for _ in range(12)} <= {401, 403}
+    finally:
+        restore(gateway)
 
 
 @pytest.fixture(scope="module")
-def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hybrid]:
-    directory = tmp_path_factory.mktemp("hybrid")
-    socket, dump, declared = (directory / name for name in ("s.sock", "scim.json", "kong.yml"))
-    declared.write_text(json.dumps(declaration("http://127.0.0.1:1", directory / "access.json")))
-    server = [sys.executable, "-m", "kong_scim.pluginserver"]
-    dump.write_bytes(subprocess.run([*server, "--dump"], capture_output=True, check=True).stdout)
-    certificate, key = directory / "cluster.crt", directory / "cluster.key"
-    cluster, telemetry = free_ports(2)
-    shared = {"CLUSTER_CERT": str(certificate), "CLUSTER_CERT_KEY": str(key)}
-
-    def node(role: str, postgres: Postgres | None, **settings: str) -> KongProcess:
-        settings |= {"ROLE": role, **shared}
-        return KongProcess(
-            kong_binary(),
-            directory / role,
-            postgres=postgres,
-            plugins=("scim", "scim-bridge"),
-            pluginserver=(socket, dump),
-            env={**SECRETS, **{f"KONG_{name}": value for name, value in settings.items()}},
-        )
-
-    with ExitStack() as stack:
-        plugin_server = subprocess.Popen([*server, "--socket", str(socket)])
-        stack.callback(plugin_server.wait)
-        stack.callback(plugin_server.terminate)
-        control_plane = node(
-            "control_plane",
-            stack.enter_context(running_postgres()).new_database("kong"),
-            CLUSTER_LISTEN=f"127.0.0.1:{cluster}",
-            CLUSTER_TELEMETRY_LISTEN=f"127.0.0.1:{telemetry}",
-        )
-        data_plane = node(
-            "data_plane",
-            None,
-            ADMIN_LISTEN="off",
-            CLUSTER_CONTROL_PLANE=f"127.0.0.1:{cluster}",
-            LUA_SSL_TRUSTED_CERTIFICATE=str(certificate),
-        )
-        control_plane.run("hybrid", "gen_cert", str(certificate), str(key))
-        control_plane.run("migrations", "bootstrap")
-        control_plane.run("config", "db_import", str(declared))
-        stack.enter_context(control_plane)
-        stack.enter_context(data_plane)
-        hybrid = Hybrid(control_plane, data_plane)
-        with hybrid.scim() as scim:
-            eventually(
-                lambda: scim.get("/ServiceProviderConfig").status_code != 404,
-                "the route that the control plane pushes",
-            )
-        yield hybrid
+def two_control_planes() -> Iterator[Gateway]:
+    with running_gateway("kong-hybrid", control_planes=2) as gateway:
+        yield gateway
 
 
-def test_a_data_plane_answers_501_and_says_why(hybrid: Hybrid) -> None:
-    with hybrid.scim() as scim:
-        for answer in (scim.get("/Users"), scim.post("/Users", json=user_body("alice"))):
-            detail = refused(answer, 501)
-            assert "This is a data plane" in detail
-            assert "Send provisioning to a traditional or a DB-less Kong" in detail
+@requires_kong
+def test_with_two_control_planes_each_data_plane_hears_what_the_other_one_wrote(
+    two_control_planes: Gateway,
+) -> None:
+    gateway = two_control_planes
+    user, key = person_with_key(gateway)
+    patch(gateway.scim, f"/Users/{user['id']}", INACTIVE).raise_for_status()
+    deadline = time.monotonic() + WITHIN
+    while keyed(gateway, key, 1) == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    eventually(lambda: gateway.call(key, "/keyed").status_code == 401, "the configuration")
 
 
-def test_a_stranger_is_not_told(hybrid: Hybrid) -> None:
-    with hybrid.scim() as scim:
-        refused(scim.get("/Users", headers={"Authorization": "Bearer wrong"}), 401)
+@requires_kong
+def test_a_data_plane_without_cluster_rpc_answers_501_and_says_why() -> None:
+    with running_gateway("kong-hybrid", settings={"KONG_CLUSTER_RPC": "off"}) as gateway:
+        for answer in (
+            gateway.scim.get("/Users"),
+            gateway.scim.post("/Users", json=user_body("alice")),
+        ):
+            assert "set cluster_rpc = on" in refused(answer, 501)
+        stranger = {"Authorization": "Bearer wrong"}
+        refused(gateway.scim.get("/Users", headers=stranger), 401)
+        host: Any = gateway.host
+        assert host.kong.log().count("this is a data plane without cluster_rpc") == 1
+        assert "without cluster_rpc" not in host.control_planes[0].log()
 
-
-def test_the_guard_refuses_there_whom_the_control_plane_suspends(hybrid: Hybrid) -> None:
-    """What is written on the control plane by somebody else reaches it by the push."""
-    admin = httpx.Client(base_url=hybrid.control_plane.admin_url, trust_env=False)
-    for name, tags in (("alice", []), ("bob", ["scim:suspended"])):
-        made = admin.post("/consumers", json={"username": name, "tags": tags})
-        made.raise_for_status()
-        admin.post(f"/consumers/{name}/key-auth", json={"key": name}).raise_for_status()
-
-    def called(key: str) -> int:
-        url = hybrid.data_plane.proxy_url + "/keyed"
-        return httpx.get(url, headers={"apikey": key}, trust_env=False).status_code
-
-    eventually(lambda: called("bob") != 401, "bob's key on the data plane")
-    assert called("bob") == 403
-    assert called("alice") == 502  # let through, to an upstream that is not there
-
-
-def test_a_data_plane_logs_it_once_when_it_starts(hybrid: Hybrid) -> None:
-    assert hybrid.data_plane.log().count(WARNING) == 1
-    assert WARNING not in hybrid.control_plane.log()
+        gateway.new_consumer(username="bob", tags=["scim:suspended"])
+        key = gateway.give_key("bob")
+        assert gateway.call(key, "/keyed").status_code == 403

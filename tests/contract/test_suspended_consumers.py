@@ -15,6 +15,7 @@ WORKERS_MET = 12
 
 def calls(gateway: Gateway, key: str, path: str) -> set[int]:
     """Call an API over many connections, and return every status that came back."""
+    gateway.host.settle()
     url = f"{gateway.api.base_url}".rstrip("/") + path
     return {
         httpx.get(url, verify=False, headers={"apikey": key}, trust_env=False).status_code

@@ -36,7 +36,7 @@ CONFIG = parse({"tokens": [{"name": "idp", "value": "secret"}], "tenant": "a"})
 PROVIDER = provider(CONFIG)
 KINDS = Kinds(PROVIDER)
 ORIGIN = Origin("idp", "192.0.2.7", "request-1")
-HOST = Host("sqlite", "off", "traditional", "3.9", "node", WORKSPACE)
+HOST = Host("sqlite", "off", "here", "3.9", "node", WORKSPACE)
 
 
 ORIGIN = Origin("idp", "127.0.0.1", "request")

@@ -130,12 +130,14 @@ def test_the_story_is_the_same_without_a_database() -> None:
 
 
 @requires_kong
-def test_the_story_is_the_same_on_a_real_dbless_kong() -> None:
-    done = played("--on", "dbless", KONG_SCIM_KONG=kong_binary())
+@pytest.mark.parametrize("on", ["dbless", "hybrid"])
+def test_the_story_is_the_same_on_a_real_kong(on: str) -> None:
+    done = played("--on", on, KONG_SCIM_KONG=kong_binary())
     assert done.stdout.endswith("demo: ok\n"), done.stdout + done.stderr
     assert "POST /Users x 25" in done.stdout
-    assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
     assert MISTAKE in done.stdout
+    if on == "dbless":  # a hybrid gateway refuses before its configuration comes, as the guard does
+        assert timeline(done.stdout) == timeline((ROOT / "README.md").read_text())
 
 
 def test_a_kong_that_is_not_there_is_said_in_a_sentence() -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _VALUES = {"SCIM_TOKEN": "a-token", "POSTGRES_PASSWORD": "a-password"}
 """A value for each variable that has to be set."""
 
-_ONE_SHOTS = {"migrations", "configuration"}
+_ONE_SHOTS = {"certificate", "configuration", "migrations"}
 """Services that do something and end."""
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([-?])([^}]*))?\})")
@@ -29,7 +29,7 @@ class UnsetVariableError(Exception):
 class Composition:
     """One Compose file. Its paths are those of the repository's top.
 
-    :ivar database: What Kong keeps its entities in: ``postgres`` or ``off``.
+    :ivar database: What Kong, or its control plane, keeps its entities in: ``postgres`` or ``off``.
     """
 
     def __init__(self, file: str, database: str) -> None:
@@ -80,7 +80,12 @@ class Composition:
     @cached_property
     def kong(self) -> list[str]:
         """Services that run Kong's image."""
-        return ["kong", *self.one_shots]
+        return [name for name, each in self.services.items() if each["image"].startswith("kong:")]
+
+    @property
+    def with_admin_api(self) -> str:
+        """The service whose Admin API is published."""
+        return "control-plane" if "control-plane" in self.services else "kong"
 
     def kong_environment(self, service: str) -> dict[str, str]:
         """What a service sets of Kong, in the names of the environment."""
@@ -104,7 +109,8 @@ class Composition:
 
 POSTGRES = Composition("docker-compose.yml", "postgres")
 DBLESS = Composition("kong-plugins/docker-compose.dbless.yml", "off")
-COMPOSITIONS = (POSTGRES, DBLESS)
+HYBRID = Composition("kong-plugins/docker-compose.hybrid.yml", "postgres")
+COMPOSITIONS = (POSTGRES, DBLESS, HYBRID)
 
 every_file = pytest.mark.parametrize("file", COMPOSITIONS, ids=repr)
 """Runs a test for each Compose file."""

@@ -12,6 +12,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from composition import (
     COMPOSITIONS,
     DBLESS,
+    HYBRID,
     POSTGRES,
     ROOT,
     Composition,
@@ -69,17 +70,20 @@ class TestTheSpecification:
     def test_images_are_pinned_to_a_version(self, file: Composition, name: str) -> None:
         assert re.search(r":\d+(\.\d+)*(-[a-z]+)?$", file.services[name]["image"])
 
-    def test_the_two_run_beside_each_other_without_sharing_anything(self) -> None:
+    def test_they_run_beside_each_other_without_sharing_anything(self) -> None:
         """Volumes and networks carry the project's name."""
-        assert POSTGRES.raw()["name"] != DBLESS.raw()["name"]
+        assert len({file.raw()["name"] for file in COMPOSITIONS}) == len(COMPOSITIONS)
 
     @pytest.mark.parametrize("name", ["echo", "plugin-server"])
     def test_what_needs_no_difference_has_none(self, name: str) -> None:
-        with_postgres, without = (dict(file.services[name]) for file in COMPOSITIONS)
+        with_postgres, without, hybrid = (dict(file.services[name]) for file in COMPOSITIONS)
         if name == "plugin-server":
             del without["environment"]
             without["volumes"] = without["volumes"][:1]
-        assert with_postgres == without
+        assert with_postgres == without == hybrid
+
+    def test_the_hybrid_gateway_has_the_same_database(self) -> None:
+        assert HYBRID.services["database"] == POSTGRES.services["database"]
 
     @every_file
     def test_the_command_at_the_top_of_the_file_names_it(self, file: Composition) -> None:
@@ -129,24 +133,28 @@ class TestHardening:
 
     @every_file
     def test_the_admin_api_is_published_on_loopback_only(self, file: Composition) -> None:
-        admin = [port for port in file.services["kong"]["ports"] if port.endswith(":8001")]
+        ports = file.services[file.with_admin_api]["ports"]
+        admin = [port for port in ports if port.endswith(":8001")]
         assert admin == ["127.0.0.1:8001:8001"]
 
     @every_file
     def test_nothing_is_open_to_the_network_unless_asked(self, file: Composition) -> None:
         published = {name for name, service in file.services.items() if "ports" in service}
-        assert published == {"kong"}
-        assert all(port.startswith("127.0.0.1:") for port in file.services["kong"]["ports"])
+        assert published == {"kong", file.with_admin_api}
+        ports = [port for name in published for port in file.services[name]["ports"]]
+        assert all(port.startswith("127.0.0.1:") for port in ports)
 
     @every_file
     def test_the_plugin_server_has_no_network(self, file: Composition) -> None:
         assert file.services["plugin-server"]["network_mode"] == "none"
 
-    def test_only_kong_reaches_the_database(self) -> None:
-        services = POSTGRES.services
+    @pytest.mark.parametrize("file", [POSTGRES, HYBRID], ids=repr)
+    def test_only_kong_reaches_the_database(self, file: Composition) -> None:
+        """And of a hybrid gateway no data plane."""
+        services = file.services
         on_it = {name for name in services if "database" in services[name].get("networks", [])}
-        assert on_it == {"database", *POSTGRES.kong}
-        assert POSTGRES.raw()["networks"]["database"]["internal"] is True
+        assert on_it == {"database", "migrations", "configuration", file.with_admin_api}
+        assert file.raw()["networks"]["database"]["internal"] is True
 
 
 class TestSecrets:
@@ -165,7 +173,8 @@ class TestSecrets:
 
     def test_without_a_database_the_token_is_the_only_one(self) -> None:
         assert set(DBLESS.secrets) == {"SCIM_TOKEN"}
-        assert set(POSTGRES.secrets) == {"SCIM_TOKEN", "POSTGRES_PASSWORD"}
+        for file in (POSTGRES, HYBRID):
+            assert set(file.secrets) == {"SCIM_TOKEN", "POSTGRES_PASSWORD"}
 
     def test_the_example_names_every_variable_and_gives_no_secret(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
@@ -181,7 +190,7 @@ class TestSecrets:
         for service in file.raw()["services"].values():
             for name, value in service.get("environment", {}).items():
                 if re.search("PASSWORD|TOKEN|SECRET|KEY", name):
-                    assert value.startswith("${")
+                    assert value.startswith(("${", "/"))  # or the path of a file
 
 
 class TestHealth:
@@ -206,8 +215,14 @@ class TestHealth:
     @every_file
     def test_kong_starts_last(self, file: Composition) -> None:
         needed = {"plugin-server", "echo"}
+        database = {"database", "configuration"}
         if file is POSTGRES:
-            needed |= {"database", "configuration"}
+            needed |= database
+        if file is HYBRID:
+            needed |= {"control-plane"}
+            control_plane = file.services["control-plane"]["depends_on"]
+            assert set(control_plane) == {"certificate", *database}
+        if file is not DBLESS:
             assert "migrations" in file.services["configuration"]["depends_on"]
         assert set(file.services["kong"]["depends_on"]) == needed
 
@@ -268,16 +283,37 @@ class TestKong:
 
     @every_file
     def test_it_is_given_kong_yml(self, file: Composition) -> None:
-        with_it = "configuration" if file is POSTGRES else "kong"
+        with_it = "kong" if file is DBLESS else "configuration"
         path = "/etc/kong-scim/kong.yml"
         assert file.mounts(with_it)[path]["source"] == "./kong.yml"
-        if file is POSTGRES:
+        if file is not DBLESS:
             assert file.services[with_it]["command"] == ["kong", "config", "db_import", path]
         else:
             assert file.kong_environment(with_it)["KONG_DECLARATIVE_CONFIG"] == path
-        assert {file.kong_environment(name)["KONG_DATABASE"] for name in file.kong} == {
-            file.database
-        }
+        for name in file.kong:
+            is_data_plane = file is HYBRID and name == "kong"
+            database = "off" if is_data_plane else file.database
+            assert file.kong_environment(name)["KONG_DATABASE"] == database
+
+
+class TestTheHybridGateway:
+    def test_both_kinds_of_nodes_have_the_certificate_and_the_channel(self) -> None:
+        for name in ("control-plane", "kong"):
+            settings = HYBRID.kong_environment(name)
+            assert settings["KONG_CLUSTER_RPC"] == "on"
+            mount = HYBRID.mounts(name)["/run/kong-cluster"]
+            assert mount == HYBRID.mounts("certificate")["/run/kong-cluster"]
+            script = HYBRID.services["certificate"]["command"][2]
+            for setting in ("KONG_CLUSTER_CERT", "KONG_CLUSTER_CERT_KEY"):
+                assert settings[setting] in script
+        trusted = HYBRID.kong_environment("kong")["KONG_LUA_SSL_TRUSTED_CERTIFICATE"]
+        assert trusted.split(",")[-1] == HYBRID.kong_environment("kong")["KONG_CLUSTER_CERT"]
+
+    def test_the_data_plane_finds_its_control_plane(self) -> None:
+        host, port = HYBRID.kong_environment("kong")["KONG_CLUSTER_CONTROL_PLANE"].split(":")
+        assert HYBRID.kong_environment(host)["KONG_CLUSTER_LISTEN"].endswith(f":{port}")
+        networks = [set(HYBRID.services[name]["networks"]) for name in (host, "kong")]
+        assert networks[0] & networks[1] == {"cluster"}
 
 
 class TestWhatLastsWithoutADatabase:

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from composition import COMPOSITIONS, POSTGRES, ROOT, Composition
+from composition import DBLESS, POSTGRES, ROOT, Composition
 from image import environment, started
 
 from kong_process import KongProcess, kong_binary, requires_kong
@@ -143,7 +143,7 @@ def echo() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module", params=COMPOSITIONS, ids=repr)
+@pytest.fixture(scope="module", params=(POSTGRES, DBLESS), ids=repr)
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:

@@ -85,7 +85,7 @@ def test_tags_of_an_administrator_stay(gateway: Gateway) -> None:
     if gateway.host.dbless:
         pytest.skip("an administrator of a DB-less Kong changes no consumer of SCIM's")
     user = new_user(gateway.scim, "alice")
-    if gateway.name == "sandbox":
+    if gateway.name.startswith("sandbox"):
         pytest.skip("the sandbox's Admin API changes no consumer")
     tags = [*(gateway.consumer("alice") or {})["tags"], "gold"]
     gateway.admin.patch("/consumers/alice", json={"tags": tags}).raise_for_status()

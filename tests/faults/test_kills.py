@@ -17,10 +17,18 @@ pytestmark = pytest.mark.long
 WRITES = 120
 """Enough that each of the kills falls among writes."""
 
+WRITES_OF_KONG_HYBRID = 300
+"""The same where a control plane that was killed is away for ten seconds."""
+
 
 def crash_postgres(gateway: Gateway) -> None:
     gateway.host.postgres.stop("immediate")
     gateway.host.postgres.start()
+
+
+def cut_channel(host: Any) -> None:
+    host.connect(False)
+    host.connect(True)
 
 
 def faults(gateway: Gateway) -> list[Callable[[], None]]:
@@ -29,6 +37,10 @@ def faults(gateway: Gateway) -> list[Callable[[], None]]:
     found = [gateway.kill_plugin_server, gateway.kill_gateway]
     if not gateway.name.startswith("sandbox"):
         found.append(host.kill_node)
+    if gateway.name.startswith("kong-hybrid"):
+        found.append(host.kill_control_plane)
+    elif gateway.name == "sandbox-hybrid":
+        found.append(lambda: cut_channel(host))
     if host.postgres is not None:
         found.append(lambda: crash_postgres(gateway))
     return found
@@ -44,9 +56,10 @@ def test_kills_during_mixed_writes_leave_scim_and_kong_in_agreement(
     possible = faults(gateway)
     kills = possible * 2
     random.shuffle(kills)
-    writes = MixedWrites(gateway, seed, WRITES)
+    total = WRITES_OF_KONG_HYBRID if gateway.name.startswith("kong-hybrid") else WRITES
+    writes = MixedWrites(gateway, seed, total)
     writes.start()
-    moments = sorted(random.sample(range(20, WRITES - 20), len(kills)))
+    moments = sorted(random.sample(range(20, total - 20), len(kills)))
     for moment, kill in zip(moments, kills, strict=True):
         writes.reached(moment)
         kill()

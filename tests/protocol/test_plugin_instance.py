@@ -140,7 +140,7 @@ def test_without_the_bridge_the_answer_says_what_to_enable(failures: Failures) -
 class DataPlane(Kong):
     """A node of a hybrid gateway, as scim-bridge describes it."""
 
-    host: ClassVar = {"dialect": "sqlite", "database": "off", "role": "data_plane"}
+    host: ClassVar = {"dialect": "sqlite", "database": "off", "channel": "off"}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_kong_without_a_database_needs_a_place_for_what_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Dbless(Kong):
-        host: ClassVar = {"dialect": "sqlite", "database": "off", "role": "traditional"}
+        host: ClassVar = {"dialect": "sqlite", "database": "off", "channel": "here"}
 
     monkeypatch.delenv("KONG_SCIM_DATA", raising=False)
     response = client(Plugin(CONFIG), kong=Dbless).get("/Users")

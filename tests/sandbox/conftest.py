@@ -88,7 +88,7 @@ def content(upstream: str) -> dict[str, Any]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHost]:
     directory: Path = tmp_path_factory.mktemp("sandbox")
     with echo_server() as upstream:
-        host = SandboxHost(directory, content(upstream), dbless=False)
+        host = SandboxHost(directory, content(upstream))
         host.start()
         try:
             yield host

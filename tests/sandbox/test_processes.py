@@ -28,9 +28,7 @@ FREE_PORTS = ["--port", "0", "--admin-port", "0"]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[SandboxHost]:
-    host = SandboxHost(
-        tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
-    )
+    host = SandboxHost(tmp_path, declaration("http://echo:8080", tmp_path / "access.json"))
     host.start()
     yield host
     host.stop()
@@ -144,7 +142,7 @@ class TestWhatOutlivesIt:
         content = declaration("http://echo:8080", tmp_path / "access.json") | {
             "consumers": [{"username": "declared"}]
         }
-        host = SandboxHost(tmp_path, content, dbless=False)
+        host = SandboxHost(tmp_path, content)
         host.start()
         try:
             first = httpx.get(f"{host.admin_url}/consumers/declared").json()
@@ -197,9 +195,7 @@ def short_path() -> Iterator[Path]:
 class TestWhatItLeaves:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_nothing_runs_after_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
-        host = SandboxHost(
-            tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
-        )
+        host = SandboxHost(tmp_path, declaration("http://echo:8080", tmp_path / "access.json"))
         host.start()
         processes = _processes(host)
         assert len(processes) >= 2
@@ -209,9 +205,7 @@ class TestWhatItLeaves:
         assert "Traceback" not in host.log()
 
     def test_nothing_runs_after_a_kill_dash_nine(self, tmp_path: Path) -> None:
-        host = SandboxHost(
-            tmp_path, declaration("http://echo:8080", tmp_path / "access.json"), dbless=False
-        )
+        host = SandboxHost(tmp_path, declaration("http://echo:8080", tmp_path / "access.json"))
         host.start()
         processes = _processes(host)
         os.kill(host.pid, signal.SIGKILL)

@@ -97,6 +97,12 @@ class DatabaseDownError(BridgeError):
     wire_name = "DATABASE"
 
 
+class ControlPlaneAwayError(DatabaseDownError):
+    """This data plane is not connected to its control plane. Nothing was written."""
+
+    wire_name = "CONTROL_PLANE_AWAY"
+
+
 class StatementTimeoutError(BridgeError):
     """A statement took too long and was stopped."""
 
@@ -104,7 +110,8 @@ class StatementTimeoutError(BridgeError):
 
 
 class ReadOnlyError(BridgeError):
-    """This node cannot write, because it is a data plane or its database is a standby."""
+    """This node cannot write, because it is a data plane without a channel, or its database is a
+    standby."""
 
     wire_name = "READ_ONLY"
 
@@ -122,6 +129,7 @@ class NotAppliedYetError(BridgeError):
 
 
 GATEWAY_AWAY = (
+    ControlPlaneAwayError,
     DatabaseDownError,
     EpochChangedError,
     ReadOnlyError,

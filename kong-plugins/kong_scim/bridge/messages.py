@@ -267,8 +267,9 @@ class Host:
     dialect: Dialect
     database: str
     """``postgres``, ``off`` (DB-less) or ``sqlite`` (the sandbox)."""
-    role: str
-    """``traditional``, ``control_plane`` or ``data_plane`` (``kong.configuration.role``)."""
+    channel: str
+    """Where writes are made: ``here``, on the control plane (``cluster``), or nowhere, on a data
+    plane without ``cluster_rpc`` (``off``) or of Konnect (``konnect``)."""
     kong_version: str
     node_id: str
     workspace: str

@@ -239,14 +239,18 @@ def _https(facts: Facts, url: httpx.URL, report: Report) -> None:
 
 
 def _others(facts: Facts, report: Report) -> None:
-    if facts["node"]["role"] == "data_plane":
+    channel, database = facts["node"]["channel"], facts["node"]["database"]
+    if channel in {"off", "konnect"}:
         report.fail(
             "node",
-            "This node is a data plane of a hybrid gateway: whatever is written here is wiped",
-            "send provisioning to a traditional or a DB-less Kong (docs/deployments.md)",
+            "This node is a data plane that cannot write on its control plane",
+            "set cluster_rpc = on on all nodes of a hybrid gateway; Konnect is not supported "
+            "(docs/deployments.md#hybrid)",
         )
+    elif channel == "cluster":
+        report.ok("node", "a data plane that writes on its control plane")
     else:
-        report.ok("node", f"{facts['node']['role']}, database {facts['node']['database']}")
+        report.ok("node", f"it writes here, database {database}")
     if facts["dryRun"]:
         report.warn(
             "dry-run",

@@ -45,7 +45,7 @@ def _facts(call: Call, kong: Mapping[str, Any]) -> dict[str, Any]:
             "scim": versions.get("scim"),
             "scimBridge": versions.get("scim-bridge"),
         },
-        "node": {"id": host.node_id, "role": host.role, "database": host.database},
+        "node": {"id": host.node_id, "channel": host.channel, "database": host.database},
         "migrations": kong["migrations"],
         "guard": {
             "enabled": kong["guarded"],

@@ -100,6 +100,10 @@ class SandboxDatabase:
             self._local.sqlite = self._connect()
         return self._local.sqlite
 
+    def reader(self) -> sqlite3.Connection:
+        """Open a further connection to the file. The caller closes it."""
+        return sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY)
+
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY
@@ -110,6 +114,7 @@ class SandboxDatabase:
         made.execute(f"PRAGMA cache_size = -{_CACHE}")
         made.execute(f"PRAGMA foreign_keys = {'OFF' if self._dbless else 'ON'}")
         made.create_function("statement_timeout", 1, self._set_timeout)
+        made.create_function("moment", 0, lambda: time.time_ns() // 1000)
         self._all.append(made)
         return made
 
@@ -255,6 +260,15 @@ class SandboxDatabase:
         """Return the value of a key, or None."""
         found = self.connection.execute("SELECT value FROM lmdb WHERE key = ?", [key]).fetchone()
         return found and str(found[0])
+
+    def lmdb_page(self, start: str, prefix: str, size: float) -> str:
+        """Return the first rows with a prefix, from a key on, as JSON."""
+        found = self.connection.execute(
+            "SELECT key, value FROM lmdb WHERE key >= ? AND substr(key, 1, ?) = ? ORDER BY key"
+            " LIMIT ?",
+            [start, len(prefix), prefix, int(size)],
+        )
+        return json.dumps([{"key": key, "value": value} for key, value in found])
 
     def lmdb_commit(self, text: str) -> str:
         """Run all of some operations or none; return the result of each as JSON."""

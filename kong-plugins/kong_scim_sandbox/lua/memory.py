@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from threading import RLock
 
 
@@ -55,6 +56,7 @@ class SharedDictionary:
     def __init__(self) -> None:
         self._lock = RLock()
         self._values: dict[str, tuple[float, object]] = {}
+        self._lists: dict[str, deque[object]] = {}
 
     def get(self, key: str) -> object:
         """Return a value, or None."""
@@ -86,6 +88,31 @@ class SharedDictionary:
             number = (old if isinstance(old, (int, float)) else start) + by
             self.set(key, number, ttl)
             return number
+
+    def time_left(self, key: str) -> float | None:
+        """Return for how many seconds a value is kept, 0 for no limit, or None without a value."""
+        with self._lock:
+            ends, _ = self._values.get(key, (0.0, None))
+            left = ends - time.monotonic()
+            return None if left <= 0 else 0 if math.isinf(left) else left
+
+    def expire(self, key: str, ttl: float) -> None:
+        """Keep a value for so many seconds from now on; 0 for no limit."""
+        with self._lock:
+            value = self.get(key)
+            if value is not None:
+                self.set(key, value, ttl)
+
+    def push(self, key: str, value: object) -> None:
+        """Append to a list."""
+        with self._lock:
+            self._lists.setdefault(key, deque()).append(value)
+
+    def pop(self, key: str) -> object:
+        """Take the first value of a list, or None."""
+        with self._lock:
+            values = self._lists.get(key)
+            return values.popleft() if values else None
 
     def delete(self, key: str) -> None:
         """Delete a value."""

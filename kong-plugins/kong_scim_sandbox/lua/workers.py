@@ -60,6 +60,19 @@ class PluginServerClient(Protocol):
         """
 
 
+class Channel(Protocol):
+    """The channel between a control plane and a data plane, as one of them sees it."""
+
+    def peers(self) -> dict[str, list[str]]:
+        """Return the capabilities of the nodes that are connected, by their names."""
+
+    def call(self, peer: str, method: str, argument: str) -> str:
+        """Call a method of a node, and return ``{"ok": result}`` or ``{"error": text}`` as JSON."""
+
+    def send_configuration(self) -> None:
+        """Have the data plane get the configuration soon."""
+
+
 class _Thread(threading.local):
     runtime: Runtime | None = None
     is_first = False
@@ -74,6 +87,7 @@ class Workers:
     :param settings: Values of ``kong.configuration`` that differ from those of the sandbox.
     :ivar metrics: The metrics of scim-bridge.
     :ivar plugin_server: The plugin server for scim-bridge. It is set before :meth:`run_first`.
+    :ivar channel: The channel of a node of a hybrid gateway. It is set before any call.
     """
 
     def __init__(
@@ -85,6 +99,7 @@ class Workers:
     ) -> None:
         self.database = database
         self.plugin_server: PluginServerClient | None = None
+        self.channel: Channel | None = None
         self._events: Queue[tuple[str, str] | None] = Queue()
         self._settings = settings or {}
         self.metrics = Metrics()
@@ -133,6 +148,22 @@ class Workers:
             self.database.roll_back()
         answer, admin_answer = result if isinstance(result, tuple) else (result, None)
         return text_of(answer), json.loads(text_of(admin_answer)) if admin_answer else None
+
+    def on_call(self, method: str, peer: str, argument: str) -> str:
+        """Run a call of the other side of the channel; argument and result are JSON."""
+        try:
+            answer = self._runtime().call("on_call", method, peer, octets(argument))
+        finally:
+            self.database.roll_back()
+        return text_of(answer)
+
+    def send_event(self, source: str, event: str) -> None:
+        """Have the first worker handle an event."""
+        self._events.put((source, event))
+
+    def await_events(self) -> None:
+        """Wait until the first worker has handled the events so far."""
+        self._events.join()
 
     def first_message(
         self, facts: Mapping[str, Any], body: Callable[[], tuple[bytes | None, str | None]]
@@ -194,6 +225,8 @@ class Workers:
                 if event is None:
                     return
                 self._runtime().call("event", *event)
+                self._runtime().call("run_timers", 0)
+                self._events.task_done()
 
     def stop_first(self) -> None:
         """Have the first worker end when its present work is done."""
@@ -225,6 +258,8 @@ class Workers:
             "entity_delete": self.database.entity_delete,
             "lmdb_get": self.database.lmdb_get,
             "lmdb_commit": self.database.lmdb_commit,
+            "lmdb_page": self.database.lmdb_page,
+            "call_peer": lambda *call: self._known_channel().call(*call),
             "schemas": self.database.schemas,
             "error": database.error,
             "is_reference": vault.is_reference,
@@ -250,7 +285,14 @@ class Workers:
             "shared_get": self.shared.get,
             "shared_set": self.shared.set,
             "shared_safe_set": self.shared.set,
+            "shared_add": self.shared.add,
             "shared_safe_add": self.shared.add,
+            "shared_ttl": self.shared.time_left,
+            "shared_expire": self.shared.expire,
+            "shared_rpush": self.shared.push,
+            "shared_lpop": self.shared.pop,
+            "peers": lambda: json.dumps(self._known_channel().peers()),
+            "send_configuration": lambda: self._known_channel().send_configuration(),
             "shared_incr": self.shared.increase,
             "shared_delete": self.shared.delete,
             "now": time.time,
@@ -267,6 +309,11 @@ class Workers:
             "body_file": lambda: _of_body(1),
         }
 
+    def _known_channel(self) -> Channel:
+        if self.channel is None:
+            raise RuntimeError("there is no channel")
+        return self.channel
+
     def _known_plugin_server(self) -> PluginServerClient:
         if self.plugin_server is None:
             raise RuntimeError("there is no plugin server")
@@ -282,6 +329,7 @@ class Workers:
                 "workspace": WORKSPACE,
                 "trusted": {},
                 "acl_priority": PLUGINS["acl"][0],
+                "has_channel": self.channel is not None,
                 **self._settings,
             }
         )

@@ -175,7 +175,9 @@ local function publish(events, is_revocation, keys)
   revocations.lift(events)
 
   local longest = not is_only_new(events) and ACKS_WAIT or nil
-  if is_revocation and live_config.is_guarded(internals.workspace()) then
+  if kong.configuration.role == "control_plane" then -- which serves no requests from its caches
+    longest = nil
+  elseif is_revocation and live_config.is_guarded(internals.workspace()) then
     longest = ACKS_WAIT_OF_REVOCATION
   end
 
@@ -183,6 +185,12 @@ local function publish(events, is_revocation, keys)
   if internals.has_database() then
     assert(ngx.timer.at(0, post_events, events, internals.workspace()))
   end
+end
+
+
+--- Waits until each worker has handled the events before this one, such as that of a new configuration.
+function _M.await_workers()
+  forget_everywhere({}, ACKS_WAIT)
 end
 
 

@@ -4,6 +4,7 @@ local batch = require "kong.plugins.scim-bridge.batch"
 local caches = require "kong.plugins.scim-bridge.caches"
 local entities = require "kong.plugins.scim-bridge.entities"
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local fleet = require "kong.plugins.scim-bridge.fleet"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local lookups = require "kong.plugins.scim-bridge.lookups"
 local memory = require "kong.plugins.scim-bridge.memory"
@@ -174,6 +175,7 @@ local function run(tx, steps)
     tx.batch:add(statement)
   end
 
+  fleet.before_commit(tx)
   tx.committing, tx.is_revocation = true, revocations.note(tx.events)
   subjects.note(tx.events)
   tx.batch:add("COMMIT", { ends = true })
@@ -233,6 +235,7 @@ local function attempt(arg, together)
     else
       subjects.undo(events)
     end
+    fleet.after_commit(tx)
     caches.publish(events, tx.is_revocation, tx.keys)
   end
 

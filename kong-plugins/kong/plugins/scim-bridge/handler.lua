@@ -4,7 +4,9 @@
 local body = require "kong.plugins.scim-bridge.body"
 local caches = require "kong.plugins.scim-bridge.caches"
 local commit = require "kong.plugins.scim-bridge.commit"
+local control_plane = require "kong.plugins.scim-bridge.control_plane"
 local credentials = require "kong.plugins.scim-bridge.credentials"
+local data_plane = require "kong.plugins.scim-bridge.data_plane"
 local diagnose = require "kong.plugins.scim-bridge.diagnosis"
 local drift = require "kong.plugins.scim-bridge.drift"
 local envelope = require "kong.plugins.scim-bridge.envelope"
@@ -39,6 +41,12 @@ local ScimBridgeHandler = {
 }
 
 
+--- Returns a function of kong.scim that reads or writes the gateway's data. A data plane has none of its own.
+local function on_control_plane(name, fn)
+  return data_plane.elsewhere(name) or envelope.wrap(fn)
+end
+
+
 function ScimBridgeHandler:init_worker()
   -- the plugin server finds methods by name on the global table (plugin_servers/rpc/mp_rpc.lua)
   kong.scim = {
@@ -46,11 +54,11 @@ function ScimBridgeHandler:init_worker()
     body = envelope.wrap(body.piece),
     wake = envelope.wrap(node.wake),
     answer_admin_request = envelope.wrap(node.answer_admin_request),
-    query = envelope.wrap(query),
-    drift = envelope.wrap(drift),
-    review = envelope.wrap(review),
-    commit = envelope.wrap(commit),
-    credentials = envelope.wrap(credentials),
+    query = on_control_plane("query", query),
+    drift = on_control_plane("drift", drift),
+    review = on_control_plane("review", review),
+    commit = on_control_plane("commit", commit),
+    credentials = on_control_plane("credentials", credentials),
     request_tick = envelope.wrap(tick.request_tick),
     report = envelope.wrap(metrics.report),
     diagnose = envelope.wrap(diagnose),
@@ -65,6 +73,8 @@ function ScimBridgeHandler:init_worker()
   live_config.init_worker()
   subjects.init_worker()
   tick.init_worker()
+  control_plane.init_worker()
+  data_plane.init_worker()
 end
 
 

@@ -128,6 +128,7 @@ end
 
 _M.lmdb_get = private("resty.lmdb", "get") -- resty/lmdb.lua
 _M.lmdb_begin = private("resty.lmdb.transaction", "begin") -- resty/lmdb/transaction.lua
+_M.lmdb_page = private("resty.lmdb.prefix", "page") -- resty/lmdb/prefix.lua
 -- the functions of Kong's incremental sync (kong/db/declarative/import.lua)
 _M.delete_entity = private("kong.db.declarative", "delete_entity_for_txn")
 _M.insert_entity = private("kong.db.declarative", "insert_entity_for_txn")

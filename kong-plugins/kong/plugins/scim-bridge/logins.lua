@@ -2,7 +2,9 @@
 -- which is looked up among the usernames and custom_ids of consumers. Directories ignore case, and so does
 -- the look-up.
 
+local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local name_index = require "kong.plugins.scim-bridge.name_index"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
@@ -104,6 +106,11 @@ function _M.keys(entity, workspace)
 end
 
 
+local function is_data_plane()
+  return hybrid.channel() ~= "here"
+end
+
+
 -- A DB-less Kong finds a consumer only by a name in its exact case. So each name of SCIM's consumers has a
 -- row in LMDB, by the name in lower case, with the ids of all consumers that have it.
 
@@ -164,7 +171,7 @@ end
 
 
 local function find_in_memory(name)
-  local ids, err = ids_of(name)
+  local ids, err = (is_data_plane() and name_index.find or ids_of)(name)
   for _, field in ipairs({ "username", "custom_id" }) do
     local consumer
     if not err then
@@ -214,7 +221,12 @@ end
 --- Returns the ids of the consumers that a name may mean.
 function _M.find(name)
   local workspace = internals.workspace()
-  local ids, err = kong.cache:get(key_of(name, workspace), FOUND, find, name, workspace)
+  local ids, err
+  if is_data_plane() then -- an index in memory, which may be an old one for a moment
+    ids, err = find(name, workspace)
+  else
+    ids, err = kong.cache:get(key_of(name, workspace), FOUND, find, name, workspace)
+  end
   if err then
     return nil, err
   end
@@ -245,6 +257,8 @@ end
 function _M.init_worker()
   if internals.has_database() then
     internals.on_event(on_change, "crud", "consumers")
+  elseif is_data_plane() then
+    name_index.init_worker()
   end
 end
 

@@ -2,10 +2,12 @@
 -- request.
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
+local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local read_epoch = require("kong.plugins.scim-bridge.epoch").read
 local live_config = require "kong.plugins.scim-bridge.live_config"
 local memberships = require "kong.plugins.scim-bridge.memberships"
+local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
 local kong  = kong
@@ -21,12 +23,14 @@ function _M.is_guarded()
 end
 
 
+--- Returns the facts about this node. The database of a data plane is that of its control plane.
 function _M.host()
-  local database = kong.configuration.database
+  local channel = hybrid.channel()
+  local is_data_plane = channel == "cluster"
   return {
-    dialect = database == "postgres" and "postgresql" or "sqlite",
-    database = database,
-    role = kong.configuration.role,
+    dialect = (is_data_plane or internals.has_database()) and postgres.DIALECT or "sqlite",
+    database = is_data_plane and postgres.DATABASE or kong.configuration.database,
+    channel = channel,
     kong_version = kong.version,
     node_id = kong.node.get_id(),
     workspace = internals.workspace(),

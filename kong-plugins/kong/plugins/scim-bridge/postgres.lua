@@ -71,14 +71,23 @@ local INVALIDATIONS = [[
          clock_timestamp() + interval '1 second', clock_timestamp() + interval '%d seconds', %s, key
     FROM json_array_elements_text(%s) AS key]]
 
--- the types of columns and their values in JSON, by the type of the field in Kong's schema
+local TAGS = [[
+  SELECT id, to_json(COALESCE(tags, '{}'))::text AS tags FROM consumers WHERE ws_id = %s AND id IN (%s)
+     FOR SHARE]]
+
+local DELTAS = [[
+  WITH new AS (INSERT INTO clustering_sync_version DEFAULT VALUES RETURNING version)
+  INSERT INTO clustering_sync_delta (version, type, pk, ws_id, entity)
+  SELECT new.version, delta.type, delta.pk, %s, COALESCE(delta.entity, 'null')
+    FROM new, json_to_recordset(%s) AS delta (type text, pk json, entity json)]]
+
 local MIGRATIONS = [[
   SELECT to_json(COALESCE(executed, '{}'))::text AS executed,
          to_json(COALESCE(pending, '{}'))::text AS pending
     FROM schema_meta
    WHERE key = 'schema_meta' AND subsystem = 'scim-bridge']]
 
-
+-- the types of columns and their values in JSON, by the type of the field in Kong's schema
 local TYPES = {
   boolean = "boolean",
   foreign = "uuid",
@@ -89,7 +98,10 @@ local TYPES = {
 }
 
 
-local _M = {}
+local _M = {
+  DATABASE = "postgres", -- the name in kong.conf
+  DIALECT = "postgresql",
+}
 
 
 local function table_of(schema)
@@ -320,6 +332,43 @@ end
 --- Selects the migrations of scim-bridge that were run, as JSON texts (strategies/postgres/connector.lua).
 function _M.migrations()
   return MIGRATIONS
+end
+
+
+-- -- A hybrid gateway --------------------------------------------------------
+
+--- Selects the present time in microseconds, as text.
+function _M.moment()
+  return "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint::text AS moment"
+end
+
+
+--- Notifies those who listen to a channel, at COMMIT.
+function _M.notify(channel, payload)
+  return fmt("SELECT pg_notify(%s, %s)", channel, payload)
+end
+
+
+--- Selects consumers with their tags in JSON. A commit on one of them ends before, or waits until the
+-- transaction ends.
+-- @param ids a JSON list
+function _M.tags(workspace, ids)
+  return fmt(TAGS, workspace, fmt(IS_ONE_OF, ids))
+end
+
+
+--- Has other writers of deltas wait until the transaction ends, so that they are committed in the order of
+-- their versions.
+function _M.lock_deltas()
+  return "LOCK TABLE clustering_sync_version IN SHARE ROW EXCLUSIVE MODE"
+end
+
+
+--- Inserts changed entities for data planes that fetch changes
+-- (clustering/services/sync/strategies/postgres.lua).
+-- @param deltas a JSON list of objects with the type, the primary key, and the entity unless it is deleted
+function _M.deltas(deltas, workspace)
+  return fmt(DELTAS, workspace, deltas)
 end
 
 

@@ -2,6 +2,7 @@
 -- event empties a worker's own cache, and a busy worker may handle it late, so the guard looks here on each
 -- request.
 
+local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local tags = require "kong.plugins.scim-bridge.tags"
 
@@ -15,7 +16,9 @@ local PREFIX = "scim-bridge:revoked:"
 local TTL = (tonumber(kong.configuration.db_update_frequency) or 5) + 1
 
 
-local _M = {}
+local _M = {
+  PREFIX = PREFIX, -- access_changes.lua makes further notes on a data plane
+}
 
 
 --- Returns by id, for each consumer that a commit writes or deletes, whether it has no access afterwards.
@@ -28,6 +31,33 @@ local function outcomes(events)
   end
 
   return revoked
+end
+
+
+--- Returns for the data planes who has no access after a commit, and who got it back.
+-- @return { revoked = ids, lifted = a list of { id, tags = tags.text() } }
+function _M.changes(events)
+  local suspended, present = {}, {} -- before the commit, and after it
+  for _, event in ipairs(events) do
+    if event.dao.schema.name == "consumers" and not event.quiet then
+      local old = event.old_entity
+      if old and suspended[old.id] == nil then
+        suspended[old.id] = tags.is_suspended(old)
+      end
+      present[event.entity.id] = event.entity
+    end
+  end
+
+  local changes = { revoked = envelope.array({}), lifted = envelope.array({}) }
+  for id, is_revoked in pairs(outcomes(events)) do
+    if is_revoked then
+      table.insert(changes.revoked, id)
+    elseif suspended[id] then
+      table.insert(changes.lifted, { id = id, tags = tags.text(present[id]) })
+    end
+  end
+
+  return changes
 end
 
 
@@ -83,8 +113,11 @@ function _M.lift(events)
 end
 
 
+--- Tells whether there is a note that a consumer has no access. A negative number is a note of
+-- access_changes.lua that it has.
 function _M.is_revoked(id)
-  return internals.shared():get(PREFIX .. id) ~= nil
+  local note = internals.shared():get(PREFIX .. id)
+  return note == true or type(note) == "number" and note > 0
 end
 
 

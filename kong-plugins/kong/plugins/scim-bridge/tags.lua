@@ -62,6 +62,20 @@ function _M.read(consumer)
 end
 
 
+--- Returns what a consumer's tags say, but for its last event, as a text that can be compared.
+function _M.text(consumer)
+  local kept = {}
+  for _, each in ipairs(tags_of(consumer)) do
+    if each:find(_M.EVENT, 1, true) ~= 1 then
+      kept[#kept + 1] = each
+    end
+  end
+
+  table.sort(kept)
+  return table.concat(kept, ",")
+end
+
+
 --- Returns the tags of an entity, with the tag that begins with a prefix replaced.
 -- @param tag the new tag; nil for none
 function _M.replaced(entity, prefix, tag)

@@ -3,6 +3,7 @@
 -- node.
 
 local instances = require "kong.plugins.scim-bridge.instances"
+local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local metrics = require "kong.plugins.scim-bridge.metrics"
 local live_config = require "kong.plugins.scim-bridge.live_config"
@@ -112,9 +113,13 @@ function _M.init_worker()
     return
   end
 
-  if kong.configuration.role == "data_plane" then
-    kong.log.warn("this is a data plane, where the next push of the control plane wipes what is written: ",
-                  "the plugin scim answers 501 here. Send provisioning to a traditional or a DB-less Kong")
+  local channel = hybrid.channel()
+  if channel == "off" then
+    kong.log.warn("this is a data plane without cluster_rpc, so it cannot reach its control plane: the ",
+                  "plugin scim answers 501 here. Set cluster_rpc = on on all nodes")
+  elseif channel == "konnect" then
+    kong.log.warn("this is a data plane of Konnect, whose control plane does not run scim-bridge: the ",
+                  "plugin scim answers 501 here")
   elseif kong.configuration.role ~= "control_plane" then
     internals.on_event(schedule, SOURCE, REQUESTED)
     internals.on_configuration_loaded(schedule) -- SCIM's rows are gone, so people wait for this tick

@@ -557,6 +557,87 @@ return {
       "default": "keep",
       "required": true
      }
+    },
+    {
+     "targets": {
+      "description": "Whether a group is an ACL group in Kong, a consumer group, or both. The same rules hold for roles and entitlements.",
+      "type": "record",
+      "fields": [
+       {
+        "map": {
+         "description": "Name of a group in Kong, after mapping and prefix, to what it is there; tried first.",
+         "type": "map",
+         "keys": {
+          "type": "string"
+         },
+         "values": {
+          "type": "string",
+          "len_min": 0,
+          "one_of": [
+           "acl",
+           "consumer_group",
+           "both"
+          ]
+         },
+         "default": {},
+         "required": true
+        }
+       },
+       {
+        "patterns": {
+         "description": "Tried in their order where `map` has not the name.",
+         "type": "array",
+         "elements": {
+          "type": "record",
+          "fields": [
+           {
+            "pattern": {
+             "description": "Regular expression (Python) for the whole name of a group in Kong.",
+             "type": "string",
+             "len_min": 1,
+             "len_max": 512,
+             "is_regex": true,
+             "required": true
+            }
+           },
+           {
+            "target": {
+             "description": "What a group with such a name is in Kong.",
+             "type": "string",
+             "len_min": 0,
+             "one_of": [
+              "acl",
+              "consumer_group",
+              "both"
+             ],
+             "required": true
+            }
+           }
+          ]
+         },
+         "len_min": 0,
+         "len_max": 64,
+         "default": [],
+         "required": true
+        }
+       },
+       {
+        "default": {
+         "description": "What all other groups are in Kong: an ACL group (`acl`), a consumer group (`consumer_group`, which only Kong Enterprise has), or `both`.",
+         "type": "string",
+         "len_min": 0,
+         "one_of": [
+          "acl",
+          "consumer_group",
+          "both"
+         ],
+         "default": "acl",
+         "required": true
+        }
+       }
+      ],
+      "required": true
+     }
     }
    ],
    "required": true
@@ -594,6 +675,58 @@ return {
      }
     }
    ],
+   "required": true
+  }
+ },
+ {
+  "subjects": {
+   "description": "How the tokens of issuers name users, for people who have no consumer: the guard refuses the tokens of users who are disabled or deleted (see `claims` of `scim-bridge`).",
+   "type": "array",
+   "elements": {
+    "type": "record",
+    "fields": [
+     {
+      "issuer": {
+       "description": "`iss` of the tokens, to the letter. For a source whose claims have no `iss`, the issuer that `claims_issuer` of `scim-bridge` names.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 512,
+       "match": "^[^%c%s]+$",
+       "required": true
+      }
+     },
+     {
+      "claim": {
+       "description": "Claim that names the user, such as `sub`, `oid`, `preferred_username` or `email`. A claim in an object is written with dots.",
+       "type": "string",
+       "len_min": 1,
+       "len_max": 128,
+       "default": "sub",
+       "required": true
+      }
+     },
+     {
+      "attribute": {
+       "description": "SCIM attribute with the value of the claim, such as `externalId`, `userName` or `emails.value`. No two users can have the same value.",
+       "type": "string",
+       "len_min": 0,
+       "default": "externalId",
+       "required": true
+      }
+     },
+     {
+      "ignore_case": {
+       "description": "Whether `Ann@Example.com` in a token is the user `ann@example.com`. Only the letters of ASCII have a case here.",
+       "type": "boolean",
+       "default": false,
+       "required": true
+      }
+     }
+    ]
+   },
+   "len_min": 0,
+   "len_max": 16,
+   "default": [],
    "required": true
   }
  },

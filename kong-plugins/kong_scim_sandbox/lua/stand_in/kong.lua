@@ -96,6 +96,8 @@ function worker_events.post(source, event, data)
   end
   if source == "scim-bridge" and not registered[1] then
     host.send_event(source, event)
+  elseif source == "clustering" then
+    host.send_configuration()
   end
 
   return true
@@ -185,6 +187,7 @@ kong = {
     nginx_http_client_body_buffer_size = "8k", -- kong/templates/kong_defaults.lua
     nginx_http_client_max_body_size = "0",
     loaded_plugins = { prometheus = true },
+    konnect_mode = node.konnect_mode,
   },
   db = db,
   cache = new_cache("cache"),
@@ -249,6 +252,34 @@ kong = {
 
 for _, level in ipairs({ "debug", "info", "notice", "warn", "err" }) do
   kong.log[level] = logger(level)
+end
+
+
+-- -- The channel between a control plane and data planes ----------------------
+
+local methods = {} -- that the other side may call
+
+
+kong.rpc = node.has_channel and {
+  callbacks = {
+    register = function(_, method, fn)
+      methods[method] = fn
+    end,
+  },
+  get_peers = function()
+    return json.decode(host.peers())
+  end,
+  call = function(_, peer, method, argument)
+    local answer = json.decode(host.call_peer(peer, method, json.encode(argument)))
+    return answer.ok, answer.error
+  end,
+} or nil
+
+
+--- Runs a call of the other side.
+local function on_call(method, peer, argument)
+  local ok, err = methods[method](peer, json.decode(argument))
+  return json.encode({ ok = ok, error = err })
 end
 
 
@@ -366,6 +397,7 @@ local modules = {
       } }
     end,
   },
+  ["ngx.semaphore"] = { new = current.new_semaphore },
   ["ngx.base64"] = { decode_base64url = host.decode_base64url },
   ["pl.tablex"] = { deepcompare = deepcompare },
   ["table.clone"] = shallow_copy,
@@ -379,4 +411,4 @@ local modules = {
 }
 
 
-return modules
+return modules, on_call

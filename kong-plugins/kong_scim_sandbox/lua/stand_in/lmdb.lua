@@ -56,6 +56,13 @@ return {
       return host.lmdb_get(key)
     end,
   },
+  --- Returns the rows with a prefix from a key on, and whether there are more.
+  prefix = {
+    page = function(start, prefix, _, size)
+      local rows = json.decode(host.lmdb_page(start, prefix, size))
+      return rows, #rows == size
+    end,
+  },
   transaction = {
     begin = function()
       return setmetatable({}, Transaction)

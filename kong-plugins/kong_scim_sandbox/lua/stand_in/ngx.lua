@@ -8,7 +8,8 @@ local current = {}
 
 
 local shared = {}
-for _, name in ipairs({ "get", "set", "safe_set", "safe_add", "incr", "delete" }) do
+for _, name in ipairs({ "get", "set", "safe_set", "add", "safe_add", "incr", "delete", "ttl", "expire",
+                        "rpush", "lpop" }) do
   shared[name] = function(_, ...)
     return host["shared_" .. name](...)
   end
@@ -110,6 +111,15 @@ ngx.socket = {
 }
 
 
+local Semaphore = {}
+Semaphore.__index = Semaphore
+
+
+function Semaphore:post(count)
+  self.count = self.count + count
+end
+
+
 local _M = {}
 
 
@@ -147,6 +157,25 @@ function _M.run_timers(seconds)
     ngx.ctx = {}
     timer.fn(false, unpack(timer.arguments, 1, timer.arguments.n))
   end
+end
+
+
+--- Waits for a semaphore: runs the timers that are due, of which one may post it.
+function Semaphore:wait()
+  if self.count == 0 then
+    _M.run_timers(0)
+  end
+  if self.count == 0 then
+    return nil, "timeout"
+  end
+
+  self.count = self.count - 1
+  return true
+end
+
+
+function _M.new_semaphore()
+  return setmetatable({ count = 0 }, Semaphore)
 end
 
 

@@ -6,7 +6,7 @@ local json = ...
 local IDS = "SELECT value FROM json_each(%s)"
 
 
-local _M = {}
+local _M = { DATABASE = "sqlite", DIALECT = "sqlite" }
 
 
 --- A transaction that writes waits at its beginning until no other one writes. statement_timeout is a
@@ -49,6 +49,25 @@ end
 function _M.invalidations(_, _, channel, keys)
   return ("INSERT OR REPLACE INTO cluster_events (rowid, channel, data) VALUES (1, %s, %s)")
          :format(channel, keys)
+end
+
+
+-- -- A hybrid gateway -------------------------------------------------------
+
+--- `moment` is a function of the sandbox.
+function _M.moment()
+  return "SELECT moment() AS moment"
+end
+
+
+--- There is no other control plane.
+function _M.notify()
+  return "SELECT 1"
+end
+
+
+function _M.tags(_, ids)
+  return ("SELECT id, COALESCE(tags, '[]') AS tags FROM consumers WHERE id IN (%s)"):format(IDS:format(ids))
 end
 
 

@@ -14,9 +14,10 @@ local json = stand_in("json.lua")
 local dao = stand_in("dao.lua", host, json)
 local connector = stand_in("connector.lua", host, json)
 local lmdb = stand_in("lmdb.lua", host, json)
-local modules = stand_in("kong.lua", host, json, current, dao, connector)
+local modules, on_call = stand_in("kong.lua", host, json, current, dao, connector)
 
 modules["resty.lmdb"] = lmdb.lmdb
+modules["resty.lmdb.prefix"] = lmdb.prefix
 modules["resty.lmdb.transaction"] = lmdb.transaction
 modules["kong.db.declarative"] = lmdb.declarative
 modules["kong.plugins.scim-bridge.postgres"] = stand_in("sqlite.lua", json)
@@ -82,6 +83,15 @@ function _M.call(name, text, request)
   local admin_answer = ngx.ctx.scim_admin_answer
   current.run_timers(0)
   return answer, admin_answer and json.encode(admin_answer) or nil
+end
+
+
+--- Runs a call of the other side of the channel; its argument and result are JSON.
+function _M.on_call(method, peer, argument)
+  current.enter({})
+  local result = on_call(method, peer, argument)
+  current.run_timers(0)
+  return result
 end
 
 
