@@ -162,6 +162,7 @@ def founded() -> Iterator[Company]:
         gateway = stack.enter_context(
             running_gateway("sandbox", beside=beside, events=events, **CONFIG)
         )
+        gateway.scim.headers["User-Agent"] = "Okta SCIM Client 1.0.0"
         company = Company(gateway)
         _send_everybody(company)
         yield company

@@ -110,7 +110,7 @@ class TestOverview:
         assert "were given up" in tiles[4]
         last = page.locator(".last").inner_text()
         assert "GET /Users?count=1" in last
-        assert "with the token idp (python-httpx)" in last
+        assert "with the token idp (Okta)" in last
 
     def test_has_its_charts_as_tables_too(self, tab: Tab) -> None:
         page = tab.open()
@@ -239,14 +239,22 @@ class TestProviderLog:
         assert "There are no requests" in tab.open("log").locator("main").inner_text()
 
 
+CHANGES = (0, 0, 0, 1, 0, 2, 5, 14, 38, 52, 47, 31, 26, 44, 58, 49, 33, 21, 9, 4, 2, 1, 0, 0)
+"""Of each hour of the day on the pictures: a tenant of the tests has those of one hour."""
+
+
 def test_pictures_of_the_documentation_are_written_when_that_is_asked_for(
-    new_tab: Callable[..., Tab], company: Company, request: pytest.FixtureRequest
+    new_tab: Callable[..., Tab], company: Company, relay: Relay, request: pytest.FixtureRequest
 ) -> None:
     if not request.config.getoption("--write-screenshots"):
         pytest.skip("only with --write-screenshots")
     image = pytest.importorskip("PIL.Image", reason="Pillow comes with the extra bench")
     tab = new_tab(viewport={"width": 1280, "height": 800}, color_scheme="light")
     IMAGES.mkdir(parents=True, exist_ok=True)
+    overview = company.get("/Overview")
+    for hour, changes in zip(overview["day"], CHANGES, strict=True):
+        hour |= {"changes": changes, "requests": 3 * changes, "failed": changes // 13}
+    relay.answers["/Overview"] = (200, overview)
     for name in PAGES:
         page = tab.open(path_of(name, company))
         if name == "deliveries":
