@@ -119,7 +119,11 @@ class Company:
         self.gateway.decide("lift")
         self._leavers = [new_user(scim, unique("leaver"))["id"] for _ in range(LEAVERS)]
         # Who is new may go: these have been there for long.
-        run(self.gateway, "UPDATE scim_resources SET created = '2020-01-01T00:00:00.000000+00:00'")
+        run(
+            self.gateway,
+            "UPDATE scim_resources SET created = '2020-01-01T00:00:00.000000+00:00' "
+            "WHERE type = 'User'",
+        )
         for each in self._leavers:
             scim.delete(f"/Users/{each}")
 

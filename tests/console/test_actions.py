@@ -194,7 +194,8 @@ class TestMappingPreview:
 
 
 class TestAccessReview:
-    def test_is_filtered_by_the_gateway(self, tab: Tab, relay: Relay) -> None:
+    def test_is_filtered_by_the_gateway(self, tab: Tab, company: Company, relay: Relay) -> None:
+        company.lift()  # a review is about what Kong has
         today = datetime.now(UTC).date().isoformat()
         page = tab.open("review")
         page.get_by_label("ACL group").fill("payments")

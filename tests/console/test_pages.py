@@ -109,7 +109,7 @@ class TestOverview:
         assert "needs a decision" in tiles[3]
         assert "were given up" in tiles[4]
         last = page.locator(".last").inner_text()
-        assert "GET /Users?count=1" in last
+        assert "GET /Users" in last
         assert "with the token idp (Okta)" in last
 
     def test_has_its_charts_as_tables_too(self, tab: Tab) -> None:
