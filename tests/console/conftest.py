@@ -54,9 +54,11 @@ def shared_console(_shared_relay: Relay) -> Iterator[RunningConsole]:
     console.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One Chromium for the whole session."""
+    """One Chromium for each file: playwright runs an event loop in this thread until it ends, and
+    other tests of this process need one of their own.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium, or set KONG_SCIM_CHROMIUM")
