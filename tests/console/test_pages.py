@@ -251,6 +251,7 @@ def test_pictures_of_the_documentation_are_written_when_that_is_asked_for(
     image = pytest.importorskip("PIL.Image", reason="Pillow comes with the extra bench")
     tab = new_tab(viewport={"width": 1280, "height": 800}, color_scheme="light")
     IMAGES.mkdir(parents=True, exist_ok=True)
+    company.look()
     overview = company.get("/Overview")
     for hour, changes in zip(overview["day"], CHANGES, strict=True):
         hour |= {"changes": changes, "requests": 3 * changes, "failed": changes // 13}
