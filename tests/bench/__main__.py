@@ -56,10 +56,11 @@ SECTIONS: dict[str, tuple[str, Measure]] = {
 @click.option("--only", type=click.Choice(list(SECTIONS)), multiple=True, help="Some sections.")
 @click.option("--long", is_flag=True, help="Also what takes an hour.")
 @click.option("--quick", is_flag=True, help="A twentieth of everything, to try the machinery.")
+@click.option("--short", is_flag=True, help="A quarter of everything, in half an hour.")
 @click.option("--write", is_flag=True, help="Write the tables into docs/performance.md.")
-def main(only: tuple[str, ...], long: bool, quick: bool, write: bool) -> None:
+def main(only: tuple[str, ...], long: bool, quick: bool, short: bool, write: bool) -> None:
     """Measure, and print each section when it is done."""
-    OPTIONS.long, OPTIONS.quick = long, quick
+    OPTIONS.long, OPTIONS.quick, OPTIONS.short = long, quick, short
     console = Console(width=150)
     console.print(machine.description())
     missed = 0

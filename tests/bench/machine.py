@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.options import OPTIONS
+
 
 def description() -> str:
     """Return a sentence with the machine and the versions."""
@@ -26,6 +28,8 @@ def description() -> str:
     kong = os.environ.get("KONG_SCIM_KONG")
     if kong:
         parts += [f"Kong {_output(kong, 'version').split()[-1]}", "two workers"]
+    if OPTIONS.short:
+        parts.append("a short run (`--short`), with a quarter of the numbers that the text names")
     return "; ".join(parts)
 
 
