@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from company import Company, found, give_up_deliveries
-from gateway import StandIn, serving
+from company import Company, founded
+from gateway import Relay
 from windows import RunningConsole, Tab
-
-from hosts import Gateway
-from receiver import receiver
-from variants import variant
 
 CHROMIUM = Path(os.environ.get("KONG_SCIM_CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
@@ -29,47 +25,40 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def company(_gateways: Callable[[str], Gateway]) -> Iterator[Company]:
-    """A tenant with people, a quarantine, and a receiver of webhooks that takes half of them."""
-    with receiver() as target:
-        target.behave = lambda body: 503 if b"Group" in body else 202
-        webhook = {"name": "hr", "url": target.url, "secret": "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw=="}
-        events = {"webhooks": [webhook], "allow_http": True, "allow_hosts": ["127.0.0.1"]}
-        net = {"users": 5}
-        with variant(_gateways("sandbox"), quarantine=net, events=events) as gateway:
-            try:
-                made = found(gateway)
-                give_up_deliveries(made)
-                yield made
-            finally:
-                gateway.decide("approve")  # otherwise nobody could clear it
+@pytest.fixture(scope="session")
+def company() -> Iterator[Company]:
+    """A company on a sandbox of its own. A test may leave Kong differing from SCIM, deliveries that
+    wait and the quarantine in any state; who needs these in one asks :class:`Company` for it."""
+    with founded() as company:
+        yield company
 
 
-@pytest.fixture(scope="module")
-def shared_stand_in(company: Company) -> Iterator[StandIn]:
-    stand_in = StandIn(company)
-    with serving(stand_in):
-        yield stand_in
+@pytest.fixture(scope="session")
+def _shared_relay(company: Company) -> Iterator[Relay]:
+    relay = Relay(company.gateway.scim_base)
+    with relay.serving():
+        yield relay
 
 
 @pytest.fixture
-def gateway_of_console(shared_stand_in: StandIn) -> StandIn:
-    """The gateway, which answers as it should until a test says otherwise."""
-    shared_stand_in.reset()
-    return shared_stand_in
+def relay(_shared_relay: Relay) -> Relay:
+    """The way from the console to the gateway, which changes nothing until a test says so."""
+    _shared_relay.reset()
+    return _shared_relay
 
 
-@pytest.fixture(scope="module")
-def shared_console(shared_stand_in: StandIn) -> Iterator[RunningConsole]:
-    console = RunningConsole(shared_stand_in.url)
+@pytest.fixture(scope="session")
+def shared_console(_shared_relay: Relay) -> Iterator[RunningConsole]:
+    console = RunningConsole(_shared_relay.url)
     yield console
     console.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One Chromium for the whole session."""
+    """One Chromium for each file: playwright runs an event loop in this thread until it ends, and
+    other tests of this process need one of their own.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium, or set KONG_SCIM_CHROMIUM")
@@ -81,7 +70,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def new_tab(
-    browser: Any, shared_console: RunningConsole, gateway_of_console: StandIn
+    browser: Any, shared_console: RunningConsole, relay: Relay
 ) -> Iterator[Callable[..., Tab]]:
     """Open tabs that share nothing; at the end, none may have complained or called others."""
     with contextlib.ExitStack() as stack:

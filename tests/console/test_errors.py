@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from company import Company
-from gateway import StandIn
+from gateway import Relay
 from windows import RunningConsole, Tab, violations
 
 PAGES = {
@@ -29,11 +29,11 @@ def alert(tab: Tab, where: str) -> str:
 
 
 def test_a_gateway_of_an_older_release_lacks_pages_and_not_the_console(
-    tab: Tab, gateway_of_console: StandIn
+    tab: Tab, relay: Relay
 ) -> None:
     for path in PAGES.values():
         detail = f"There is no SCIM endpoint at {path[1:]}: /ResourceTypes lists them"
-        gateway_of_console.answers[path] = (404, {"status": "404", "detail": detail})
+        relay.answers[path] = (404, {"status": "404", "detail": detail})
     found = {where: alert(tab, where) for where in PAGES}
     assert {
         where: text
@@ -43,44 +43,40 @@ def test_a_gateway_of_an_older_release_lacks_pages_and_not_the_console(
     assert violations(tab.page) == []
 
 
-def test_a_token_that_has_expired_and_one_that_lost_its_scope(
-    tab: Tab, gateway_of_console: StandIn
-) -> None:
-    gateway_of_console.answers["/People"] = (401, {"detail": "The token is not valid any more"})
+def test_a_token_that_has_expired_and_one_that_lost_its_scope(tab: Tab, relay: Relay) -> None:
+    relay.answers["/People"] = (401, {"detail": "The token is not valid any more"})
     text = alert(tab, "people")
     assert "The gateway does not accept the token" in text
     assert "start it again with a token that is valid" in text
-    gateway_of_console.answers["/Drift"] = (403, {"detail": "This needs the scope scim:admin"})
+    relay.answers["/Drift"] = (403, {"detail": "This needs the scope scim:admin"})
     text = alert(tab, "drift")
     assert "This needs the scope scim:admin" in text
     assert "needs a token with the scope scim:admin" in text
 
 
 def test_an_action_after_the_token_lost_its_scope_says_so_and_changes_nothing(
-    tab: Tab, company: Company, gateway_of_console: StandIn
+    tab: Tab, company: Company, relay: Relay
 ) -> None:
     page = tab.open("quarantine")
     before = company.gateway.scim.get("/Quarantine").json()
     page.get_by_role("button", name="Approve").click()
     refused = {"detail": "This needs the scope scim:admin"}
-    gateway_of_console.answers["/Quarantine"] = (403, refused)
+    relay.answers["/Quarantine"] = (403, refused)
     page.get_by_role("dialog").get_by_role("button", name="Approve").click()
     page.get_by_role("dialog").get_by_text("This needs the scope scim:admin").wait_for()
     assert company.gateway.scim.get("/Quarantine").json() == before
 
 
-def test_what_failed_is_tried_again_at_the_press_of_a_button(
-    tab: Tab, gateway_of_console: StandIn
-) -> None:
-    gateway_of_console.answers["/People"] = (503, {"detail": "The database does not answer"})
+def test_what_failed_is_tried_again_at_the_press_of_a_button(tab: Tab, relay: Relay) -> None:
+    relay.answers["/People"] = (503, {"detail": "The database does not answer"})
     assert "The database does not answer" in alert(tab, "people")
-    gateway_of_console.answers.clear()
+    relay.answers.clear()
     tab.page.get_by_role("button", name="Try again").click()
     tab.page.get_by_role("table", name="People").wait_for()
 
 
-def test_a_url_that_is_no_scim_route(tab: Tab, gateway_of_console: StandIn) -> None:
-    gateway_of_console.answers["/People"] = (404, "<h1>Not found</h1>")
+def test_a_url_that_is_no_scim_route(tab: Tab, relay: Relay) -> None:
+    relay.answers["/People"] = (404, "<h1>Not found</h1>")
     text = alert(tab, "people")
     assert "answered 404 without JSON: is this the URL of a SCIM route?" in text
 

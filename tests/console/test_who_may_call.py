@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from company import Company
-from gateway import StandIn
+from gateway import Relay
 from windows import TOKEN, RunningConsole
 
-from hosts import Gateway
 from kong_scim.console.forwarding import LARGEST_BODY
 from kong_scim.console.server import KEY_HEADER
-from variants import variant
-
-
-@pytest.fixture(scope="module")
-def company(_gateways: Callable[[str], Gateway]) -> Iterator[Company]:
-    """A tenant without people, which these tests need not have."""
-    with variant(_gateways("sandbox")) as gateway:
-        yield Company(gateway, {}, {})
 
 
 class Session:
@@ -44,7 +34,7 @@ class Session:
 
 
 @pytest.fixture
-def session(shared_console: RunningConsole, gateway_of_console: StandIn) -> Iterator[Session]:
+def session(shared_console: RunningConsole, relay: Relay) -> Iterator[Session]:
     session = Session(shared_console)
     yield session
     session.http.close()
@@ -112,11 +102,11 @@ class TestAnotherSite:
 
 class TestWhatIsPassedOn:
     def test_the_token_of_the_console_and_no_header_of_the_browser(
-        self, session: Session, gateway_of_console: StandIn
+        self, session: Session, relay: Relay
     ) -> None:
         answer = session.get("/api/Users?count=1", Authorization="Bearer of the browser")
         assert answer.status_code == 200
-        assert gateway_of_console.tokens == {f"Bearer {TOKEN}"}
+        assert relay.tokens == {f"Bearer {TOKEN}"}
         everything = str(answer.headers) + answer.text + session.get("/session").text
         assert TOKEN not in everything
 
@@ -134,31 +124,27 @@ class TestWhatIsPassedOn:
         ],
     )
     def test_nothing_but_what_the_page_needs(
-        self, session: Session, gateway_of_console: StandIn, path: str
+        self, session: Session, relay: Relay, path: str
     ) -> None:
         sent = session.http.build_request("GET", path, headers={KEY_HEADER: session.key})
         sent.url = sent.url.copy_with(raw_path=path.encode())
         assert session.http.send(sent).status_code == 404
-        assert gateway_of_console.calls == []
+        assert relay.calls == []
 
-    def test_people_and_groups_are_never_written(
-        self, session: Session, gateway_of_console: StandIn
-    ) -> None:
+    def test_people_and_groups_are_never_written(self, session: Session, relay: Relay) -> None:
         assert session.post("/api/Users", {"userName": "x"}).status_code == 404
         for method in ("PUT", "PATCH", "DELETE"):
             answer = session.http.request(method, "/api/Users/x", headers={KEY_HEADER: session.key})
             assert answer.status_code == 405
-        assert gateway_of_console.calls == []
+        assert relay.calls == []
 
     def test_no_more_than_a_page_sends(self, session: Session) -> None:
         body = {"groups": {"pattern": "x" * LARGEST_BODY}}
         assert session.post("/api/Mapping", body).status_code == 413
         assert session.get("/api/People?search=" + "x" * 5000).status_code == 414
 
-    def test_no_redirect_to_another_server(
-        self, session: Session, gateway_of_console: StandIn
-    ) -> None:
-        gateway_of_console.answers["/People"] = (302, {"detail": "elsewhere"})
+    def test_no_redirect_to_another_server(self, session: Session, relay: Relay) -> None:
+        relay.answers["/People"] = (302, {"detail": "elsewhere"})
         assert session.get("/api/People").status_code == 302
         assert "location" not in session.get("/api/People").headers
 
@@ -172,10 +158,10 @@ class TestWhatIsPassedOn:
 
 class TestBehindASignOn:
     @pytest.fixture
-    def signed_on(self, shared_stand_in: StandIn) -> Iterator[httpx.Client]:
+    def signed_on(self, _shared_relay: Relay) -> Iterator[httpx.Client]:
         url = "https://console.example.com"
         options = ["--trust-header", "X-Auth-Request-Email", "--public-url", url]
-        console = RunningConsole(shared_stand_in.url, TOKEN, *options)
+        console = RunningConsole(_shared_relay.url, TOKEN, *options)
         headers = {"Host": urlsplit(url).netloc, "Origin": url, KEY_HEADER: "1"}
         with httpx.Client(base_url=console.origin, headers=headers, trust_env=False) as client:
             yield client

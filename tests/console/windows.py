@@ -14,6 +14,12 @@ LINK = re.compile(r"http://127\.0\.0\.1:\d+/#secret=\S+")
 ORIGIN = re.compile(r"http://127\.0\.0\.1:\d+")
 TOKEN = TOKENS["scim-token-a"]
 WIDE = {"width": 1280, "height": 860}
+GO = """where => location.hash === where || new Promise((done) => {
+  addEventListener("hashchange", () => setTimeout(done), { once: true });
+  location.hash = where;
+})"""
+"""Goes to a page of the console, until its first state is drawn."""
+
 NARROW = {"width": 360, "height": 740}
 
 
@@ -95,7 +101,7 @@ class Tab:
         if self.page.url == "about:blank":
             self.page.goto(self._console.link())
             self.page.get_by_role("heading", level=1).wait_for()
-        self.page.evaluate("where => { location.hash = `#/${where}`; }", where)
+        self.page.evaluate(GO, f"#/{where}")
         self.settle()
         return self.page
 

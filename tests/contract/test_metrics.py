@@ -136,6 +136,7 @@ def test_no_client_can_make_labels(gateway_with: Callable[..., Gateway]) -> None
     verbs = ("list", "create", "read", "replace", "patch", "delete", "search")
     known = {f"{kind}.{verb}" for kind in ("users", "groups", "events") for verb in verbs}
     known |= {"discovery", "bulk", "me", "search", "other"}
+    known |= {"access-review", "doctor", "drift", "mapping", "overview", "people", "requests"}
     known |= {"events.chain", "events.deliveries", "events.poll"}
     assert operations <= known
 

@@ -8,7 +8,9 @@ import shlex
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,17 +42,22 @@ def settings(unit: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
-    """A directory with the unit in it, and what the unit names in places of the directory."""
-    program = tmp_path / "venv/bin/kong-scim-plugin-server"
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\nexec python -m kong_scim.pluginserver "$@"\n')
-    program.chmod(0o755)
-    for name in ("run", "state"):
-        (tmp_path / name / "kong-scim").mkdir(parents=True)
-    text = SERVICE.read_text().replace(VENV, str(tmp_path / "venv"))
-    (tmp_path / SERVICE.name).write_text(text)
-    return tmp_path
+def here() -> Iterator[Path]:
+    """A directory with the unit in it, and what the unit names in places of the directory.
+
+    Its path is short, because a path of a socket has 107 bytes at most.
+    """
+    with tempfile.TemporaryDirectory(prefix="unit-") as directory:
+        root = Path(directory)
+        program = root / "venv/bin/kong-scim-plugin-server"
+        program.parent.mkdir(parents=True)
+        program.write_text('#!/bin/sh\nexec python -m kong_scim.pluginserver "$@"\n')
+        program.chmod(0o755)
+        for name in ("run", "state"):
+            (root / name / "kong-scim").mkdir(parents=True)
+        text = SERVICE.read_text().replace(VENV, str(root / "venv"))
+        (root / SERVICE.name).write_text(text)
+        yield root
 
 
 @needs_systemd

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from composition import ROOT
 from installed import Installed, built
@@ -63,6 +64,11 @@ def sandbox(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(tmp_path_factory.mktemp("sandbox"), wheel, "sandbox")
 
 
+@pytest.fixture(scope="module")
+def console(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("console"), wheel, "console")
+
+
 class TestThePluginServer:
     def test_it_runs(self, server: Installed) -> None:
         assert "--socket" in server.run("kong-scim-plugin-server", "--help").stdout
@@ -92,6 +98,36 @@ class TestTheCommandLine:
         assert done.returncode == 1
         assert f"{command} is not installed. " in done.stderr
         assert f"pip install 'kong-scim[{_EXTRAS[command]}]'" in done.stderr
+
+
+class TestTheConsole:
+    def test_it_is_there_and_the_sandbox_is_not(self, console: Installed) -> None:
+        shown = console.run("kong-scim", "console", "--help")
+        assert shown.returncode == 0
+        assert "--trust-header" in shown.stdout
+        assert console.run("kong-scim", "sandbox").returncode == 1
+
+    def test_it_serves_every_file_of_its_page(self, console: Installed) -> None:
+        options = ("--port", "0", "--scim-url", "http://127.0.0.1:9/scim/v2", "--token", "t")
+        with subprocess.Popen(
+            [str(console.bin / "kong-scim"), "console", *options],
+            cwd="/",
+            env=console.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                origin = process.stdout.readline().split()[-1].partition("/#")[0]
+                static = ROOT / "kong-plugins/kong_scim/console/static"
+                with httpx.Client(base_url=origin, trust_env=False) as client:
+                    assert client.get("/").content == (static / "index.html").read_bytes()
+                    for name in files_of(static):
+                        served = client.get(f"/static/{name}").raise_for_status()
+                        assert served.content == (static / name).read_bytes()
+            finally:
+                process.terminate()
 
 
 class TestTheSandbox:

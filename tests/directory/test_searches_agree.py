@@ -34,13 +34,13 @@ from without_kong import Storage
 _FILTERS = 12
 
 thorough = settings(
-    max_examples=examples(20),
+    max_examples=examples(12),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
-brief = settings(thorough, max_examples=examples(6))
+brief = settings(thorough, max_examples=examples(4))
 
 
 def populated(db: Database, data: st.DataObject) -> tuple[Storage, list[Resource[Any]]]:

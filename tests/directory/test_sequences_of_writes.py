@@ -25,7 +25,7 @@ from kong_scim.directory.sqlite import SqliteDatabase
 _NAMES = ["ann", "Ann", "bob", "İ", "a'b"]
 
 thorough = settings(
-    max_examples=examples(60),
+    max_examples=examples(40),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

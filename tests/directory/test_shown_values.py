@@ -313,7 +313,7 @@ _parts = st.tuples(_urls, st.integers(0, 40), st.integers(1, 40)).map(
 )
 
 
-@settings(max_examples=examples(100), deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(
     users=st.lists(st.sampled_from(["1", "12", "2"]), unique=True, max_size=2),
     groups=st.lists(st.sampled_from(["1", "21"]), unique=True, max_size=1),

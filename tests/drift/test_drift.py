@@ -249,6 +249,31 @@ class TestAnotherConfiguration:
         assert "`displayName` is missing" in changes[bob["id"]]["error"]
         assert previewed(gateway.scim, {}) == []
 
+    def test_is_as_configured_but_for_the_fields_of_groups_that_are_given(
+        self, gateway_with: Callable[..., Gateway]
+    ) -> None:
+        config = {"pattern": "kong-(.+)", "allow": ["ops", "new:ops"]}
+        scim = gateway_with(groups=config, consumer={"username": "displayName"}).scim
+        name = unique("Ann")
+        ann = new_user(scim, displayName=name)
+        new_group(scim, ann["id"], name="kong-ops")
+        answer = scim.post("/Drift/preview", json={"groups": {"prefix": "new:"}})
+        (change,) = answer.raise_for_status().json()["changes"]
+        assert (change["before"], change["after"]) == (name, name)
+        assert (change["gains"], change["loses"]) == (["new:ops"], ["ops"])
+        for body in ({}, {"groups": {}, "config": {}}, {"groups": {"nope": 1}}):
+            refused(scim.post("/Drift/preview", json=body), 400, "invalidValue")
+
+    @pytest.mark.parametrize("section", ["groups", "config"])
+    def test_with_an_expression_that_takes_too_long_is_refused(
+        self, gateway: Gateway, section: str
+    ) -> None:
+        new_group(gateway.scim, new_user(gateway.scim)["id"], name="a" * 40)
+        groups = {"pattern": "(a+)+b"}
+        body = {"groups": groups} if section == "groups" else {"config": {"groups": groups}}
+        detail = refused(gateway.scim.post("/Drift/preview", json=body), 400, "invalidValue")
+        assert "takes too long" in detail
+
     def test_is_read_from_a_declarative_file(self, gateway: Gateway, tmp_path: Path) -> None:
         user = new_user(gateway.scim)
         group = new_group(gateway.scim, user["id"])["displayName"]

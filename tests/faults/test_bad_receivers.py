@@ -20,7 +20,7 @@ from scim_traffic import BULK, CORE_USER, PATCH, answered
 
 pytestmark = pytest.mark.long
 
-CHANGES = 300
+CHANGES = 200
 PEOPLE = 40
 KILLS = 3
 

@@ -38,7 +38,7 @@ from without_kong import serve_from_memory
 USERS = provider(parse(CONFIG)).model_for_endpoint("/Users")
 
 SETTINGS = settings(
-    max_examples=examples(40),
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -37,7 +37,7 @@ from without_kong import NoConsumerSync
 
 BASE = "https://gw.example/scim/v2"
 PROVIDER = provider(parse(CONFIG))
-SETTINGS = settings(max_examples=examples(60), deadline=None)
+SETTINGS = settings(max_examples=examples(40), deadline=None)
 
 
 class World:
@@ -239,7 +239,7 @@ def people() -> World:
     return world
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(90), deadline=None)
 @given(
     terms=st.lists(st.tuples(TERMS, NAMES), min_size=1, max_size=3),
     joint=st.sampled_from([" and ", " or "]),

@@ -193,5 +193,5 @@ class Histories(RuleBasedStateMachine):
 def test_kong_holds_what_scim_wants_whatever_happens_in_between():
     run_state_machine_as_test(
         Histories,
-        settings=settings(max_examples=examples(50), stateful_step_count=25, deadline=None),
+        settings=settings(max_examples=examples(30), stateful_step_count=25, deadline=None),
     )

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from kong_scim import __version__
+
 _ID = r"[A-Za-z0-9_-]{1,64}"
 
 ALLOWED = {
@@ -100,7 +102,11 @@ class GatewayClient:
         # Made at the first call: reading the certificates of all authorities takes a while.
         if self._http is None:
             self._http = httpx.AsyncClient(
-                headers={"Authorization": f"Bearer {self._token}"},
+                headers={
+                    "Authorization": f"Bearer {self._token}",
+                    # So that the provider log tells the console's requests from the provider's.
+                    "User-Agent": f"kong-scim/{__version__}",
+                },
                 timeout=_TIMEOUT,
                 limits=_CONNECTIONS,
                 transport=self._transport,

@@ -12,7 +12,8 @@
 ``POST /Drift/preview`` with ``{"config": {...}, "count": 100, "cursor": null}``
     Answers who would get another name or other groups with another configuration of the plugin:
     ``people``, how many users this part is about, ``changes``, and ``next``. The fields that decide
-    on consumers and groups are taken from ``config``, and its others ignored.
+    on consumers and groups are taken from ``config``, and its others ignored. In place of
+    ``config`` there may be ``groups``, as for ``POST /Mapping``: what is missing is as configured.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from scim2_models import InvalidValueException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import ADMIN
-from kong_scim.config.plugin import ConfigurationError
+from kong_scim.config.plugin import ConfigurationError, PluginConfig
 from kong_scim.endpoints.call import (
     Call,
     Endpoint,
@@ -38,11 +39,12 @@ from kong_scim.endpoints.call import (
     query_of,
     require_method,
 )
+from kong_scim.endpoints.mapping import changed_groups, try_out
 from kong_scim.sync.drift import KINDS
 from kong_scim.sync.drift_search import DriftPage, DriftSearch, Position, UserDrift
 from kong_scim.sync.drift_state import DriftState
 from kong_scim.sync.preview import Preview, other_config, preview
-from kong_scim.tenant import check
+from kong_scim.tenant import Provisioning, check
 
 COUNT = 100
 """The default number of differences in an answer."""
@@ -221,19 +223,13 @@ def _mend(call: Call) -> dict[str, Any]:
 def _preview(call: Call) -> ScimResponse:
     require_method(call.request, "POST")
     body = json_object(call.request.body)
-    given, count = body.get("config"), body.get("count", COUNT)
-    cursor = body.get("cursor")
-    if not isinstance(given, dict) or type(count) is not int or not isinstance(cursor, str | None):
+    count, cursor = body.get("count", COUNT), body.get("cursor")
+    if type(count) is not int or not isinstance(cursor, str | None):
         raise InvalidValueException(
-            detail='config is an object, count a number, and cursor the "next" of the answer '
-            "before, or null"
+            detail='count is a number, and cursor the "next" of the answer before, or null'
         )
     provisioning = call.provisioning
-    try:
-        other = other_config(provisioning.config, given)
-        check(other, provisioning.kinds)
-    except ConfigurationError as error:
-        raise InvalidValueException(detail=str(error)) from None
+    other = _other(provisioning, body)
     users, after = provisioning.drift().users, _Progress.read(cursor).position.after
     changes: list[Preview] = []
     people, last = 0, None
@@ -242,6 +238,8 @@ def _preview(call: Call) -> ScimResponse:
         if last is None:
             break
         people, after = people + len(some), last
+        names = {group.display_name for user in some for group in user.groups}
+        try_out(provisioning.config, other.groups, sorted(names))
         changes += preview(some, provisioning.config, other)
     return json_answer(
         {
@@ -261,6 +259,27 @@ def _preview(call: Call) -> ScimResponse:
             "next": _Progress().cursor(Position("users", last) if last else None),
         }
     )
+
+
+def _other(provisioning: Provisioning, body: Mapping[str, Any]) -> PluginConfig:
+    """Return the configuration that a preview is about.
+
+    :raises ~scim2_models.InvalidValueException: The plugin would refuse it, or there is none.
+    """
+    given, groups, present = body.get("config"), body.get("groups"), provisioning.config
+    if (given is None) == (groups is None) or not isinstance(given, dict | None):
+        raise InvalidValueException(
+            detail="config is an object with the fields of the plugin's configuration; in its "
+            "place there may be groups, with fields of that section"
+        )
+    if given is None:
+        return present.model_copy(update={"groups": changed_groups(present, groups)})
+    try:
+        other = other_config(present, given)
+        check(other, provisioning.kinds)
+    except ConfigurationError as error:
+        raise InvalidValueException(detail=str(error)) from None
+    return other
 
 
 def _moment(stored: str | None) -> str | None:

@@ -47,14 +47,13 @@ def _preview(call: Call) -> ScimResponse:
             detail="count is a number above 0, and cursor what the answer before gave as next"
         )
     config = call.provisioning.config
-    mapping = _mapping(config, body.get("groups"))
+    mapping = changed_groups(config, body.get("groups"))
     kind = call.provisioning.kinds.in_role("Group")
     page, following = in_order_of_creation(
         call.provisioning.database(), kind, Place.of(cursor), min(count, MOST)
     )
     names = {row.id: row.display or "" for row in page}
-    if (mapping.pattern, mapping.allow) != (config.groups.pattern, config.groups.allow):
-        _try_out(mapping, names.values())
+    try_out(config, mapping, names.values())
     changed = config.model_copy(update={"groups": mapping})
     groups = []
     for group_id, name in names.items():
@@ -72,7 +71,7 @@ def _preview(call: Call) -> ScimResponse:
     return json_answer({"groups": groups, "next": following.cursor() if following else None})
 
 
-def _mapping(config: PluginConfig, fields: Any) -> GroupMapping:
+def changed_groups(config: PluginConfig, fields: Any) -> GroupMapping:
     """Return the configured mapping with some fields replaced.
 
     :raises ~scim2_models.InvalidValueException: For a field that the configuration would refuse.
@@ -131,14 +130,16 @@ for name in given["names"]:
 """
 
 
-def _try_out(mapping: GroupMapping, names: Iterable[str]) -> None:
+def try_out(config: PluginConfig, mapping: GroupMapping, names: Iterable[str]) -> None:
     """Refuse regular expressions that take too long for some names.
 
     Python cannot end a match, during which no other request runs. So the expressions are tried in
-    a process of their own, which can be ended.
+    a process of their own, which can be ended. Those of the configuration are not tried.
 
     :raises ~scim2_models.InvalidValueException: When they take too long.
     """
+    if (mapping.pattern, mapping.allow) == (config.groups.pattern, config.groups.allow):
+        return
     given = json.dumps(
         {
             **mapping.model_dump(include={"pattern", "replacement", "prefix", "allow"}),

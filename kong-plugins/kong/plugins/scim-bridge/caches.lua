@@ -150,15 +150,16 @@ local function post_events(premature, events, workspace)
 end
 
 
---- Tells whether a commit only made consumers, with what belongs to them. Then nobody is refused or let in by
--- what a worker still has in its memory, but for the names of consumers who were not there.
+--- Tells whether a commit only made consumers, with their groups. Then nobody is refused or let in by what a
+-- worker still has in its memory. A credential may be known to a worker as one that nobody has.
 local function is_only_new(events)
   local made = {}
   for _, event in ipairs(events) do
-    local entity = event.entity
-    if event.operation == "create" and event.dao.schema.name == "consumers" then
+    local name, entity = event.dao.schema.name, event.entity
+    local of_new = name == "consumers" and made[entity.id] or targets[name] and made[entity.consumer.id]
+    if name == "consumers" and event.operation == "create" then
       made[entity.id] = true
-    elseif not made[event.quiet and entity.id or type(entity.consumer) == "table" and entity.consumer.id] then
+    elseif not of_new then
       return false
     end
   end

@@ -73,7 +73,7 @@ export function Failure({ error, retry }) {
     <span class="failure-icon"><${Icon} name="warning" /></span>
     <div>
       <p class="failure-title">${titleOf(error)}</p>
-      <p>${error.message}</p>
+      <p><${Sentence} text=${error.message} /></p>
       ${advice && html`<p>${advice}</p>`}
       ${retry && html`<button class="button" onClick=${retry}>Try again</button>`}
     </div>
@@ -208,6 +208,9 @@ export function Facts({ of }) {
     ${of.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value ?? html`<span class="muted">none</span>`}</dd></div>`)}
   </dl>`;
 }
+
+/** A sentence of the gateway, in which names of the configuration stand between backticks. */
+export const Sentence = ({ text }) => text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 
 /** A name that may break before its @ rather than within a word. */
 export function Name({ of }) {

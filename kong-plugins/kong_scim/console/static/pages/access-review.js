@@ -3,10 +3,10 @@ import { html, useState } from "../vendor/preact-htm.js";
 import { get, untilSome, usePages, useSettled } from "../api.js";
 import { count, credential, csvLine, moment, number } from "../format.js";
 import { Icon } from "../icons.js";
-import { Badge, Card, Facts, Loaded, Page, Pager, Table, Time, announce, download, userLink } from "../ui.js";
+import { Badge, Card, Facts, Loaded, Page, Pager, Sentence, Table, Time, announce, download, userLink } from "../ui.js";
 
 const PAGE = 500;
-const FILTERS = [["user", "Person"], ["group", "ACL group"], ["service", "Service"]];
+const FILTERS = [["user", "Person", "User name or id"], ["group", "ACL group", "Its whole name"], ["service", "Service", "Name or id"]];
 
 const queryOf = (form) => ({
   at: form.at || null,
@@ -24,7 +24,7 @@ const COLUMNS = [
   { name: "Since", kind: "fit", cell: (each) => (each.since ? html`<${Time} at=${each.since} />` : html`<span class="muted">not known</span>`) },
   { name: "Granted by", cell: (each) => (each.grantedBy ? html`${each.grantedBy.actor}<div class="muted">request <code>${each.grantedBy.request}</code></div>` : html`<span class="muted">not known</span>`) },
   { name: "Credentials", cell: (each) => (each.credentials.length
-    ? html`<ul class="reasons">${each.credentials.map((one) => html`<li>${credential(one.kind)}${one.created && html`, <${Time} at=${one.created} />`}</li>`)}</ul>`
+    ? html`<ul class="reasons">${each.credentials.map((one) => html`<li>${credential(one.kind)}${one.created && html`, <${Time} at=${one.created} />`}${one.revoked && html`, revoked <${Time} at=${one.revoked} />`}</li>`)}</ul>`
     : html`<span class="muted">none</span>`) },
 ];
 
@@ -41,8 +41,8 @@ export function AccessReview() {
   return html`<${Page} title="Access review" intro="Who can reach which service and route, by which group, and since when." actions=${html`<${Downloads} query=${query} />`}>
     <form class="filters" onSubmit=${(event) => event.preventDefault()}>
       <label class="field">As of<input type="date" value=${form.at} onInput=${set("at")} /></label>
-      ${FILTERS.map(([name, title]) => html`<label class="field">${title}
-        <input type="text" value=${form[name]} onInput=${set(name)} autocomplete="off" spellcheck=${false} /></label>`)}
+      ${FILTERS.map(([name, title, hint]) => html`<label class="field">${title}
+        <input type="text" placeholder=${hint} value=${form[name]} onInput=${set(name)} autocomplete="off" spellcheck=${false} /></label>`)}
     </form>
     <${Loaded} of=${pages}>${(page) => html`<${Shown} page=${page} pages=${pages} />`}<//>
   <//>`;
@@ -55,7 +55,7 @@ function Shown({ page, pages }) {
     ${page.entries.length === 0
       ? html`<div class="empty"><p class="empty-title">Nobody reaches anything</p><p>No entry fits these filters.</p></div>`
       : html`<${Table} caption="Access" columns=${COLUMNS} rows=${page.entries} />`}
-    <${Pager} pages=${pages} text=${`${count(page.lines, "line")} about ${count(page.people, "person", "people")}${page.next ? " so far" : ""}`} />
+    <${Pager} pages=${pages} text=${`${count(page.lines, "line")}, ${count(page.people, "person", "people")} looked at${page.next ? " so far" : ""}`} />
     <${Card} title="Proof">
       <${Facts} of=${[
         ["Tenant", page.tenant],
@@ -72,7 +72,7 @@ function NotJudged({ of }) {
   if (!of?.length) return null;
   return html`<section class="banner warn" aria-label="Not judged">
     <${Badge} tone="warn">Not judged<//>
-    <ul>${of.map((each) => html`<li>${each.route && html`<code>${each.route}</code>: `}${each.reason}</li>`)}</ul>
+    <ul>${of.map((each) => html`<li>${each.route && html`<code>${each.route}</code>${each.partly ? " (in part)" : ""}: `}<${Sentence} text=${each.reason} /></li>`)}</ul>
   </section>`;
 }
 
@@ -86,7 +86,26 @@ async function whole(query, progress) {
     progress(entries.length);
   } while (page.next);
   const { next, ...report } = page;
-  return { ...report, entries };
+  const all = { version: 1, ...report, entries };
+  return { ...all, content: await sha256(canonical(all)) };
+}
+
+/** The one form of a JSON value that is hashed: sorted names and no blanks. */
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`;
+}
+
+async function sha256(text) {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return [...new Uint8Array(digest)].map((each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+/** The bytes that `kong-scim access-review --format json` writes, so that its `verify` takes them. */
+function jsonOf(report) {
+  const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return `${JSON.stringify(report, null, 1).replace(/[\u007f-\uffff]/g, escaped)}\n`;
 }
 
 function csvOf(report) {
@@ -94,9 +113,9 @@ function csvOf(report) {
   const lines = report.entries.map((each) => csvLine([
     each.userName, each.user, each.consumer, each.suspended, each.service, each.route, each.by, each.since,
     each.grantedBy?.actor, each.grantedBy?.request,
-    each.credentials.map((one) => [one.kind, one.id, one.created && `of ${one.created}`].filter(Boolean).join(" ")).join("; "),
+    each.credentials.map((one) => [one.kind, one.id, one.created && `of ${one.created}`, one.revoked && `revoked ${one.revoked}`].filter(Boolean).join(" ")).join("; "),
   ]));
-  const notJudged = (report.notJudged ?? []).map((each) => csvLine(["", "", "", "", "", each.route, "", "", "", "", `not judged: ${each.reason}`]));
+  const notJudged = (report.notJudged ?? []).map((each) => csvLine(["", "", "", "", "", each.route, "", "", "", "", `${each.partly ? "judged in part" : "not judged"}: ${each.reason}`]));
   return [csvLine(head), ...lines, ...notJudged].join("");
 }
 
@@ -108,7 +127,7 @@ function Downloads({ query }) {
       const report = await whole(query, (many) => setBusy(`Reading, ${number(many)} lines …`));
       const name = `access-review-${report.tenant}-${report.moment.slice(0, 10)}.${format}`;
       if (format === "csv") download(name, "text/csv", csvOf(report));
-      else download(name, "application/json", `${JSON.stringify(report, null, 2)}\n`);
+      else download(name, "application/json", jsonOf(report));
       announce(`Saved ${name}.`);
     } catch (error) {
       announce(error.message);

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { get, post, untilSome, usePages } from "../api.js";
 import { count, kindOfDrift, number } from "../format.js";
-import { Badge, Choice, Failure, Loaded, Name, Page, Pager, Table, Time, announce, userLink } from "../ui.js";
+import { Badge, Choice, Failure, Loaded, Name, Page, Pager, Sentence, Table, Time, announce, userLink } from "../ui.js";
 
 const SHOWN = 100;
 
@@ -28,7 +28,7 @@ function Results({ of }) {
     { name: "Person", cell: (each) => userLink(each.user, each.userName) },
     { name: "Difference", cell: (each) => kindOfDrift(each.kind) },
     { name: "Result", kind: "fit", cell: (each) => html`<${Badge} tone=${RESULTS[each.result] ?? "plain"}>${each.result}<//>` },
-    { name: "Detail", cell: (each) => each.detail ?? "" },
+    { name: "Detail", cell: (each) => html`<${Sentence} text=${each.detail ?? ""} />` },
   ];
   return html`
     <${Table} caption="Results" columns=${columns} rows=${of.results} />
@@ -110,7 +110,7 @@ export function Drift() {
     { name: "Wanted", cell: (each) => html`<${Value} of=${each.wanted} />` },
     { name: "In Kong", cell: (each) => html`<${Value} of=${each.found} />` },
     { name: "Since", kind: "fit", cell: (each) => (each.since ? html`<${Time} at=${each.since} />` : html`<span class="muted">not known</span>`) },
-    { name: "What mends it", cell: (each) => each.mend },
+    { name: "What mends it", cell: (each) => html`<${Sentence} text=${each.mend} />` },
     { name: "Mend", hidden: true, kind: "fit", cell: (each) => each.user && html`<button class="button small" aria-label=${`Mend ${each.userName ?? each.user}`}
       onClick=${() => setMending({ user: each.user, userName: each.userName ?? each.user })}>Mend …</button>` },
   ];

@@ -2,7 +2,7 @@
 import { html, useState } from "../vendor/preact-htm.js";
 import { get, post, untilSome, useLoaded, usePages, useSettled } from "../api.js";
 import { count } from "../format.js";
-import { Badge, Card, Empty, Facts, Loaded, Page, Pager, Search, Table, Time, userLink } from "../ui.js";
+import { Badge, Card, Facts, Loaded, Page, Pager, Search, Sentence, Table, Time, userLink } from "../ui.js";
 
 const PAGE = 50;
 const MOST_PAGES = 50;
@@ -27,7 +27,7 @@ function InKong({ of, id }) {
   if (of.error) return html`<span class="muted" title=${of.error.message}>unknown</span>`;
   if (!of.data) return html`<span class="muted">…</span>`;
   const group = of.data.get(id);
-  if (group?.error) return html`<span class="loss">${group.error}</span>`;
+  if (group?.error) return html`<span class="loss"><${Sentence} text=${group.error} /></span>`;
   return group?.now ? html`<code>${group.now}</code>` : html`<span class="muted">nothing</span>`;
 }
 

@@ -1,8 +1,8 @@
 // What each group would become with another mapping, before anybody changes the configuration.
 import { html, useState } from "../vendor/preact-htm.js";
-import { post, usePages, useSettled } from "../api.js";
+import { post, untilSome, usePages, useSettled } from "../api.js";
 import { count } from "../format.js";
-import { Badge, Card, Choice, Loaded, Page, Pager, Table, userLink } from "../ui.js";
+import { Badge, Card, Choice, Loaded, Page, Pager, Sentence, Table, userLink } from "../ui.js";
 
 const FIRST = { pattern: "", replacement: "", prefix: "", unmatched: "", map: "" };
 
@@ -40,7 +40,7 @@ export function Mapping() {
   const settled = useSettled(JSON.stringify(form), 300);
   const { groups, problem } = read(JSON.parse(settled));
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value });
-  return html`<${Page} title="Mapping preview" intro="Type a mapping and see what each group would become in Kong. Nothing is changed.">
+  return html`<${Page} title="Mapping preview" intro="Type what should be different, and see what each group would become in Kong. What is left empty stays as configured. Nothing is changed.">
     <${Card} title="Mapping to try">
       <form class="form" onSubmit=${(event) => event.preventDefault()}>
         ${FIELDS.map(([name, title, hint]) => html`<div class="field">
@@ -51,7 +51,7 @@ export function Mapping() {
         <div class="field">
           <label for="unmatched">Other names</label>
           <select id="unmatched" value=${form.unmatched} onChange=${set("unmatched")} aria-describedby="hint-unmatched">
-            <option value="">as by default (keep)</option><option value="keep">keep: an ACL group of that name</option>
+            <option value="">as configured</option><option value="keep">keep: an ACL group of that name</option>
             <option value="refuse">refuse: the group cannot be made</option><option value="ignore">ignore: opens nothing</option>
           </select>
           <span class="hint" id="hint-unmatched">What neither map nor pattern knows</span>
@@ -86,7 +86,7 @@ function OfGroups({ groups }) {
   const columns = [
     { name: "Group", cell: (each) => html`<strong><a href=${`#/groups/${each.id}`}>${each.displayName}</a></strong>` },
     { name: "Now", cell: (each) => nameOr(each.now) },
-    { name: "Then", cell: (each) => (each.error ? html`<span class="loss">${each.error}</span>` : nameOr(each.then)) },
+    { name: "Then", cell: (each) => (each.error ? html`<span class="loss"><${Sentence} text=${each.error} /></span>` : nameOr(each.then)) },
     { name: "Change", kind: "fit", cell: change },
   ];
   return html`<${Loaded} of=${pages} empty=${{ title: "There are no groups yet", icon: "groups" }} isEmpty=${(page) => page.groups.length === 0 && pages.number === 1}>
@@ -99,7 +99,7 @@ function OfGroups({ groups }) {
 
 function OfPeople({ groups }) {
   const pages = usePages(
-    (cursor, signal) => post("/Drift/preview", { config: { groups }, count: 50, ...(cursor && { cursor }) }, signal),
+    (cursor, signal) => untilSome((place) => post("/Drift/preview", { groups, count: 50, ...(place && { cursor: place }) }, signal), "changes", cursor),
     (page) => page.next,
     [JSON.stringify(groups)],
   );
@@ -109,7 +109,7 @@ function OfPeople({ groups }) {
   const columns = [
     { name: "Person", cell: (each) => html`<strong>${userLink(each.user, each.userName)}</strong>` },
     { name: "Gains", cell: (each) => list(each.gains, "gain", "+") },
-    { name: "Loses", cell: (each) => list(each.loses, "loss", "−") },
+    { name: "Loses", cell: (each) => html`${list(each.loses, "loss", "−")}${each.error && html`<div class="loss"><${Sentence} text=${each.error} /></div>`}` },
   ];
   return html`<${Loaded} of=${pages} empty=${{ title: "Nobody gains or loses a group" }} isEmpty=${(page) => page.changes.length === 0 && pages.number === 1}>
     ${(page) => html`

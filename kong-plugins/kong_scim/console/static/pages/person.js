@@ -2,15 +2,7 @@
 import { html } from "../vendor/preact-htm.js";
 import { get, useLoaded, usePages } from "../api.js";
 import { changeOf, count, credential, moment } from "../format.js";
-import { Badge, Card, Empty, Facts, Loaded, Page, Pager, Table, Time } from "../ui.js";
-
-const RULES = {
-  map: "by the map",
-  pattern: "by the pattern",
-  name: "by its name",
-  role: "by a role",
-  entitlement: "by an entitlement",
-};
+import { Badge, Card, Empty, Facts, Loaded, Page, Pager, Sentence, Table, Time } from "../ui.js";
 
 export function Person({ id }) {
   const person = useLoaded((signal) => get("/People", { id }, signal), [id]);
@@ -61,20 +53,22 @@ function Shown({ person }) {
 
 function agreement(group) {
   if (group.wanted && group.found) return html`<${Badge} tone="ok">in Kong<//>`;
-  return group.wanted ? html`<${Badge} tone="bad">missing in Kong<//>` : html`<${Badge} tone="warn">too many in Kong<//>`;
+  if (group.wanted) return html`<${Badge} tone="bad">missing in Kong<//>`;
+  // Such as every group of somebody who is suspended.
+  return group.found ? html`<${Badge} tone="warn">too many in Kong<//>` : html`<${Badge}>not given<//>`;
 }
 
 function Reason({ reason }) {
   return html`<li>
     ${reason.via.map((each, index) => html`${index > 0 && html`<span class="within"> in </span>`}<strong>${each}</strong>`)}
-    <span class="muted"> ${RULES[reason.rule] ?? reason.rule}${reason.detail ? `: ${reason.detail}` : ""}</span>
+    <div class="muted"><${Sentence} text=${reason.detail} /></div>
   </li>`;
 }
 
 function Groups({ groups }) {
   if (groups.length === 0) return html`<${Empty} title="No ACL groups" text="Nothing that needs a group is open to this person." icon="groups" />`;
   const columns = [
-    { name: "ACL group", cell: (each) => html`<code>${each.name}</code>` },
+    { name: "ACL group", cell: (each) => (each.name ? html`<code>${each.name}</code>` : html`<span class="muted">no name is possible</span>`) },
     { name: "Because of", cell: (each) => each.reasons.length
       ? html`<ul class="reasons">${each.reasons.map((reason) => html`<${Reason} reason=${reason} />`)}</ul>`
       : html`<span class="muted">nothing in the identity provider</span>` },

@@ -15,7 +15,7 @@ function What({ request }) {
       <summary>Details</summary>
       <dl class="facts">
         <div><dt>Time</dt><dd>${moment(request.at)}</dd></div>
-        <div><dt>Request id</dt><dd><code>${request.id}</code></dd></div>
+        <div><dt>Number in the log</dt><dd><code>${request.id}</code></dd></div>
       </dl>
       ${request.body !== null && request.body !== undefined
         ? html`<pre tabindex="0">${request.body}</pre>`
