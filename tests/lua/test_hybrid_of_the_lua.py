@@ -19,7 +19,7 @@ from kong_scim.bridge import (
     Delete,
     Upsert,
 )
-from kong_scim.bridge.client import BRIDGE_VERSION
+from kong_scim.bridge import BRIDGE_VERSION
 from kong_scim_sandbox import hybrid as sandbox_hybrid
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.hybrid import DATA_PLANE, Hybrid
