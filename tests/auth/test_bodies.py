@@ -10,7 +10,7 @@ import pytest
 from access_support import client, plugin_with
 
 from in_process import Client
-from kong_scim import app as module
+from kong_scim import admission
 from kong_scim.bridge import Bridge, bridge_error
 from kong_scim.bridge.client import PIECE
 from kong_scim.worker_slots import ORDINARY, BodyMemory
@@ -107,7 +107,7 @@ def test_a_body_that_says_nothing_is_not_fetched(
 def memory(monkeypatch: pytest.MonkeyPatch) -> BodyMemory:
     """What a plugin server may hold of large bodies: 4 MiB."""
     own = BodyMemory(4 * MIB)
-    monkeypatch.setattr(module, "MEMORY", own)
+    monkeypatch.setattr(admission, "MEMORY", own)
     return own
 
 

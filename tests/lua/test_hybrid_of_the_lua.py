@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kong_scim.bridge import (
+    BRIDGE_VERSION,
     Bridge,
     BridgeUnavailableError,
     ControlPlaneAwayError,
@@ -19,7 +20,6 @@ from kong_scim.bridge import (
     Delete,
     Upsert,
 )
-from kong_scim.bridge.client import BRIDGE_VERSION
 from kong_scim_sandbox import hybrid as sandbox_hybrid
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.hybrid import DATA_PLANE, Hybrid

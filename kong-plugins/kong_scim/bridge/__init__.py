@@ -11,7 +11,8 @@ becomes ``[]``, integers become floats, trailing nulls vanish). An answer is ``{
 beginning of an argument that is too long for one message, and ``kong.scim.exit`` ends a request.
 """
 
-from kong_scim.bridge.client import BRIDGE_VERSION, Bridge, Pdk
+from kong_scim.bridge.answers import BRIDGE_VERSION
+from kong_scim.bridge.client import Bridge, Pdk
 from kong_scim.bridge.errors import (
     GATEWAY_AWAY,
     BridgeError,
@@ -37,32 +38,34 @@ from kong_scim.bridge.messages import (
     SUBJECTS,
     Acl,
     AdminRequest,
-    Claim,
     Consumer,
     Credential,
-    Delete,
     Dialect,
-    EntityCounter,
-    EntityCounts,
     Epoch,
     Host,
     KongCaller,
-    LastEventTag,
     Opening,
-    Param,
     Request,
+    Rows,
+    Sample,
+    Waking,
+)
+from kong_scim.bridge.steps import (
+    Claim,
+    Delete,
+    EntityCounter,
+    EntityCounts,
+    LastEventTag,
+    Param,
     Retire,
     Revoke,
     RollbackDryRun,
-    Rows,
-    Sample,
     Scalar,
     Sql,
     Step,
     StepResult,
     Upsert,
     Vacant,
-    Waking,
 )
 
 __all__ = [

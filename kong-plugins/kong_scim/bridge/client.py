@@ -7,32 +7,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from kong_scim.bridge.errors import BridgeError, BridgeUnavailableError, bridge_error
-from kong_scim.bridge.messages import (
-    ACLS,
-    Acl,
-    AdminRequest,
-    Consumer,
-    Credential,
-    Delete,
-    Epoch,
-    Host,
-    KongCaller,
-    Opening,
-    Request,
-    Rows,
-    Sample,
-    Sql,
-    Step,
-    StepResult,
-    Upsert,
-    Waking,
+from kong_scim.bridge.answers import (
+    BRIDGE_VERSION,
+    admin_request_of,
+    consumer_of,
+    host_of,
+    opening_of,
+    result_of,
 )
+from kong_scim.bridge.errors import BridgeError
+from kong_scim.bridge.messages import Credential, Epoch, Opening, Rows, Sample, Waking
+from kong_scim.bridge.steps import Sql, Step, StepResult
 
 Json: TypeAlias = dict[str, Any]
-
-BRIDGE_VERSION = 7
-"""The version of the wire format. Both sides send their version and refuse any other."""
 
 MOST_CREDENTIALS = 10_000
 """How many credentials one answer has at most (``scim-bridge/credentials.lua``)."""
@@ -99,14 +86,14 @@ class Bridge:
         }
         if ahead:
             argument["ahead"] = True
-        return _opening(self._call("begin", argument))
+        return opening_of(self._call("begin", argument))
 
     def opened(self, first_message: str) -> Opening:
         """Take the request over as :meth:`begin`, whose answer came with the first message.
 
         :raises BridgeError: As a step.
         """
-        return _opening(_result(first_message))
+        return opening_of(result_of(first_message))
 
     def body(self, size: int) -> bytes:
         """Fetch a body that :meth:`begin` did not return, in steps of :data:`PIECE` bytes each.
@@ -131,10 +118,10 @@ class Bridge:
         """
         answer = self._call("wake", {"epoch": epoch, "secrets": list(secrets)})
         return Waking(
-            host=_host(answer["host"]),
+            host=host_of(answer["host"]),
             secrets=dict(answer["secrets"] or {}),
             epoch=answer["epoch"],
-            admin_request=_admin_request(answer["admin_request"]),
+            admin_request=admin_request_of(answer["admin_request"]),
             observed=answer["observed"],
             guarded=answer.get("guarded") is True,
         )
@@ -194,7 +181,7 @@ class Bridge:
         )
         return Rows(
             sql=[list(rows or []) for rows in answer["sql"] or []],
-            consumers=[_consumer(entity) for entity in answer["consumers"] or []],
+            consumers=[consumer_of(entity) for entity in answer["consumers"] or []],
         )
 
     def credentials(self, consumer_ids: Sequence[str]) -> list[Credential]:
@@ -316,107 +303,6 @@ class Bridge:
         # long for a message of twice the length.
         sent = 0
         while len(text) - sent > PART:
-            _result(self._kong.scim.part(text[sent : sent + PART]))
+            result_of(self._kong.scim.part(text[sent : sent + PART]))
             sent += PART
-        return _result(getattr(self._kong.scim, function)(text[sent:] if sent else text))
-
-
-def _result(text: Any) -> dict[str, Any]:
-    """Return the result in an answer of the bridge, or raise its error."""
-    if isinstance(text, tuple):  # kong-pdk's own server returns (value, error)
-        text = text[0]
-    if isinstance(text, bytes):
-        text = text.decode()
-    if not isinstance(text, str):
-        raise BridgeUnavailableError(
-            "scim-bridge does not answer on this Kong: add it to `plugins` in kong.conf "
-            "(KONG_PLUGINS=bundled,scim,scim-bridge) and restart"
-        )
-    answer: dict[str, Any] = json.loads(text)
-    error = answer.get("error")
-    if error is not None and error.get("name") == "BRIDGE_VERSION":
-        raise BridgeUnavailableError(error["message"])
-    if error is not None:
-        raise bridge_error(
-            error.get("name") or "INTERNAL",
-            error.get("message") or "the bridge gave no message",
-            code=error.get("code") or 0,
-            step=error.get("step"),
-            label=error.get("label"),
-            fields=error.get("fields") or {},
-        )
-    result: dict[str, Any] = answer["ok"]
-    if result.get("bridge_version", BRIDGE_VERSION) != BRIDGE_VERSION:
-        raise BridgeUnavailableError(
-            f"scim-bridge speaks version {result['bridge_version']!r} of the wire and this "
-            f"plugin server version {BRIDGE_VERSION}: install both from one release"
-        )
-    return result
-
-
-def _host(fields: Mapping[str, Any]) -> Host:
-    named = dict(fields)
-    if "targets" in named:
-        named["targets"] = tuple(named["targets"] or ())
-    return Host(**named)
-
-
-def _opening(answer: Mapping[str, Any]) -> Opening:
-    request, authenticated = answer["request"], answer.get("caller")
-    return Opening(
-        host=_host(answer["host"]),
-        request=Request(
-            method=request["method"],
-            path=request["path"],
-            query=request["query"],
-            headers=dict(request["headers"] or {}),
-            body=base64.b64decode(request["body"]),
-            body_size=request["body_size"],
-            body_too_large=request["body_too_large"],
-            https=request["https"],
-            base_url=request["base_url"],
-            client_ip=request["client_ip"],
-            request_id=request["request_id"],
-        ),
-        secrets=dict(answer["secrets"] or {}),
-        caller=authenticated
-        and KongCaller(
-            name=authenticated["name"],
-            groups=tuple(authenticated["groups"] or ()),
-            anonymous=authenticated["anonymous"],
-        ),
-        guarded=answer.get("guarded") is True,
-    )
-
-
-def _admin_request(fields: Mapping[str, Any] | None) -> AdminRequest | None:
-    if fields is None:
-        return None
-    step = fields["step"]
-    return AdminRequest(
-        step=Upsert(**step) if step["op"] == "upsert" else Delete(**step),
-        user=fields["user"],
-        address=fields["address"],
-        request_id=fields["request_id"],
-    )
-
-
-def _consumer(entity: Mapping[str, Any]) -> Consumer:
-    found = dict(entity.get("memberships") or {})
-    memberships = {dao: _memberships(rows) for dao, rows in found.items()}
-    return Consumer(
-        id=entity["id"],
-        username=entity.get("username"),
-        custom_id=entity.get("custom_id"),
-        tags=tuple(entity.get("tags") or ()),
-        acls=memberships.pop(ACLS, ()),
-        declared=entity.get("declared") is True,
-        memberships=memberships,
-    )
-
-
-def _memberships(rows: Any) -> tuple[Acl, ...]:
-    return tuple(
-        Acl(id=row["id"], group=row["group"], tags=tuple(row.get("tags") or ()))
-        for row in rows or []
-    )
+        return result_of(getattr(self._kong.scim, function)(text[sent:] if sent else text))

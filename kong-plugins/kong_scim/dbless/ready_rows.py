@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kong_scim import __version__
-from kong_scim.bridge import MEMBERSHIPS, Delete, Host, Step, Upsert
-from kong_scim.bridge.client import BRIDGE_VERSION
+from kong_scim.bridge import BRIDGE_VERSION, MEMBERSHIPS, Delete, Host, Step, Upsert
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.database import Scope
 from kong_scim.directory.sqlite import SqliteTransaction

@@ -4,7 +4,7 @@
 --   DELETE /scim-bridge/consumers/{username or id}/{key-auth, jwt, ...}/{id}
 -- The plugin server stores the credentials, and writes them into Kong again after a restart.
 
-local entities = require "kong.plugins.scim-bridge.entities"
+local consumer_credentials = require "kong.plugins.scim-bridge.consumer_credentials"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local instances = require "kong.plugins.scim-bridge.instances"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
@@ -46,7 +46,7 @@ end
 
 
 local function dao_of(path)
-  for _, kind in ipairs(entities.credentials(kong.db)) do
+  for _, kind in ipairs(consumer_credentials.kinds(kong.db)) do
     local schema = kind.dao.schema
     if path == (schema.admin_api_nested_name or schema.name) then
       return kind.dao

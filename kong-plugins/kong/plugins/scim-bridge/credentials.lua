@@ -1,7 +1,7 @@
 -- kong.scim.credentials lists the credentials of consumers: their kinds, ids and ages, and never what is
 -- secret about them.
 
-local entities = require "kong.plugins.scim-bridge.entities"
+local consumer_credentials = require "kong.plugins.scim-bridge.consumer_credentials"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
@@ -19,7 +19,7 @@ local MOST_CONSUMERS = 1000 -- of one request
 --- Returns the credentials by one statement, for which DAOs would run one for each consumer and kind.
 local function by_sql(ids, timeout)
   local kinds = {}
-  for i, kind in ipairs(entities.credentials(kong.db)) do
+  for i, kind in ipairs(consumer_credentials.kinds(kong.db)) do
     kinds[i] = { kind.dao.schema, kind.field }
   end
   if not kinds[1] then
@@ -34,7 +34,7 @@ end
 --- Returns the credentials of a DB-less Kong, where a look-up takes microseconds.
 local function by_dao(ids)
   local found = {}
-  for _, kind in ipairs(entities.credentials(kong.db)) do
+  for _, kind in ipairs(consumer_credentials.kinds(kong.db)) do
     for _, id in ipairs(ids) do
       for row, err in kind.dao["each_for_" .. kind.field](kind.dao, { id = id }) do
         if err then

@@ -1,7 +1,7 @@
 -- kong.scim.drift answers what a search for drift needs beside kong.scim.query: which consumers have
 -- credentials, and all consumers of a tenant, a page at a time.
 
-local entities = require "kong.plugins.scim-bridge.entities"
+local consumer_credentials = require "kong.plugins.scim-bridge.consumer_credentials"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
@@ -41,7 +41,7 @@ end
 
 local function holders_by_sql(ids, timeout)
   local kinds = {}
-  for i, kind in ipairs(entities.credentials(kong.db)) do
+  for i, kind in ipairs(consumer_credentials.kinds(kong.db)) do
     kinds[i] = { kind.dao.schema, kind.field }
   end
 
@@ -57,7 +57,7 @@ end
 
 local function holders_by_dao(ids)
   local holders = array({})
-  for _, kind in ipairs(entities.credentials(kong.db)) do
+  for _, kind in ipairs(consumer_credentials.kinds(kong.db)) do
     for _, id in ipairs(ids) do
       local next_row = kind.dao["each_for_" .. kind.field](kind.dao, { id = id })
       local row, err = next_row() -- one says that there are some

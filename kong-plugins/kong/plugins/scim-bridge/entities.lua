@@ -16,6 +16,7 @@
 --   tx.sql, tx.undo                   run steps that LMDB does not have
 
 local clone = require "table.clone"
+local consumer_credentials = require "kong.plugins.scim-bridge.consumer_credentials"
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local lookups = require "kong.plugins.scim-bridge.lookups"
@@ -26,33 +27,17 @@ local tags = require "kong.plugins.scim-bridge.tags"
 local targets = require "kong.plugins.scim-bridge.targets"
 
 
-local kong   = kong
-local expect = envelope.expect
-local given  = envelope.given
+local expect    = envelope.expect
+local given     = envelope.given
+local result_of = envelope.result_of
 
-
--- entities that belong to a consumer and are no credentials, beside the memberships of targets
-local NO_CREDENTIALS = { plugins = true }
 
 -- steps that only a transaction of PostgreSQL has
 local OF_DATABASE = { sql = true, undo = true }
 
 
 local _M = {}
-local ops = {}
-
-
---- Returns the result of a DAO, or raises its error with Kong's code, name ("schema violation", ...), message
--- and fields.
-local function result_of(tx, result, err, err_t)
-  if not err then
-    return result
-  elseif not err_t or err_t.code == kong.db.errors.codes.DATABASE_ERROR then
-    tx.raise(err)
-  end
-
-  envelope.raise(err_t.name, err_t.message, { code = err_t.code, fields = err_t.fields })
-end
+local ops = { revoke = consumer_credentials.revoke }
 
 
 local function dao_of(tx, step)
@@ -147,15 +132,6 @@ function ops.upsert(tx, step)
 end
 
 
---- Deletes what OAuth clients got on behalf of a consumer's person. It belongs to the client, and has only
--- the name of the person (kong/plugins/oauth2/daos.lua).
-local function end_on_behalf(tx, consumer)
-  for _, found in ipairs(tx.on_behalf and tx.on_behalf(consumer) or {}) do
-    result_of(tx, tx.db.daos[found.dao]:delete({ id = found.id }))
-  end
-end
-
-
 ops["delete"] = function(tx, step)
   local dao = dao_of(tx, step)
   expect(type(step.id) == "string", "a deletion needs `id`")
@@ -164,7 +140,7 @@ ops["delete"] = function(tx, step)
   end
 
   if step.dao == "consumers" then
-    end_on_behalf(tx, step.id)
+    consumer_credentials.end_on_behalf(tx, step.id)
   end
 
   result_of(tx, dao:delete({ id = step.id }))
@@ -202,94 +178,6 @@ function ops.retire(tx, step)
   if not is_used(tx, dao.schema, group.id) then
     result_of(tx, dao:delete({ id = group.id }))
   end
-end
-
-
---- Returns the DAOs of all credentials, each with the field that names the consumer.
-function _M.credentials(db)
-  local found = {}
-  for _, constraint in ipairs(kong.db.consumers.schema:get_constraints()) do
-    local name = constraint.schema.name
-    local dao = not NO_CREDENTIALS[name] and not targets[name] and db.daos[name]
-    if dao then
-      table.insert(found, { dao = dao, field = constraint.field_name })
-    end
-  end
-
-  return found
-end
-
-
-local function rows_of(tx, dao, field, id)
-  local rows = {}
-  for row, err, err_t in dao["each_for_" .. field](dao, { id = id }) do
-    table.insert(rows, result_of(tx, row, err, err_t))
-  end
-
-  return rows
-end
-
-
---- Deletes the entities that were issued to a credential, such as the tokens of an OAuth client.
-local function end_issued(tx, dao, credential)
-  for _, constraint in ipairs(dao.schema:get_constraints()) do
-    local issued = tx.db.daos[constraint.schema.name]
-    for _, row in ipairs(issued and rows_of(tx, issued, constraint.field_name, credential.id) or {}) do
-      result_of(tx, issued:delete(row))
-    end
-  end
-end
-
-
---- Returns a table by consumer and DAO of those credentials that the consumers of a run of revocations have.
--- It is read by one statement, because most kinds of credentials have no row of most consumers.
--- @return nil if the transaction has no statements
-local function owned(tx, steps, first)
-  if not tx.select or not tx.batch.together then
-    return
-  elseif tx.owned and first <= tx.owned.last then
-    return tx.owned
-  end
-
-  local found, ids, named, i = {}, envelope.array({}), {}, first
-  while type(steps[i]) == "table" and steps[i].op == "revoke" do
-    if type(steps[i].consumer) == "string" then
-      table.insert(ids, steps[i].consumer)
-    end
-    i = i + 1
-  end
-  for j, kind in ipairs(_M.credentials(tx.db)) do
-    named[j] = { kind.dao.schema, kind.field }
-  end
-
-  local literal = internals.connector():escape_literal(envelope.encode(ids))
-  for _, row in ipairs(named[1] and tx.select(postgres.owners(named, literal)) or {}) do
-    found[row.owner] = found[row.owner] or {}
-    found[row.owner][row.dao] = true
-  end
-
-  found.last = i - 1
-  tx.owned = found
-  return found
-end
-
-
-function ops.revoke(tx, step, _, found)
-  expect(type(step.consumer) == "string", "a revocation needs `consumer`, an id")
-
-  local only_issued = given(step.issued)
-  for _, kind in ipairs(_M.credentials(tx.db)) do
-    local is_there = not found or found[step.consumer] and found[step.consumer][kind.dao.schema.name]
-    for _, credential in ipairs(is_there and rows_of(tx, kind.dao, kind.field, step.consumer) or {}) do
-      if only_issued then
-        end_issued(tx, kind.dao, credential)
-      else
-        result_of(tx, kind.dao:delete(credential))
-      end
-    end
-  end
-
-  end_on_behalf(tx, step.consumer)
 end
 
 
@@ -392,7 +280,7 @@ local function run_step(tx, results, steps, i)
     return i
   end
 
-  local found = op == ops.revoke and owned(tx, steps, i)
+  local found = op == ops.revoke and consumer_credentials.owned(tx, steps, i)
   if tx.batch then
     tx.batch:flush()
   end

@@ -55,6 +55,20 @@ function _M.expect(condition, message)
 end
 
 
+--- Returns the result of a DAO, or raises its error with Kong's code, name ("schema violation", ...), message
+-- and fields.
+-- @param tx the transaction in which the DAO runs (entities.lua)
+function _M.result_of(tx, result, err, err_t)
+  if not err then
+    return result
+  elseif not err_t or err_t.code == kong.db.errors.codes.DATABASE_ERROR then
+    tx.raise(err)
+  end
+
+  _M.raise(err_t.name, err_t.message, { code = err_t.code, fields = err_t.fields })
+end
+
+
 --- Calls a function for a step. Its errors get the index of the step (from 0) and its label, unless they are
 -- of another step.
 function _M.at_step(index, step, fn, ...)

@@ -74,11 +74,11 @@ function _M.check(conf)
     return
   end
 
-  local field = conf.hide_identity_headers and "hide_identity_headers"
-                or next(claims_headers(conf)) and "claims with headers"
-  if field then
-    kong.log.err(field, ": set it on the global scim-bridge, not on one of a route or service")
-    return kong.response.exit(503, { message = field .. " needs a global scim-bridge" })
+  local message = conf.hide_identity_headers and "hide_identity_headers needs a global scim-bridge"
+                  or next(claims_headers(conf)) and "claims with headers needs a global scim-bridge"
+  if message then
+    kong.log.err(message, ": set it there, not on one of a route or service")
+    return kong.response.exit(503, { message = message })
   end
 end
 

@@ -14,7 +14,8 @@ local json = stand_in("json.lua")
 local dao = stand_in("dao.lua", host, json)
 local connector = stand_in("connector.lua", host, json)
 local lmdb = stand_in("lmdb.lua", host, json)
-local modules, on_call = stand_in("kong.lua", host, json, current, dao, connector)
+local new_cache = stand_in("caches.lua", host, json)
+local modules, on_call = stand_in("kong.lua", host, json, current, dao, connector, new_cache)
 
 modules["resty.lmdb"] = lmdb.lmdb
 modules["resty.lmdb.prefix"] = lmdb.prefix
