@@ -1,7 +1,8 @@
 """Which tests are left out of a run, and how many: those that nobody could run, or need not.
 
-How a request is read and answered is decided by the plugin, which cannot know the host, and what
-the demo says of a failure by the demo. So, without a Kong, the directories :data:`ONE_HOST` run on
+How a request is read and answered is decided by the plugin, which cannot know the host; so is what
+the endpoints and commands of an administrator show, and what the demo says of a failure by the demo.
+Therefore, without a Kong, the directories :data:`ONE_HOST` run on
 one host, and of their tests those marked ``every_host`` on each. With a Kong, or with
 ``--every-host``, all of them run on each.
 """
@@ -15,7 +16,7 @@ import pytest
 
 from kong_process import requires_kong
 
-ONE_HOST = ("demo", "hostile", "protocol", "providers")
+ONE_HOST = ("cli", "demo", "endpoints", "hostile", "protocol", "providers", "review")
 """The directories of tests whose outcome no host can change."""
 
 THE_HOST = "sandbox"
