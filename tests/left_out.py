@@ -1,10 +1,9 @@
 """Which tests are left out of a run, and how many: those that nobody could run, or need not.
 
 How a request is read and answered is decided by the plugin, which cannot know the host; so is what
-the endpoints and commands of an administrator show, and what the demo says of a failure by the demo.
-Therefore, without a Kong, the directories :data:`ONE_HOST` run on
-one host, and of their tests those marked ``every_host`` on each. With a Kong, or with
-``--every-host``, all of them run on each.
+an administrator's endpoints and commands show, and what the demo says of a failure by the demo.
+So, without a Kong, the directories :data:`ONE_HOST` run on one host, and of their tests those
+marked ``every_host`` on each. With a Kong, or with ``--every-host``, all of them run on each.
 """
 
 from __future__ import annotations
