@@ -144,6 +144,7 @@ def test_what_others_changed_in_kong_shows_as_found_and_not_wanted_or_the_revers
     assert found["by-hand"]["reasons"] == []
 
 
+@pytest.mark.every_host
 def test_credentials_are_shown_by_kind_and_age_and_never_by_value(gateway: Gateway) -> None:
     user = new_user(gateway.scim)
     key = gateway.give_key(user["id"], "a-secret-key-of-this-test")

@@ -7,6 +7,7 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from review_support import NOT_JUDGED, command, review, routes
 
 from hosts import Gateway, eventually
@@ -42,6 +43,7 @@ def judged(answers: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
     return {key: status for key, status in answers.items() if key[1] not in NOT_JUDGED}
 
 
+@pytest.mark.every_host
 def test_the_review_says_what_each_key_gets_on_each_route_now_and_at_a_moment_before(
     varied: Gateway,
 ) -> None:
@@ -155,6 +157,7 @@ def test_the_last_use_comes_from_the_access_log(varied: Gateway) -> None:
     assert used["bob", "keyed"] == ""
 
 
+@pytest.mark.every_host
 def test_credentials_of_each_kind_have_an_age_and_an_expiry_and_no_value(varied: Gateway) -> None:
     new_user(varied.scim, "ada")
     given = {"keyauth_credentials": {"key": "k3y-of-ada", "ttl": 3600}}

@@ -98,7 +98,7 @@ local function forget_everywhere(keys, longest)
   for key, cache in pairs(keys) do
     internals.delete_shared(cache, key)
     internals.forget(cache, key)
-    local name = cache == kong.core_cache and "core_cache" or "cache"
+    local name = internals.name_of(cache)
     message[name] = message[name] or {}
     table.insert(message[name], key)
     size = size + #key

@@ -145,6 +145,12 @@ function _M.cache_of(entity)
 end
 
 
+--- Returns the name of a cache, by which it is found in `kong` (kong/global.lua).
+function _M.name_of(cache)
+  return cache == kong.core_cache and "core_cache" or "cache"
+end
+
+
 --- Deletes a key from what the workers of this node share of a cache. Each worker then forgets it by
 -- `forget`: Kong's own invalidation sends an event for each key (kong/resty/mlcache/init.lua).
 function _M.delete_shared(cache, key)
