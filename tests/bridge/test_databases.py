@@ -12,7 +12,7 @@ from probe import HERE, Probe
 
 from kong_process import ROOT, KongProcess, kong_binary, requires_kong
 from kong_scim.directory import ddl
-from kong_scim.directory.tables import metadata
+from kong_scim.directory.columns import metadata
 from postgres import Postgres
 
 MIGRATIONS = ROOT / "kong-plugins/kong/plugins/scim-bridge/migrations"

@@ -15,8 +15,8 @@ from kong_scim.app import Plugin
 from kong_scim.bridge import Consumer
 from kong_scim.dbless.bridge import epoch_key
 from kong_scim.directory.documents import Content
+from kong_scim.directory.event_tables import outbox
 from kong_scim.directory.statements import Statement
-from kong_scim.directory.tables import outbox
 from kong_scim.events.outbox import Origin
 from kong_scim.sync.drift_pass import DriftPass
 from kong_scim.sync.drift_search import Position, UserDrift

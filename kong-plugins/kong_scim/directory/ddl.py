@@ -11,8 +11,9 @@ import argparse
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from kong_scim.bridge import Dialect
+from kong_scim.directory import administration_tables, event_tables, tables  # noqa: F401 - metadata
+from kong_scim.directory.columns import metadata
 from kong_scim.directory.statements import dialect_of
-from kong_scim.directory.tables import metadata
 
 
 def statements(dialect: Dialect, migration: str | None = None) -> list[str]:

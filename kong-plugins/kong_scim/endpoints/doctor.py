@@ -76,7 +76,7 @@ def _facts(call: Call, kong: Mapping[str, Any]) -> dict[str, Any]:
         "secretsInClear": list(call.secrets_in_clear),
         "tokens": _part(call.callers),
         "memoryComplete": _part(call.provisioning.is_kong_applied),
-        "deliveries": _part(lambda: Deliveries(call.provisioning.database()).counts()),
+        "deliveries": _part(lambda: Deliveries(call.provisioning.database()).unsent()),
     }
 
 

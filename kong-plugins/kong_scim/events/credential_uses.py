@@ -27,10 +27,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import Insert
 
 from kong_scim.bridge import BridgeError, RowCountError
+from kong_scim.directory.administration_tables import callers
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, parameters
-from kong_scim.directory.tables import callers
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.events.outbox import INSERT_EVENT, EventOutbox, Origin
 

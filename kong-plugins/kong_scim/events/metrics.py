@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 from kong_scim.bridge import Sample
 from kong_scim.counts import counts_of, take_all
 from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.event_tables import deliveries, outbox
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement
-from kong_scim.directory.tables import deliveries, outbox
 from kong_scim.directory.values import utc_now
 
 BETWEEN_MEASURES = 5.0

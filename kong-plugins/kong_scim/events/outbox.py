@@ -47,10 +47,11 @@ from sqlalchemy import bindparam, select
 
 from kong_scim.bridge import MEMBERSHIPS, EntityCounts, LastEventTag, Param, Step
 from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.event_tables import outbox
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import Access, Entry
 from kong_scim.directory.statements import Statement, insert_into, insert_where, parameters
-from kong_scim.directory.tables import outbox, resources
+from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.json_text import to_text
 

@@ -21,12 +21,13 @@ from kong_scim.bridge import GATEWAY_AWAY, BridgeError, Sql
 from kong_scim.counts import counts_of, unforeseen
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.documents import check_form
+from kong_scim.directory.event_tables import chains, outbox
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, is_one_of, parameters
 from kong_scim.directory.stored_row import StoredRow
-from kong_scim.directory.tables import chains, outbox, resources, values
+from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import instant
 from kong_scim.directory.writes import Writes
 from kong_scim.events.hash_chain import START, Chain, hash_of

@@ -23,10 +23,10 @@ from sqlalchemy import (
 
 from kong_scim.bridge import Dialect
 from kong_scim.config.requests import RequestsConfig
+from kong_scim.directory.administration_tables import request_hours, requests
 from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.queries import chunks, in_scope
 from kong_scim.directory.statements import Statement, insert_into, json_rows, rows_of_json
-from kong_scim.directory.tables import request_hours, requests
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.provider_log.waiting import Taken, take_all, waiting_of
 

@@ -26,11 +26,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert
 
+from kong_scim.directory.administration_tables import losses, quarantines
 from kong_scim.directory.kinds import KONG_SCHEMA
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_where
-from kong_scim.directory.tables import losses, quarantines, resources, values
+from kong_scim.directory.tables import resources, values
 from kong_scim.quarantine.statements import (
     APPROVED_NOW,
     GONE,

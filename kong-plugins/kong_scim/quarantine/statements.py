@@ -32,10 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert
 
+from kong_scim.directory.administration_tables import deprovisionings, quarantines
+from kong_scim.directory.event_tables import outbox
 from kong_scim.directory.ports import HELD
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, insert_where, parameters
-from kong_scim.directory.tables import deprovisionings, outbox, quarantines, resources, values
+from kong_scim.directory.tables import resources, values
 
 OPEN, QUARANTINED, APPROVED, REJECTED = "open", "quarantined", "approved", "rejected"
 GONE, WAITING, BACK = "gone", "held", "back"

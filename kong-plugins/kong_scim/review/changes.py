@@ -12,10 +12,11 @@ from sqlalchemy import CTE, Select, Text, and_, bindparam, select
 from kong_scim.bridge import Dialect
 from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
+from kong_scim.directory.event_tables import outbox
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.related import looked_up
 from kong_scim.directory.statements import Statement, is_one_of, json_rows, rows_of_json
-from kong_scim.directory.tables import outbox, values
+from kong_scim.directory.tables import values
 from kong_scim.events.outbox import revoked
 from kong_scim.review.history import Change
 

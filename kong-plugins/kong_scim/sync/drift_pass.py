@@ -18,9 +18,9 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from kong_scim.bridge import Param, RowCountError, Sql
 from kong_scim.config.plugin import PluginConfig
+from kong_scim.directory.administration_tables import drift_passes, drifts
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, parameters
-from kong_scim.directory.tables import drift_passes, drifts
 from kong_scim.directory.values import instant, utc_now
 from kong_scim.events.outbox import INSERT_EVENT, EventOutbox, Origin
 from kong_scim.events.webhooks.formats import DRIFT

@@ -11,6 +11,7 @@ from sqlalchemy import Delete, Select, Text, delete, func, select
 from sqlalchemy.dialects.postgresql import Insert
 
 from kong_scim.bridge import Dialect, Sample, Sql
+from kong_scim.directory.administration_tables import drift_passes, drifts
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import (
@@ -21,7 +22,6 @@ from kong_scim.directory.statements import (
     parameters,
     rows_of_json,
 )
-from kong_scim.directory.tables import drift_passes, drifts
 from kong_scim.directory.values import utc_now
 from kong_scim.sync.drift import KINDS
 from kong_scim.sync.drift_search import UserDrift

@@ -30,9 +30,10 @@ from sqlalchemy import (
 from kong_scim.bridge import Param, Sql
 from kong_scim.counts import counts_of
 from kong_scim.directory.database import TenantDatabase
+from kong_scim.directory.event_tables import attempts, deliveries
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, is_one_of
-from kong_scim.directory.tables import attempts, deliveries, resources
+from kong_scim.directory.tables import resources
 from kong_scim.directory.values import instant
 from kong_scim.events.webhooks.http import KEPT, LONGEST_WAIT, Answer
 
@@ -246,11 +247,6 @@ class Deliveries:
         )
         return result.rows
 
-    def counts(self) -> dict[str, int]:
-        """Return how many deliveries are ``pending``, and how many are ``dead``."""
-        counted = {row["state"]: int(row["count"]) for row in self._database.rows(_COUNTS)}
-        return {state: counted.get(state, 0) for state in ("pending", "dead")}
-
     def page(self, *, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
         """Return deliveries with their attempts, by number, in the JSON form of the endpoint.
 
@@ -337,12 +333,6 @@ def _claim() -> Update:
 
 
 _CLAIM = Statement(_claim())
-
-_COUNTS = Statement(
-    select(deliveries.c.state, func.count().label("count"))
-    .where(in_scope(deliveries), deliveries.c.state != "delivered")
-    .group_by(deliveries.c.state)
-)
 
 _OF_ATTEMPT = ("at", "status", "milliseconds", "error", "answer")
 
