@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import nullcontext
 from typing import Any
 
 from kong_pdk.pdk import non_return_methods
-from scim2_models import (
-    ForbiddenException,
-    PayloadTooLargeException,
-)
-from scim2_server.errors import UnsupportedMediaTypeException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.service import is_json_media_type
 
 from kong_scim import __version__, cpu, endpoints
-from kong_scim.auth.authenticator import Authenticator, Caller
+from kong_scim.admission import WRITES, admit, with_body
+from kong_scim.auth.authenticator import Authenticator
 from kong_scim.auth.scopes import ADMIN, GROUPS, Identity
 from kong_scim.bridge import (
     Bridge,
@@ -56,17 +49,11 @@ from kong_scim.protocol.rights import DRY_RUN, asks_for_dry_run
 from kong_scim.protocol.service import KongScimService
 from kong_scim.provider_log.waiting import Visit, waiting_of
 from kong_scim.tenant import NoDataError, Provisioning, check
-from kong_scim.tick import UNGUARDED, Tick
-from kong_scim.worker_slots import MEMORY
+from kong_scim.tick import Tick
 
 log = logging.getLogger(__name__)
 
 non_return_methods.add("kong.scim.exit")  # so that kong-pdk's object does not wait for an answer
-
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-WITH_BODY = WRITES - {"DELETE"}
-"""Methods whose request body is read. The body of any other is never fetched."""
 
 GUARD = "Kong-SCIM-Guard"
 """The header that answers have while the guard is off, where it is optional."""
@@ -234,11 +221,11 @@ class Plugin:
             context.request_id.set(opening.request.request_id)
             if opening.request.path == endpoints.KEYS:  # public: no credentials are needed
                 return endpoints.keys(opening.request, self._event_worker.issuer(opening.secrets))
-            identity = self._admit(opening)
+            identity = admit(self.config, self._authenticator, opening)
             visit.token = identity.token
             # A small body is read now, because it decides in which queue the request waits.
             if len(opening.request.body) < opening.request.body_size <= MAX_BODY:
-                with self._with_body(bridge, opening) as whole:
+                with with_body(self.config, bridge, opening) as whole:
                     opening = whole
         except Exception as exception:
             return self._service.error_response(exception)
@@ -252,7 +239,7 @@ class Plugin:
         try:
             if asks_for_dry_run(opening.request.headers, identity):
                 config = config.model_copy(update={"dry_run": True})
-            with self._with_body(bridge, opening) as whole:
+            with with_body(self.config, bridge, opening) as whole:
                 if self.config.requests.keep_bodies:
                     visit.request = whole.request
                 response = self._serve(bridge, whole, identity, config)
@@ -270,64 +257,6 @@ class Plugin:
         if opening.request.method in WRITES:
             line = _log_line(opening, identity, response, dry_run=config.dry_run)
         self._exit(kong, response, line)
-
-    def _admit(self, opening: Opening) -> Identity:
-        """Return the caller's identity, before the body of the request is fetched.
-
-        :raises ~scim2_models.SCIMException: 403 for plain HTTP, 415 for a media type that a page in
-            a browser can send, 503 while the guard is off, and the errors of
-            :meth:`Authenticator.admit <kong_scim.auth.authenticator.Authenticator.admit>`.
-        """
-        request = opening.request
-        if self.config.require_https and not request.https:
-            raise ForbiddenException(
-                detail="Use https: this endpoint takes tokens and personal data over TLS only"
-            )
-        identity = self._authenticator.admit(
-            Caller(
-                authorization=request.headers.get("authorization"),
-                client_ip=request.client_ip,
-                secrets=opening.secrets,
-                consumer=opening.caller,
-            )
-        )
-        # Kong may authenticate a caller by what a browser adds by itself (a cookie, HTTP Basic, a
-        # client certificate). A page of another site can make the browser send a POST with a form's
-        # media type, or with none. For other types and methods the browser first sends a CORS
-        # preflight, which this gateway refuses.
-        may_be_forged = self._authenticator.trusts_kong and request.method in WITH_BODY
-        if may_be_forged and not is_json_media_type(request.headers.get("content-type")):
-            raise UnsupportedMediaTypeException(
-                detail="Send the header Content-Type: application/scim+json, or "
-                "application/json; where Kong authenticates (auth: kong) no other is taken"
-            )
-        if not opening.guarded and self.config.guard == "required":
-            raise ServiceUnavailableException(detail=UNGUARDED, retry_after=None)
-        return identity
-
-    @contextmanager
-    def _with_body(self, bridge: Bridge, opening: Opening) -> Iterator[Opening]:
-        """Yield the opening with the whole body of its request, held until the block ends.
-
-        :raises ~scim2_models.SCIMException: 413 for a body that is too large, 503 while the bodies
-            of other requests leave too little memory for it.
-        """
-        request = opening.request
-        most = min(self.config.max_body_size, MEMORY.capacity)
-        if request.body_too_large or request.body_size > most:
-            raise PayloadTooLargeException(
-                detail=f"The body is over {most} bytes: send less at once"
-            )
-        if request.body_size == len(request.body) or request.method not in WITH_BODY:
-            yield opening
-            return
-        with MEMORY.hold(request.body_size) as fits:
-            if not fits:
-                raise ServiceUnavailableException(
-                    detail="Too many large bodies at once: send the request again, or less in it"
-                )
-            body = bridge.body(request.body_size)
-            yield replace(opening, request=replace(request, body=body))
 
     def _serve(
         self, bridge: Bridge, opening: Opening, identity: Identity, config: PluginConfig
