@@ -10,7 +10,7 @@ import pytest
 from access_support import client, plugin_with
 
 from in_process import Client
-from kong_scim import app as module
+from kong_scim import admission as module
 from kong_scim.bridge import Bridge, bridge_error
 from kong_scim.bridge.client import PIECE
 from kong_scim.worker_slots import ORDINARY, BodyMemory

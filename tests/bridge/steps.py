@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from kong_scim.bridge import Bridge, Consumer, Upsert
+import pytest
+
+from kong_scim.bridge import Bridge, BridgeError, Consumer, Step, Upsert
 
 
 def new_id() -> str:
@@ -34,3 +36,14 @@ def read(bridge: Bridge, identifier: str) -> Consumer | None:
 def tags(bridge: Bridge, identifier: str) -> list[str]:
     (found,) = bridge.query(consumer_ids=[identifier]).consumers
     return sorted(found.tags)
+
+
+def groups(bridge: Bridge, identifier: str) -> list[str]:
+    found = read(bridge, identifier)
+    return [each.group for each in found.acls] if found else []
+
+
+def refusal(bridge: Bridge, *steps: Step, **options: Any) -> BridgeError:
+    with pytest.raises(BridgeError) as refused:
+        bridge.commit(steps, **options)
+    return refused.value
