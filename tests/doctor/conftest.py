@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from doctor_support import TOKENS
+from doctor_support import TOKENS, empty_provider_log
 
 from hosts import Gateway
 from variants import variant
@@ -27,4 +27,5 @@ def good(host: Gateway) -> Iterator[Gateway]:
     """A gateway as one should set it up."""
     with variant(host, tokens=TOKENS) as gateway:
         gateway.scim.get("/Users").raise_for_status()
+        empty_provider_log(gateway)
         yield gateway

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 
+from hosts import Gateway, eventually, scim_client
 from kong_scim.doctor.examination import Subject, examine
 from kong_scim.doctor.report import Finding, Report, State
+from outbox import run
 
 ADMIN = "token-of-an-administrator"
 IDP = {"name": "idp", "value": "{vault://env/scim-token-a}"}
@@ -24,6 +27,18 @@ TOKENS: list[dict[str, Any]] = [
     IDP,
     {"name": "admin", "sha256": digest(ADMIN), "scopes": ["scim:admin"]},
 ]
+
+
+def empty_provider_log(gateway: Gateway) -> None:
+    """Delete the requests that other tests sent to the tenant, also those that wait in memory."""
+    last = f"/Users/{uuid.uuid4()}"
+    gateway.scim.get(last)
+    with scim_client(gateway.scim_base, ADMIN) as admin:
+        eventually(
+            lambda: last in admin.get("/Requests").text,
+            "the log to have all requests until now",
+        )
+    run(gateway, "DELETE FROM scim_requests")
 
 
 def look(url: str, **more: Any) -> Report:

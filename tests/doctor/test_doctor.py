@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 from click.testing import CliRunner
-from doctor_support import ADMIN, TOKENS, failed, look, wrong
+from doctor_support import ADMIN, TOKENS, empty_provider_log, failed, look, wrong
 
 from declared import scim_plugin
 from hosts import Gateway
@@ -66,6 +66,7 @@ def test_each_provider_would_succeed_on_each_host_and_nothing_is_written(
     gateway_with: Callable[..., Gateway],
 ) -> None:
     good = gateway_with(tokens=TOKENS)
+    empty_provider_log(good)
     user = new_user(good.scim)["id"]
     group = new_group(good.scim)["id"]
     before = [good.scim.get(path).json() for path in (f"/Users/{user}", f"/Groups/{group}")]
