@@ -63,14 +63,13 @@ local INVALIDATIONS = [[
          clock_timestamp() + interval '1 second', clock_timestamp() + interval '%d seconds', %s, key
     FROM json_array_elements_text(%s) AS key]]
 
--- the types of columns and their values in JSON, by the type of the field in Kong's schema
 local MIGRATIONS = [[
   SELECT to_json(COALESCE(executed, '{}'))::text AS executed,
          to_json(COALESCE(pending, '{}'))::text AS pending
     FROM schema_meta
    WHERE key = 'schema_meta' AND subsystem = 'scim-bridge']]
 
-
+-- the types of columns and their values in JSON, by the type of the field in Kong's schema
 local TYPES = {
   boolean = "boolean",
   foreign = "uuid",
@@ -215,11 +214,11 @@ end
 
 
 --- Selects which of some consumers have entities that belong to them, as `owner` and `dao`.
--- @param kinds a list of { schema, the field with the consumer }
+-- @param kinds the result of entities.credentials
 function _M.owners(kinds, ids)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local schema, field = kind[1], kind[2]
+    local schema, field = kind.dao.schema, kind.field
     statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IS_ONE_OF, ids))
   end
 
@@ -228,11 +227,11 @@ end
 
 
 --- Selects credentials of some consumers, as `kind`, `id`, `owner`, `created` and `expires`.
--- @param kinds a list of { schema, the field with the consumer }
+-- @param kinds the result of entities.credentials
 function _M.credentials(kinds, ids, limit)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local schema, owner = kind[1], kind[2] .. "_id"
+    local schema, owner = kind.dao.schema, kind.field .. "_id"
     statements[i] = fmt(CREDENTIALS, schema.name, owner,
                         schema.fields.created_at and fmt(EPOCH, "created_at") or "NULL",
                         schema.ttl and fmt(EPOCH, "ttl") or "NULL",
