@@ -21,6 +21,7 @@ from kong_scim.endpoints.call import (
     Endpoint,
     json_answer,
     number,
+    page_size,
     query_of,
     require_method,
 )
@@ -38,7 +39,7 @@ def _requests(call: Call) -> ScimResponse:
     failed = query.get("failed", "false")
     if failed not in {"true", "false"}:
         raise InvalidValueException(detail="failed is true or false")
-    limit = max(1, min(number(query, "count", USUAL), MOST))
+    limit = page_size(query, USUAL, MOST)
     before = number(query, "before", 0) if "before" in query else None
     database = call.provisioning.database()
     if before is None:
