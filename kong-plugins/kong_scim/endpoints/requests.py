@@ -25,7 +25,7 @@ from kong_scim.endpoints.call import (
     query_of,
     require_method,
 )
-from kong_scim.provider_log.log import page, write_waiting
+from kong_scim.provider_log.log import PATIENCE, page, write_waiting
 
 MOST = 200
 """Requests of one page at most."""
@@ -43,7 +43,8 @@ def _requests(call: Call) -> ScimResponse:
     before = number(query, "before", 0) if "before" in query else None
     database = call.provisioning.database()
     if before is None:
-        write_waiting(database)  # so that the newest requests of this node are there
+        # So that the newest requests of this node are there.
+        write_waiting(database, patience=PATIENCE)
     found = page(database, failed=failed == "true", before=before, limit=limit + 1)
     more = len(found) > limit
     return json_answer(
