@@ -16,7 +16,7 @@ import pytest
 
 from kong_process import requires_kong
 
-ONE_HOST = ("cli", "demo", "endpoints", "hostile", "protocol", "providers", "review")
+ONE_HOST = ("cli", "demo", "doctor", "endpoints", "hostile", "protocol", "providers", "review")
 """The directories of tests whose outcome no host can change."""
 
 THE_HOST = "sandbox"

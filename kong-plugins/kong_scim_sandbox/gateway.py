@@ -368,22 +368,7 @@ class _Server(uvicorn.Server):
 
 
 def _server(application: Any) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            application,
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            # By default uvicorn trusts X-Forwarded-* from loopback, while Kong trusts nobody's.
-            proxy_headers=False,
-            server_header=False,
-            http=HttpProtocol,
-            ws="none",
-            timeout_graceful_shutdown=_GRACE,
-            backlog=_BACKLOG,
-        )
-    )
+    return _Server(serving.config(application, grace=_GRACE, http=HttpProtocol, backlog=_BACKLOG))
 
 
 def log_to_stderr() -> None:

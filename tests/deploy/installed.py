@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -54,6 +55,23 @@ class Installed:
     @property
     def environment(self) -> dict[str, str]:
         return {"PATH": f"{self.bin}:/usr/bin:/bin", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+    @contextlib.contextmanager
+    def running(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """Run one of its programs, away from the sources, until the block ends; it prints lines."""
+        with subprocess.Popen(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd="/",
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait(PATIENCE)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run one of its programs, away from the sources."""

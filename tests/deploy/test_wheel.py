@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import httpx
@@ -109,25 +108,15 @@ class TestTheConsole:
 
     def test_it_serves_every_file_of_its_page(self, console: Installed) -> None:
         options = ("--port", "0", "--scim-url", "http://127.0.0.1:9/scim/v2", "--token", "t")
-        with subprocess.Popen(
-            [str(console.bin / "kong-scim"), "console", *options],
-            cwd="/",
-            env=console.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
+        with console.running("kong-scim", "console", *options) as process:
             assert process.stdout is not None
-            try:
-                origin = process.stdout.readline().split()[-1].partition("/#")[0]
-                static = ROOT / "kong-plugins/kong_scim/console/static"
-                with httpx.Client(base_url=origin, trust_env=False) as client:
-                    assert client.get("/").content == (static / "index.html").read_bytes()
-                    for name in files_of(static):
-                        served = client.get(f"/static/{name}").raise_for_status()
-                        assert served.content == (static / name).read_bytes()
-            finally:
-                process.terminate()
+            origin = process.stdout.readline().split()[-1].partition("/#")[0]
+            static = ROOT / "kong-plugins/kong_scim/console/static"
+            with httpx.Client(base_url=origin, trust_env=False) as client:
+                assert client.get("/").content == (static / "index.html").read_bytes()
+                for name in files_of(static):
+                    served = client.get(f"/static/{name}").raise_for_status()
+                    assert served.content == (static / name).read_bytes()
 
 
 class TestTheSandbox:
@@ -147,22 +136,12 @@ class TestTheSandbox:
 
     def test_it_provisions_a_user(self, sandbox: Installed) -> None:
         options = ("--port", "0", "--admin-port", "0", "--token", "a-token")
-        with subprocess.Popen(
-            [str(sandbox.bin / "kong-scim"), "sandbox", *options],
-            cwd="/",
-            env=sandbox.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
+        with sandbox.running("kong-scim", "sandbox", *options) as process:
             assert process.stdout is not None
-            try:
-                said = dict(process.stdout.readline().partition(": ")[::2] for _ in range(3))
-                with scim_client(said["SCIM base URL"].strip(), "a-token") as client:
-                    assert new_user(client, "alice")["active"] is True
-            finally:
-                process.terminate()
-            assert process.wait(PATIENCE) == 0
+            said = dict(process.stdout.readline().partition(": ")[::2] for _ in range(3))
+            with scim_client(said["SCIM base URL"].strip(), "a-token") as client:
+                assert new_user(client, "alice")["active"] is True
+        assert process.wait(PATIENCE) == 0
 
 
 def files_of(directory: Path) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -169,6 +171,38 @@ def test_what_cannot_be_written_is_written_later_and_each_request_once(
 
     assert requests.paths() == ["f", "e", "d", "c", "b", "a"]
     assert by_hour(requests.database, "") == {"2026-06-01T12": (6, 0)}
+
+
+class Slow:
+    """A database whose commits begin, and wait until they may go on."""
+
+    def __init__(self, database: Database) -> None:
+        self.dialect = database.dialect
+        self.query, self._database = database.query, database
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def commit(self, steps: Sequence[Step]) -> list[StepResult]:
+        self.begun.set()
+        assert self.may_go_on.wait(20)
+        return self._database.commit(steps)
+
+
+def test_a_reader_waits_for_what_the_tick_is_writing_and_the_tick_for_no_reader(
+    requests: Log, database: Database
+) -> None:
+    requests.add(NOW, path="taken")
+    slow = Slow(database)
+    scope = requests.database.scope
+    with ThreadPoolExecutor(2) as threads:
+        writing = threads.submit(write_waiting, TenantDatabase(slow, scope))
+        assert slow.begun.wait(20)
+        requests.tick()
+        assert requests.paths() == []
+        reading = threads.submit(write_waiting, requests.database, patience=20)
+        slow.may_go_on.set()
+        reading.result(20)
+        assert requests.paths() == ["taken"]
+        writing.result(20)
 
 
 def test_what_waits_in_memory_is_bounded_and_all_of_it_is_counted(requests: Log) -> None:

@@ -197,8 +197,11 @@ def test_a_provider_that_went_silent(good: Gateway) -> None:
 
 
 def test_drift_and_failed_requests_where_the_gateway_tells_them(good: Gateway) -> None:
-    drift = Telling("/Drift", lambda _: {"total": 2, "byKind": {"group_missing": 2}})
+    known = {"drift": {"total": 2, "byKind": {"group_missing": 2}}}
+    drift = Telling("/Overview", lambda _: known)
     assert "2 group_missing" in finding(look(good.scim_base, transport=drift), "drift").found
+    unknown = Telling("/Overview", lambda _: {"drift": None})
+    assert look(good.scim_base, transport=unknown).state("drift") is State.SKIPPED
     request = {
         "method": "POST",
         "path": "/Users",

@@ -210,14 +210,6 @@ class Bridge:
         """Return the ids of a DB-less Kong's consumers that have a tag and are not declared."""
         return set(self._call("query", {"tagged": tag})["tagged"] or [])
 
-    def credential_holders(self, consumers: Sequence[str]) -> dict[str, set[str]]:
-        """Return the kinds of credentials that consumers have, by the consumer's id."""
-        found: dict[str, set[str]] = {}
-        argument = {"credentials_of": list(consumers), "timeout": self._timeout}
-        for holder in self._call("drift", argument)["holders"] or []:
-            found.setdefault(holder["consumer"], set()).add(holder["dao"])
-        return found
-
     def tagged_after(self, tag: str, after: str, size: int) -> list[tuple[str, str | None]]:
         """Return a page of the consumers that SCIM made with a tag, in the order of their ids.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from kong_scim.bridge.steps import Delete, Upsert
@@ -74,6 +75,21 @@ class Credential:
     consumer: str
     created: float | None = None
     expires: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the credential as the endpoints show it."""
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "created": _moment(self.created),
+            "expires": _moment(self.expires),
+        }
+
+
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

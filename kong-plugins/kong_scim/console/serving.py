@@ -10,7 +10,6 @@ import uvicorn
 HOST = "127.0.0.1"
 
 _GRACE = 2
-"""Seconds that requests have to finish when the server stops."""
 
 
 def listen(port: int, backlog: int = 128) -> socket.socket:
@@ -31,8 +30,14 @@ def listen(port: int, backlog: int = 128) -> socket.socket:
     return listening
 
 
-def config(app: Any) -> uvicorn.Config:
-    """Return the settings of the console's server. It trusts no ``X-Forwarded-*`` header."""
+def config(app: Any, *, grace: int = _GRACE, **more: Any) -> uvicorn.Config:
+    """Return the settings of a server on loopback.
+
+    It trusts no ``X-Forwarded-*`` header: by default uvicorn trusts those from loopback.
+
+    :param grace: Seconds that requests have to finish when the server stops.
+    :param more: Further settings of uvicorn.
+    """
     return uvicorn.Config(
         app,
         lifespan="off",
@@ -42,5 +47,6 @@ def config(app: Any) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         ws="none",
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=grace,
+        **more,
     )

@@ -125,6 +125,11 @@ def instant(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
+def to_the_second(stored: str) -> str:
+    """Return a date of :func:`instant` as messages and answers show it, to the second."""
+    return stored[:19] + "Z"
+
+
 def key_of(binding: AttributeBinding) -> str:
     """Return the ``attr`` of an attribute's rows: ``emails.type``, or with an extension's URN."""
     urn = binding.urn

@@ -95,3 +95,11 @@ def number(query: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise InvalidValueException(detail=f"{name} must be a number")
     return int(text)
+
+
+def page_size(query: Mapping[str, str], usual: int, most: int) -> int:
+    """Return the parameter ``count``, brought between 1 and the most that a page has.
+
+    :raises ~scim2_models.InvalidValueException: It is no number.
+    """
+    return max(1, min(number(query, "count", usual), most))

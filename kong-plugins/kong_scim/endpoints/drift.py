@@ -30,12 +30,13 @@ from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import ADMIN
 from kong_scim.config.plugin import ConfigurationError, PluginConfig
+from kong_scim.directory.values import to_the_second
 from kong_scim.endpoints.call import (
     Call,
     Endpoint,
     json_answer,
     json_object,
-    number,
+    page_size,
     query_of,
     require_method,
 )
@@ -121,7 +122,7 @@ def _drift(call: Call) -> ScimResponse:
 
 def _show(call: Call) -> dict[str, Any]:
     query = query_of(call.request)
-    kind, count = query.get("kind"), max(1, min(number(query, "count", COUNT), MOST))
+    kind, count = query.get("kind"), page_size(query, COUNT, MOST)
     if kind and kind not in KINDS:
         kinds = ", ".join(f'"{each}"' for each in KINDS)
         raise InvalidValueException(detail=f"kind is one of {kinds}")
@@ -130,7 +131,7 @@ def _show(call: Call) -> dict[str, Any]:
     shown, after = _found(search, query.get("user"), progress.position, count, kind=kind)
     progress.kinds.update(one.kind for each in shown for one in each.differences)
     state = DriftState(call.provisioning.database())
-    since = state.since(shown)
+    since = {key: to_the_second(date) for key, date in state.since(shown).items()}
     return {
         "pass": state.last_pass(),
         "total": progress.kinds.total(),
@@ -142,7 +143,7 @@ def _show(call: Call) -> dict[str, Any]:
                 "kind": one.kind,
                 "wanted": one.wanted,
                 "found": one.found,
-                "since": _moment(since.get((each.user, one.kind))),
+                "since": since.get((each.user, one.kind)),
                 "mend": one.mend,
             }
             for each in shown
@@ -280,10 +281,6 @@ def _other(provisioning: Provisioning, body: Mapping[str, Any]) -> PluginConfig:
     except ConfigurationError as error:
         raise InvalidValueException(detail=str(error)) from None
     return other
-
-
-def _moment(stored: str | None) -> str | None:
-    return stored[:19] + "Z" if stored else None
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {

@@ -43,7 +43,7 @@ def _overview(call: Call) -> ScimResponse:
     require_method(call.request, "GET")
     provisioning, now = call.provisioning, datetime.now(UTC)
     database = provisioning.database()
-    provider_log.write_waiting(database)
+    provider_log.write_waiting(database, patience=provider_log.PATIENCE)
     users, groups = (provisioning.kinds.in_role(role).name for role in ("User", "Group"))
     (people,), (grouped,), (suspended,) = database.query(
         [

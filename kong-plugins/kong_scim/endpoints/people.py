@@ -17,14 +17,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from scim2_models import InvalidValueException, SCIMException
 from scim2_server.responses import ScimResponse
 
 from kong_scim.auth.scopes import ADMIN
-from kong_scim.bridge import Consumer, Credential
+from kong_scim.bridge import Consumer
 from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory import listing, queries
 from kong_scim.directory.context import existing_row, graph_of
@@ -34,7 +33,7 @@ from kong_scim.endpoints.call import (
     Call,
     Endpoint,
     json_answer,
-    number,
+    page_size,
     query_of,
     require_method,
 )
@@ -60,7 +59,7 @@ def _people(call: Call) -> ScimResponse:
             detail=f"search has over {listing.LONGEST} characters: search for less"
         )
     place = listing.Place.of(query.get("cursor"))
-    limit = max(1, min(number(query, "count", USUAL), MOST))
+    limit = page_size(query, USUAL, MOST)
     kind, database = call.provisioning.kinds.in_role("User"), call.provisioning.database()
     if text:
         rows, following = listing.by_name(database, kind, text, place, limit)
@@ -114,7 +113,7 @@ def _person(call: Call, user_id: str) -> dict[str, Any]:
             set(consumer.groups) if consumer else set(),
             reasons(config, row.doc, graph.ways(row.id).values()),
         ),
-        "credentials": [_credential(each) for each in credentials],
+        "credentials": [each.to_json() for each in credentials],
         "suspended": SUSPENDED in consumer.tags if consumer else record.suspended,
     }
 
@@ -148,21 +147,6 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
         "custom_id": consumer.custom_id,
         "tags": list(consumer.tags),
     }
-
-
-def _credential(credential: Credential) -> dict[str, Any]:
-    return {
-        "kind": credential.kind,
-        "id": credential.id,
-        "created": _moment(credential.created),
-        "expires": _moment(credential.expires),
-    }
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {"/People": Endpoint(ADMIN, _people)}

@@ -21,10 +21,11 @@ from kong_scim.endpoints.call import (
     Endpoint,
     json_answer,
     number,
+    page_size,
     query_of,
     require_method,
 )
-from kong_scim.provider_log.log import page, write_waiting
+from kong_scim.provider_log.log import PATIENCE, page, write_waiting
 
 MOST = 200
 """Requests of one page at most."""
@@ -38,11 +39,12 @@ def _requests(call: Call) -> ScimResponse:
     failed = query.get("failed", "false")
     if failed not in {"true", "false"}:
         raise InvalidValueException(detail="failed is true or false")
-    limit = max(1, min(number(query, "count", USUAL), MOST))
+    limit = page_size(query, USUAL, MOST)
     before = number(query, "before", 0) if "before" in query else None
     database = call.provisioning.database()
     if before is None:
-        write_waiting(database)  # so that the newest requests of this node are there
+        # So that the newest requests of this node are there.
+        write_waiting(database, patience=PATIENCE)
     found = page(database, failed=failed == "true", before=before, limit=limit + 1)
     more = len(found) > limit
     return json_answer(

@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
 )
 
+from kong_scim import cpu
 from kong_scim.bridge import Dialect
 from kong_scim.config.requests import RequestsConfig
 from kong_scim.directory.administration_tables import request_hours, requests
@@ -28,7 +29,7 @@ from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.queries import chunks, in_scope
 from kong_scim.directory.statements import Statement, insert_into, json_rows, rows_of_json
 from kong_scim.directory.values import instant, utc_now
-from kong_scim.provider_log.waiting import Taken, take_all, waiting_of
+from kong_scim.provider_log.waiting import Taken, Waiting, take_all, waiting_of
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ BATCH = 1000
 ROUNDS = 20
 """Batches that are dropped in one tick at most, so that it ends."""
 
+PATIENCE = 5.0
+"""Seconds that a reader of the log waits while the tick writes the newest requests. The tick itself
+never waits, because requests may wait for it."""
+
 BETWEEN_DROPS = 600.0
 """Seconds between two deletions of old requests, which may be kept longer by this time."""
 
@@ -48,12 +53,25 @@ OWN = "kong-scim"
 """The provider of requests that the command line and the console send: their User-Agent."""
 
 
-def write_waiting(database: TenantDatabase) -> None:
+def write_waiting(database: TenantDatabase, *, patience: float = 0) -> None:
     """Write what waits in this plugin server into the log.
 
+    :param patience: For how many seconds to wait while another thread writes what it took, so that
+        it is there afterwards. Without any, this is left to that thread.
     :raises ~kong_scim.bridge.BridgeError: When the database does not answer. What was not written
         waits again.
     """
+    waiting = waiting_of(database.scope.tenant)
+    with cpu.waiting():
+        is_alone = waiting.writing.acquire(timeout=patience)
+    if is_alone:
+        try:
+            _take_and_write(database, waiting)
+        finally:
+            waiting.writing.release()
+
+
+def _take_and_write(database: TenantDatabase, waiting: Waiting) -> None:
     tenant = database.scope.tenant
     taken = take_all(tenant)
     if not taken:
@@ -61,7 +79,7 @@ def write_waiting(database: TenantDatabase) -> None:
     try:
         _write(database, taken)
     except BaseException:
-        waiting_of(tenant).put_back(taken)
+        waiting.put_back(taken)
         raise
     if taken.left_out:
         log.warning(

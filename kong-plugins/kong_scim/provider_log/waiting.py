@@ -98,9 +98,13 @@ class Taken:
 
 
 class Waiting:
-    """The requests of one tenant that wait in this process."""
+    """The requests of one tenant that wait in this process.
+
+    :ivar writing: Is held by the thread that writes what it took.
+    """
 
     def __init__(self) -> None:
+        self.writing = threading.Lock()
         self._lock = threading.Lock()
         self._taken = Taken()
         self._strangers = self._bodies = 0

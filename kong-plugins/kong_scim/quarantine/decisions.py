@@ -11,11 +11,11 @@ from scim2_models import SCIMException
 
 from kong_scim.bridge import BridgeError
 from kong_scim.directory import queries
-from kong_scim.directory.values import instant
+from kong_scim.directory.values import instant, to_the_second
 from kong_scim.events.outbox import INSERT_EVENT, EventOutbox
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
-from kong_scim.quarantine.guard import Deprovisionings, moment
+from kong_scim.quarantine.guard import Deprovisionings
 
 Decision: TypeAlias = Literal["approve", "reject", "lift"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -105,14 +105,14 @@ class QuarantineDecisions:
         }
         if in_force and row["since"]:
             shown |= {
-                "since": moment(row["since"]),
+                "since": to_the_second(row["since"]),
                 "reason": row["reason"],
                 "refused": int(row["refused"]),
             }
         if in_force and state != statements.QUARANTINED:
-            shown["until"] = moment(row["until"])
+            shown["until"] = to_the_second(row["until"])
         if row.get("decided"):
-            shown |= {"decided": moment(row["decided"]), "decidedBy": row["decided_by"]}
+            shown |= {"decided": to_the_second(row["decided"]), "decidedBy": row["decided_by"]}
         return shown
 
     def summary(self) -> dict[str, Any]:
@@ -146,9 +146,10 @@ class QuarantineDecisions:
         duration = timedelta(minutes=minutes) if minutes else deprovisionings.window()
         until = now if decision == "lift" else now + duration
         database, params = deprovisionings.database, deprovisionings.params(now)
+        shown = to_the_second(instant(until))
         detail = {
-            "approve": f"nothing is held back until {moment(instant(until))}",
-            "reject": f"nobody is deactivated or deleted until {moment(instant(until))}, and later "
+            "approve": f"nothing is held back until {shown}",
+            "reject": f"nobody is deactivated or deleted until {shown}, and later "
             "if such requests go on",
             "lift": "it is over, and counting begins anew",
         }[decision]
@@ -188,7 +189,7 @@ def _loss(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
         "id": row["resource_id"],
         "display": names.get(row["resource_id"]),
         "memberships": int(row["memberships"]),
-        "at": moment(row["at"]),
+        "at": to_the_second(row["at"]),
     }
     return {name: value for name, value in shown.items() if value}
 
@@ -198,7 +199,7 @@ def _user(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
         "id": row["user_id"],
         "userName": names.get(row["user_id"]),
         "operation": row["operation"],
-        "at": moment(row["at"]),
+        "at": to_the_second(row["at"]),
         "refused": int(row["refused"]),
     }
     return {name: value for name, value in shown.items() if value}

@@ -21,7 +21,7 @@ from kong_scim.config.plugin import QuarantineConfig as Rules
 from kong_scim.config.quarantine import MEMBERSHIPS_AT_LEAST
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.ports import Change, Conflict
-from kong_scim.directory.values import instant, utc_now
+from kong_scim.directory.values import instant, to_the_second, utc_now
 from kong_scim.events.outbox import EventOutbox, uuid7
 from kong_scim.events.webhooks.formats import QUARANTINE
 from kong_scim.quarantine import memberships, statements
@@ -252,13 +252,13 @@ def refusal(row: Mapping[str, Any]) -> QuarantineException:
     :param row: The tenant's row.
     """
     # A rejection after an approval in advance has no `since`.
-    detail = f"This tenant is in quarantine since {moment(row['since'] or row['decided'])}"
+    detail = f"This tenant is in quarantine since {to_the_second(row['since'] or row['decided'])}"
     detail += f": {row['reason']}. " if row["reason"] else ". "
     if row["state"] == statements.REJECTED:
         detail += (
             "An administrator rejected it. Nobody is deactivated or deleted until "
-            f"{moment(row['until'])}, and later if such requests go on. To let them through: "
-            "kong-scim quarantine approve"
+            f"{to_the_second(row['until'])}, and later if such requests go on. To let them "
+            "through: kong-scim quarantine approve"
         )
     else:
         detail += (
@@ -266,8 +266,3 @@ def refusal(row: Mapping[str, Any]) -> QuarantineException:
             "kong-scim quarantine show"
         )
     return QuarantineException(detail=detail)
-
-
-def moment(text: str) -> str:
-    """Return a stored date in the form that is shown, to the second."""
-    return text[:19] + "Z"

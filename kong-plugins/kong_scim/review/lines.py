@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from kong_scim.bridge import Credential
@@ -85,7 +84,7 @@ def lines_of(person: PersonThen, routes: Iterable[JudgedRoute], only: Filter) ->
     access = person.access
     held = frozenset(each.kind for each in person.credentials) | frozenset(access.lost)
     judged = Person(access.consumer, access.groups, access.suspended, held)
-    credentials = [_credential(each) for each in sorted(person.credentials, key=_order)]
+    credentials = [each.to_json() for each in sorted(person.credentials, key=_order)]
     credentials += [
         {"kind": kind, "id": None, "created": None, "expires": None, "revoked": shown(at)}
         for kind, at in sorted(access.lost.items())
@@ -132,18 +131,3 @@ def _origin(event: Change) -> Json:
 
 def _order(credential: Credential) -> tuple[str, str]:
     return credential.kind, credential.id
-
-
-def _credential(credential: Credential) -> Json:
-    return {
-        "kind": credential.kind,
-        "id": credential.id,
-        "created": _seconds(credential.created),
-        "expires": _seconds(credential.expires),
-    }
-
-
-def _seconds(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return shown(datetime.fromtimestamp(int(moment), UTC).isoformat())

@@ -16,7 +16,7 @@ from kong_scim.directory import queries
 from kong_scim.directory.database import Row, TenantDatabase
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.queries import in_scope
-from kong_scim.directory.related import InOrder, NotByIndex
+from kong_scim.directory.related import InOrder
 from kong_scim.directory.statements import Statement
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import HEAD, resources, values
@@ -324,7 +324,7 @@ _NAMED = Statement(
     select(*queries.ROW)
     .join(values, values.c.resource_id == resources.c.id)
     .where(
-        *(NotByIndex(resources.c[name]) == bindparam(name) for name in ("workspace", "tenant")),
+        queries.IN_SCOPE_BY_ID,
         resources.c.type == bindparam("type"),
         values.c.attr == "username",
         values.c.head == bindparam("head"),

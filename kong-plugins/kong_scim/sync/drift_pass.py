@@ -21,7 +21,7 @@ from kong_scim.config.plugin import PluginConfig
 from kong_scim.directory.administration_tables import drift_passes, drifts
 from kong_scim.directory.queries import in_scope
 from kong_scim.directory.statements import Statement, insert_into, parameters
-from kong_scim.directory.values import instant, utc_now
+from kong_scim.directory.values import instant, to_the_second, utc_now
 from kong_scim.events.outbox import INSERT_EVENT, EventOutbox, Origin
 from kong_scim.events.webhooks.formats import DRIFT
 from kong_scim.json_text import to_text
@@ -224,7 +224,12 @@ class DriftPass:
         """Store that a pass is complete, with the events of what it found and mended."""
         database, begun, now = tools.state.database, progress.begun, self._now()
         counts = dict.fromkeys(("people", "mended", "held", "failed"), 0) | dict(progress.counts)
-        last = {"begun": _shown(begun), "ended": _shown(instant(now)), **counts, "by": tools.node}
+        last = {
+            "begun": to_the_second(begun),
+            "ended": to_the_second(instant(now)),
+            **counts,
+            "by": tools.node,
+        }
         new = {row["kind"]: int(row["total"]) for row in database.rows(_NEW, begun=begun)}
         notices = {}
         if new:
@@ -250,10 +255,6 @@ class DriftPass:
 
 def _known(old: tuple[str, str]) -> dict[str, Param]:
     return {"old_begun": old[0], "old_progress": old[1]}
-
-
-def _shown(stored: str) -> str:
-    return stored[:19] + "Z"
 
 
 _INSERT = Statement(

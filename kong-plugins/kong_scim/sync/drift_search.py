@@ -194,7 +194,10 @@ class DriftSearch:
     def _credentials(self, targets: Iterable[Wanted]) -> Mapping[str, Collection[str]]:
         """Return the credentials of those who must not have any."""
         without = [each.id for each in targets if each.suspended and not each.keeps_credentials]
-        return self.bridge.credential_holders(without) if without else {}
+        kinds: dict[str, set[str]] = {}
+        for each in self.bridge.credentials(without) if without else ():
+            kinds.setdefault(each.consumer, set()).add(each.kind)
+        return kinds
 
     def _note_taken_names(self, looks: Sequence[_Look]) -> None:
         """Find out whether another consumer has the name that is wanted."""

@@ -75,19 +75,17 @@ function _M.owned(tx, steps, first)
     return tx.owned
   end
 
-  local found, ids, named, i = {}, envelope.array({}), {}, first
+  local found, ids, i = {}, envelope.array({}), first
   while type(steps[i]) == "table" and steps[i].op == "revoke" do
     if type(steps[i].consumer) == "string" then
       table.insert(ids, steps[i].consumer)
     end
     i = i + 1
   end
-  for j, kind in ipairs(_M.kinds(tx.db)) do
-    named[j] = { kind.dao.schema, kind.field }
-  end
 
+  local kinds = _M.kinds(tx.db)
   local literal = internals.connector():escape_literal(envelope.encode(ids))
-  for _, row in ipairs(named[1] and tx.select(postgres.owners(named, literal)) or {}) do
+  for _, row in ipairs(kinds[1] and tx.select(postgres.owners(kinds, literal)) or {}) do
     found[row.owner] = found[row.owner] or {}
     found[row.owner][row.dao] = true
   end

@@ -18,10 +18,7 @@ local MOST_CONSUMERS = 1000 -- of one request
 
 --- Returns the credentials by one statement, for which DAOs would run one for each consumer and kind.
 local function by_sql(ids, timeout)
-  local kinds = {}
-  for i, kind in ipairs(consumer_credentials.kinds(kong.db)) do
-    kinds[i] = { kind.dao.schema, kind.field }
-  end
+  local kinds = consumer_credentials.kinds(kong.db)
   if not kinds[1] then
     return {}
   end

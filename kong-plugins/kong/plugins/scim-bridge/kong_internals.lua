@@ -173,6 +173,12 @@ function _M.invalidation_channel(cache)
 end
 
 
+--- Calls a function with the data of each event that another node sends on a channel (kong/cluster_events).
+function _M.on_cluster_event(channel, handler)
+  return kong.cluster_events:subscribe(channel, handler)
+end
+
+
 --- Returns for how many seconds a cluster event is kept (kong/cluster_events/strategies/postgres.lua).
 function _M.cluster_event_ttl()
   return kong.cluster_events.strategy.event_ttl

@@ -4,6 +4,13 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local tags = require "kong.plugins.scim-bridge.tags"
+
+
+local kong = kong
+
+
+local PAGE = 1000
 
 
 local _M = {}
@@ -26,6 +33,23 @@ function _M.is_owned(name, id)
   end
 
   return value ~= nil
+end
+
+
+--- Returns SCIM's consumers with a tag, without those that the configuration declares.
+function _M.tagged_consumers(tag)
+  local found, phase = {}, ngx.get_phase()
+  for consumer, err in kong.db.consumers:each(PAGE) do
+    if err then
+      envelope.raise("DATABASE", err)
+    end
+    if tags.has(consumer, tag) and _M.is_owned("consumers", consumer.id) then
+      table.insert(found, consumer)
+    end
+    internals.yield(true, phase)
+  end
+
+  return found
 end
 
 

@@ -267,11 +267,11 @@ end
 
 
 --- Selects which of some consumers have entities that belong to them, as `owner` and `dao`.
--- @param kinds a list of { schema, the field with the consumer }
+-- @param kinds the result of consumer_credentials.kinds
 function _M.owners(kinds, ids)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local schema, field = kind[1], kind[2]
+    local schema, field = kind.dao.schema, kind.field
     statements[i] = fmt(OWNERS, schema.name, field, table_of(schema), field, fmt(IS_ONE_OF, ids))
   end
 
@@ -280,11 +280,11 @@ end
 
 
 --- Selects credentials of some consumers, as `kind`, `id`, `owner`, `created` and `expires`.
--- @param kinds a list of { schema, the field with the consumer }
+-- @param kinds the result of consumer_credentials.kinds
 function _M.credentials(kinds, ids, limit)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local schema, owner = kind[1], kind[2] .. "_id"
+    local schema, owner = kind.dao.schema, kind.field .. "_id"
     statements[i] = fmt(CREDENTIALS, schema.name, owner,
                         schema.fields.created_at and fmt(EPOCH, "created_at") or "NULL",
                         schema.ttl and fmt(EPOCH, "ttl") or "NULL",

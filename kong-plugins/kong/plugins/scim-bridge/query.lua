@@ -7,15 +7,11 @@ local memberships = require "kong.plugins.scim-bridge.memberships"
 local owned_entities = require "kong.plugins.scim-bridge.owned_entities"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local sql = require "kong.plugins.scim-bridge.sql"
-local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong  = kong
 local array = envelope.array
 local given = envelope.given
-
-
-local PAGE = 1000
 
 
 --- Returns the consumers of a DB-less Kong, where a look-up takes microseconds.
@@ -44,17 +40,10 @@ local function consumers_by_dao(by_field)
 end
 
 
---- Returns the ids of SCIM's consumers with a tag, without those that the configuration declares.
 local function tagged(tag)
   local ids = array({})
-  for consumer, err in kong.db.consumers:each(PAGE) do
-    if err then
-      envelope.raise("DATABASE", err)
-    end
-    if tags.has(consumer, tag) and owned_entities.is_owned("consumers", consumer.id) then
-      table.insert(ids, consumer.id)
-    end
-    internals.yield(true, ngx.get_phase())
+  for i, consumer in ipairs(owned_entities.tagged_consumers(tag)) do
+    ids[i] = consumer.id
   end
 
   return ids

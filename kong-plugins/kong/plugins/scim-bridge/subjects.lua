@@ -236,7 +236,7 @@ function _M.init_worker()
   end
 
   if internals.has_database() then
-    kong.cluster_events:subscribe(CHANNEL, function(text)
+    internals.on_cluster_event(CHANNEL, function(text)
       _M.put({ envelope.decode(text) })
     end)
   end

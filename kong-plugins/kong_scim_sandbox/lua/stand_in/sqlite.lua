@@ -151,7 +151,7 @@ end
 function _M.owners(kinds, ids)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local name, field = kind[1].name, kind[2]
+    local name, field = kind.dao.schema.name, kind.field
     statements[i] = ("SELECT DISTINCT '%s' AS dao, %s AS owner FROM %s WHERE %s IN (%s)"):format(
       name, field, name, field, IDS:format(ids))
   end
@@ -163,7 +163,7 @@ end
 function _M.credentials(kinds, ids, limit)
   local statements = {}
   for i, kind in ipairs(kinds) do
-    local schema, field = kind[1], kind[2]
+    local schema, field = kind.dao.schema, kind.field
     statements[i] = ([[
       SELECT '%s' AS kind, id, %s AS owner, created_at AS created, %s AS expires
         FROM %s WHERE %s IN (%s)]]):format(schema.name, field, schema.ttl and "created_at + ttl" or "NULL",
