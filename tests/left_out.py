@@ -25,6 +25,7 @@ HYBRID = "sandbox-hybrid"
 ON_HYBRID = (
     "contract/test_hybrid.py",
     "contract/test_logins.py",
+    "contract/test_subjects.py",
     "contract/test_suspended_consumers.py",
 )
 """The files of tests that run on :data:`HYBRID`: those of what a data plane does itself. All else

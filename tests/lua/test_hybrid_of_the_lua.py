@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+import issuer
+from issuer import ISSUER
 from kong_scim.bridge import (
     BRIDGE_VERSION,
+    SUBJECTS,
     Bridge,
     BridgeUnavailableError,
     ControlPlaneAwayError,
@@ -20,12 +23,14 @@ from kong_scim.bridge import (
     Delete,
     Upsert,
 )
+from kong_scim.sync.subjects import FOREVER, digest
 from kong_scim_sandbox import hybrid as sandbox_hybrid
 from kong_scim_sandbox.entities import WORKSPACE
 from kong_scim_sandbox.hybrid import DATA_PLANE, Hybrid
 
+SUBJECT = {"issuer": ISSUER, "claim": "oid", "ignore_case": False}
 PLUGINS: list[dict[str, Any]] = [
-    {"id": "p1", "name": "scim", "enabled": True, "config": {"tenant": "a"}},
+    {"id": "p1", "name": "scim", "enabled": True, "config": {"tenant": "a", "subjects": [SUBJECT]}},
     {"id": "p2", "name": "scim-bridge", "enabled": True},
 ]
 SUSPENDED = "scim:suspended"
@@ -60,7 +65,7 @@ class Pair:
 
     def hear(self, moment: float, *, revoked: list[str] = [], lifted: list[Any] = []) -> None:  # noqa: B006
         """Have the data plane hear a message of a control plane."""
-        message = {"moment": moment, "revoked": revoked, "lifted": lifted}
+        message = {"moment": moment, "revoked": revoked, "lifted": lifted, "subjects": []}
         self.data_plane.on_call("kong.scim.v1.access", "control_plane", json.dumps(message))
 
     def lets_in(self, consumer: str) -> bool:
@@ -73,6 +78,26 @@ class Pair:
                 "consumer": {"id": consumer},
                 "credential": {"id": "k"},
             },
+        )
+        return "exit" not in outcome
+
+    def set_subject(self, name: str, *, not_before: int, changed_at: int) -> None:
+        """Say by a commit of the data plane which tokens that name somebody are refused."""
+        entity = {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+            "subject": digest(ISSUER, "oid", name),
+            "tenant": "a",
+            "user": name,
+            "not_before": not_before,
+            "changed_at": changed_at,
+        }
+        self.bridge.commit([Upsert(SUBJECTS, entity)])
+
+    def accepts(self, name: str) -> bool:
+        """Whether the guard of the data plane accepts a token that names somebody."""
+        outcome = self.data_plane.access(
+            {"unknown_logins": "allow", "hide_identity_headers": False, "claims": ["jwt"]},
+            {"node_id": "data", "method": "GET", "token": issuer.token(oid=name)},
         )
         return "exit" not in outcome
 
@@ -188,6 +213,53 @@ def test_a_start_from_the_cache_remembers_who_lost_access(
     started.hybrid.connect(False)
     assert not started.lets_in(consumer)
     started.hybrid.close()
+
+
+def test_a_subject_is_refused_before_the_configuration_has_it(pair: Pair) -> None:
+    pair.configure()
+    assert pair.accepts("ann")
+    pair.set_subject("ann", not_before=FOREVER, changed_at=1)
+    assert not pair.accepts("ann")
+    pair.hybrid.data_plane.bridge.send_event("declarative", "reconfigure")
+    pair.data_plane.run_timers(1.1)
+    assert not pair.accepts("ann")  # also by another configuration that does not have it yet
+    pair.configure()
+    assert not pair.accepts("ann")
+    pair.set_subject("ann", not_before=1, changed_at=2)
+    assert pair.accepts("ann")
+    assert pair.accepts("bob")
+
+
+def test_a_start_from_the_cache_remembers_which_subjects_are_refused(
+    pair: Pair, tmp_path: Path
+) -> None:
+    pair.configure()
+    pair.set_subject("ann", not_before=FOREVER, changed_at=1)
+    pair.set_subject("bob", not_before=FOREVER, changed_at=1)
+    pair.set_subject("bob", not_before=1, changed_at=2)
+    pair.data_plane.run_timers(1.1)
+    pair.hybrid.connect(False)
+    pair.hybrid.close()
+
+    started = Pair(tmp_path)
+    started.hybrid.connect(False)
+    started.data_plane.run_timers(1.1)
+    assert (started.accepts("ann"), started.accepts("bob")) == (False, True)
+    started.hybrid.close()
+
+
+def test_a_subject_that_the_configuration_has_is_noted_no_longer(pair: Pair) -> None:
+    def notes() -> int:
+        text = "SELECT COUNT(*) FROM lmdb WHERE key LIKE 'scim-bridge|subject|%'"
+        (count,) = pair.hybrid.data_plane.database.reader().execute(text).fetchone()
+        return int(count)
+
+    pair.configure()
+    pair.set_subject("ann", not_before=FOREVER, changed_at=1)
+    assert notes() == 1
+    pair.configure()
+    assert notes() == 0
+    assert not pair.accepts("ann")
 
 
 def test_without_a_connection_nothing_is_written(pair: Pair, consumer: str) -> None:

@@ -1,6 +1,7 @@
 -- Keeps on a data plane who lost access, from the moment that its control plane says so until its
--- configuration does. The guard reads these notes (revocations.lua) in memory that all workers share. They
--- are in LMDB too, so that a data plane which starts from its cache refuses whom it refused before.
+-- configuration does. The guard reads these notes in memory that all workers share (revocations.lua has those
+-- of consumers, and subjects.lua those of subjects). They are in LMDB too, so that a data plane which starts
+-- from its cache refuses whom it refused before.
 --
 -- Whoever got access back is refused until the configuration has that too: an older one may still have the
 -- credentials that were deleted when the access was lost.
@@ -10,18 +11,19 @@ local envelope = require "kong.plugins.scim-bridge.envelope"
 local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local tags = require "kong.plugins.scim-bridge.tags"
 
 
 local kong = kong
 
 
-local ROW = "scim-bridge|revoked|" -- the prefix of the keys in LMDB
+local ROW, SUBJECT_ROW = "scim-bridge|revoked|", "scim-bridge|subject|" -- the prefixes of the keys in LMDB
 local LIFTED = "scim-bridge:lifted:" -- the prefix of the keys in memory with the tags of who got access back
 local SOURCE, REVIEW = "scim-bridge", "review-access" -- the event that asks the first worker for a review
 local LIFTED_KEPT = 3600 -- seconds
 local LOCK = "scim-bridge:access-changes"
-local HEARD = "scim-bridge:access-heard" -- a list of ids for the first worker
+local HEARD, SUBJECTS_HEARD = "scim-bridge:access-heard", "scim-bridge:subjects-heard" -- for the first worker
 local INTERVAL = 1 -- seconds between two reviews
 -- seconds that a note is kept after the configuration agrees: a worker may still have the old one in its
 -- cache, and another control plane may send an older configuration once
@@ -70,13 +72,13 @@ end
 
 
 --- Writes or deletes rows of LMDB.
--- @param values the moment of the revocation by id, or false for none
+-- @param values the text of each row by its key, or false for none
 local function write_rows(values)
   local t, any = internals.lmdb_begin(OPERATIONS_HINT), false
-  for id, value in pairs(values) do
+  for key, value in pairs(values) do
     -- docs/kong.md#deleting-an-absent-key-fails
-    if value or internals.lmdb_get(ROW .. id) then
-      t:set(ROW .. id, value and ("%.0f"):format(value) or nil)
+    if value or internals.lmdb_get(key) then
+      t:set(key, value or nil)
       any = true
     end
   end
@@ -88,6 +90,11 @@ local function write_rows(values)
   if not ok then
     kong.log.err("who lost access is not in LMDB, so a restart would forget it: ", err)
   end
+end
+
+
+local function set_row(rows, id, moment)
+  rows[ROW .. id] = ("%.0f"):format(moment)
 end
 
 
@@ -108,7 +115,7 @@ local function note(id, moment, text, rows)
 
   local shared = internals.shared()
   set_note(id, moment, 0)
-  rows[id] = moment
+  set_row(rows, id, moment)
   shared:rpush(HEARD, id)
   if text then
     shared:set(LIFTED .. id, text, LIFTED_KEPT)
@@ -118,10 +125,22 @@ local function note(id, moment, text, rows)
 end
 
 
+local function subject_key(each)
+  return SUBJECT_ROW .. each.workspace .. "|" .. each.subject
+end
+
+
 --- Hears who lost access, and who got it back. The latter are let in by a review.
--- @param changes { moment = a number that grows, revoked = ids, lifted = a list of { id, tags } }
+-- @param changes { moment = a number that grows, revoked = ids, lifted = a list of { id, tags }, subjects = a
+-- list as subjects.put takes it }
 function _M.hear(changes)
   local rows = {}
+  subjects.put(changes.subjects)
+  for _, each in ipairs(changes.subjects) do
+    local text = envelope.encode(each)
+    rows[subject_key(each)] = text
+    internals.shared():rpush(SUBJECTS_HEARD, text)
+  end
   exclusively(function()
     for _, id in ipairs(changes.revoked) do
       note(id, changes.moment, nil, rows)
@@ -140,10 +159,33 @@ end
 -- -- The first worker compares the notes with the configuration ---------------
 
 local noted = {} -- when the control plane is asked next, by id
+local noted_subjects = {} -- by the key of the row
 
 
 local function forget(id, rows)
-  noted[id], rows[id] = nil, false
+  noted[id], rows[ROW .. id] = nil, false
+end
+
+
+--- Forgets the subjects that the configuration has as they were heard.
+local function review_subjects(rows)
+  local shared = internals.shared()
+  local text = shared:lpop(SUBJECTS_HEARD)
+  while text do
+    local each = envelope.decode(text)
+    local key = subject_key(each)
+    if not noted_subjects[key] or noted_subjects[key].changed_at <= each.changed_at then
+      noted_subjects[key], rows[key] = each, text
+    end
+    text = shared:lpop(SUBJECTS_HEARD)
+  end
+
+  for key, each in pairs(noted_subjects) do
+    if subjects.is_stored(each) then
+      noted_subjects[key], rows[key] = nil, false
+    end
+    internals.yield(true, ngx.get_phase())
+  end
 end
 
 
@@ -186,6 +228,9 @@ local function review(ask)
   local id = shared:lpop(HEARD)
   while id do
     noted[id] = noted[id] or ngx.now() + ASKED
+    if note_of(id) > 0 then
+      set_row(rows, id, note_of(id)) -- a review at the same moment may have deleted the row
+    end
     id = shared:lpop(HEARD)
   end
 
@@ -209,6 +254,7 @@ local function review(ask)
     internals.yield(true, ngx.get_phase())
   end
 
+  review_subjects(rows)
   if next(rows) then
     write_rows(rows)
   end
@@ -247,33 +293,52 @@ end
 local function on_configuration()
   local rows = {}
   for id in pairs(noted) do
-    local value = note_of(id)
-    rows[id] = value > 0 and value or nil
+    if note_of(id) > 0 then
+      set_row(rows, id, note_of(id))
+    end
+  end
+  for key, each in pairs(noted_subjects) do
+    rows[key] = envelope.encode(each)
   end
   write_rows(rows)
   review_soon()
 end
 
 
---- Reads the notes from before the start.
-local function load()
-  local start, more = ROW, true
+--- Calls a function with the key and the value of each row whose key has a prefix.
+local function each_row(prefix, fn)
+  local start, more = prefix, true
   while more do
-    local rows, found = internals.lmdb_page(start, ROW, nil, PAGE)
+    local rows, found = internals.lmdb_page(start, prefix, nil, PAGE)
     if not rows then
       kong.log.err("who lost access before the start could not be read: ", found)
       return
     end
 
     for _, row in ipairs(rows) do
-      local id, value = row.key:sub(#ROW + 1), tonumber(row.value)
-      if value and internals.shared():safe_add(revocations.PREFIX .. id, value) then
-        internals.shared():rpush(HEARD, id)
-      end
+      fn(row.key, row.value)
       start = row.key .. "\0"
     end
     more = found == true and rows[1] ~= nil
   end
+end
+
+
+--- Reads the notes from before the start.
+local function load()
+  local shared = internals.shared()
+  each_row(ROW, function(key, value)
+    local id = key:sub(#ROW + 1)
+    if tonumber(value) and shared:safe_add(revocations.PREFIX .. id, tonumber(value)) then
+      shared:rpush(HEARD, id)
+    end
+  end)
+  each_row(SUBJECT_ROW, function(_, value)
+    subjects.put({ envelope.decode(value) })
+    if ngx.worker.id() == 0 then
+      shared:rpush(SUBJECTS_HEARD, value)
+    end
+  end)
 end
 
 

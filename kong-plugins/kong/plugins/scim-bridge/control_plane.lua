@@ -172,7 +172,8 @@ local function on_state(_, argument)
       table.insert(lifted, { id = row.id, tags = tags.text(consumer) })
     end
   end
-  return { moment = tonumber(answers[4][1].moment), revoked = envelope.array({}), lifted = lifted }
+  local none = envelope.array({})
+  return { moment = tonumber(answers[4][1].moment), revoked = none, lifted = lifted, subjects = none }
 end
 
 

@@ -4,30 +4,31 @@
 
 local envelope = require "kong.plugins.scim-bridge.envelope"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
+local memberships = require "kong.plugins.scim-bridge.memberships"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 
 
 local _M = {}
 
 
---- Returns the changed entities as a list of { dao, ids }, and by DAO and id whether the entity is deleted.
+--- Returns the changed entities as a list of { dao, keys }, and the last event of each by DAO and key.
 local function changed(events)
-  local kinds, deleted = {}, {}
+  local kinds, last = {}, {}
   for _, event in ipairs(events) do
-    local dao, id = event.dao, event.entity.id
-    local name = dao.schema.name
-    if not deleted[name] then
-      deleted[name] = {}
-      kinds[#kinds + 1] = { dao = dao, ids = {} }
+    local schema = event.dao.schema
+    local name, key = schema.name, memberships.key_of(schema, event.entity)
+    if not last[name] then
+      last[name] = {}
+      kinds[#kinds + 1] = { dao = event.dao, keys = {} }
       kinds[name] = kinds[#kinds]
     end
-    if deleted[name][id] == nil then
-      table.insert(kinds[name].ids, id)
+    if not last[name][key] then
+      table.insert(kinds[name].keys, key)
     end
-    deleted[name][id] = event.operation == "delete"
+    last[name][key] = event
   end
 
-  return kinds, deleted
+  return kinds, last
 end
 
 
@@ -36,14 +37,18 @@ end
 function _M.add(tx)
   local connector, list = tx.connector, envelope.array({})
   local workspace = connector:escape_literal(internals.workspace())
-  local kinds, deleted = changed(tx.events)
+  local kinds, last = changed(tx.events)
   for _, kind in ipairs(kinds) do
     local schema, present = kind.dao.schema, envelope.array({})
-    for _, id in ipairs(kind.ids) do
-      if deleted[schema.name][id] then
-        list[#list + 1] = { type = schema.name, pk = { id = id } }
-      else
-        present[#present + 1] = id
+    for _, key in ipairs(kind.keys) do
+      local event = last[schema.name][key]
+      local pk = schema:extract_pk_values(event.entity)
+      if event.operation == "delete" then
+        list[#list + 1] = { type = schema.name, pk = pk }
+      elseif pk.id then
+        present[#present + 1] = pk.id
+      else -- a membership, which is only made and deleted
+        list[#list + 1] = { type = schema.name, pk = pk, entity = event.entity }
       end
     end
 

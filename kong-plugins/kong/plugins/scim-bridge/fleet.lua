@@ -1,5 +1,6 @@
--- Tells the data planes of all control planes what a commit changed: at once who lost access, which the
--- guard needs to know before anything else, and then the configuration, which Kong sends.
+-- Tells the data planes of all control planes what a commit changed: at once who lost access, as a consumer
+-- or as a subject, which the guard needs to know before anything else, and then the configuration, which
+-- Kong sends.
 
 local deltas = require "kong.plugins.scim-bridge.deltas"
 local envelope = require "kong.plugins.scim-bridge.envelope"
@@ -7,6 +8,7 @@ local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
+local subjects = require "kong.plugins.scim-bridge.subjects"
 local wire = require "kong.plugins.scim-bridge.cluster_wire"
 
 
@@ -15,7 +17,8 @@ local kong = kong
 
 local SOURCE, ACCESS = "scim-bridge", "access" -- the event by which each worker tells its data planes
 local CHANNEL = "scim_bridge_access" -- of PostgreSQL's notifications, which other control planes listen to
-local OF_MESSAGE = { revoked = 150, lifted = 25 } -- consumers: a notification has 8,000 bytes at most
+-- how many of a kind are in one message: a notification has 8,000 bytes at most
+local OF_MESSAGE = { revoked = 150, lifted = 25, subjects = 35 }
 local REMEMBERED = 1000 -- messages
 local PAUSE = 1 -- seconds until a lost connection for notifications is opened again
 
@@ -26,10 +29,12 @@ local _M = {}
 --- Returns the messages about those who lost or got access by a commit, each as JSON.
 local function messages_of(changes)
   local messages = {}
-  for _, kind in ipairs({ "revoked", "lifted" }) do
-    local most = OF_MESSAGE[kind]
+  for kind, most in pairs(OF_MESSAGE) do
     for first = 1, #changes[kind], most do
-      local message = { moment = changes.moment, revoked = envelope.array({}), lifted = envelope.array({}) }
+      local message = { moment = changes.moment }
+      for each in pairs(OF_MESSAGE) do
+        message[each] = envelope.array({})
+      end
       for i = first, math.min(first + most - 1, #changes[kind]) do
         table.insert(message[kind], changes[kind][i])
       end
@@ -59,7 +64,8 @@ function _M.before_commit(tx)
   end
 
   local changes = revocations.changes(tx.events)
-  if not (changes.revoked[1] or changes.lifted[1]) then
+  changes.subjects = envelope.array(subjects.changed(tx.events))
+  if not (changes.revoked[1] or changes.lifted[1] or changes.subjects[1]) then
     return
   end
 

@@ -153,8 +153,8 @@ local function try_to_load(premature)
 end
 
 
---- Returns the subjects among the events of a commit.
-local function changed(events)
+--- Returns the subjects among the events of a commit, as `put` takes them.
+function _M.changed(events)
   local list = {}
   for _, event in ipairs(events) do
     if event.dao.schema.name == DAO and event.operation ~= "delete" then
@@ -170,7 +170,7 @@ end
 -- `undo` must follow.
 function _M.note(events)
   local stricter = {}
-  for _, each in ipairs(changed(events)) do
+  for _, each in ipairs(_M.changed(events)) do
     if each.not_before > (_M.not_before(each.workspace, each.subject) or 0) then
       stricter[#stricter + 1] = each
     end
@@ -181,18 +181,30 @@ end
 
 --- Puts all subjects of a commit into the table, after COMMIT.
 function _M.settle(events)
-  _M.put(changed(events))
+  _M.put(_M.changed(events))
   if not internals.has_database() and is_applied() then
     _M.complete()
   end
 end
 
 
+--- Returns the stored entity of a subject.
+local function stored(each)
+  return kong.db.daos[DAO]:select_by_subject(each.subject, { workspace = each.workspace })
+end
+
+
+--- Tells whether Kong has stored a change of a subject, or a later one.
+function _M.is_stored(each)
+  local row = stored(each)
+  return row ~= nil and row.changed_at >= each.changed_at
+end
+
+
 local function put_back(premature, list)
-  local dao, shared = kong.db.daos[DAO], internals.subjects_dictionary()
+  local shared = internals.subjects_dictionary()
   for _, each in ipairs(premature and {} or list) do
-    internals.set_workspace(each.workspace)
-    local row, err = dao:select_by_subject(each.subject)
+    local row, err = stored(each)
     if row then
       set({ item_of(row, each.workspace) }, false)
     elseif not err then
@@ -206,7 +218,7 @@ end
 
 --- Has the table say what is stored of the subjects of a commit that failed. Until then they are refused.
 function _M.undo(events)
-  local list = changed(events)
+  local list = _M.changed(events)
   if list[1] then
     assert(ngx.timer.at(0, put_back, list))
   end
@@ -216,7 +228,7 @@ end
 --- Returns the statements of a transaction by which the other nodes put its subjects into their tables.
 function _M.statements(connector, events)
   local texts = envelope.array({})
-  for i, each in ipairs(changed(events)) do
+  for i, each in ipairs(_M.changed(events)) do
     texts[i] = envelope.encode(each)
   end
 
