@@ -53,8 +53,8 @@ IN_SCOPE_BY_ID = and_(
 )
 """The condition that a row which is looked up by its id belongs to the scope.
 
-No index is used for it: SQLite would prefer the index on the scope for some look-ups by id, and
-read all rows of the tenant."""
+No index is used for it. Without statistics, as between an import and the next ANALYZE, both
+databases would prefer the index on the scope, and read all rows of the tenant for each id."""
 
 ROW = (
     resources.c.id,
@@ -75,10 +75,17 @@ GRAPH_VERSION = Statement(select(tenants.c.graph_version).where(in_scope(tenants
 """Selects the version of the tenant's group graph; no row if the tenant has none yet."""
 
 AFTER = Statement(
-    select(*ROW)
-    .where(IN_SCOPE_BY_ID, _OF_TYPE, resources.c.id > bindparam("last"))
-    .order_by(resources.c.id)
-    .limit(bindparam("limit"))
+    lambda dialect: (
+        select(*ROW)
+        .where(
+            # PostgreSQL estimates by this condition how many ids it must read.
+            IN_SCOPE_BY_ID if dialect == "sqlite" else in_scope(),
+            _OF_TYPE,
+            resources.c.id > bindparam("last"),
+        )
+        .order_by(resources.c.id)
+        .limit(bindparam("limit"))
+    )
 )
 """Selects the next ``limit`` rows of a ``type`` after the ``last`` id, in the order of ids."""
 

@@ -47,15 +47,15 @@ def _in_order(join: InOrder, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class NotByIndex(FunctionElement[str]):
-    """A column of text for which SQLite uses no index."""
+    """A column of text for which no index is used."""
 
     inherit_cache = True
     type = Text()
 
 
 @compiles(NotByIndex)
-def _as_it_is(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
+def _in_an_expression(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)} || '')"
 
 
 @compiles(NotByIndex, "sqlite")

@@ -326,10 +326,10 @@ _DELETE_UNIQUE = Statement(
 
 def _delete_values(dialect: Dialect) -> Delete:
     pairs = rows_of_json(dialect, Text, Text)
-    return delete(values).where(
-        is_one_of_rows(dialect, values.c.resource_id),
-        tuple_(values.c.resource_id, values.c.attr).in_(pairs),
-    )
+    if dialect == "sqlite":
+        return delete(values).where(tuple_(values.c.resource_id, values.c.attr).in_(pairs))
+    gone = pairs.subquery("gone")
+    return delete(values).where(values.c.resource_id == gone.c.c0, values.c.attr == gone.c.c1)
 
 
 _DELETE_VALUES = Statement(_delete_values)

@@ -24,7 +24,7 @@ from kong_scim.directory.documents import check_form
 from kong_scim.directory.event_tables import chains, outbox
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.ports import Conflict
-from kong_scim.directory.queries import in_scope
+from kong_scim.directory.queries import IN_SCOPE_BY_ID, in_scope
 from kong_scim.directory.statements import Statement, insert_into, is_one_of, parameters
 from kong_scim.directory.stored_row import StoredRow
 from kong_scim.directory.tables import resources, values
@@ -269,7 +269,7 @@ _OLDEST = Statement(
     select(resources.c.id, resources.c.created, resources.c.doc)
     .join(values, values.c.resource_id == resources.c.id)
     .where(
-        in_scope(resources),
+        IN_SCOPE_BY_ID,
         resources.c.type == bindparam("type"),
         values.c.attr == "sequence",
         values.c.num >= bindparam("first"),

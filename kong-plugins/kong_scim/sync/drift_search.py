@@ -275,7 +275,7 @@ def _is_about_names(differences: Iterable[Difference]) -> bool:
 
 def _existing(dialect: Dialect) -> Select[Any]:
     return select(resources.c.id, resources.c.version).where(
-        queries.in_scope(),
+        queries.IN_SCOPE_BY_ID,
         resources.c.type == bindparam("type"),
         is_one_of_rows(dialect, resources.c.id),
     )
