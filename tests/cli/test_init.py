@@ -117,7 +117,9 @@ def test_compose_uses_the_file_in_place_of_the_example(tmp_path: Path) -> None:
 
 def running(name: str, directory: Path, content: dict[str, Any]) -> Host:
     if name.startswith("sandbox"):
-        return SandboxHost(directory, content, dbless=name == "sandbox-off")
+        return SandboxHost(
+            directory, content, database="off" if name == "sandbox-off" else "sqlite"
+        )
     return KongHost(directory, content, dbless=name == "kong-dbless", nodes=1)
 
 

@@ -32,6 +32,7 @@ KNOWN = {
     "lua_package_path",
     "lua_ssl_trusted_certificate",
     "nginx_http_client_max_body_size",
+    "nginx_http_lua_shared_dict",
     "nginx_worker_processes",
     "pg_database",
     "pg_host",
@@ -131,6 +132,7 @@ class TestARealKong:
         # those that Kong writes down only when they are set
         values = {
             "declarative_config": str(ROOT / "kong.yml"),
+            "nginx_http_lua_shared_dict": "scim_subjects 64m",
             "pg_password": "x",
             "pluginserver_names": "scim",
             "pluginserver_scim_query_cmd": "true",

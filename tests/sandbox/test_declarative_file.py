@@ -52,15 +52,18 @@ class TestWhatIsRefused:
         text += "routes:\n  - paths: [/]\n" if text.startswith("plugins") else ""
         message = refusal(text)
         assert "rate-limiting" in message
-        assert "only acl, file-log, key-auth, ldap-auth, prometheus, scim, scim-bridge" in message
+        assert (
+            "only acl, file-log, jwt, key-auth, ldap-auth, prometheus, scim, scim-bridge" in message
+        )
 
     def test_a_plugin_that_the_sandbox_has_not_where_no_route_uses_it(self) -> None:
         message = refusal("plugins:\n  - name: rate-limiting\n")
         assert message.startswith("kong.yml:3: in plugins[0].name")
 
     def test_a_credential_that_the_sandbox_has_not(self) -> None:
-        message = refusal("consumers:\n  - username: a\n    jwt_secrets: []\n")
-        assert message.startswith("kong.yml:4: in consumers[0].jwt_secrets: jwt_secrets: unknown")
+        message = refusal("consumers:\n  - username: a\n    hmacauth_credentials: []\n")
+        wrong = "in consumers[0].hmacauth_credentials: hmacauth_credentials: unknown"
+        assert message.startswith(f"kong.yml:4: {wrong}")
 
     def test_a_setting_of_a_plugin_that_the_sandbox_has_not(self) -> None:
         message = refusal(
