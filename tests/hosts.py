@@ -312,6 +312,7 @@ def running_gateway(
                 ticks=ticks,
                 clock=clock,
                 control_planes=control_planes,
+                open_source=open_source,
             )
         elif name.startswith("sandbox"):
             database = name.removeprefix("sandbox").lstrip("-") or "sqlite"

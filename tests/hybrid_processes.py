@@ -40,6 +40,7 @@ class HybridHost:
     :param settings: Further variables of the environment of each node.
     :param control_planes: How many. Data planes are connected to them in turn, and the Admin API is
         that of the first.
+    :ivar open_source: Whether it lacks the consumer groups of Kong Enterprise.
     :ivar is_settled: Whether nothing was written since :meth:`settle`.
     :ivar kong: The first data plane.
     :ivar nodes: All data planes.
@@ -58,6 +59,7 @@ class HybridHost:
         ticks: bool = True,
         clock: Clock | None = None,
         control_planes: int = 1,
+        open_source: bool = False,
     ) -> None:
         self.name = "kong-hybrid-deltas" if deltas else "kong-hybrid"
         self._stack = contextlib.ExitStack()
@@ -76,7 +78,12 @@ class HybridHost:
             "KONG_CLUSTER_RPC": "on",
             "KONG_CLUSTER_INCREMENTAL_SYNC": "on" if deltas else "off",
         }
-        self._plugins = ("scim", "scim-bridge", *(() if ticks else ("scim-without-ticks",)))
+        self.open_source = open_source
+        self._plugins = (
+            *("scim", "scim-bridge"),
+            *(() if ticks else ("scim-without-ticks",)),
+            *(() if open_source else ("scim-consumer-groups",)),
+        )
         self.plugin_servers = [PluginServer(directory, number, None, clock) for number in range(2)]
         from postgres import running_postgres
 
