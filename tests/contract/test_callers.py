@@ -44,9 +44,9 @@ def client_of(gateway: Gateway, *groups: str) -> httpx.Client:
         gateway.declare()
     else:
         made = gateway.new_consumer(username=name)
-        gateway.give_key(made["id"], key)
         for acl in acls:
             gateway.admin.post(f"/consumers/{name}/acls", json=acl).raise_for_status()
+        gateway.give_key(made["id"], key)
     return httpx.Client(
         base_url=gateway.scim_base, verify=False, headers={"apikey": key}, trust_env=False
     )

@@ -23,9 +23,9 @@ INACTIVE = {"op": "replace", "value": {"active": False}}
 
 
 def pages(gateway: Gateway) -> Iterator[str]:
-    """The text that each node's Admin API answers."""
+    """The text that each node shows: a Kong on its Status API, which data planes have too."""
     nodes = getattr(gateway.host, "nodes", None)
-    urls = [node.admin_url for node in nodes] if nodes else [gateway.host.admin_url]
+    urls = [node.status_url for node in nodes] if nodes else [gateway.host.admin_url]
     for url in urls:
         yield httpx.get(f"{url}/metrics", verify=False).raise_for_status().text
 
