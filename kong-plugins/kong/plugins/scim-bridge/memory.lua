@@ -21,7 +21,8 @@ local given = envelope.given
 
 
 local OPERATIONS_HINT = 64
-local PAGE = 1000
+local PAGE = 100 -- each entity of a page is decoded, also those after the one that is sought
+local REMEMBERED = 10000 -- groups of which a worker remembers an entity
 
 
 local _M = {}
@@ -72,32 +73,64 @@ local function replace_tag(tx, ids, prefix, tag)
 end
 
 
---- See entities.lua. LMDB has no index by group, but a search ends as soon as it has found one entity with
--- the tag for each group. It needs no lock, because only one commit runs at a time
--- (kong_scim/dbless/local_store.py).
-local function taken(groups, tag)
-  local phase, foreign, open = ngx.get_phase(), {}, {}
-  for _, group in ipairs(groups) do
-    open[group.name] = true
+local given_by = {} -- by tag and group, the id of an entity by which the tenant gives the group
+local count = 0
+
+
+--- Tells whether the tenant with a tag still gives a group by the entity of which this is remembered.
+local function is_still_given(key, group, tag)
+  if not given_by[key] then
+    return false
   end
 
+  local acl, err = kong.db.acls:select({ id = given_by[key] })
+  if err then
+    envelope.raise("DATABASE", err)
+  end
+  return acl ~= nil and acl.group == group and tags.has(acl, tag)
+end
+
+
+--- Returns which of some groups others give, and the tenant with a tag does not, by reading all entities
+-- until each group is found with the tag. LMDB has no index by group.
+local function search(open, tag)
+  local phase, foreign = ngx.get_phase(), {}
   for acl, err in kong.db.acls:each(PAGE) do
     if err then
       envelope.raise("DATABASE", err)
     end
 
-    if open[acl.group] then
+    local key = open[acl.group]
+    if key then
       foreign[acl.group] = true
       if tags.has(acl, tag) then
+        if count >= REMEMBERED then
+          given_by, count = {}, 0
+        end
+        given_by[key], count = acl.id, count + 1
         open[acl.group], foreign[acl.group] = nil, nil
       end
       if not next(open) then
-        return
+        break
       end
     end
     internals.yield(true, phase)
   end
 
+  return foreign
+end
+
+
+--- See entities.lua. It needs no lock, because only one commit runs at a time
+-- (kong_scim/dbless/local_store.py).
+local function taken(groups, tag)
+  local open = {}
+  for _, group in ipairs(groups) do
+    local key = tag .. " " .. group.name -- a tag has no blank
+    open[group.name] = not is_still_given(key, group.name, tag) and key or nil
+  end
+
+  local foreign = next(open) and search(open, tag) or {}
   for _, group in ipairs(groups) do
     if foreign[group.name] then
       return group.name
