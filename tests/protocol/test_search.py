@@ -154,6 +154,19 @@ def test_paging_by_cursor_sees_everybody_once(
 
 
 @pytest.mark.every_host
+def test_later_pages_say_how_many_there_were_at_the_first(
+    scim: httpx.Client, crowd: list[dict[str, Any]]
+) -> None:
+    """So a page costs the same however many there are."""
+    title = crowd[0]["title"]
+    query = {"filter": f'title eq "{title}"', "count": "2"}
+    page = get(scim, "/Users", cursor="", **query)
+    new_user(scim, title=title)
+    later = get(scim, "/Users", cursor=page["nextCursor"], **query)
+    assert later["totalResults"] == page["totalResults"] == len(crowd)
+
+
+@pytest.mark.every_host
 def test_a_cursor_serves_its_own_query_only(
     scim: httpx.Client, crowd: list[dict[str, Any]]
 ) -> None:

@@ -139,7 +139,7 @@ class Directory:
             return Page(int(counted[0]["total"]), [])
         with_memberships = [kind for kind in kinds if shows_memberships(kind, search_request)]
         page = self._read_page(
-            search.total(),
+            start.total if start else search.total(),
             search.page(start),
             {kind.name: search.memberships(kind, start) for kind in with_memberships},
         )
@@ -149,8 +149,8 @@ class Directory:
         if by_cursor and page.rows:
             first, last = page.rows[0], page.rows[-1]
             ends = [
-                Position("previous", first["sort_key"], first["id"]),
-                Position("next", last["sort_key"], last["id"]),
+                Position("previous", first["sort_key"], first["id"], page.total),
+                Position("next", last["sort_key"], last["id"], page.total),
             ]
             beyond = context.read(*([search.neighbour(end)] for end in ends))
             result.previous, result.next = (
@@ -173,10 +173,15 @@ class Directory:
         )
         return Page(page.total, self._found(map(StoredRow.read, page.rows), page.memberships))
 
-    def _read_page(self, total: Sql, page: Sql, memberships: Mapping[str, Sql]) -> _PageRows:
+    def _read_page(self, total: Sql | int, page: Sql, memberships: Mapping[str, Sql]) -> _PageRows:
+        """Return the rows of a page.
+
+        :param total: The statement that counts the results, or their number.
+        """
+        counting = [] if isinstance(total, int) else [total]
         try:
             counted, rows, *more = self._context.read(
-                [total], [page], *([each] for each in memberships.values())
+                counting, [page], *([each] for each in memberships.values())
             )
         except StatementTimeoutError as error:
             raise TooManyException(
@@ -184,7 +189,8 @@ class Directory:
                 "the filter, or ask for a smaller page"
             ) from error
         found = dict(zip(memberships, more, strict=True))
-        return _PageRows(int(counted[0]["total"]), rows, found)
+        count = total if isinstance(total, int) else int(counted[0]["total"])
+        return _PageRows(count, rows, found)
 
     def _refuse_costly(self, kinds: list[Kind], search_request: SearchRequest[Any]) -> None:
         weight = max((costs.weight(kind, search_request.filter) for kind in kinds), default=0)

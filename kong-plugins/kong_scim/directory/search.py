@@ -44,15 +44,18 @@ class Position:
 
     :param direction: Whether the page after it is wanted, or the one before it.
     :param key: The resource's sort value; None if it has none.
+    :param total: How many resources there were when the first page was read. The other pages do not
+        count them again, which would take as long as there are resources.
     """
 
     direction: Literal["next", "previous"]
     key: Key
     id: str
+    total: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the position as JSON for a cursor."""
-        return {"d": self.direction, "k": self.key, "i": self.id}
+        return {"d": self.direction, "k": self.key, "i": self.id, "t": self.total}
 
     @classmethod
     def read(cls, position: Any) -> Position:
@@ -61,10 +64,13 @@ class Position:
         :raises ~scim2_models.InvalidCursorException: When it has another form.
         """
         match position:
-            case {"d": "next" | "previous" as direction, "k": key, "i": str(identifier)} if (
-                key is None or isinstance(key, str | int | float)
-            ):
-                return cls(direction, key, identifier)
+            case {
+                "d": "next" | "previous" as direction,
+                "k": key,
+                "i": str(identifier),
+                "t": int(total),
+            } if key is None or isinstance(key, str | int | float):
+                return cls(direction, key, identifier, total)
         raise InvalidCursorException
 
 
@@ -154,7 +160,10 @@ class Search:
         position_key = tuple_(literal(position.key), literal(position.id))
         row = tuple_(self._key, resources.c.id)
         beyond = row > position_key if upwards else row < position_key
-        return or_(missing, beyond) if upwards else beyond
+        # Every resource has a date of creation. PostgreSQL would read all before the position to
+        # find those without.
+        always = self._request.sort_by is None
+        return or_(missing, beyond) if upwards and not always else beyond
 
     def _of(self, kind: Kind) -> ColumnElement[bool]:
         of_kind: ColumnElement[bool] = resources.c.type == kind.name

@@ -23,7 +23,8 @@ local given = envelope.given
 
 
 local OPERATIONS_HINT = 64
-local PAGE = 1000
+local PAGE = 100 -- each entity of a page is decoded, also those after the one that is sought
+local REMEMBERED = 10000 -- groups of which a worker remembers an entity
 
 
 local _M = {}
@@ -74,11 +75,58 @@ local function replace_tag(tx, ids, prefix, tag)
 end
 
 
---- Tells whether others give a group, and the tenant with a tag does not. LMDB has no index by the group of a
--- membership, but the search ends as soon as it has found one with the tag. It needs no lock, because only
--- one commit runs at a time (kong_scim/dbless/local_store.py).
+local given_by, count = {}, 0 -- by DAO, tag and group, the id of a membership by which the tenant gives it
+
+
+--- Tells whether the tenant with a tag still gives a group by the membership that is remembered.
+local function is_still_given(key, dao, name, tag)
+  if not given_by[key] then
+    return false
+  end
+
+  local row, err = kong.db.daos[dao]:select({ id = given_by[key] })
+  if err then
+    envelope.raise("DATABASE", err)
+  end
+  return row ~= nil and row[targets[dao].name] == name and tags.has(row, tag)
+end
+
+
+local function remember(key, id)
+  if count >= REMEMBERED then
+    given_by, count = {}, 0
+  end
+  given_by[key], count = id, count + 1
+end
+
+
+--- Tells whether others give a group whose name is in its memberships, and the tenant with a tag does not.
+-- LMDB has no index by that name, so all are read until one with the tag is found.
+local function is_foreign(key, dao, name, tag)
+  local target, found, phase = targets[dao], false, ngx.get_phase()
+  for row, err in kong.db.daos[dao]:each(PAGE) do
+    if err then
+      envelope.raise("DATABASE", err)
+    end
+
+    if row[target.name] == name then
+      if tags.has(row, tag) then
+        remember(key, row.id)
+        return false
+      end
+      found = true
+    end
+    internals.yield(true, phase)
+  end
+
+  return found
+end
+
+
+--- See entities.lua. It needs no lock, because only one commit runs at a time
+-- (kong_scim/dbless/local_store.py).
 local function is_taken(name, dao, tag)
-  local target, is_foreign, phase = targets[dao], false, ngx.get_phase()
+  local target = targets[dao]
   if target.groups then
     local groups = kong.db.daos[target.groups]
     local group, err = groups["select_by_" .. target.name](groups, name)
@@ -88,21 +136,8 @@ local function is_taken(name, dao, tag)
     return group ~= nil and not tags.has(group, tag)
   end
 
-  for row, err in kong.db.daos[dao]:each(PAGE) do
-    if err then
-      envelope.raise("DATABASE", err)
-    end
-
-    if row[target.name] == name then
-      if tags.has(row, tag) then
-        return false
-      end
-      is_foreign = true
-    end
-    internals.yield(true, phase)
-  end
-
-  return is_foreign
+  local key = dao .. " " .. tag .. " " .. name -- a tag has no blank
+  return not is_still_given(key, dao, name, tag) and is_foreign(key, dao, name, tag)
 end
 
 
