@@ -183,7 +183,9 @@ class HybridHost:
         """Change the configuration, and return the path by which it is known."""
         path = f"/{MARKER}-{number}"
         url = f"{self.admin_url}/routes/{MARKER}"
-        httpx.patch(url, json={"paths": [path]}, verify=False).raise_for_status()
+        # After a start Kong waits 5 s for each data plane that it still takes for connected.
+        answer = httpx.patch(url, json={"paths": [path]}, verify=False, timeout=60)
+        answer.raise_for_status()
         return path
 
     def stop(self) -> None:

@@ -1,6 +1,6 @@
 -- Finds consumers by a name in any case on a data plane, whose configuration has an index of names in their
 -- exact case only. The index is made when the first login by a name comes, and again after a new
--- configuration. If that takes long it is made in the background, and meanwhile the last one is used.
+-- configuration. One of many consumers is made again in the background, and meanwhile the last one is used.
 
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 
@@ -10,14 +10,14 @@ local kong = kong
 
 local VERSION = "scim-bridge:names" -- a number in memory that changes with the consumers
 local PAGE = 1000
-local QUICK = 0.02 -- seconds; an index that takes longer is made in the background
+local FEW = 1000 -- consumers; an index of more is made again in the background
 local SHARE = 10 -- an index is made again at the earliest after so many times as long as it took
 
 
 local _M = {}
 
 
--- { names = lists of ids by each name in lower case, version, is_quick, next = when it may be made again }
+-- { names = lists of ids by each name in lower case, version, is_small, next = when it may be made again }
 local index
 local making
 
@@ -32,12 +32,13 @@ end
 
 
 local function make()
-  local began, names = ngx.now(), {}
+  local began, names, count = ngx.now(), {}, 0
   local version = internals.shared():get(VERSION) or 0
   for consumer, err in kong.db.consumers:each(PAGE) do
     if err then
       return nil, err
     end
+    count = count + 1
     add(names, consumer.username, consumer.id)
     add(names, consumer.custom_id, consumer.id)
     internals.yield(true, ngx.get_phase())
@@ -45,7 +46,7 @@ local function make()
 
   ngx.update_time()
   local took = ngx.now() - began
-  index = { names = names, version = version, is_quick = took < QUICK, next = ngx.now() + SHARE * took }
+  index = { names = names, version = version, is_small = count <= FEW, next = ngx.now() + SHARE * took }
   return index
 end
 
@@ -65,7 +66,7 @@ end
 function _M.find(name)
   local current, err = index, nil
   local is_old = current and current.version ~= (internals.shared():get(VERSION) or 0)
-  if not current or is_old and current.is_quick then
+  if not current or is_old and current.is_small then
     current, err = make()
   elseif is_old and not making and current.next <= ngx.now() then
     making = true
