@@ -2,7 +2,8 @@
 
 Python runs one thread at a time, so a request that computes for seconds slows down all others. Code
 that may take long calls :func:`check` in its loop. That call raises when the request's time is
-used up, and waits while an urgent request runs. A request is never interrupted elsewhere, so
+used up, and waits while an urgent request runs. Code that must come to an end, such as the planning
+of a commit, calls :func:`give_way`, which only waits. A request is never interrupted elsewhere, so
 nothing stops it between its last check and its commit.
 
 Of the requests that are not urgent, one computes at a time, and the others wait. More would not
@@ -179,11 +180,15 @@ def check() -> None:
     :raises CpuSpentError: When the time is used up.
     """
     found = _allowance.get()
-    if found is None:  # the tick, or a test
-        return
-    if time.thread_time() > found.until:
+    if found is not None and time.thread_time() > found.until:
         raise CpuSpentError(found.seconds)
-    if not found.gives_way:
+    give_way()
+
+
+def give_way() -> None:
+    """Pause while an urgent request runs, or another one waits that has not had its turn."""
+    found = _allowance.get()
+    if found is None or not found.gives_way:  # the tick, or a test; or an urgent request
         return
     held_long = found.slot is not None and time.monotonic() - found.slot > TURN
     if (_urgent and found.patience > 0) or (held_long and _slots.wanted):

@@ -12,6 +12,7 @@ from typing import Any
 
 from scim2_models import InvalidValueException
 
+from kong_scim import cpu
 from kong_scim.bridge import Sql
 from kong_scim.directory import queries
 from kong_scim.directory.context import DirectoryContext, Rows, existing_row, graph_of, version_of
@@ -273,6 +274,7 @@ class Groups:
         users = [row for row in neighbourhood.rows.values() if row.type == kind.name]
         affected: list[tuple[StoredRow, UserChange]] = []
         for row in users:
+            cpu.give_way()
             before, after = neighbourhood.graph.groups_of(row.id), graph.groups_of(row.id)
             if before != after:
                 states = UserState(row, before), UserState(row, after)
@@ -281,6 +283,7 @@ class Groups:
         outcome = context.consumer_sync.of(change)
         moment = context.clock()
         for row, _ in affected:
+            cpu.give_way()
             record = outcome.records.get(row.id, record_of(row.doc))
             new = row.changed(doc=with_record(kind, row.doc, record), now=moment)
             writes.update(kind, row, new)

@@ -36,6 +36,7 @@ from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
+from kong_scim import cpu
 from kong_scim.bridge import Dialect, Param, Scalar, Sql
 from kong_scim.json_text import to_text
 
@@ -221,6 +222,7 @@ def json_rows(rows: Sequence[Sequence[Scalar]]) -> str:
     :raises ~scim2_models.InvalidValueException: When a string cannot be stored.
     """
     for row in rows:
+        cpu.give_way()
         refuse_unstorable(row)
     return to_text(rows)
 

@@ -45,6 +45,7 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, select
 
+from kong_scim import cpu
 from kong_scim.bridge import MEMBERSHIPS, SUBJECTS, EntityCounts, LastEventTag, Param, Step
 from kong_scim.directory.database import TenantDatabase
 from kong_scim.directory.event_tables import outbox
@@ -253,6 +254,7 @@ def _actions(entry: Entry, attributes: Collection[str]) -> Iterator[str]:
 
 
 def _access(user: str, access: Access) -> dict[str, Any]:
+    cpu.give_way()
     shown: dict[str, Any] = {"value": user, "consumer": access.consumer}
     if access.added:
         shown["added"] = list(access.added)

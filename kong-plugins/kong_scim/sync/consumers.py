@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from scim2_models import SCIMException
 
+from kong_scim import cpu
 from kong_scim.auth.errors import InsufficientScopeException
 from kong_scim.auth.scopes import GROUPS
 from kong_scim.bridge import Consumer, Delete, Rows, Sql, Step, Upsert, Vacant
@@ -92,6 +93,7 @@ class KongConsumerSync:
         if not cases:
             return Outcome(tuple(left), claims=tuple(claims))
         for case in cases:
+            cpu.give_way()
             self._refuse_roles(case.change)
             if case.change.id == change.resource_id:
                 for attribute, value in self._new_names(case, case.wanted):
@@ -107,6 +109,7 @@ class KongConsumerSync:
         records: dict[str, dict[str, Any]] = {}
         accesses: dict[str, Access] = {}
         for case in cases:
+            cpu.give_way()
             written = change.resource_id == case.change.id
             if case.is_made_again(by_id):
                 # The new consumer has the same id, so old sessions would be valid for it.
@@ -231,6 +234,7 @@ class KongConsumerSync:
 
         :param moment: The time of the change; None if nothing changes.
         """
+        cpu.give_way()
         config, before, after = self._config, change.before, change.after
         stored = KongUserRecord.stored(before.doc) if before else KongUserRecord()
         if after is None:
