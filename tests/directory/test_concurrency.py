@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Thread
+from time import sleep
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from directory_support import (
 from scim2_models import InvalidValueException, NotFoundException, UniquenessException
 from stored_rows import assert_rows_agree, memberships
 
+from kong_scim import cpu
 from kong_scim.directory.database import Database, Scope
 from kong_scim.directory.ports import Conflict
 from without_kong import Storage
@@ -41,6 +43,28 @@ def scope() -> Scope:
 @pytest.fixture
 def storage(database: Database, scope: Scope) -> Storage:
     return storage_on(database, scope)
+
+
+def test_who_reads_waits_for_no_large_group_to_be_planned(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [create_user(storage, f"user-{number}") for number in range(20)]
+    monkeypatch.setattr(cpu, "TURN", 0)
+    ended: list[str] = []
+
+    def read() -> None:
+        with cpu.allowed(20):
+            ended.append("reader")
+
+    with cpu.allowed(20):
+        reader = Thread(target=read)
+        reader.start()
+        while not cpu._slots.wanted:
+            sleep(0.001)
+        create_group(storage, "large", *members)
+        ended.append("group")
+    reader.join(20)
+    assert ended == ["reader", "group"]
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
