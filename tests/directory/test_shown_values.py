@@ -277,7 +277,7 @@ def sqlite_world() -> Iterator[World]:
 
 class TestOnSqlite:
     def test_each_value_of_a_user_is_found_as_it_is_shown(self, sqlite_world: World) -> None:
-        each_shown_value_is_found(sqlite_world, "/Users", sqlite_world.full, step=one_in(3))
+        each_shown_value_is_found(sqlite_world, "/Users", sqlite_world.full, step=one_in(5))
 
     def test_each_value_of_a_group_is_found_as_it_is_shown(self, sqlite_world: World) -> None:
         for each in (sqlite_world.inner, sqlite_world.outer):
