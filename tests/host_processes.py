@@ -1,17 +1,16 @@
-"""The processes of a host: the sandbox or Kong, with PostgreSQL or without, and plugin servers.
+"""The processes of the sandbox as a host of tests, and plugin servers.
 
-See :mod:`hosts` for what a test gets of them.
+See :mod:`hosts` for what a test gets of them, and :mod:`kong_processes` for a real Kong.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -262,125 +261,3 @@ class PluginServer:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
-
-
-class KongHost:
-    """A real Kong, each node with two workers and a plugin server of its own.
-
-    With PostgreSQL it is a cluster, of two nodes by default; without, DB-less, it is one.
-
-    :param settings: Further variables of Kong's environment.
-    :param nodes: The nodes of the cluster. A DB-less Kong has one always.
-    :ivar kong: The first node, and the one that the Admin API is of.
-    :ivar nodes: All of them.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        content: dict[str, Any],
-        *,
-        dbless: bool,
-        settings: Mapping[str, str] | None = None,
-        ticks: bool = True,
-        clock: Clock | None = None,
-        nodes: int = 2,
-        open_source: bool = False,
-    ) -> None:
-        from kong_process import KongProcess, kong_binary
-
-        self.name = "kong-dbless" if dbless else "kong-postgres"
-        self.dbless = dbless
-        self.open_source = open_source
-        plugins = [
-            *("scim", "scim-bridge"),
-            *(() if ticks else ("scim-without-ticks",)),
-            *(() if open_source else ("scim-consumer-groups",)),
-        ]
-        self.is_settled = True
-        self._stack = contextlib.ExitStack()
-        self._config = directory / "kong.yml"
-        self._config.write_text(yaml.safe_dump(content))
-        self._imported = False
-        self.postgres = None if dbless else self._new_database()
-        data = directory / "data" if dbless else None
-        self.sqlite = data / "scim.sqlite" if data else None
-        count = 1 if dbless else nodes
-        self._ticks = ticks
-        self.plugin_servers = [
-            PluginServer(directory, number, data, clock) for number in range(count)
-        ]
-        self.nodes = [
-            KongProcess(
-                kong_binary(),
-                directory / f"kong-{number}",
-                postgres=self.postgres,
-                declarative=self._config if dbless else None,
-                plugins=plugins,
-                lua_path=[HERE],
-                pluginserver=(server.socket, server.dump),
-                env={**ENVIRONMENT, **(settings or {})},
-            )
-            for number, server in enumerate(self.plugin_servers)
-        ]
-        self.kong = self.nodes[0]
-        self.proxy_urls = [node.proxy_url for node in self.nodes]
-        self.admin_url = self.kong.admin_url
-
-    def _new_database(self) -> Any:
-        from postgres import running_postgres
-
-        return self._stack.enter_context(running_postgres()).new_database("kong")
-
-    def start(self) -> None:
-        """Start all; the declarative content is imported the first time."""
-        for server in self.plugin_servers:
-            server.start()
-        if self.postgres and not self._imported:
-            self.kong.run("migrations", "bootstrap")
-            self.kong.run("migrations", "up")
-            self.kong.run("config", "db_import", str(self._config))
-            self._imported = True
-        if not self._ticks:  # the first one is the only one that comes by itself
-            for server in self.plugin_servers:
-                eventually(server.socket.exists, "the plugin server")
-        for node in self.nodes:
-            node.start()
-
-    def stop(self) -> None:
-        """Stop all; what lasts stays."""
-        for node in self.nodes:
-            node.stop()
-        for server in self.plugin_servers:
-            server.stop()
-
-    def close(self) -> None:
-        """Stop all, and remove the database."""
-        self.stop()
-        self._stack.close()
-
-    def settle(self) -> None:
-        """Do nothing, as what is written counts at once."""
-        self.is_settled = True
-
-    def kill_gateway(self) -> None:
-        """Kill one worker; its master starts another."""
-        self.kong.kill_worker()
-
-    def kill_node(self) -> None:
-        """Kill the first node, its master and workers, and start it again."""
-        self.kong.kill()
-        self.kong.start()
-
-    def kill_plugin_server(self) -> None:
-        """Kill the first plugin server, and start another, as Docker would."""
-        self.plugin_servers[0].kill()
-        self.plugin_servers[0].start()
-
-    def plugin_server(self) -> psutil.Process:
-        """Return the first plugin server."""
-        return psutil.Process(self.plugin_servers[0].pid)
-
-    def log(self) -> str:
-        """Return what the plugin servers wrote so far."""
-        return "".join(server.log() for server in self.plugin_servers)

@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 
 from declared import GROUP, declaration
-from host_processes import PATIENCE, TOKENS, Host, KongHost, SandboxHost, eventually
+from host_processes import PATIENCE, TOKENS, Host, SandboxHost, eventually
 from hybrid_processes import HybridHost
+from kong_processes import KongHost
 from on_clock import Clock
 from scim_clients import delete_everything, scim_client, served
 from upstreams import directory_server, echo_server

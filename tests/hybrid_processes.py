@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import yaml
 
 from host_processes import ENVIRONMENT, HERE, PluginServer, eventually
 from kong_process import KongProcess, kong_binary
+from kong_processes import KongNodes, plugins_of_kong
 from on_clock import Clock
 from ports import free_ports
 
@@ -32,7 +32,7 @@ UPDATE_FREQUENCY = "0.1"
 """``db_update_frequency`` of control planes: the pause between two configurations."""
 
 
-class HybridHost:
+class HybridHost(KongNodes):
     """A hybrid Kong of two data planes, each of two workers.
 
     :param deltas: Whether data planes fetch the changes of the configuration
@@ -79,11 +79,7 @@ class HybridHost:
             "KONG_CLUSTER_INCREMENTAL_SYNC": "on" if deltas else "off",
         }
         self.open_source = open_source
-        self._plugins = (
-            *("scim", "scim-bridge"),
-            *(() if ticks else ("scim-without-ticks",)),
-            *(() if open_source else ("scim-consumer-groups",)),
-        )
+        self._plugins = plugins_of_kong(ticks=ticks, open_source=open_source)
         self.plugin_servers = [PluginServer(directory, number, None, clock) for number in range(2)]
         from postgres import running_postgres
 
@@ -200,29 +196,7 @@ class HybridHost:
         self.stop()
         self._stack.close()
 
-    def kill_gateway(self) -> None:
-        """Kill one worker of the first data plane; its master starts another."""
-        self.kong.kill_worker()
-
-    def kill_node(self) -> None:
-        """Kill the first data plane, its master and workers, and start it again."""
-        self.kong.kill()
-        self.kong.start()
-
     def kill_control_plane(self) -> None:
         """Kill the first control plane, its master and workers, and start it again."""
         self.control_planes[0].kill()
         self.control_planes[0].start()
-
-    def kill_plugin_server(self) -> None:
-        """Kill the first plugin server, and start another, as Docker would."""
-        self.plugin_servers[0].kill()
-        self.plugin_servers[0].start()
-
-    def plugin_server(self) -> psutil.Process:
-        """Return the first plugin server."""
-        return psutil.Process(self.plugin_servers[0].pid)
-
-    def log(self) -> str:
-        """Return what the plugin servers wrote so far."""
-        return "".join(server.log() for server in self.plugin_servers)

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from host_processes import Host, KongHost, SandboxHost, eventually
+from host_processes import Host, SandboxHost, eventually
 from kong_process import KongProcess, kong_binary, requires_kong
+from kong_processes import KongHost
 from kong_scim.cli.main import main
 from kong_scim.doctor.examination import Subject, examine
 from scim_traffic import user_body
