@@ -239,6 +239,13 @@ class Gateway:
                     deleted.raise_for_status()
         return True
 
+    def metrics(self) -> list[str]:
+        """Return what each node shows to Prometheus: a Kong on its Status API, which data planes
+        have too."""
+        nodes = getattr(self.host, "nodes", None)
+        urls = [node.status_url for node in nodes] if nodes else [self.host.admin_url]
+        return [httpx.get(f"{url}/metrics", verify=False).raise_for_status().text for url in urls]
+
     def set_guard(self, enabled: bool) -> None:
         """Turn the global plugin scim-bridge on or off."""
         if self.host.dbless:

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,19 +21,11 @@ SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode
 INACTIVE = {"op": "replace", "value": {"active": False}}
 
 
-def pages(gateway: Gateway) -> Iterator[str]:
-    """The text that each node shows: a Kong on its Status API, which data planes have too."""
-    nodes = getattr(gateway.host, "nodes", None)
-    urls = [node.status_url for node in nodes] if nodes else [gateway.host.admin_url]
-    for url in urls:
-        yield httpx.get(f"{url}/metrics", verify=False).raise_for_status().text
-
-
 def total(gateway: Gateway, name: str, **labels: str) -> float:
     """The sum of a metric over all nodes, and over what is not said."""
     return sum(
         sample.value
-        for page in pages(gateway)
+        for page in gateway.metrics()
         for family in text_string_to_metric_families(page)
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
@@ -124,7 +115,7 @@ def test_no_client_can_make_labels(gateway_with: Callable[..., Gateway]) -> None
     gateway.scim.post("/Users/.search", json={"schemas": [SEARCH]}).raise_for_status()
     last = {"tenant": "strange", "operation": "users.search"}
     counted(gateway, "kong_scim_requests_total", 1, **last)
-    text = "".join(pages(gateway))
+    text = "".join(gateway.metrics())
     assert "x-y-z" not in text
     assert "BREW" not in text
     operations = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 from drift_support import drift
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,7 +23,7 @@ def last_pass(gateway: Gateway) -> dict[str, Any] | None:
 
 def gauges(gateway: Gateway) -> dict[str, float]:
     """Return the gauges of drift of the tenant, by kind, and the age of the last pass."""
-    page = httpx.get(f"{gateway.host.admin_url}/metrics", verify=False).raise_for_status().text
+    page, *_ = gateway.metrics()
     return {
         sample.labels.get("kind", sample.name): sample.value
         for family in text_string_to_metric_families(page)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from hosts import GROUP, Gateway, eventually, scim_client
+from hosts import GROUP, PATIENCE, Gateway, eventually, scim_client
 from scim_traffic import CORE_GROUP, PATCH, user_body
 
 _ANSWERS = frozenset({200, 201, 204, 400, 404, 409})
@@ -45,6 +45,12 @@ class MixedWrites:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _written: int = 0
 
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait. A control plane that was killed is away for ten seconds, and then Kong
+        takes five for each data plane that is not connected yet."""
+        return 240 if self.gateway.name.startswith("kong-hybrid") else PATIENCE
+
     def start(self) -> None:
         """Start writing."""
         self._threads = [
@@ -56,14 +62,15 @@ class MixedWrites:
 
     def reached(self, writes: int) -> None:
         """Wait until so many writes were answered, or lost on their way."""
-        eventually(lambda: self._written >= writes or not self._running(), f"{writes} writes")
+        done = f"{writes} writes"
+        eventually(lambda: self._written >= writes or not self._running(), done, self._patience)
 
     def join(self) -> None:
         """Wait until all is written.
 
         :raises TimeoutError: When a client hangs.
         """
-        eventually(lambda: not self._running(), "the clients to end")
+        eventually(lambda: not self._running(), "the clients to end", self._patience)
 
     def _running(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
