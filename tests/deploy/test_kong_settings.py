@@ -129,8 +129,13 @@ class TestARealKong:
         assert taken["pluginserver_scim_query_cmd"] == settings["KONG_PLUGINSERVER_SCIM_QUERY_CMD"]
 
     def test_it_knows_every_name_of_the_list(self, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "cluster.crt", tmp_path / "cluster.key"
+        command = [kong_binary(), "hybrid", "gen_cert", certificate, key]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
         # those that Kong writes down only when they are set
         values = {
+            "cluster_cert": str(certificate),
+            "cluster_cert_key": str(key),
             "declarative_config": str(ROOT / "kong.yml"),
             "nginx_http_lua_shared_dict": "scim_subjects 64m",
             "pg_password": "x",
