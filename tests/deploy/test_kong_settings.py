@@ -96,6 +96,14 @@ def test_the_docs_use_names_that_kong_has(document: str) -> None:
     assert {name for name in used if not is_known(name)} == set()
 
 
+def cluster_certificate(directory: Path) -> list[str]:
+    """Have Kong make the certificate of a cluster; return its path and that of its key."""
+    paths = [str(directory / name) for name in ("cluster.crt", "cluster.key")]
+    command = [kong_binary(), "hybrid", "gen_cert", *paths]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return paths
+
+
 @requires_kong
 class TestARealKong:
     def prepared(self, prefix: Path, settings: dict[str, str]) -> dict[str, str]:
@@ -114,7 +122,11 @@ class TestARealKong:
     def test_it_takes_the_settings_of_docker_compose(
         self, file: Composition, tmp_path: Path
     ) -> None:
+        certificate, key = cluster_certificate(tmp_path)
         here = {
+            "KONG_CLUSTER_CERT": certificate,
+            "KONG_CLUSTER_CERT_KEY": key,
+            "KONG_LUA_SSL_TRUSTED_CERTIFICATE": certificate,
             "KONG_LUA_PACKAGE_PATH": f"{ROOT}/kong-plugins/?.lua;;",
             "KONG_PG_HOST": "127.0.0.1",
             "KONG_DECLARATIVE_CONFIG": str(ROOT / "kong.yml"),
@@ -129,13 +141,11 @@ class TestARealKong:
         assert taken["pluginserver_scim_query_cmd"] == settings["KONG_PLUGINSERVER_SCIM_QUERY_CMD"]
 
     def test_it_knows_every_name_of_the_list(self, tmp_path: Path) -> None:
-        certificate, key = tmp_path / "cluster.crt", tmp_path / "cluster.key"
-        command = [kong_binary(), "hybrid", "gen_cert", certificate, key]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        certificate, key = cluster_certificate(tmp_path)
         # those that Kong writes down only when they are set
         values = {
-            "cluster_cert": str(certificate),
-            "cluster_cert_key": str(key),
+            "cluster_cert": certificate,
+            "cluster_cert_key": key,
             "declarative_config": str(ROOT / "kong.yml"),
             "nginx_http_lua_shared_dict": "scim_subjects 64m",
             "pg_password": "x",
