@@ -191,6 +191,23 @@ def test_a_data_plane_that_starts_from_its_cache_refuses_whom_it_refused_before(
         restore(gateway)
 
 
+@requires_kong
+@pytest.mark.parametrize("host_name", ["kong-hybrid-deltas"], indirect=True, scope="session")
+def test_a_data_plane_that_fetched_everything_anew_finds_its_workspace_after_a_start(
+    gateway: Gateway,
+) -> None:
+    """A gap in the numbers of changes, such as a rollback leaves, has it fetch everything."""
+    host: Any = gateway.host
+    with host.postgres.connect() as connection:
+        numbers = "pg_get_serial_sequence('clustering_sync_version', 'version')"
+        connection.execute(f"SELECT nextval({numbers})")
+    _, key = person_with_key(gateway)
+    host.kong.kill()
+    host.kong.start()
+    gateway.wait()
+    assert keyed(gateway, key) == 200
+
+
 @pytest.fixture(scope="module")
 def two_control_planes() -> Iterator[Gateway]:
     with running_gateway("kong-hybrid", control_planes=2) as gateway:

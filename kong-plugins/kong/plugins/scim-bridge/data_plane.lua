@@ -133,6 +133,9 @@ function _M.init_worker()
       return { heard = true }
     end)
     access_changes.init_worker(ask)
+    if hybrid.takes_deltas() and ngx.worker.id() == 0 then
+      internals.on_configuration_loaded(hybrid.keep_default_workspace)
+    end
   end
 end
 

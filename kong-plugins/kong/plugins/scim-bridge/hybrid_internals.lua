@@ -81,6 +81,23 @@ function _M.takes_deltas()
 end
 
 
+--- Has LMDB keep the id of the default workspace, without which the next start would look for all entities in
+-- a workspace that is not there (docs/kong.md#the-default-workspace-of-a-data-plane-is-lost).
+function _M.keep_default_workspace()
+  local key, id = internals.DEFAULT_WORKSPACE_KEY, kong.default_workspace
+  if internals.lmdb_get(key) or type(id) ~= "string" then
+    return
+  end
+
+  local t = internals.lmdb_begin(1)
+  t:set(key, id)
+  local ok, err = t:commit()
+  if not ok then
+    kong.log.err("the id of the default workspace is not in LMDB: ", err)
+  end
+end
+
+
 --- Sends the configuration to the data planes that are connected to this control plane, and tells all of them
 -- that there are changes to fetch. This may take seconds.
 function _M.push_configuration()

@@ -34,6 +34,7 @@ end
 -- -- Functions of modules ----------------------------------------------------
 
 _M.JSON_PRECISION = private("kong.constants", "CJSON_MAX_PRECISION") -- kong/constants.lua
+_M.DEFAULT_WORKSPACE_KEY = private("kong.constants", "DECLARATIVE_DEFAULT_WORKSPACE_KEY") -- the same file
 _M.deep_copy = private("kong.tools.table", "cycle_aware_deep_copy") -- kong/tools/table.lua
 _M.escape_path = private("kong.tools.uri", "escape") -- kong/tools/uri.lua
 _M.is_valid_uuid = private("kong.tools.uuid", "is_valid_uuid") -- kong/tools/uuid.lua
