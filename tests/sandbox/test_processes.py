@@ -93,9 +93,11 @@ class TestWhatStopsIt:
 
     def test_a_file_that_it_cannot_serve(self, tmp_path: Path) -> None:
         config = tmp_path / "kong.yml"
-        config.write_text('_format_version: "3.0"\nplugins:\n  - name: jwt\n')
+        config.write_text('_format_version: "3.0"\nplugins:\n  - name: rate-limiting\n')
         message = refusal("--config", str(config))
-        assert f"{config}:3: in plugins[0].name: this sandbox has no plugin 'jwt'" in message
+        assert (
+            f"{config}:3: in plugins[0].name: this sandbox has no plugin 'rate-limiting'" in message
+        )
         assert "Traceback" not in message
 
     def test_consumers_that_clash(self, tmp_path: Path) -> None:
