@@ -14,7 +14,7 @@ from hosts import Gateway, eventually
 
 pytestmark = pytest.mark.long
 
-WRITES = 60
+WRITES = 80
 """Enough that each of the kills falls among writes."""
 
 WRITES_OF_KONG_HYBRID = 300
