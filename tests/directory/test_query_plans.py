@@ -164,6 +164,14 @@ class TestOnPostgres:
         for statement in filled.search(type_, filter_)[:2]:
             assert most_rows(database, statement) <= 100, database.explain(statement)
 
+    @pytest.mark.parametrize(("type_", "filter_"), LOOK_UPS[:-1], ids=[f for _, f in LOOK_UPS[:-1]])
+    def test_a_look_up_reads_not_all_rows_of_the_tenant(
+        self, filled: Filled, database: PostgresDatabase, type_: ResourceType, filter_: str
+    ) -> None:
+        for statement in filled.search(type_, filter_):
+            plan = database.explain(statement)
+            assert "scim_resources_order" not in plan, plan
+
     def test_a_page_of_all_users_comes_in_the_order_of_the_index(
         self, filled: Filled, database: PostgresDatabase
     ) -> None:

@@ -23,6 +23,9 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, Grouping
+from sqlalchemy.sql.operators import and_ as and_operator
+from sqlalchemy.sql.operators import eq
 
 from kong_scim.bridge import Dialect, Sql
 from kong_scim.directory import queries
@@ -31,6 +34,7 @@ from kong_scim.directory.database import Scope
 from kong_scim.directory.filters import condition
 from kong_scim.directory.kinds import Kind
 from kong_scim.directory.memberships import entries_of
+from kong_scim.directory.related import NotByIndex
 from kong_scim.directory.statements import compile_alike
 from kong_scim.directory.tables import resources, values
 from kong_scim.directory.values import key_of
@@ -91,11 +95,16 @@ class Search:
             request.sort_by is not None and request.sort_order == SearchRequest.SortOrder.descending
         )
         self._key = self._sort_key(kinds)
-        in_scope = [resources.c.workspace == scope.workspace, resources.c.tenant == scope.tenant]
-        if self._dialect == "sqlite":
+        of_kinds = [self._of(kind) for kind in kinds]
+        workspace: Any = resources.c.workspace
+        tenant: Any = resources.c.tenant
+        if dialect != "sqlite" and all(map(_is_of_ids, of_kinds)):
+            workspace, tenant = NotByIndex(workspace), NotByIndex(tenant)
+        in_scope = [workspace == scope.workspace, tenant == scope.tenant]
+        if dialect == "sqlite":
             # Without this hint, SQLite prefers an index on the scope to any look-up by id.
             in_scope = [func.likely(each) for each in in_scope]
-        self._found = and_(*in_scope, or_(*(self._of(kind) for kind in kinds)))
+        self._found = and_(*in_scope, or_(*of_kinds))
 
     def total(self) -> Sql:
         """Return the statement that counts the results."""
@@ -182,6 +191,20 @@ class Search:
         if not keys:
             return null()
         return keys[0][1] if len(kinds) == 1 else case(*keys, else_=null())
+
+
+def _is_of_ids(condition: Any) -> bool:
+    """Tell whether only resources with certain ids, which are looked up, meet a condition."""
+    if isinstance(condition, BooleanClauseList):
+        combined = any if condition.operator is and_operator else all
+        return combined(map(_is_of_ids, condition.clauses))
+    if isinstance(condition, Grouping):
+        return _is_of_ids(condition.element)
+    return (
+        isinstance(condition, BinaryExpression)
+        and condition.operator is eq
+        and condition.left is resources.c.id
+    )
 
 
 def _sort_value(dialect: Dialect, kind: Kind, binding: AttributeBinding) -> ColumnElement[Any]:
