@@ -5,18 +5,16 @@ See :mod:`hosts` for what a test gets of them.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from host_processes import ENVIRONMENT, HERE, PluginServer, eventually
 from kong_process import KongProcess, kong_binary
-from kong_processes import KongNodes, plugins_of_kong
+from kong_processes import KongNodes
 from on_clock import Clock
 from ports import free_ports
 
@@ -61,15 +59,13 @@ class HybridHost(KongNodes):
         control_planes: int = 1,
         open_source: bool = False,
     ) -> None:
-        self.name = "kong-hybrid-deltas" if deltas else "kong-hybrid"
-        self._stack = contextlib.ExitStack()
-        self._directory = directory
-        self._config = directory / "kong.yml"
         marker = {"name": MARKER, "paths": [f"/{MARKER}-0"]}
-        self._config.write_text(yaml.safe_dump({**content, "routes": [*content["routes"], marker]}))
-        self._imported, self._settled = False, 0
+        marked = {**content, "routes": [*content["routes"], marker]}
+        super().__init__(directory, marked, ticks=ticks, open_source=open_source)
+        self.name = "kong-hybrid-deltas" if deltas else "kong-hybrid"
+        self._directory = directory
+        self._settled = 0
         self.is_settled = False
-        self._ticks = ticks
         self._certificate = directory / "cluster.crt", directory / "cluster.key"
         self._shared = {
             **ENVIRONMENT,
@@ -78,12 +74,8 @@ class HybridHost(KongNodes):
             "KONG_CLUSTER_RPC": "on",
             "KONG_CLUSTER_INCREMENTAL_SYNC": "on" if deltas else "off",
         }
-        self.open_source = open_source
-        self._plugins = plugins_of_kong(ticks=ticks, open_source=open_source)
         self.plugin_servers = [PluginServer(directory, number, None, clock) for number in range(2)]
-        from postgres import running_postgres
-
-        self.postgres = self._stack.enter_context(running_postgres()).new_database("kong")
+        self.postgres = self._new_database()
         ports = [free_ports(2) for _ in range(control_planes)]
         self.control_planes = [
             self._node(
@@ -136,15 +128,10 @@ class HybridHost(KongNodes):
         first = self.control_planes[0]
         for server in self.plugin_servers:
             server.start()
-        if not self._imported:
+        if not self._certificate[0].exists():
             first.run("hybrid", "gen_cert", *map(str, self._certificate))
-            first.run("migrations", "bootstrap")
-            first.run("migrations", "up")
-            first.run("config", "db_import", str(self._config))
-            self._imported = True
-        if not self._ticks:  # the first one is the only one that comes by itself
-            for server in self.plugin_servers:
-                eventually(server.socket.exists, "the plugin server")
+        self._import(first)
+        self._await_plugin_servers()
         for node in self.control_planes:
             node.start()
         # A data plane that fetches changes is ready when there is one, and an import is none.
@@ -190,11 +177,6 @@ class HybridHost(KongNodes):
             node.stop()
         for server in self.plugin_servers:
             server.stop()
-
-    def close(self) -> None:
-        """Stop all, and remove the database."""
-        self.stop()
-        self._stack.close()
 
     def kill_control_plane(self) -> None:
         """Kill the first control plane, its master and workers, and start it again."""

@@ -18,24 +18,60 @@ from kong_process import KongProcess, kong_binary
 from on_clock import Clock
 
 
-def plugins_of_kong(*, ticks: bool, open_source: bool) -> list[str]:
-    """Return the plugins of a real Kong, beside its own."""
-    return [
-        *("scim", "scim-bridge"),
-        *(() if ticks else ("scim-without-ticks",)),
-        *(() if open_source else ("scim-consumer-groups",)),
-    ]
-
-
 class KongNodes:
-    """What can be done to the processes of a real Kong, in whatever shape it runs.
+    """What the hosts of a real Kong have in common, in whatever shape it runs.
 
+    :param ticks: Whether the tick comes by itself, and not only at the start.
     :ivar kong: The node that is killed.
     :ivar plugin_servers: Those beside the nodes; the first one is killed.
     """
 
     kong: KongProcess
     plugin_servers: list[PluginServer]
+
+    def __init__(
+        self, directory: Path, content: dict[str, Any], *, ticks: bool, open_source: bool
+    ) -> None:
+        self.open_source = open_source
+        self._plugins = [
+            *("scim", "scim-bridge"),
+            *(() if ticks else ("scim-without-ticks",)),
+            *(() if open_source else ("scim-consumer-groups",)),
+        ]
+        self._ticks = ticks
+        self._stack = contextlib.ExitStack()
+        self._config = directory / "kong.yml"
+        self._config.write_text(yaml.safe_dump(content))
+        self._imported = False
+
+    def stop(self) -> None:
+        """Stop all; what lasts stays."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop all, and remove the database."""
+        self.stop()
+        self._stack.close()
+
+    def _new_database(self) -> Any:
+        from postgres import running_postgres
+
+        return self._stack.enter_context(running_postgres()).new_database("kong")
+
+    def _import(self, node: KongProcess) -> None:
+        """Make the database's tables, and import the declarative content, the first time."""
+        if not self._imported:
+            node.run("migrations", "bootstrap")
+            node.run("migrations", "up")
+            node.run("config", "db_import", str(self._config))
+            self._imported = True
+
+    def _await_plugin_servers(self) -> None:
+        """Without ticks, have each node find its plugin server: the first tick is the only one that
+        comes by itself."""
+        if not self._ticks:
+            for server in self.plugin_servers:
+                eventually(server.socket.exists, "the plugin server")
 
     def kill_gateway(self) -> None:
         """Kill one worker of the first node; its master starts another."""
@@ -83,20 +119,14 @@ class KongHost(KongNodes):
         nodes: int = 2,
         open_source: bool = False,
     ) -> None:
+        super().__init__(directory, content, ticks=ticks, open_source=open_source)
         self.name = "kong-dbless" if dbless else "kong-postgres"
         self.dbless = dbless
-        self.open_source = open_source
-        plugins = plugins_of_kong(ticks=ticks, open_source=open_source)
         self.is_settled = True
-        self._stack = contextlib.ExitStack()
-        self._config = directory / "kong.yml"
-        self._config.write_text(yaml.safe_dump(content))
-        self._imported = False
         self.postgres = None if dbless else self._new_database()
         data = directory / "data" if dbless else None
         self.sqlite = data / "scim.sqlite" if data else None
         count = 1 if dbless else nodes
-        self._ticks = ticks
         self.plugin_servers = [
             PluginServer(directory, number, data, clock) for number in range(count)
         ]
@@ -106,7 +136,7 @@ class KongHost(KongNodes):
                 directory / f"kong-{number}",
                 postgres=self.postgres,
                 declarative=self._config if dbless else None,
-                plugins=plugins,
+                plugins=self._plugins,
                 lua_path=[HERE],
                 pluginserver=(server.socket, server.dump),
                 env={**ENVIRONMENT, **(settings or {})},
@@ -117,23 +147,13 @@ class KongHost(KongNodes):
         self.proxy_urls = [node.proxy_url for node in self.nodes]
         self.admin_url = self.kong.admin_url
 
-    def _new_database(self) -> Any:
-        from postgres import running_postgres
-
-        return self._stack.enter_context(running_postgres()).new_database("kong")
-
     def start(self) -> None:
         """Start all; the declarative content is imported the first time."""
         for server in self.plugin_servers:
             server.start()
-        if self.postgres and not self._imported:
-            self.kong.run("migrations", "bootstrap")
-            self.kong.run("migrations", "up")
-            self.kong.run("config", "db_import", str(self._config))
-            self._imported = True
-        if not self._ticks:  # the first one is the only one that comes by itself
-            for server in self.plugin_servers:
-                eventually(server.socket.exists, "the plugin server")
+        if self.postgres:
+            self._import(self.kong)
+        self._await_plugin_servers()
         for node in self.nodes:
             node.start()
 
@@ -143,11 +163,6 @@ class KongHost(KongNodes):
             node.stop()
         for server in self.plugin_servers:
             server.stop()
-
-    def close(self) -> None:
-        """Stop all, and remove the database."""
-        self.stop()
-        self._stack.close()
 
     def settle(self) -> None:
         """Do nothing, as what is written counts at once."""
