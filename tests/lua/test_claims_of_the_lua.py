@@ -168,8 +168,9 @@ def test_a_commit_that_fails_leaves_the_table_as_it_was(guarded: LuaNode) -> Non
         local events = {{ {{ dao = kong.db.scim_subjects, operation = "create", entity = {{
           subject = "{digest(ISSUER, "sub", "ann")}", not_before = {FOREVER}, changed_at = 9,
         }} }} }}
-        subjects.note(events)
-        return function() subjects.undo(events) end
+        local changed = subjects.changed(events)
+        subjects.note(changed)
+        return function() subjects.undo(changed) end
     """
     undo = guarded.lua(note)
     assert status(guarded, {"claims": ["jwt"]}, token=token) == 403

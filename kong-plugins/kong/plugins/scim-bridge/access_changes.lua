@@ -98,6 +98,15 @@ local function set_row(rows, id, moment)
 end
 
 
+--- Adds the row of a consumer that is noted to have no access.
+local function keep_row(rows, id)
+  local moment = note_of(id)
+  if moment > 0 then
+    set_row(rows, id, moment)
+  end
+end
+
+
 local function set_note(id, value, ttl)
   local ok, err = internals.shared():safe_set(revocations.PREFIX .. id, value, ttl)
   if not ok then
@@ -228,9 +237,7 @@ local function review(ask)
   local id = shared:lpop(HEARD)
   while id do
     noted[id] = noted[id] or ngx.now() + ASKED
-    if note_of(id) > 0 then
-      set_row(rows, id, note_of(id)) -- a review at the same moment may have deleted the row
-    end
+    keep_row(rows, id) -- a review at the same moment may have deleted it
     id = shared:lpop(HEARD)
   end
 
@@ -293,9 +300,7 @@ end
 local function on_configuration()
   local rows = {}
   for id in pairs(noted) do
-    if note_of(id) > 0 then
-      set_row(rows, id, note_of(id))
-    end
+    keep_row(rows, id)
   end
   for key, each in pairs(noted_subjects) do
     rows[key] = envelope.encode(each)

@@ -171,13 +171,14 @@ local function run(tx, steps)
   for _, statement in ipairs(caches.invalidations(tx.connector, tx.keys)) do
     tx.batch:add(statement)
   end
-  for _, statement in ipairs(subjects.statements(tx.connector, tx.events)) do
+  tx.subjects = subjects.changed(tx.events)
+  for _, statement in ipairs(subjects.statements(tx.connector, tx.subjects)) do
     tx.batch:add(statement)
   end
 
   fleet.before_commit(tx)
   tx.committing, tx.is_revocation = true, revocations.note(tx.events)
-  subjects.note(tx.events)
+  subjects.note(tx.subjects)
   tx.batch:add("COMMIT", { ends = true })
   tx.batch:flush()
   return { results = results }
@@ -231,9 +232,9 @@ local function attempt(arg, together)
   -- if the connection broke during COMMIT, its outcome is unknown, and dropping caches is right in both cases
   if tx.committing then
     if ok then
-      subjects.settle(events)
+      subjects.settle(tx.subjects)
     else
-      subjects.undo(events)
+      subjects.undo(tx.subjects)
     end
     fleet.after_commit(tx)
     caches.publish(events, tx.is_revocation, tx.keys)

@@ -8,7 +8,6 @@ local hybrid = require "kong.plugins.scim-bridge.hybrid_internals"
 local internals = require "kong.plugins.scim-bridge.kong_internals"
 local postgres = require "kong.plugins.scim-bridge.postgres"
 local revocations = require "kong.plugins.scim-bridge.revocations"
-local subjects = require "kong.plugins.scim-bridge.subjects"
 local wire = require "kong.plugins.scim-bridge.cluster_wire"
 
 
@@ -64,7 +63,7 @@ function _M.before_commit(tx)
   end
 
   local changes = revocations.changes(tx.events)
-  changes.subjects = envelope.array(subjects.changed(tx.events))
+  changes.subjects = tx.subjects
   if not (changes.revoked[1] or changes.lifted[1] or changes.subjects[1]) then
     return
   end

@@ -200,13 +200,14 @@ end
 
 local function write_and_publish(tx, events, epoch)
   local is_revocation = revocations.note(events)
-  subjects.note(events)
+  local changed = subjects.changed(events)
+  subjects.note(changed)
   local ok, err = pcall(write, tx, epoch)
   if not ok then
-    subjects.undo(events)
+    subjects.undo(changed)
     error(err, 0)
   end
-  subjects.settle(events)
+  subjects.settle(changed)
   caches.publish(events, is_revocation)
 end
 

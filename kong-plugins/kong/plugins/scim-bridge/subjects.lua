@@ -155,7 +155,7 @@ end
 
 --- Returns the subjects among the events of a commit, as `put` takes them.
 function _M.changed(events)
-  local list = {}
+  local list = envelope.array({})
   for _, event in ipairs(events) do
     if event.dao.schema.name == DAO and event.operation ~= "delete" then
       list[#list + 1] = item_of(event.entity, internals.workspace())
@@ -166,11 +166,12 @@ function _M.changed(events)
 end
 
 
---- Puts the subjects that a commit refuses into the table. It is called right before COMMIT; if that fails,
--- `undo` must follow.
-function _M.note(events)
+--- Puts those of changed subjects into the table that a commit refuses. It is called right before COMMIT; if
+-- that fails, `undo` must follow.
+-- @param list the result of `changed`, as for the functions below
+function _M.note(list)
   local stricter = {}
-  for _, each in ipairs(_M.changed(events)) do
+  for _, each in ipairs(list) do
     if each.not_before > (_M.not_before(each.workspace, each.subject) or 0) then
       stricter[#stricter + 1] = each
     end
@@ -179,9 +180,9 @@ function _M.note(events)
 end
 
 
---- Puts all subjects of a commit into the table, after COMMIT.
-function _M.settle(events)
-  _M.put(_M.changed(events))
+--- Puts all changed subjects into the table, after COMMIT.
+function _M.settle(list)
+  _M.put(list)
   if not internals.has_database() and is_applied() then
     _M.complete()
   end
@@ -216,9 +217,8 @@ local function put_back(premature, list)
 end
 
 
---- Has the table say what is stored of the subjects of a commit that failed. Until then they are refused.
-function _M.undo(events)
-  local list = _M.changed(events)
+--- Has the table say what is stored of subjects whose commit failed. Until then they are refused.
+function _M.undo(list)
   if list[1] then
     assert(ngx.timer.at(0, put_back, list))
   end
@@ -226,9 +226,9 @@ end
 
 
 --- Returns the statements of a transaction by which the other nodes put its subjects into their tables.
-function _M.statements(connector, events)
+function _M.statements(connector, list)
   local texts = envelope.array({})
-  for i, each in ipairs(_M.changed(events)) do
+  for i, each in ipairs(list) do
     texts[i] = envelope.encode(each)
   end
 
