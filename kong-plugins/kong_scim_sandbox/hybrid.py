@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue
@@ -24,6 +25,7 @@ DATA_PLANE = "a data plane"
 _CONTROL_PLANE = "control_plane"
 _CAPABILITY = "kong.scim.v1"
 _AWAY = "node is not connected"
+_HASH_KEY = "declarative_config:hash"
 
 PAUSE = 0.05
 """Seconds from a change to the configuration that has it. Kong takes about a second."""
@@ -112,6 +114,7 @@ class Hybrid:
         with self.data_plane.writing() as connection:
             read.execute("BEGIN")
             connection.execute("DELETE FROM lmdb")
+            connection.execute("INSERT INTO lmdb VALUES (?, ?)", [_HASH_KEY, uuid.uuid4().hex])
             for table in reversed(tables):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
             for table in tables:

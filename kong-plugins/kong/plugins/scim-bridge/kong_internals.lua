@@ -138,6 +138,7 @@ _M.insert_entity = private("kong.db.declarative", "insert_entity_for_txn")
 -- -- Caches and events -------------------------------------------------------
 
 local ENTITY_CACHE_STORE = private("kong.constants", "ENTITY_CACHE_STORE") -- kong/constants.lua
+local HASH_KEY = private("kong.constants", "DECLARATIVE_HASH_KEY") -- the same file
 
 
 --- Returns the cache of an entity's rows.
@@ -171,6 +172,13 @@ end
 --- Returns the channel of a cache's cluster events (kong/cache/init.lua).
 function _M.invalidation_channel(cache)
   return cache.invalidation_channel
+end
+
+
+--- Returns the hash of the configuration in LMDB, which changes with it in the same transaction
+-- (kong/db/declarative/import.lua, kong/clustering/services/sync/rpc.lua).
+function _M.configuration_hash()
+  return _M.lmdb_get(HASH_KEY)
 end
 
 

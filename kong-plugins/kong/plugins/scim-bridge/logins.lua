@@ -257,8 +257,6 @@ end
 function _M.init_worker()
   if internals.has_database() then
     internals.on_event(on_change, "crud", "consumers")
-  elseif is_data_plane() then
-    name_index.init_worker()
   end
 end
 

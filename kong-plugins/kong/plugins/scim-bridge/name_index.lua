@@ -8,7 +8,6 @@ local internals = require "kong.plugins.scim-bridge.kong_internals"
 local kong = kong
 
 
-local VERSION = "scim-bridge:names" -- a number in memory that changes with the consumers
 local PAGE = 1000
 local FEW = 1000 -- consumers; an index of more is made again in the background
 local SHARE = 10 -- an index is made again at the earliest after so many times as long as it took
@@ -17,7 +16,8 @@ local SHARE = 10 -- an index is made again at the earliest after so many times a
 local _M = {}
 
 
--- { names = lists of ids by each name in lower case, version, is_small, next = when it may be made again }
+-- { names = lists of ids by each name in lower case, version = the hash of its configuration, is_small,
+--   next = when it may be made again }
 local index
 local making
 
@@ -33,7 +33,7 @@ end
 
 local function make()
   local began, names, count = ngx.now(), {}, 0
-  local version = internals.shared():get(VERSION) or 0
+  local version = internals.configuration_hash()
   for consumer, err in kong.db.consumers:each(PAGE) do
     if err then
       return nil, err
@@ -65,7 +65,7 @@ end
 --- Returns the ids of the consumers with a name, as a table of which they are the keys; or nil and an error.
 function _M.find(name)
   local current, err = index, nil
-  local is_old = current and current.version ~= (internals.shared():get(VERSION) or 0)
+  local is_old = current and current.version ~= internals.configuration_hash()
   if not current or is_old and current.is_small then
     current, err = make()
   elseif is_old and not making and current.next <= ngx.now() then
@@ -81,19 +81,6 @@ function _M.find(name)
     ids[id] = true
   end
   return ids
-end
-
-
-local function changed()
-  internals.shared():incr(VERSION, 1, 0)
-end
-
-
-function _M.init_worker()
-  if ngx.worker.id() == 0 then
-    internals.on_configuration_loaded(changed)
-    internals.on_event(changed, "crud", "consumers")
-  end
 end
 
 

@@ -291,6 +291,7 @@ local modules = {
   ["cjson.safe"] = json.safe,
   ["kong.constants"] = {
     CJSON_MAX_PRECISION = 16,
+    DECLARATIVE_HASH_KEY = "declarative_config:hash",
     DECLARATIVE_DEFAULT_WORKSPACE_KEY = "declarative_config:default_workspace",
     ENTITY_CACHE_STORE = setmetatable({}, { __index = function()
       return "cache"
